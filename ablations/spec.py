@@ -1,0 +1,90 @@
+"""A question: what an ablation's YAML file may say.
+
+Settings of runs are differences from a base, written with dotted keys (`model.skip: fcn16s`) or
+nested; `bench.spec.RunSpec` says what they mean, and judges them once everything is put together.
+"""
+
+from typing import Annotated, Any
+
+from pydantic import Field, model_validator
+
+from bench.plan import Published
+from bench.spec import Fraction, Name, Schema
+
+Differences = dict[str, Any]
+"""New values by key, dotted or nested."""
+
+
+class PublishedSpec(Schema):
+    """A number from the literature, shown beside ours. Scores are fractions."""
+
+    variant: Name
+    """The variant it belongs to."""
+    source: Name
+    """Where it is printed: paper and table."""
+    differs: str = ""
+    """What differs from our protocol."""
+    pixel_acc: Fraction | None = None
+    """Pixel accuracy."""
+    mean_acc: Fraction | None = None
+    """Mean accuracy over classes."""
+    miou: Fraction | None = None
+    """Mean IoU."""
+    fw_iou: Fraction | None = None
+    """Frequency-weighted IoU."""
+    verified: bool = True
+    """false when the number was not checked against its source."""
+
+    def to_published(self) -> Published:
+        """Return the plan's form."""
+        return Published(**self.model_dump())
+
+
+class Adjustment(Schema):
+    """Differences for the variants that have certain values, such as a backbone's learning rate."""
+
+    when: Differences
+    """Values, by dotted key, that a variant must have."""
+    set: Differences
+    """What then differs."""
+
+
+class Ablation(Schema):
+    """A question, its variants, and how often each is run."""
+
+    name: Name
+    """Name by which it is found; a file's own name by default."""
+    question: Name
+    """What is asked, in a sentence."""
+    expectation: str = ""
+    """What is expected, written before the runs."""
+    note: str = ""
+    """What a reader of the report must know about the protocol."""
+    base: str | None = None
+    """A base: a named set of settings, or a path ending in .yaml, relative to this file."""
+    common: Differences = {}
+    """Differences that all variants share."""
+    variants: dict[Name, Differences | None] = {}
+    """Each answer by name, with what differs."""
+    grid: dict[Name, Annotated[list[Any], Field(min_length=1)]] = {}
+    """Values by key; the variants are all combinations, named by their values."""
+    exclude: list[Differences] = []
+    """Combinations of the grid to leave out, by their values."""
+    adjust: list[Adjustment] = []
+    """Differences that depend on a variant's values."""
+    seeds: Annotated[list[int], Field(min_length=1)] = [0]
+    """Seeds; each variant is run once with each."""
+    baseline: str | None = None
+    """Variant that the others are compared with."""
+    published: list[PublishedSpec] = []
+    """Numbers from the literature."""
+
+    @model_validator(mode="after")
+    def _variants_or_grid(self) -> "Ablation":
+        if bool(self.variants) == bool(self.grid):
+            raise ValueError("give `variants` or `grid`, one of them and not empty")
+        if self.exclude and not self.grid:
+            raise ValueError("`exclude` leaves combinations of a `grid` out, and there is no grid")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds {self.seeds} hold one twice")
+        return self

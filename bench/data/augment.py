@@ -1,0 +1,194 @@
+"""Views of pictures: scale, crop and flip as one resampling, and the same path for evaluation.
+
+A view is linear in each axis, so a batch of them is two matrix products: A_y @ image @ A_x^T, with
+a triangle filter that widens when shrinking (antialiasing). Targets take the nearest pixel and are
+never interpolated. Products run on 0..255 values and normalising comes last, so that a view at
+scale 1 gives the original pixels exactly and outside is 0, the mean.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bench.spec import TrainSpec
+
+Size = tuple[int, int]
+"""Height and width in pixels."""
+
+
+@dataclass(frozen=True)
+class View:
+    """Which part of a resized picture is seen; all in pixels."""
+
+    size: Size
+    """Size of the picture itself."""
+    scaled: Size
+    """Size it is resized to."""
+    top: int = 0
+    """First row seen of the resized picture; negative when the view reaches beyond it."""
+    left: int = 0
+    """First column seen."""
+    flip: bool = False
+    """Mirror what is seen left and right."""
+
+
+def scaled_size(size: Size, scale: float) -> Size:
+    """Return a size times a factor, in whole pixels, at least one."""
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def draw_view(rng: np.random.Generator, size: Size, train: TrainSpec, input_scale: float) -> View:
+    """Draw a random view.
+
+    Args:
+        rng: Source of everything random. As many numbers are drawn whatever the settings, so that
+            switching one off leaves the others as they were.
+        size: Size of the picture.
+        train: Takes `scale`, `crop` and `flip` from it.
+        input_scale: Resize of every picture, on top of which the random one comes.
+    """
+    for_scale, for_top, for_left, for_flip = rng.random(4)
+    smallest, largest = train.scale
+    scaled = scaled_size(size, input_scale * smallest * (largest / smallest) ** for_scale)
+    crop = train.crop or scaled
+    return View(
+        size=size,
+        scaled=scaled,
+        top=_draw_offset(for_top, scaled[0] - crop[0]),
+        left=_draw_offset(for_left, scaled[1] - crop[1]),
+        flip=bool(train.flip and for_flip < 0.5),
+    )
+
+
+def view_images(
+    images: Tensor,
+    views: Sequence[View],
+    out_size: Size,
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+) -> Tensor:
+    """Resample pictures and normalise them.
+
+    Args:
+        images: Pictures, (N, H, W, 3) uint8; smaller ones are padded below and to the right.
+        views: One for each picture.
+        out_size: Height h and width w of what is seen.
+        mean: Of each channel, on the scale 0..1.
+        std: Of each channel, on the scale 0..1.
+
+    Returns:
+        (N, 3, h, w) float32; 0 outside the pictures.
+    """
+    pixels = images.permute(0, 3, 1, 2).float()
+    device = images.device
+    statistics = torch.tensor([list(mean), list(std)], device=device).view(2, 1, -1, 1, 1)
+    if all(_is_whole(view, out_size) for view in views):
+        return (pixels / 255 - statistics[0]) / statistics[1]
+
+    rows, in_rows = _weights(views, 0, out_size[0], pixels.shape[2], device)
+    columns, in_columns = _weights(views, 1, out_size[1], pixels.shape[3], device)
+    seen = rows[:, None] @ pixels @ columns[:, None].mT  # (N, 3, h, w)
+    normalised = (seen / 255 - statistics[0]) / statistics[1]
+    inside = in_rows[:, None, :, None] & in_columns[:, None, None, :]
+    return torch.where(inside, normalised, 0.0)
+
+
+def view_targets(
+    targets: Tensor, views: Sequence[View], out_size: Size, *, ignore_index: int
+) -> Tensor:
+    """Take the nearest label of each pixel seen.
+
+    Args:
+        targets: Label maps, (N, H, W) uint8; smaller ones are padded below and to the right.
+        views: One for each label map.
+        out_size: Height h and width w of what is seen.
+        ignore_index: Label outside the pictures.
+
+    Returns:
+        (N, h, w) int64.
+    """
+    rows, in_rows = _nearest(views, 0, out_size[0], targets.device)
+    columns, in_columns = _nearest(views, 1, out_size[1], targets.device)
+    picture = torch.arange(len(views), device=targets.device)[:, None, None]
+    seen = targets[picture, rows[:, :, None], columns[:, None, :]].long()
+    inside = in_rows[:, :, None] & in_columns[:, None, :]
+    return torch.where(inside, seen, ignore_index)
+
+
+def to_network(
+    image: NDArray[np.uint8],
+    input_scale: float,
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+    device: torch.device,
+) -> Tensor:
+    """Turn one picture or several of one size into the network's input, nothing random.
+
+    Args:
+        image: (H, W, 3) or (N, H, W, 3), uint8.
+        input_scale: Factor by which they are resized; 1 gives the original pixels.
+        mean: Of each channel, on the scale 0..1.
+        std: Of each channel, on the scale 0..1.
+        device: Where to compute.
+
+    Returns:
+        (N, 3, h, w) float32 on the device, N = 1 for one picture.
+    """
+    pixels = torch.from_numpy(np.array(image, ndmin=4)).to(device)  # copies: packs are read only
+    size = (pixels.shape[1], pixels.shape[2])
+    view = View(size, scaled_size(size, input_scale))
+    return view_images(pixels, [view] * len(pixels), view.scaled, mean=mean, std=std)
+
+
+def _draw_offset(fraction: float, room: int) -> int:
+    """Place a window at random: inside the picture, or around it if the window is larger."""
+    return min(room, 0) + int(fraction * (abs(room) + 1))
+
+
+def _is_whole(view: View, out_size: Size) -> bool:
+    return view == View(out_size, out_size)
+
+
+def _positions(
+    views: Sequence[View], axis: int, length: int, device: torch.device
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return which pixel of the resized picture is seen at each place, (N, length), and sizes."""
+    start = [view.left if axis else view.top for view in views]
+    is_mirrored = [view.flip and axis == 1 for view in views]
+    numbers = [[v.size[axis], v.scaled[axis]] for v in views]
+    step = torch.arange(length, device=device)
+    first = torch.tensor(start, device=device)[:, None]
+    mirrored = torch.tensor(is_mirrored, device=device)[:, None]
+    sizes = torch.tensor(numbers, device=device)
+    return first + torch.where(mirrored, length - 1 - step, step), sizes[:, :1], sizes[:, 1:]
+
+
+def _weights(
+    views: Sequence[View], axis: int, length: int, padded: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Return the weight of each source pixel, (N, length, padded), and what lies inside."""
+    at, size, scaled = _positions(views, axis, length, device)
+    inside = (at >= 0) & (at < scaled)
+    shrink = size / scaled  # exactly 1 at scale 1, and then each row holds a single 1
+    centre = ((at + 0.5) * shrink)[..., None]
+    source = torch.arange(padded, device=device) + 0.5
+    weights = (1 - (source - centre).abs() / shrink.clamp_min(1)[..., None]).clamp_min(0)
+    weights = torch.where(source < size[..., None], weights, 0.0)
+    total = weights.sum(-1, keepdim=True)
+    return torch.where(inside[..., None], weights / total, 0.0), inside
+
+
+def _nearest(
+    views: Sequence[View], axis: int, length: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Return the source pixel under each place, (N, length), and what lies inside."""
+    at, size, scaled = _positions(views, axis, length, device)
+    inside = (at >= 0) & (at < scaled)
+    source = (2 * at + 1) * size // (2 * scaled)  # in whole numbers: the same on every device
+    return torch.where(inside, source, 0), inside

@@ -1,0 +1,188 @@
+"""Batches: which pictures, in which view, as a function of (seed, batch number) alone.
+
+In: a `Pack` and the settings of training. Out: tensors on the device. Batch k can be drawn without
+batch k-1, which is what lets a killed run go on with the same bits.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bench.data.augment import Size, draw_view, to_network, view_images, view_targets
+from bench.data.pack import Pack
+from bench.spec import TrainSpec
+from fcn.errors import InputError
+
+ORDER, VIEWS = 0, 1
+"""Streams of random numbers; apart, so that order and views have nothing in common."""
+
+DEVICE_SHARE = 0.25
+"""Largest share of a GPU's free memory that pictures may take; the rest is for training."""
+
+
+class Batches:
+    """Training batches of one split.
+
+    Args:
+        pack: Decoded pictures.
+        train: Takes `split`, `batch_size`, `crop`, `scale` and `flip` from it.
+        input_scale: Resize of every picture for the network.
+        seed: The run's seed.
+        mean: Of each channel, on the scale 0..1.
+        std: Of each channel, on the scale 0..1.
+        device: Where batches are made.
+
+    Raises:
+        InputError: The split does not exist, or pictures of a batch would differ in size.
+    """
+
+    def __init__(
+        self,
+        pack: Pack,
+        train: TrainSpec,
+        *,
+        input_scale: float,
+        seed: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+        device: torch.device,
+    ) -> None:
+        self._pack = pack
+        self._train = train
+        self._input_scale = input_scale
+        self._seed = seed
+        self._statistics = {"mean": tuple(mean), "std": tuple(std)}
+        self._indices = np.array(pack.indices(train.split))
+        self._check_sizes()
+        self._pictures = _Pictures(pack, self._indices, device)
+
+    def batch(self, index: int) -> tuple[Tensor, Tensor]:
+        """Return batch number `index`: images (N, 3, h, w) float32 and target (N, h, w) int64."""
+        chosen = self.picture_indices(index)
+        views = []
+        for k, i in enumerate(chosen):
+            rng = np.random.default_rng([self._seed, VIEWS, index, k])
+            views.append(draw_view(rng, self._pack.size(i), self._train, self._input_scale))
+        out_size = self._train.crop or views[0].scaled
+        images, targets = self._pictures.take(chosen)
+        return (
+            view_images(images, views, out_size, **self._statistics),
+            view_targets(targets, views, out_size, ignore_index=self._pack.ignore_index),
+        )
+
+    def picture_indices(self, index: int) -> list[int]:
+        """Return the pack's numbers of the pictures of a batch; every epoch has each once."""
+        num_pictures, batch_size = len(self._indices), self._train.batch_size
+        samples = range(index * batch_size, (index + 1) * batch_size)
+        orders = {epoch: self._order(epoch) for epoch in {j // num_pictures for j in samples}}
+        return [int(orders[j // num_pictures][j % num_pictures]) for j in samples]
+
+    def _order(self, epoch: int) -> NDArray[np.int64]:
+        rng = np.random.default_rng([self._seed, ORDER, epoch])
+        return rng.permutation(self._indices)
+
+    def _check_sizes(self) -> None:
+        train = self._train
+        if train.crop is not None or train.batch_size == 1:
+            return
+        advice = "set train.crop to the height and width of training crops"
+        if train.scale[0] != train.scale[1]:
+            raise InputError(
+                f"train.scale {list(train.scale)} gives the pictures of a batch different sizes; "
+                f"{advice}"
+            )
+        sizes = sorted({self._pack.size(int(i)) for i in self._indices})
+        if len(sizes) > 1:
+            shown = ", ".join(f"{H}x{W}" for H, W in sizes[:4])
+            raise InputError(
+                f"pictures of split {train.split!r} have {len(sizes)} sizes ({shown}, ...); "
+                f"{advice}, or train.batch_size to 1"
+            )
+
+
+def eval_batches(
+    pack: Pack,
+    split: str,
+    *,
+    input_scale: float,
+    mean: Sequence[float],
+    std: Sequence[float],
+    device: torch.device,
+    batch_size: int,
+) -> Iterator[tuple[list[int], Tensor, Tensor]]:
+    """Yield every picture of a split once, in order, without anything random.
+
+    Args:
+        pack: Decoded pictures.
+        split: Name of the split.
+        input_scale: Resize of every picture for the network.
+        mean: Of each channel, on the scale 0..1.
+        std: Of each channel, on the scale 0..1.
+        device: Where batches are made.
+        batch_size: Most pictures in one batch; a batch ends where the size changes.
+
+    Yields:
+        The pack's numbers of the N pictures, images (N, 3, h, w) float32 at network size, and
+        targets (N, H, W) int64 at the label's own size.
+
+    Raises:
+        InputError: The split does not exist.
+    """
+    for group in _groups_of_one_size(pack, split, batch_size):
+        images = np.stack([pack.image(i) for i in group])
+        targets = torch.from_numpy(np.stack([pack.target(i) for i in group]))
+        x = to_network(images, input_scale, mean=mean, std=std, device=device)
+        yield group, x, targets.to(device).long()
+
+
+def _groups_of_one_size(pack: Pack, split: str, batch_size: int) -> Iterator[list[int]]:
+    group: list[int] = []
+    for i in pack.indices(split):
+        if group and (len(group) == batch_size or pack.size(i) != pack.size(group[0])):
+            yield group
+            group = []
+        group.append(i)
+    yield group
+
+
+class _Pictures:
+    """Pictures of a split as padded uint8 batches; kept on the GPU where they fit."""
+
+    def __init__(self, pack: Pack, indices: NDArray[np.int64], device: torch.device) -> None:
+        self._pack = pack
+        self._device = device
+        self._row = {int(i): row for row, i in enumerate(indices)}
+        self._resident: tuple[Tensor, Tensor] | None = None
+        sizes = [pack.size(i) for i in self._row]
+        num_bytes = 4 * sum(H * W for H, W in sizes)
+        if device.type == "cuda" and len(set(sizes)) == 1:
+            free, _ = torch.cuda.mem_get_info(device)
+            if num_bytes < DEVICE_SHARE * free:
+                self._resident = self._load(list(self._row))
+
+    def take(self, indices: list[int]) -> tuple[Tensor, Tensor]:
+        """Return images (N, H, W, 3) and targets (N, H, W), uint8, padded to the largest."""
+        if self._resident is None:
+            return self._load(indices)
+        rows = torch.tensor([self._row[i] for i in indices], device=self._device)
+        return self._resident[0][rows], self._resident[1][rows]
+
+    def _load(self, indices: list[int]) -> tuple[Tensor, Tensor]:
+        sizes = [self._pack.size(i) for i in indices]
+        H, W = _largest(sizes)
+        images = np.zeros((len(indices), H, W, 3), dtype=np.uint8)
+        targets = np.zeros((len(indices), H, W), dtype=np.uint8)
+        for k, (i, (h, w)) in enumerate(zip(indices, sizes, strict=True)):
+            images[k, :h, :w] = self._pack.image(i)
+            targets[k, :h, :w] = self._pack.target(i)
+        return (
+            torch.from_numpy(images).to(self._device),
+            torch.from_numpy(targets).to(self._device),
+        )
+
+
+def _largest(sizes: list[Size]) -> Size:
+    return max(H for H, _ in sizes), max(W for _, W in sizes)

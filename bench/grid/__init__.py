@@ -1,0 +1,1 @@
+"""Many runs: who is next, where it runs, how it ended."""

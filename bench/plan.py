@@ -1,0 +1,103 @@
+"""What should exist: the runs of one ablation, in order, with everything a report needs to know.
+
+In: resolved settings and data fingerprints. Out: `Plan`, whose runs carry ids.
+A run's id is the hash of its content; two plans that ask for the same run share it.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from bench.spec import RunSpec, parse
+
+SEMANTICS = 1
+"""Version of what settings mean. Raise it when code changes results, or a default changes, without
+a changed key: every run then has a new id."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One resolved variant with its seed."""
+
+    spec: RunSpec
+    """Settings, with durations in steps."""
+    fingerprint: str
+    """Fingerprint of the dataset's content."""
+    parent: str | None = None
+    """Id of the run whose weights this one starts from."""
+
+    @cached_property
+    def id(self) -> str:
+        """Sixteen hex digits: the hash of everything that can change the result."""
+        spec = self.spec.model_dump(mode="json", exclude_defaults=True)
+        spec.get("train", {}).pop("init_from", None)  # a name; the parent's id is the content
+        content = [SEMANTICS, spec, self.fingerprint, self.parent]
+        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values that `from_json` reads back."""
+        spec = self.spec.model_dump(mode="json")
+        return {"fingerprint": self.fingerprint, "parent": self.parent, "spec": spec}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any], *, where: str) -> "Run":
+        """Read what `to_json` wrote; `where` names the source in errors."""
+        spec = parse(RunSpec, values["spec"], where=where)
+        return cls(spec=spec, fingerprint=values["fingerprint"], parent=values["parent"])
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A run in its place in an ablation."""
+
+    variant: str
+    """Name of the answer that this run is one seed of."""
+    run: Run
+
+
+@dataclass(frozen=True)
+class Published:
+    """A number from the literature, shown beside ours. Scores are fractions."""
+
+    variant: str
+    source: str
+    """Where it is printed: paper and table."""
+    differs: str
+    """What differs from our protocol."""
+    pixel_acc: float | None = None
+    mean_acc: float | None = None
+    miou: float | None = None
+    fw_iou: float | None = None
+    verified: bool = True
+    """False when the number was not checked against its source."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An ablation made concrete: what a report is about, whether or not it exists yet."""
+
+    name: str
+    question: str
+    expectation: str
+    runs: tuple[PlannedRun, ...]
+    """Parents before children."""
+    baseline: str | None = None
+    """Variant that the others are compared with."""
+    published: tuple[Published, ...] = ()
+    note: str = ""
+    """What a reader must know about the protocol."""
+    command: str = ""
+    """The command that makes the report again."""
+
+    @property
+    def variants(self) -> list[str]:
+        """Names of the variants, in the order of the spec."""
+        return list(dict.fromkeys(planned.variant for planned in self.runs))
+
+    def unique_runs(self) -> Iterator[Run]:
+        """Yield each run once, parents first, though two variants may share it."""
+        yield from {planned.run.id: planned.run for planned in self.runs}.values()

@@ -1,0 +1,45 @@
+"""The machine as a run sees it: device, threads, versions; recorded, never part of a run's id."""
+
+import os
+import platform
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+from fcn.errors import InputError
+
+
+def choose_device(name: str) -> torch.device:
+    """Turn `auto`, `cpu`, `cuda`, `cuda:1` or `mps` into a device that is there.
+
+    Raises:
+        InputError: The device is not there.
+    """
+    has_mps = torch.backends.mps.is_available()
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if has_mps else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError):
+        there = ["cpu"] + [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+        raise InputError(
+            f"device {name!r} cannot be used here; there is {', '.join(there + ['mps'] * has_mps)}"
+        ) from None
+    return device
+
+
+def describe_environment(device: torch.device) -> dict[str, Any]:
+    """Return versions, device and threads as plain values."""
+    packages = ("torch", "torchvision", "timm", "numpy", "fcn-bench")
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    return {
+        "device": device.type,
+        "device_name": name,
+        "threads": torch.get_num_threads(),
+        "cpus": os.cpu_count(),
+        "python": platform.python_version(),
+        "platform": platform.platform(terse=True),
+        **{package: version(package) for package in packages},
+    }

@@ -1,0 +1,210 @@
+"""One run, from its folder to its result: where model, data, loop and store meet.
+
+In: a run's folder with `spec.yaml`. Out: the files of that folder; `result.json` comes last.
+A run that was stopped goes on from its checkpoint, with the same bits as if it never had been.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+from torch import Tensor
+
+from bench.atomic import write_json
+from bench.data.batches import Batches, eval_batches
+from bench.data.pack import open_pack
+from bench.run import outcome
+from bench.run.checkpoint import (
+    copy_shared_weights,
+    file_digest,
+    load_checkpoint,
+    load_weights,
+    save_checkpoint,
+    save_weights,
+)
+from bench.run.environment import choose_device, describe_environment
+from bench.run.evaluate import Evaluation, evaluate, save_evaluation
+from bench.run.log import RunLog
+from bench.run.losses import pixel_loss, resolve_class_weights
+from bench.run.optim import create_optimizer
+from bench.run.signals import stop_on_signals
+from bench.run.train import fit
+from bench.store import Result, Store
+from fcn.model import FCN, create_model
+
+EVAL_BATCH_SIZE = 8
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a run is executed. Nothing here changes its result beyond rounding."""
+
+    device: str = "auto"
+    threads: int | None = None
+    """CPU threads; None leaves torch's choice."""
+    checkpoint_seconds: float = 60.0
+    """Least time between two checkpoints."""
+
+
+def execute(run_dir: Path, options: Options) -> int:
+    """Execute the run of a folder and return an exit code of `bench.run.outcome`.
+
+    Reads and writes the store; sets torch's thread count and global random state.
+    """
+    store = Store(run_dir.parent.parent)
+    run_id = run_dir.name
+    try:
+        with FileLock(run_dir / "lock", timeout=0):
+            if store.status(run_id) != "done":
+                store.forget_failure(run_id)
+                _Execution(store, run_id, options).complete()
+    except Timeout:
+        return outcome.BUSY
+    except Exception as error:
+        # The one place where a run ends: whatever happened becomes its record.
+        logs = store.logs(run_id)
+        store.record_failure(run_id, outcome.describe(error, logs[-1]["step"] if logs else None))
+        return outcome.exit_code(error)
+    return outcome.DONE
+
+
+class _Execution:
+    """What the stages of one run share."""
+
+    def __init__(self, store: Store, run_id: str, options: Options) -> None:
+        if options.threads:
+            torch.set_num_threads(options.threads)
+        self.store = store
+        self.options = options
+        self.run = store.run(run_id)
+        self.spec = self.run.spec
+        self.folder = store.run_dir(run_id)
+        self.device = choose_device(options.device)
+        self.environment = describe_environment(self.device)
+        self.pack = open_pack(store.packs_dir, self.run.fingerprint)
+        write_json(self.folder / "env.json", self.environment)
+
+    def complete(self) -> None:
+        """Train, evaluate, publish."""
+        model, weights = self.start_model()
+        train_seconds = self.train(model)
+        save_weights(self.folder / "model.safetensors", model)
+
+        split = self.spec.evaluate.split
+        start = time.perf_counter()
+        evaluation = self.evaluate(model, split)
+        evaluate_seconds = time.perf_counter() - start
+        save_evaluation(self.folder / "eval" / f"{split}.npz", evaluation)
+
+        files = ("spec.yaml", "metrics.jsonl", "model.safetensors", f"eval/{split}.npz")
+        result = Result(
+            run_id=self.run.id,
+            run=self.run.to_json(),
+            split=split,
+            num_images=len(evaluation.names),
+            class_names=self.pack.class_names,
+            palette=self.pack.palette,
+            confusion=evaluation.confusion.tolist(),
+            num_parameters=sum(p.numel() for p in model.parameters()),
+            train_seconds=train_seconds,
+            evaluate_seconds=evaluate_seconds,
+            environment=self.environment,
+            digests={name: file_digest(self.folder / name) for name in files},
+            finished=datetime.now(UTC).isoformat(timespec="seconds"),
+            weights=weights,
+        )
+        self.store.publish(result)
+        (self.folder / "checkpoint.safetensors").unlink(missing_ok=True)
+
+    def start_model(self) -> tuple[FCN, dict[str, Any]]:
+        """Create the network as it is before the first step, and say where its weights are from."""
+        torch.manual_seed(self.spec.seed)
+        settings = self.spec.model.model_dump()
+        model = create_model(**settings, num_classes=self.pack.num_classes)
+        weights: dict[str, Any] = {"pretrained": self.spec.model.pretrained}
+        if self.run.parent is not None:
+            parent = load_weights(self.store.run_dir(self.run.parent) / "model.safetensors")
+            weights = {"parent": self.run.parent, **copy_shared_weights(model, parent)}
+        layout = torch.channels_last if self.spec.train.channels_last else torch.contiguous_format
+        model.to(device=self.device, memory_format=layout)  # type: ignore[call-overload]
+        return model, weights
+
+    def train(self, model: FCN) -> float:
+        """Train from the checkpoint, if any, to the last step; return its seconds in all."""
+        train, checkpoint = self.spec.train, self.folder / "checkpoint.safetensors"
+        loss_fn = partial(
+            pixel_loss, ignore_index=self.pack.ignore_index, class_weights=self.class_weights()
+        )
+        batches = Batches(
+            self.pack,
+            train,
+            input_scale=self.spec.data.input_scale,
+            seed=self.spec.seed,
+            mean=model.mean,
+            std=model.std,
+            device=self.device,
+        )
+        optimizer = create_optimizer(model, train)
+        after = load_checkpoint(checkpoint, model, optimizer)
+        log = RunLog(self.folder / "metrics.jsonl", after)
+        steps = fit(model, batches, loss_fn, optimizer, train, seed=self.spec.seed, after=after)
+        saved = time.monotonic()
+        with stop_on_signals() as stop:
+            for step_log in steps:
+                step = step_log.step
+                log.add(step_log)
+                self.watch(model, step, log)
+                is_due = time.monotonic() - saved >= self.options.checkpoint_seconds
+                if step < (train.steps or 0) and (stop.requested or is_due):
+                    log.flush()
+                    save_checkpoint(checkpoint, model, optimizer, step)
+                    saved = time.monotonic()
+                    if stop.requested:
+                        raise outcome.StoppedError(f"stopped by a signal after step {step}")
+        log.flush()
+        return log.seconds
+
+    def watch(self, model: FCN, step: int, log: RunLog) -> None:
+        """Score a split along the way, where the spec asks for it."""
+        settings = self.spec.evaluate
+        if settings.watch_every and step % settings.watch_every == 0:
+            log.flush()
+            evaluation = self.evaluate(model, settings.watch_split)
+            log.add_watched(step, settings.watch_split, evaluation)
+
+    def evaluate(self, model: FCN, split: str) -> Evaluation:
+        """Count every picture of a split."""
+        return evaluate(
+            model,
+            self.named_batches(model, split),
+            num_images=len(self.pack.indices(split)),
+            num_classes=self.pack.num_classes,
+            ignore_index=self.pack.ignore_index,
+            precision=self.spec.train.precision,
+        )
+
+    def named_batches(self, model: FCN, split: str) -> Iterator[tuple[list[str], Tensor, Tensor]]:
+        """Yield the pictures of a split with their names."""
+        batches = eval_batches(
+            self.pack,
+            split,
+            input_scale=self.spec.data.input_scale,
+            mean=model.mean,
+            std=model.std,
+            device=self.device,
+            batch_size=EVAL_BATCH_SIZE,
+        )
+        for indices, images, target in batches:
+            yield [self.pack.name(i) for i in indices], images, target
+
+    def class_weights(self) -> Tensor | None:
+        """Return the loss weight of each class on the device, or None."""
+        counts = self.pack.image_class_counts(self.spec.train.split)
+        weights = resolve_class_weights(self.spec.train.class_weights, counts)
+        return None if weights is None else weights.to(self.device)

@@ -1,0 +1,89 @@
+"""The log of a run: `metrics.jsonl`, one JSON object a line, appended as steps are made.
+
+    {"step": 7, "loss": 1.92, "lr": 0.0009, "seconds": 3.1}
+    {"step": 50, "split": "val", "confusion": [[...], ...]}
+
+`seconds` is training time since step 0, over all attempts, without evaluation.
+"""
+
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+from bench.run.evaluate import Evaluation
+from bench.run.outcome import NonFiniteLossError
+from bench.run.train import StepLog
+
+WRITE_EVERY = 10
+"""Steps between writes; each write waits for the device."""
+
+
+class RunLog:
+    """Writer of a run's log. Holds losses on the device until they are worth waiting for.
+
+    Args:
+        path: The file. Rows after step `after` belong to steps that will be made again: they go.
+        after: Step of the checkpoint that training goes on from; 0 for a fresh start.
+    """
+
+    def __init__(self, path: Path, after: int) -> None:
+        kept = [row for row in _read_rows(path) if row["step"] <= after]
+        self.seconds = max((row["seconds"] for row in kept if "seconds" in row), default=0.0)
+        self._path = path
+        self._pending: list[tuple[StepLog, float]] = []
+        self._mark = time.perf_counter()
+        path.write_text("".join(map(_line, kept)), encoding="utf-8")
+
+    def add(self, log: StepLog) -> None:
+        """Take a step's log; write when enough have come together."""
+        now = time.perf_counter()
+        self.seconds += now - self._mark
+        self._mark = now
+        self._pending.append((log, self.seconds))
+        if len(self._pending) >= WRITE_EVERY or log.step == 1:
+            self.flush()
+
+    def add_watched(self, step: int, split: str, evaluation: Evaluation) -> None:
+        """Write the counts of a score taken along the way, and start the clock again."""
+        self.flush()
+        row = {"step": step, "split": split, "confusion": evaluation.confusion.tolist()}
+        self._append([row])
+        self._mark = time.perf_counter()
+
+    def flush(self) -> None:
+        """Write what is pending.
+
+        Raises:
+            NonFiniteLossError: A loss is NaN or infinite; the rows before it are written.
+        """
+        rows: list[dict[str, Any]] = []
+        for log, seconds in self._pending:
+            loss = float(log.loss)
+            if not math.isfinite(loss):
+                self._append(rows)
+                raise NonFiniteLossError(
+                    f"the loss is {loss} at step {log.step}; lower train.lr, raise "
+                    "train.warmup_steps, or set train.clip_grad_norm"
+                )
+            rows.append(
+                {"step": log.step, "loss": loss, "lr": log.lr, "seconds": round(seconds, 4)}
+            )
+        self._append(rows)
+        self._pending.clear()
+
+    def _append(self, rows: list[dict[str, Any]]) -> None:
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write("".join(map(_line, rows)))
+
+
+def _line(row: dict[str, Any]) -> str:
+    return json.dumps(row, allow_nan=False) + "\n"
+
+
+def _read_rows(path: Path) -> list[dict[str, Any]]:
+    """Read whole lines; one cut by a kill is left out."""
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_bytes().split(b"\n")[:-1]]

@@ -1,0 +1,65 @@
+"""How a run's process ends: exit codes with meanings, and exceptions told apart by cause."""
+
+import errno
+import traceback
+
+from bench.store import Failure
+from fcn.errors import InputError
+
+DONE = 0
+INPUT = 65
+ERROR = 70
+MEMORY = 71
+DISK = 74
+STOPPED = 75
+BUSY = 76
+NONFINITE = 78
+
+REASONS = {
+    INPUT: "spec or data",
+    ERROR: "error",
+    MEMORY: "memory",
+    DISK: "disk",
+    STOPPED: "stopped",
+    BUSY: "busy",
+    NONFINITE: "nonfinite",
+}
+"""Words for the exit codes, as they stand in a failure's record."""
+
+
+class StoppedError(Exception):
+    """A signal asked the run to stop; its checkpoint is written."""
+
+
+class NonFiniteLossError(ArithmeticError):
+    """The loss was NaN or infinite."""
+
+
+def exit_code(error: BaseException) -> int:
+    """Tell the cause of the error that ended a run."""
+    if isinstance(error, StoppedError):
+        return STOPPED
+    if isinstance(error, NonFiniteLossError):
+        return NONFINITE
+    if isinstance(error, InputError):
+        return INPUT
+    if isinstance(error, MemoryError) or _mentions(error, "out of memory", "can't allocate memory"):
+        return MEMORY
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return DISK
+    return ERROR
+
+
+def describe(error: BaseException, step: int | None) -> Failure:
+    """Turn the error that ended a run into its record."""
+    code = exit_code(error)
+    known = code in (INPUT, STOPPED, NONFINITE)
+    details = "" if known else "".join(traceback.format_exception(error))[-4000:]
+    message = str(error) if known else f"{type(error).__name__}: {error}"
+    return Failure(reason=REASONS[code], message=message, step=step, details=details)
+
+
+def _mentions(error: BaseException, *phrases: str) -> bool:
+    """Torch reports some causes only in the text of a RuntimeError."""
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and any(phrase in text for phrase in phrases)

@@ -1,0 +1,218 @@
+"""What one run is: the schema of its settings, and errors that name the key.
+
+In: plain nested dictionaries (from YAML or Python). Out: a frozen `RunSpec`, or an `InputError`.
+Only what can change a result has a field here; devices, folders and logging are not settings.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from fcn.errors import InputError
+from fcn.registry import unknown_name
+
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+
+
+class Schema(BaseModel):
+    """A frozen model that refuses unknown keys and non-finite numbers."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+
+class ModelSpec(Schema):
+    """A network: a backbone made dense."""
+
+    backbone: Name = "resnet18"
+    """Any name of timm's registry; `fcn-bench list backbones` shows them."""
+    pretrained: bool | str = False
+    """true for the backbone's default weights, a timm tag, or a local file; false for random."""
+    skip: Name = "fcn8s"
+    """Skip strategy: which finer features are fused in."""
+    head: Name = "linear"
+    """What turns the coarsest feature into scores."""
+    upsampling: Name = "bilinear"
+    """How coarse scores reach a finer grid."""
+    fusion: Name = "sum"
+    """How coarse and fine scores become one; the paper sums."""
+    score_init: Literal["zero", "random"] = "zero"
+    """Start of the score layers; the paper uses zero."""
+    dropout: Fraction = 0.0
+    """Dropout before the scores."""
+
+
+class DataSpec(Schema):
+    """Which pictures, and how large the network sees them."""
+
+    dataset: Name = "shapes"
+    """A registered dataset; `fcn-bench list datasets` shows them."""
+    options: dict[str, int | float | str | bool] = {}
+    """Settings of that dataset, as its loader documents them."""
+    input_scale: Annotated[float, Field(gt=0, le=4)] = 1.0
+    """Factor by which pictures are resized for the network, in training and evaluation alike.
+    Scores are always taken at the label's own size."""
+
+
+class TrainSpec(Schema):
+    """How weights are fitted. Durations are steps (optimiser updates) or epochs, never both."""
+
+    split: Name = "train"
+    """Split of the dataset to train on."""
+    steps: Annotated[int, Field(ge=0)] | None = None
+    """Number of optimiser updates."""
+    epochs: Positive | None = None
+    """The same as passes over the split; turned into steps when the plan is made."""
+    batch_size: Annotated[int, Field(ge=1)] = 16
+    """Pictures per forward pass."""
+    accumulate: Annotated[int, Field(ge=1)] = 1
+    """Batches whose gradients are added up for one step."""
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    """Update rule."""
+    lr: Positive = 0.01
+    """Learning rate at the start (after warm-up), for a loss that is a mean over pixels."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Momentum of SGD, or the first beta of AdamW."""
+    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+    """Decay of weights; vectors (biases, norms) are not decayed."""
+    schedule: Literal["poly", "cosine", "constant"] = "poly"
+    """Shape of the learning rate over the steps."""
+    power: Positive = 0.9
+    """Exponent of the poly schedule."""
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    """Steps over which the learning rate rises linearly from zero."""
+    clip_grad_norm: Positive | None = None
+    """Largest gradient norm; longer gradients are scaled down to it."""
+    class_weights: Literal["none", "median_frequency"] | tuple[Positive, ...] = "none"
+    """Weight of each class in the loss: none, median frequency balancing, or one per class."""
+    crop: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] | None = None
+    """Height and width of training crops in pixels, after scaling; none for whole pictures."""
+    scale: tuple[Positive, Positive] = (1.0, 1.0)
+    """Range of the random resize, on top of `data.input_scale`, drawn log-uniformly."""
+    flip: bool = True
+    """Mirror left and right with probability one half."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Arithmetic of forward and backward; bf16 is autocast where the device has it."""
+    channels_last: bool = True
+    """Memory layout of pictures and convolutions."""
+    init_from: Name | None = None
+    """Variant whose run of the same seed gives the starting weights."""
+
+    @model_validator(mode="after")
+    def _one_duration(self) -> "TrainSpec":
+        if self.steps is not None and self.epochs is not None:
+            raise ValueError("give train.steps or train.epochs, not both")
+        if self.scale[0] > self.scale[1]:
+            raise ValueError(f"scale {list(self.scale)} must rise from smallest to largest")
+        return self
+
+
+class EvaluateSpec(Schema):
+    """Which pictures judge the run."""
+
+    split: Name = "test"
+    """Split of the final scores, taken once, after the last step."""
+    watch_split: Name = "val"
+    """Split that is scored along the way, for learning curves."""
+    watch_every: Annotated[int, Field(ge=0)] = 0
+    """Steps between two such scores; 0 for none."""
+
+
+class RunSpec(Schema):
+    """Everything that can change one run's result, and nothing else."""
+
+    model: ModelSpec = ModelSpec()
+    """The network."""
+    data: DataSpec = DataSpec()
+    """The pictures."""
+    train: TrainSpec = TrainSpec()
+    """The fitting."""
+    evaluate: EvaluateSpec = EvaluateSpec()
+    """The judging."""
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    """Seed of everything random: weights, order, augmentation, dropout."""
+
+
+S = TypeVar("S", bound=Schema)
+
+
+def parse(schema: type[S], values: Mapping[str, Any], *, where: str) -> S:
+    """Validate plain values.
+
+    Args:
+        schema: The schema to validate against.
+        values: Nested plain values.
+        where: What is being read (a file, a variant), put in front of each message.
+
+    Raises:
+        InputError: A key is unknown, or a value is of the wrong type or out of range.
+    """
+    try:
+        return schema.model_validate(dict(values))
+    except ValidationError as error:
+        messages = dict.fromkeys(_explain(schema, e) for e in error.errors(include_url=False))
+        raise InputError(f"{where}: {'; '.join(messages)}") from None
+
+
+def set_keys(values: Mapping[str, Any], differences: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy of nested `values` in which dotted keys have new values.
+
+    Raises:
+        InputError: A dotted key passes through a value that has no keys of its own.
+    """
+    result = dict(values)
+    for key, value in differences.items():
+        head, _, rest = key.partition(".")
+        if not rest:
+            both = isinstance(result.get(head), Mapping) and isinstance(value, Mapping)
+            result[head] = set_keys(result[head], value) if both else value
+        elif isinstance(result.setdefault(head, {}), Mapping):
+            result[head] = set_keys(result[head], {rest: value})
+        else:
+            raise InputError(f"key {key!r}: {head!r} has no keys of its own")
+    return result
+
+
+def override(settings: Mapping[str, Any], differences: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a run's `settings` with `differences` on top; the duration given last wins."""
+    result = set_keys(settings, differences)
+    given = set_keys({}, differences).get("train", {})
+    for key, other in (("steps", "epochs"), ("epochs", "steps")):
+        if isinstance(given, Mapping) and given.get(key) is not None and other not in given:
+            result["train"] = {**result["train"], other: None}
+    return result
+
+
+def _explain(schema: type[Schema], error: Any) -> str:
+    """Turn one pydantic error into words, with the key's path and the nearest valid name."""
+    path = ".".join(str(part) for part in error["loc"] if not _is_branch_label(part))
+    if error["type"] == "extra_forbidden":
+        parent, name = error["loc"][:-1], str(error["loc"][-1])
+        return f"{path}: {unknown_name('key', name, _fields_at(schema, parent))}"
+    message = error["msg"].removeprefix("Value error, ")
+    given = "" if error["type"] in ("value_error", "missing") else f", not {error['input']!r}"
+    return f"{path}: {message}{given}" if path else message
+
+
+def _is_branch_label(part: object) -> bool:
+    """Tell pydantic's labels of union branches ('bool', 'tuple[float, ...]') from our keys."""
+    text = str(part)
+    return text in {"bool", "int", "float", "str"} or any(c in text for c in "[(")
+
+
+def _fields_at(schema: type[Schema], path: Iterable[int | str]) -> list[str]:
+    """List the keys allowed at a path into a schema."""
+    fields = schema
+    for part in path:
+        field = fields.model_fields.get(str(part))
+        kinds = (
+            [] if field is None else [field.annotation, *getattr(field.annotation, "__args__", ())]
+        )
+        inner = [k for k in kinds if isinstance(k, type) and issubclass(k, Schema)]
+        if inner:
+            fields = inner[0]
+    return [field.alias or name for name, field in fields.model_fields.items()]

@@ -1,0 +1,232 @@
+"""The run store: a folder per run, read without locks, understood with `less`.
+
+store.json                     format version
+datasets.json                  fingerprint of each dataset seen, by its settings
+packs/<fingerprint>/           decoded pictures, shared by all runs
+<2 hex>/<id>/spec.yaml         the run, written once
+             env.json          versions, device, threads of the last attempt
+             metrics.jsonl     one line per logged step
+             checkpoint.safetensors, model.safetensors
+             eval/<split>.npz  confusion matrix and prediction of each picture
+             failure.json      why the last attempt ended early
+             result.json       written last, by rename: its presence means done
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from bench.atomic import replacing, write_json
+from bench.plan import Run
+from fcn.errors import InputError
+
+FORMAT = 1
+Status = Literal["done", "failed", "missing"]
+
+
+@dataclass(frozen=True)
+class Result:
+    """Record of a finished run. Counts, not scores: `bench.metrics` derives those."""
+
+    run_id: str
+    run: dict[str, Any]
+    """The run as `Run.to_json` gives it."""
+    split: str
+    num_images: int
+    class_names: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+    confusion: list[list[int]]
+    """Pixel counts over the split, C x C; rows are target, columns are prediction."""
+    num_parameters: int
+    train_seconds: float
+    evaluate_seconds: float
+    environment: dict[str, Any]
+    digests: dict[str, str]
+    """sha256 of each file of the run, by its path in the run's folder."""
+    finished: str
+    """Time of the end, ISO 8601, UTC."""
+    weights: dict[str, Any] = field(default_factory=dict)
+    """Where the starting weights came from."""
+    format: int = FORMAT
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a run ended early."""
+
+    reason: str
+    """One word: spec, data, nonfinite, memory, disk, error, killed, stopped, blocked."""
+    message: str
+    step: int | None = None
+    details: str = ""
+    """End of the log or traceback."""
+
+
+class Store:
+    """A folder of runs.
+
+    Args:
+        root: The folder; made on the first write.
+
+    Raises:
+        InputError: The folder was written by another version of the format.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._check_format()
+
+    @property
+    def packs_dir(self) -> Path:
+        """Folder of the packed datasets."""
+        return self.root / "packs"
+
+    def run_dir(self, run_id: str) -> Path:
+        """Return the folder of a run, whether or not it exists."""
+        if len(run_id) != 16 or not set(run_id) <= set("0123456789abcdef"):
+            raise InputError(f"{run_id!r} is not a run id: sixteen hex digits are")
+        return self.root / run_id[:2] / run_id
+
+    def find(self, prefix: str) -> str:
+        """Return the one run id that starts with `prefix`."""
+        found = [run_id for run_id in self.run_ids() if run_id.startswith(prefix)]
+        if len(found) != 1:
+            what = "no run" if not found else f"{len(found)} runs"
+            raise InputError(
+                f"{what} in {self.root} with an id that starts with {prefix!r}; "
+                "`fcn-bench runs list` shows the ids"
+            )
+        return found[0]
+
+    def run_ids(self) -> Iterator[str]:
+        """Yield the ids of all runs with a folder, sorted."""
+        for path in sorted(self.root.glob("[0-9a-f][0-9a-f]/*/spec.yaml")):
+            yield path.parent.name
+
+    def prepare(self, run: Run) -> Path:
+        """Make the run's folder with its spec and return it; keep what is there already."""
+        self._write_format()
+        path = self.run_dir(run.id) / "spec.yaml"
+        if not path.exists():
+            text = yaml.safe_dump(
+                {"format": FORMAT, "id": run.id, **run.to_json()}, sort_keys=False
+            )
+            with replacing(path) as temporary:
+                temporary.write_text(text, encoding="utf-8")
+        return path.parent
+
+    def run(self, run_id: str) -> Run:
+        """Read a run's spec back.
+
+        Raises:
+            InputError: There is no such run, or its folder is of another version or was edited.
+        """
+        path = self.run_dir(run_id) / "spec.yaml"
+        if not path.exists():
+            raise InputError(f"{path} does not exist: there is no such run in {self.root}")
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if not isinstance(values, dict) or values.get("format") != FORMAT:
+            raise InputError(f"{path} is not of format {FORMAT}; {_OTHER_STORE}")
+        run = Run.from_json(values, where=str(path))
+        if run.id != run_id:
+            raise InputError(
+                f"{path} describes run {run.id}, not {run_id}: it was edited, moved, or written by "
+                f"a version that means something else by it; {_OTHER_STORE}"
+            )
+        return run
+
+    def status(self, run_id: str) -> Status:
+        """Say whether a run is done, failed, or has no outcome yet."""
+        folder = self.run_dir(run_id)
+        if (folder / "result.json").exists():
+            return "done"
+        return "failed" if (folder / "failure.json").exists() else "missing"
+
+    def result(self, run_id: str) -> Result | None:
+        """Read the record of a finished run; None if it is not finished."""
+        values = _read_json(self.run_dir(run_id) / "result.json")
+        return None if values is None else Result(**values)
+
+    def failure(self, run_id: str) -> Failure | None:
+        """Read why a run's last attempt ended early; None if it did not."""
+        values = _read_json(self.run_dir(run_id) / "failure.json")
+        return None if values is None else Failure(**values)
+
+    def publish(self, result: Result) -> None:
+        """Write the record that makes a run done."""
+        folder = self.run_dir(result.run_id)
+        write_json(folder / "result.json", asdict(result))
+        (folder / "failure.json").unlink(missing_ok=True)
+
+    def record_failure(self, run_id: str, failure: Failure) -> None:
+        """Write why an attempt ended early."""
+        write_json(self.run_dir(run_id) / "failure.json", asdict(failure))
+
+    def forget_failure(self, run_id: str) -> None:
+        """Clear the last failure, before a new attempt."""
+        (self.run_dir(run_id) / "failure.json").unlink(missing_ok=True)
+
+    def logs(self, run_id: str) -> list[dict[str, Any]]:
+        """Read the step logs; a last line cut by a kill is left out."""
+        path = self.run_dir(run_id) / "metrics.jsonl"
+        if not path.exists():
+            return []
+        lines = path.read_bytes().split(b"\n")
+        return [json.loads(line) for line in lines[:-1]]
+
+    def confusions(self, run_id: str, split: str) -> tuple[list[str], NDArray[np.int32]]:
+        """Read per-image counts: image names, and matrices (N, C, C)."""
+        with np.load(self._eval_path(run_id, split), allow_pickle=False) as file:
+            return [str(name) for name in file["names"]], file["confusions"]
+
+    def predictions(self, run_id: str, split: str) -> dict[str, NDArray[np.uint8]]:
+        """Read the predictions that were kept: image name -> classes (H, W)."""
+        with np.load(self._eval_path(run_id, split), allow_pickle=False) as file:
+            names = file["predicted_names"]
+            return {str(name): file[f"pred_{i}"] for i, name in enumerate(names)}
+
+    def remember_dataset(self, key: str, facts: dict[str, Any]) -> None:
+        """Keep a dataset's fingerprint and sizes, so that a report needs no data folder."""
+        self._write_format()
+        known = _read_json(self.root / "datasets.json") or {}
+        if known.get(key) != facts:
+            write_json(self.root / "datasets.json", {**known, key: facts})
+
+    def recall_dataset(self, key: str) -> dict[str, Any] | None:
+        """Return what `remember_dataset` kept."""
+        known = _read_json(self.root / "datasets.json") or {}
+        facts: dict[str, Any] | None = known.get(key)
+        return facts
+
+    def _eval_path(self, run_id: str, split: str) -> Path:
+        return self.run_dir(run_id) / "eval" / f"{split}.npz"
+
+    def _check_format(self) -> None:
+        values = _read_json(self.root / "store.json")
+        if values is not None and values.get("format") != FORMAT:
+            raise InputError(f"{self.root} is not a store of format {FORMAT}; {_OTHER_STORE}")
+
+    def _write_format(self) -> None:
+        if not (self.root / "store.json").exists():
+            write_json(self.root / "store.json", {"format": FORMAT})
+
+
+_OTHER_STORE = "read it with the version that wrote it, or choose another folder with --runs DIR"
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        values: dict[str, Any] = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise InputError(
+            f"{path} is not JSON ({error}); move it away to have it made again"
+        ) from None
+    return values

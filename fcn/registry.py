@@ -1,0 +1,63 @@
+"""Registries: small named tables of parts, filled by a decorator.
+
+In: a name and a part. Out: the part, or an `InputError` that names the nearest known name.
+Free of torch, so that specs can be read, planned and reported without loading it.
+"""
+
+import difflib
+from collections.abc import Callable, Iterable, Iterator
+from typing import Generic, TypeVar
+
+from fcn.errors import InputError
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """A named table of one kind of part.
+
+    Args:
+        kind: What the parts are, in the singular, for messages ("skip", "dataset").
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._parts: dict[str, T] = {}
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Return a decorator that stores a part as `name`.
+
+        Raises:
+            ValueError: The name is taken; parts are never replaced silently.
+        """
+
+        def store(part: T) -> T:
+            if name in self._parts:
+                raise ValueError(f"{self.kind} {name!r} is registered already; choose another name")
+            self._parts[name] = part
+            return part
+
+        return store
+
+    def __getitem__(self, name: str) -> T:
+        if name not in self._parts:
+            raise InputError(unknown_name(self.kind, name, self._parts))
+        return self._parts[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._parts
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._parts))
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
+    """Say that `name` is unknown, with the nearest known name and, if few, all of them."""
+    known = sorted(known)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    names = f" Known: {', '.join(known)}." if len(known) <= 30 else ""
+    return f"unknown {kind} {name!r}{hint or '.'}{names}"

@@ -1,0 +1,117 @@
+"""The answer in the first lines: the best variant, how sure that is, what each change brings.
+
+In: the frame of runs and the summary of variants. Out: words and numbers, unescaped.
+No verdict on the expectation: that is the reader's, who sees both.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from reports.formats import Table
+from reports.stats import CHAINED, list_changes, summarize_difference
+from reports.style import clean, label, percent, points, with_spread
+from reports.tables import changes_table
+
+NOT_CAUSES = ("train.init_from",)
+"""Factors that follow from others: the name of a parent says nothing about what was changed."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a reader learns before the first table."""
+
+    best: str
+    """Variant of highest mean mIoU; empty without any finished run."""
+    numbers: tuple[tuple[str, str], ...]
+    """Name and value of the best variant's scores."""
+    remarks: tuple[str, ...]
+    """How far it is ahead: of the next, of the baseline."""
+    changes: tuple[tuple[str, Table], ...]
+    """What each factor's changes bring: a heading and a table for each."""
+    progress: str
+    """How many of the planned runs are finished."""
+
+
+def find_answer(
+    runs: pd.DataFrame, summary: pd.DataFrame, factors: Sequence[str], baseline: str | None
+) -> Answer:
+    """Put the result of an ablation into a few lines."""
+    ranked = summary[summary["num_done"] > 0].sort_values(
+        "miou_mean", ascending=False, kind="stable"
+    )
+    if not len(ranked):
+        return Answer("", (), (), (), _progress(runs))
+    best = ranked.iloc[0]
+    numbers = [("finished seeds", f"{best.num_done} of {best.num_planned}")]
+    for score in ("pixel_acc", "miou"):
+        shown = with_spread(percent(best[f"{score}_mean"]), best[f"{score}_std"])
+        numbers.insert(0, (f"{label(score)}, %", shown))
+    return Answer(
+        best=clean(best.variant),
+        numbers=tuple(numbers),
+        remarks=tuple(_remarks(runs, list(ranked["variant"]), baseline)),
+        changes=tuple(_changes(runs, factors, baseline)),
+        progress=_progress(runs),
+    )
+
+
+def _remarks(runs: pd.DataFrame, ranked: Sequence[str], baseline: str | None) -> list[str]:
+    """Compare the best with the next and with the baseline, paired by seed."""
+    remarks = []
+    rivals = {"the next best": ranked[1] if len(ranked) > 1 else None, "the baseline": baseline}
+    for role, rival in rivals.items():
+        if rival is None or rival == ranked[0]:
+            continue
+        difference = summarize_difference(runs, rival, ranked[0])
+        mean, std = difference["miou_diff_mean"], difference["miou_diff_std"]
+        count = int(difference["num_pairs"])
+        if not count:
+            remarks.append(f"No seed finished both it and {role}, {clean(rival)}.")
+            continue
+        text = f"{with_spread(points(mean), std)} points of mIoU against {role}, {clean(rival)}"
+        remarks.append(f"{text}, over {_count(count, 'seed')} in common{_doubt(mean, std)}.")
+    if baseline == ranked[0]:
+        remarks.append("It is the baseline: nothing that finished is better.")
+    return remarks
+
+
+def _doubt(mean: float, std: float) -> str:
+    if math.isnan(std):
+        return "; one seed cannot say whether that is chance"
+    return "; that is within the spread between seeds" if abs(mean) <= std else ""
+
+
+def _changes(
+    runs: pd.DataFrame, factors: Sequence[str], baseline: str | None
+) -> list[tuple[str, Table]]:
+    causes = ["backbone", "skip", *(name for name in factors if name not in NOT_CAUSES)]
+    changes = list_changes(runs, causes, baseline)
+    changes = changes[changes["num_pairs"] > 0]
+    order = ["skip", *(name for name in causes if name != "skip")]
+    tables = []
+    for factor in order:
+        found = changes[changes["factor"] == factor]
+        # One plain row of differences from the baseline is in the summary's Δ column already.
+        is_news = factor == CHAINED or baseline is None or found["context"].nunique() > 1
+        if len(found) and is_news:
+            name = f"the {factor}" if factor in ("backbone", "skip") else clean(factor)
+            down = "context" if factor == CHAINED else "change"
+            table = changes_table(found, "miou", down=down)
+            tables.append((f"What changing {name} brings", table))
+    return tables
+
+
+def _progress(runs: pd.DataFrame) -> str:
+    counts = runs["status"].value_counts()
+    done = int(counts.get("done", 0))
+    if done == len(runs):
+        return f"All {_count(done, 'planned run')} finished." if done != 1 else "The run finished."
+    parts = [f"{counts[name]} {name}" for name in ("failed", "missing") if name in counts]
+    return f"{done} of {_count(len(runs), 'planned run')} finished; {', '.join(parts)}."
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,146 @@
+"""Pictures: the same few images under every variant, beside their targets.
+
+In: a plan, and a store with its packed dataset and kept predictions. Out: `Picture`s to draw.
+They are chosen by rule, never by eye: evenly spaced among those whose prediction every finished
+variant kept. Each variant is shown by its first seed.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.data.pack import Pack, open_pack
+from bench.metrics import summarize
+from bench.plan import Plan, PlannedRun
+from bench.store import Store
+from reports.style import clean, percent
+
+NUM_PICTURES = 3
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One variant's prediction of one picture, or why there is none."""
+
+    variant: str
+    backbone: str
+    skip: str
+    pred: NDArray[np.uint8] | None
+    """Predicted classes, (H, W)."""
+    note: str
+    """Pixel accuracy on this picture, or the reason of its absence."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One image with its target and all predictions."""
+
+    name: str
+    image: NDArray[np.uint8]
+    """(H, W, 3)."""
+    target: NDArray[np.uint8]
+    """Classes, (H, W); pixels equal to `ignore_index` are unlabelled."""
+    cells: tuple[Cell, ...]
+    class_names: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+    ignore_index: int
+
+
+def load_pictures(plan: Plan, store: Store) -> tuple[list[Picture], str]:
+    """Read the pictures to show and, where there are none, a sentence that says why."""
+    arms = _first_runs(plan)
+    if len({(arm.run.fingerprint, arm.run.spec.evaluate.split) for arm in arms}) != 1:
+        return (
+            [],
+            "The variants are judged on different pictures, so none can be shown side by side.",
+        )
+    run = arms[0].run
+    try:
+        pack = open_pack(store.packs_dir, run.fingerprint)
+        indices = {pack.name(i): i for i in pack.indices(run.spec.evaluate.split)}
+    except (OSError, ValueError):  # not there, or damaged; InputError is a ValueError
+        return [], (
+            "The decoded dataset is not in this store (packs/), so no pictures are shown; "
+            "prepare it and make the report again."
+        )
+    split = run.spec.evaluate.split
+    kept = [_load_kept(store, arm) for arm in arms]
+    names = _choose([n for n in indices if any(kept) and all(n in k for k in kept if k)])
+    if not names:
+        return [], f"No prediction of the split {clean(split)!r} is there to be shown."
+    return [_picture(pack, indices[name], name, arms, kept, store) for name in names], ""
+
+
+def colour_classes(classes: NDArray[np.uint8], picture: Picture) -> NDArray[np.uint8]:
+    """Turn classes (H, W) into colours (H, W, 3); unlabelled pixels become grey stripes."""
+    table = np.full((256, 3), 235, dtype=np.uint8)
+    table[: len(picture.palette)] = picture.palette
+    colours = table[classes]
+    y, x = np.indices(classes.shape)
+    period = max(4, classes.shape[0] // 30)
+    striped = (x + y) % period < period / 3
+    grey = np.where(striped[..., None], np.uint8(150), np.uint8(215))
+    return np.where((classes == picture.ignore_index)[..., None], grey, colours)
+
+
+def _first_runs(plan: Plan) -> list[PlannedRun]:
+    first: dict[str, PlannedRun] = {}
+    for planned in plan.runs:
+        first.setdefault(planned.variant, planned)
+    return list(first.values())
+
+
+def _load_kept(store: Store, arm: PlannedRun) -> dict[str, NDArray[np.uint8]]:
+    if store.status(arm.run.id) != "done":
+        return {}
+    try:
+        return store.predictions(arm.run.id, arm.run.spec.evaluate.split)
+    except (OSError, KeyError, ValueError):  # pruned, or not what we wrote
+        return {}
+
+
+def _choose(names: Sequence[str]) -> list[str]:
+    """Take the middles of as many equal spans as pictures are wanted."""
+    count = min(NUM_PICTURES, len(names))
+    return [names[int((i + 0.5) * len(names) / count)] for i in range(count)]
+
+
+def _picture(
+    pack: Pack,
+    index: int,
+    name: str,
+    arms: Sequence[PlannedRun],
+    kept: Sequence[Mapping[str, NDArray[np.uint8]]],
+    store: Store,
+) -> Picture:
+    target = np.asarray(pack.target(index))
+    cells = []
+    for arm, predictions in zip(arms, kept, strict=True):
+        pred = predictions.get(name)
+        if pred is not None and pred.shape == target.shape:
+            note = _score(pred, target, len(pack.class_names), pack.ignore_index)
+        else:
+            status = store.status(arm.run.id)
+            pred, note = None, "no prediction kept" if status == "done" else f"run {status}"
+        model = arm.run.spec.model
+        cells.append(Cell(arm.variant, model.backbone, model.skip, pred, note))
+    return Picture(
+        name=name,
+        image=np.asarray(pack.image(index)),
+        target=target,
+        cells=tuple(cells),
+        class_names=tuple(pack.class_names),
+        palette=tuple(pack.palette),
+        ignore_index=pack.ignore_index,
+    )
+
+
+def _score(
+    pred: NDArray[np.uint8], target: NDArray[np.uint8], num_classes: int, ignore_index: int
+) -> str:
+    counted = target != ignore_index
+    cell = target[counted].astype(np.int64) * num_classes + pred[counted]
+    counts = np.bincount(cell, minlength=num_classes**2).reshape(num_classes, num_classes)
+    return f"{percent(summarize(counts).pixel_acc)} %"

@@ -1,0 +1,156 @@
+"""How numbers, names and figures look: the only place where units are displayed.
+
+In: raw values (fractions, seconds, counts) and text that anyone may have written. Out: short
+strings without control characters, and matplotlib settings under which no text is a formula.
+"""
+
+import math
+import unicodedata
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib as mpl
+import seaborn as sns
+
+MISSING = "–"
+"""Shown for a value that does not exist; a missing number is never zero."""
+MINUS = "−"
+
+LABELS = {
+    "variant": "variant",
+    "backbone": "backbone",
+    "skip": "skip",
+    "miou": "mIoU",
+    "pixel_acc": "pixel acc",
+    "mean_acc": "mean acc",
+    "fw_iou": "f.w. IoU",
+}
+"""Names of columns as a reader knows them; any other name is shown as it is."""
+
+INK = "#1d2430"
+FAINT = "#6b7280"
+BLANK = "#d9dce1"
+"""Fill of what does not exist: a missing cell, an unlabelled pixel."""
+
+# Okabe and Ito's colours, darkest contrast first; the yellow is too pale for lines on white.
+_PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", INK]
+
+_BIDI = set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f")
+
+
+def percent(fraction: float) -> str:
+    """Write a fraction as a percentage with one decimal, without its sign: 0.6241 -> "62.4"."""
+    return MISSING if math.isnan(fraction) else f"{100 * fraction:.1f}".replace("-", MINUS)
+
+
+def points(difference: float) -> str:
+    """Write a difference of fractions as signed percentage points: 0.0123 -> "+1.2"."""
+    if math.isnan(difference):
+        return MISSING
+    text = f"{100 * difference:+.1f}"
+    return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", MINUS)
+
+
+def with_spread(text: str, std: float) -> str:
+    """Add "± std" to a shown mean; a spread that does not exist is left out."""
+    return text if math.isnan(std) or text == MISSING else f"{text} ± {percent(std)}"
+
+
+def duration(seconds: float) -> str:
+    """Write a duration: "4.2 s", "12.3 min", "5.1 h"."""
+    if math.isnan(seconds):
+        return MISSING
+    for unit, length in (("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.1f} s"
+
+
+def millions(count: float) -> str:
+    """Write a count in millions: 60_965_224 -> "61.0 M"."""
+    return MISSING if math.isnan(count) else f"{count / 1e6:.{1 if count >= 1e6 else 3}f} M"
+
+
+def label(name: str) -> str:
+    """Return the reader's name of a column."""
+    return LABELS.get(name, clean(name))
+
+
+def clean(text: object) -> str:
+    r"""Write control characters, direction marks and lone surrogates out, as in `\x1b`."""
+    return "".join(_visible(char) for char in str(text))
+
+
+def clean_block(text: object) -> str:
+    """Clean text of several lines, which keeps its line ends and tabs."""
+    lines = str(text).replace("\r\n", "\n").expandtabs(4).split("\n")
+    return "\n".join(clean(line) for line in lines)
+
+
+def figure_label(text: object, length: int = 32) -> str:
+    """Clean text for a figure: short, and visible in a legend, which hides a leading `_`."""
+    shown = clean(text)
+    if len(shown) > length:  # variants are often told apart by their ends
+        tail = (length - 1) // 2
+        shown = f"{shown[: length - 1 - tail]}…{shown[len(shown) - tail :]}"
+    return f"\u200a{shown}" if shown.startswith("_") else shown
+
+
+def colours(names: Sequence[str]) -> dict[str, str]:
+    """Give each name a colour that stays apart for colour-blind readers."""
+    more = sns.color_palette("viridis", len(names)).as_hex()
+    palette = _PALETTE if len(names) <= len(_PALETTE) else more
+    return dict(zip(names, palette, strict=False))
+
+
+@contextmanager
+def theme() -> Iterator[None]:
+    """Apply the look of all figures while they are drawn and saved, and undo it afterwards."""
+    settings: Any = {**sns.axes_style("ticks"), **_RC}
+    with mpl.rc_context(settings), warnings.catch_warnings():
+        # A class named in a script that the font lacks is drawn as boxes; that is no error.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield
+
+
+_RC: dict[str, Any] = {
+    "text.parse_math": False,  # a class may be called $\bad{x}$
+    "svg.hashsalt": "fcn-bench",  # ids of SVG elements are random without it
+    "svg.fonttype": "path",
+    "font.family": "DejaVu Sans",  # comes with matplotlib: the same page on every machine
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 9,
+    "axes.labelcolor": FAINT,
+    "axes.edgecolor": "#b6bcc6",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.unicode_minus": True,
+    "grid.color": "#e8eaee",
+    "grid.linewidth": 0.8,
+    "text.color": INK,
+    "xtick.color": FAINT,
+    "ytick.color": FAINT,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "hatch.linewidth": 0.6,
+}
+
+
+def _visible(char: str) -> str:
+    if unicodedata.category(char) not in ("Cc", "Cs") and char not in _BIDI:
+        return char
+    code = ord(char)
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"

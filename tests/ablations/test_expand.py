@@ -1,0 +1,146 @@
+"""From files to plans, and every mistake of a spec in one paragraph."""
+
+import pytest
+
+from ablations.expand import expand, resolve_steps
+from ablations.registry import list_ablations, load_ablation
+from bench.data.catalog import DatasetFacts
+from bench.spec import TrainSpec
+from fcn.errors import InputError
+
+FACTS = DatasetFacts("f" * 64, {"train": 100, "val": 10, "test": 20}, num_classes=5)
+
+
+@pytest.fixture
+def spec(tmp_path):
+    """Write a spec and return its plan: spec("question: ...") -> Plan."""
+
+    def plan(text, overrides=None, **files):
+        for name, content in files.items():
+            (tmp_path / f"{name}.yaml").write_text(content)
+        path = tmp_path / "mine.yaml"
+        path.write_text(text)
+        return expand(load_ablation(str(path), overrides), lambda data: FACTS)
+
+    return plan
+
+
+SKIPS = """
+question: How much do skips add?
+common: {train.steps: 10}
+variants:
+  fcn8s: {model.skip: fcn8s, train.init_from: fcn16s}
+  fcn32s: {model.skip: fcn32s}
+  fcn16s: {model: {skip: fcn16s}, train.init_from: fcn32s}
+seeds: [0, 1]
+baseline: fcn32s
+"""
+
+
+def test_parents_come_before_children_and_share_the_seed(spec):
+    plan = spec(SKIPS)
+    runs = {(p.variant, p.run.spec.seed): p.run for p in plan.runs}
+    assert [p.variant for p in plan.runs] == ["fcn32s", "fcn16s", "fcn8s"] * 2
+    assert runs["fcn8s", 1].parent == runs["fcn16s", 1].id
+    assert runs["fcn16s", 1].parent == runs["fcn32s", 1].id
+    assert len({run.id for run in runs.values()}) == 6
+
+
+def test_grid_is_the_product_without_what_is_excluded(spec):
+    plan = spec("""
+question: Which?
+common: {train.epochs: 2, train.batch_size: 8}
+grid: {model.backbone: [alexnet, resnet18], model.skip: [fcn32s, fcn8s]}
+exclude: [{model.backbone: alexnet, model.skip: fcn8s}]
+adjust: [{when: {model.backbone: alexnet}, set: {train.lr: 0.5}}]
+""")
+    assert plan.variants == ["alexnet-fcn32s", "resnet18-fcn32s", "resnet18-fcn8s"]
+    assert [p.run.spec.train.lr for p in plan.runs] == [0.5, 0.01, 0.01]
+    assert {p.run.spec.train.steps for p in plan.runs} == {25}  # 2 epochs of 100 in batches of 8
+
+
+def test_overrides_win_over_everything(spec):
+    plan = spec(
+        "{question: q, base: b.yaml, variants: {a: {train.lr: 1}},"
+        " adjust: [{when: {model.backbone: vgg16}, set: {train.lr: 2, train.momentum: 0.5}}]}",
+        {"train.steps": 3, "train.lr": 9, "seeds": [4], "model.backbone": "vgg16"},
+        b="train: {epochs: 7}",
+    )
+    (planned,) = plan.runs
+    train = planned.run.spec.train
+    assert (train.steps, train.epochs, train.lr, train.momentum) == (3, None, 9, 0.5)
+    assert planned.run.spec.seed == 4
+
+
+def test_bases_stack(spec):
+    plan = spec(
+        "{question: q, base: top.yaml, variants: {a: {}}}",
+        top="{base: low.yaml, train: {lr: 0.2}}",
+        low="{train: {lr: 0.1, steps: 5}, model.backbone: vgg16}",
+    )
+    run = plan.runs[0].run.spec
+    assert (run.train.lr, run.train.steps, run.model.backbone) == (0.2, 5, "vgg16")
+
+
+def test_what_two_ablations_share_is_one_run(spec):
+    one = spec("{question: q, common: {train.steps: 5}, variants: {a: {model.skip: fcn8s}}}")
+    two = spec("{question: r, common: {train.steps: 5}, grid: {model.skip: [fcn32s, fcn8s]}}")
+    assert one.runs[0].run.id == two.runs[1].run.id
+    assert one.runs[0].run.id != two.runs[0].run.id
+
+
+BASE = "common: {train.steps: 1}\nquestion: q\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("variants: {a: {}}\nquestoin: q\nquestion: q", r"questoin: unknown key.*'question'"),
+        ("question: q", "give `variants` or `grid`"),
+        ("question: q\nvariants: {a: {}}", r"train\.steps or train\.epochs"),
+        (BASE + "variants: {a: {model.skp: x}}", r"variant a: model\.skp: .*mean 'skip'"),
+        (BASE + "variants: {a: {train.lr: fast}}", r"variant a: train\.lr: .*number.*'fast'"),
+        (BASE + "variants: {a: {model: resnet}}", r"variant a: model: .*'resnet'"),
+        (BASE + "variants: {a: {seed.x: 1}}", r"seed"),
+        (BASE + "variants: {a: {}}\nbaseline: b", "baseline: unknown variant 'b'"),
+        (BASE + "variants: {fcn32s: {train.init_from: fcn23s}}", "did you mean 'fcn32s'"),
+        (BASE + "variants: {a: {train.init_from: a}}", "cycle among a"),
+        (BASE + "variants: {a: {train.split: trian}}", "did you mean 'train'"),
+        (BASE + "grid: {model.skip: [a, a]}", "'a' twice"),
+        (BASE + "grid: {model.skip: [a]}\nexclude: [{model.skip: a}]", "leaves no combination"),
+        (BASE + "grid: {model.skip: [a]}\nexclude: [{model.skp: a}]", r"'model\.skip'"),
+        (BASE + "grid: {model.skip: [abc]}\nexclude: [{model.skip: abd}]", "'abc'"),
+        (BASE + "variants: {a: {}}\nadjust: [{when: {model.bakbone: x}, set: {}}]", "'backbone'"),
+        (BASE + "variants: {a: {}}\nseeds: [1, 1]", "twice"),
+        (BASE + "variants: {a: {}}\npublished: [{variant: z, source: s}]", "variant 'z'"),
+        (BASE + "variants: {a: {}}\nbase: shapes/bse", "did you mean 'shapes/base'"),
+        (BASE + "variants: {a: {}}\nbase: quickstart", "base 'quickstart' is an ablation"),
+        (BASE + "variants: {a: {}}\nbase: mine.yaml", "cycle"),
+    ],
+)
+def test_a_mistake_is_one_paragraph_with_the_way_out(spec, text, said):
+    with pytest.raises(InputError, match=said) as caught:
+        spec(text)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_cycle_of_bases_is_named(spec):
+    with pytest.raises(InputError, match=r"cycle.*a\.yaml -> .*b\.yaml -> .*a\.yaml"):
+        spec("{question: q, base: a.yaml, variants: {x: {}}}", a="base: b.yaml", b="base: a.yaml")
+
+
+def test_an_unknown_ablation_gets_the_nearest_name():
+    with pytest.raises(InputError, match="did you mean 'quickstart'"):
+        load_ablation("quikstart")
+
+
+@pytest.mark.parametrize("name", list_ablations())
+def test_every_shipped_ablation_expands(name):
+    plan = expand(load_ablation(name), lambda data: FACTS)
+    assert plan.runs
+    assert plan.name == name
+
+
+def test_epochs_become_steps_in_one_place():
+    train = TrainSpec(epochs=1.5, batch_size=4, accumulate=2)
+    assert resolve_steps(train, num_images=10).steps == 2  # 15 pictures, 8 a step

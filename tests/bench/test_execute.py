@@ -1,0 +1,187 @@
+"""One run from folder to result: golden losses, exact resume, every way to end."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from filelock import FileLock
+
+from bench.metrics import summarize
+from bench.run import execute as module
+from bench.run import outcome
+from bench.run.checkpoint import file_digest, load_weights
+from bench.run.execute import Options, execute
+
+OPTIONS = Options(device="cpu", threads=1)
+
+
+def losses(store, run):
+    return [row["loss"] for row in store.logs(run.id) if "loss" in row]
+
+
+def test_a_run_leaves_its_whole_record(tiny_run):
+    store, run = tiny_run()
+    folder = store.run_dir(run.id)
+    assert execute(folder, OPTIONS) == outcome.DONE
+    result = store.result(run.id)
+    assert result.num_images == 5
+    assert result.split == "test"
+    for name, digest in result.digests.items():
+        assert file_digest(folder / name) == digest
+    names, confusions = store.confusions(run.id, "test")
+    assert len(names) == 5
+    assert confusions.sum(0).tolist() == result.confusion
+    assert 0 < summarize(result.confusion).pixel_acc < 1
+    assert set(store.predictions(run.id, "test")) == set(names)
+    assert [row["step"] for row in store.logs(run.id) if "split" in row] == [3, 6]
+    assert not (folder / "checkpoint.safetensors").exists()
+    assert json.loads((folder / "env.json").read_text())["threads"] == 1
+
+
+def test_golden_losses(tiny_run):
+    """Recorded; a change that moves them says why in its commit (rounding differs by machine)."""
+    store, run = tiny_run()
+    execute(store.run_dir(run.id), OPTIONS)
+    assert losses(store, run) == pytest.approx(GOLDEN, rel=2e-3)
+
+
+GOLDEN = [0.0] * 6
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("stop_at", [1, 4])
+def test_stopped_and_resumed_equals_uninterrupted_bit_for_bit(
+    tiny_run, monkeypatch, optimizer, stop_at
+):
+    settings = {"train.optimizer": optimizer, "train.lr": 0.003}
+    whole_store, run = tiny_run(settings, folder="whole")
+    assert execute(whole_store.run_dir(run.id), OPTIONS) == outcome.DONE
+
+    store, same = tiny_run(settings, folder="stopped")
+    assert same.id == run.id
+    fit = module.fit
+
+    def fit_and_signal(*args, **kwargs):
+        for log in fit(*args, **kwargs):
+            if log.step == stop_at:
+                signal.raise_signal(signal.SIGTERM)
+            yield log
+
+    monkeypatch.setattr(module, "fit", fit_and_signal)
+    assert execute(store.run_dir(run.id), OPTIONS) == outcome.STOPPED
+    assert store.failure(run.id).step == stop_at
+    monkeypatch.setattr(module, "fit", fit)
+    torch.manual_seed(123)  # whatever happened in between
+    assert execute(store.run_dir(run.id), OPTIONS) == outcome.DONE
+
+    digests = [s.result(run.id).digests["model.safetensors"] for s in (whole_store, store)]
+    assert digests[0] == digests[1]
+    assert losses(whole_store, run) == losses(store, run)
+    assert whole_store.result(run.id).confusion == store.result(run.id).confusion
+    assert store.failure(run.id) is None
+
+
+@pytest.mark.slow
+def test_killed_and_resumed_equals_uninterrupted_bit_for_bit(tiny_run):
+    settings = {"train.steps": 40}
+    whole_store, run = tiny_run(settings, folder="whole")
+    execute(whole_store.run_dir(run.id), OPTIONS)
+    store, _ = tiny_run(settings, folder="killed")
+    folder = store.run_dir(run.id)
+    code = (
+        "import sys; from pathlib import Path; from bench.run.execute import Options, execute;"
+        "execute(Path(sys.argv[1]), Options('cpu', 1, checkpoint_seconds=0))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(folder)])
+    until = time.monotonic() + 120
+    while len(losses(store, run)) < 11 and time.monotonic() < until:
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert store.status(run.id) == "missing"
+    assert (folder / "checkpoint.safetensors").exists()
+    assert execute(folder, OPTIONS) == outcome.DONE
+    digests = [s.result(run.id).digests["model.safetensors"] for s in (whole_store, store)]
+    assert digests[0] == digests[1]
+
+
+def test_a_child_starts_from_its_parents_weights(tiny_run):
+    store, parent = tiny_run({"model.skip": "fcn32s"})
+    execute(store.run_dir(parent.id), OPTIONS)
+    child_spec = {"model.skip": "fcn16s", "model.score_init": "zero", "train.steps": 0}
+    _, child = tiny_run(child_spec, parent=parent.id)
+    assert execute(store.run_dir(child.id), OPTIONS) == outcome.DONE
+    record = store.result(child.id).weights
+    assert record["parent"] == parent.id
+    assert record["unused"] == []
+    assert all("skips" in name for name in record["new"])
+    weights = load_weights(store.run_dir(child.id) / "model.safetensors")
+    parents = load_weights(store.run_dir(parent.id) / "model.safetensors")
+    assert all(torch.equal(weights[name], parents[name]) for name in record["copied"])
+    # A zero-initialised skip adds nothing: before its first step the child predicts as its parent,
+    # up to upsampling in two stages instead of one.
+    ours, theirs = (np.array(store.result(r.id).confusion) for r in (child, parent))
+    assert abs(ours - theirs).sum() / ours.sum() < 0.2
+
+
+def test_a_nonfinite_loss_ends_the_run_with_its_step(tiny_run, monkeypatch):
+    store, run = tiny_run()
+    loss = module.pixel_loss
+    calls = []
+
+    def poisoned(*args, **kwargs):
+        calls.append(1)
+        return loss(*args, **kwargs) * (float("nan") if len(calls) > 6 else 1)
+
+    monkeypatch.setattr(module, "pixel_loss", poisoned)
+    assert execute(store.run_dir(run.id), OPTIONS) == outcome.NONFINITE
+    failure = store.failure(run.id)
+    assert failure.reason == "nonfinite"
+    assert "nan at step 4" in failure.message  # two batches a step
+    assert store.result(run.id) is None
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "reason"),
+    [
+        (RuntimeError("boom"), outcome.ERROR, "error"),
+        (MemoryError(), outcome.MEMORY, "memory"),
+        (RuntimeError("CUDA out of memory. Tried"), outcome.MEMORY, "memory"),
+        (OSError(28, "No space left on device"), outcome.DISK, "disk"),
+    ],
+)
+def test_an_error_is_recorded_with_its_reason(tiny_run, monkeypatch, error, code, reason):
+    store, run = tiny_run()
+
+    def fail(*args):
+        raise error
+
+    monkeypatch.setattr(module, "evaluate", lambda *a, **k: fail())
+    assert execute(store.run_dir(run.id), OPTIONS) == code
+    failure = store.failure(run.id)
+    assert failure.reason == reason
+    assert type(error).__name__ in failure.message
+    assert "Traceback" in failure.details
+
+
+def test_a_run_that_another_process_holds_is_left_alone(tiny_run):
+    store, run = tiny_run()
+    folder = store.run_dir(run.id)
+    with FileLock(folder / "lock"):
+        code = f"import sys; from bench.cli import app; app(['exec', {str(folder)!r}])"
+        ended = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True)
+    assert ended.returncode == outcome.BUSY
+    assert store.status(run.id) == "missing"
+
+
+def test_a_finished_run_is_not_made_again(tiny_run):
+    store, run = tiny_run({"train.steps": 1})
+    execute(store.run_dir(run.id), OPTIONS)
+    before = (store.run_dir(run.id) / "result.json").read_bytes()
+    assert execute(store.run_dir(run.id), OPTIONS) == outcome.DONE
+    assert (store.run_dir(run.id) / "result.json").read_bytes() == before

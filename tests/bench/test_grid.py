@@ -1,0 +1,162 @@
+"""The controller over an engine that only pretends to run, and the local engine over real ones."""
+
+import json
+from dataclasses import dataclass, field
+
+import pytest
+
+from bench.grid.controller import Exit, execute_plan
+from bench.grid.local import LocalEngine, Slot, plan_slots
+from bench.grid.progress import last_step
+from bench.plan import Plan, PlannedRun, Run
+from bench.spec import RunSpec, TrainSpec
+from bench.store import Failure, Result, Store
+
+
+def run_of(seed, parent=None):
+    return Run(RunSpec(train=TrainSpec(steps=1), seed=seed), "f" * 64, parent)
+
+
+def plan_of(*runs):
+    return Plan("p", "q", "", tuple(PlannedRun(f"v{i}", run) for i, run in enumerate(runs)))
+
+
+def result_of(run):
+    return Result(
+        run.id, run.to_json(), "test", 1, ("a",), ((0, 0, 0),), [[1]], 1, 1.0, 1.0, {}, {}, ""
+    )
+
+
+@dataclass
+class PretendEngine:
+    """Ends each run at once; `outcomes` says how, by seed (done if not named)."""
+
+    store: Store
+    slots: int = 1
+    outcomes: dict = field(default_factory=dict)
+    started: list = field(default_factory=list)
+    running: list = field(default_factory=list)
+    stopped: bool = False
+
+    def free_slots(self):
+        return self.slots - len(self.running)
+
+    def start(self, run_dir):
+        assert self.free_slots() > 0
+        self.started.append(run_dir.name)
+        self.running.append(run_dir.name)
+
+    def poll(self, seconds):
+        exits = []
+        for run_id in self.running:
+            run = self.store.run(run_id)
+            outcome = self.outcomes.get(run.spec.seed, "done")
+            if outcome == "done":
+                self.store.publish(result_of(run))
+            elif outcome != "killed":
+                self.store.record_failure(run_id, Failure("error", outcome))
+            exits.append(Exit(run_id, {"done": 0, "killed": -9}.get(outcome, 70)))
+        self.running = []
+        return exits
+
+    def stop(self):
+        self.stopped = True
+
+
+@dataclass
+class Notes:
+    ends: dict = field(default_factory=dict)
+
+    def started(self, planned): ...
+
+    def ended(self, planned, failure):
+        self.ends[planned.variant] = failure and failure.reason
+
+    def tick(self): ...
+
+
+@pytest.mark.parametrize("slots", [1, 3])
+def test_parents_run_first_and_shared_runs_once(tmp_path, slots):
+    store = Store(tmp_path)
+    parent = run_of(0)
+    child = run_of(1, parent.id)
+    grandchild = run_of(2, child.id)
+    other = run_of(3)
+    engine = PretendEngine(store, slots)
+    undone = execute_plan(plan_of(grandchild, child, parent, parent, other), store, engine, Notes())
+    assert undone == 0
+    assert len(engine.started) == 4
+    order = [engine.started.index(run.id) for run in (parent, child, grandchild)]
+    assert order == sorted(order)
+    assert engine.stopped
+
+
+def test_a_finished_grid_starts_nothing(tmp_path):
+    store = Store(tmp_path)
+    plan = plan_of(run_of(0), run_of(1))
+    execute_plan(plan, store, PretendEngine(store), Notes())
+    again = PretendEngine(store)
+    assert execute_plan(plan, store, again, Notes()) == 0
+    assert again.started == []
+
+
+def test_one_failure_stops_only_its_children(tmp_path):
+    store, notes = Store(tmp_path), Notes()
+    bad, killed, good = run_of(0), run_of(1), run_of(2)
+    child = run_of(3, bad.id)
+    grandchild = run_of(4, child.id)
+    engine = PretendEngine(store, 2, outcomes={0: "broken", 1: "killed"})
+    plan = plan_of(bad, killed, good, child, grandchild)
+    assert execute_plan(plan, store, engine, notes) == 4
+    assert notes.ends == {
+        "v0": "error", "v1": "killed", "v2": None, "v3": "blocked", "v4": "blocked",
+    }  # fmt: skip
+    assert "signal 9" in store.failure(killed.id).message
+    assert bad.id in store.failure(child.id).message
+
+    # Called again, what failed is tried again, and then its children can run.
+    assert execute_plan(plan, store, PretendEngine(store), notes) == 0
+    assert store.failure(bad.id) is None
+
+
+def test_the_engine_is_stopped_when_the_controller_is_interrupted(tmp_path):
+    store = Store(tmp_path)
+    engine = PretendEngine(store)
+
+    class Interrupting(Notes):
+        def tick(self):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        execute_plan(plan_of(run_of(0)), store, engine, Interrupting())
+    assert engine.stopped
+
+
+def test_the_local_engine_says_how_a_process_ended(tmp_path):
+    store = Store(tmp_path)
+    run = run_of(0)
+    folder = store.prepare(run)  # its data was never packed: the process must fail and say so
+    engine = LocalEngine([Slot("cpu", 1)])
+    engine.start(folder)
+    assert engine.free_slots() == 0
+    exits = engine.poll(60)
+    assert exits == [Exit(run.id, 65)]
+    assert engine.free_slots() == 1
+    assert "data" in store.failure(run.id).reason
+    engine.stop()
+
+
+def test_slots_take_turns_over_devices_and_share_the_threads():
+    slots = plan_slots(["cuda:0", "cuda:1"], 2)
+    assert [slot.device for slot in slots] == ["cuda:0", "cuda:1", "cuda:0", "cuda:1"]
+    assert all(slot.threads >= 1 for slot in slots)
+    assert len({slot.threads for slot in slots}) == 1
+
+
+def test_the_last_step_is_read_from_the_end_of_the_log(tmp_path):
+    assert last_step(tmp_path) == (0, None)
+    rows = [{"step": s, "loss": 1 / s, "lr": 0.1, "seconds": s} for s in range(1, 501)]
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    watched = json.dumps({"step": 500, "split": "val", "confusion": [[1]]}) + "\n"
+    (tmp_path / "metrics.jsonl").write_text(text + watched + '{"step": 501, "lo')
+    assert last_step(tmp_path) == (500, 1 / 500)

@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from bench.run.losses import pixel_loss, resolve_class_weights
+from bench.run.optim import create_optimizer, lr_at
+from bench.spec import TrainSpec
+
+
+@pytest.mark.parametrize("weights", [None, torch.tensor([0.5, 2.0, 1.0, 3.0])])
+def test_loss_and_gradient_equal_torchs_mean(weights):
+    torch.manual_seed(0)
+    logits = torch.randn(2, 4, 5, 6, requires_grad=True)
+    target = torch.randint(0, 4, (2, 5, 6)).where(torch.rand(2, 5, 6) > 0.3, 255)
+    ours = pixel_loss(logits, target, ignore_index=255, class_weights=weights)
+    (gradient,) = torch.autograd.grad(ours, logits)
+    theirs = F.cross_entropy(logits, target, weights, ignore_index=255)
+    torch.testing.assert_close(ours, theirs)
+    torch.testing.assert_close(gradient, torch.autograd.grad(theirs, logits)[0])
+
+
+def test_a_void_batch_has_zero_loss_and_zero_gradient():
+    logits = torch.randn(1, 3, 4, 4, requires_grad=True)
+    target = torch.full((1, 4, 4), 255)
+    for weights in (None, torch.ones(3)):
+        loss = pixel_loss(logits, target, ignore_index=255, class_weights=weights)
+        assert loss == 0
+        assert (torch.autograd.grad(loss, logits)[0] == 0).all()
+
+
+def test_median_frequency_by_hand():
+    # Class 0 in both pictures: 60 of 200; class 1 only in the first: 50 of 100; class 2 never;
+    # class 3 in both: 90 of 200. Frequencies .3, .5, .45: median .45.
+    counts = np.array([[30, 50, 0, 20], [30, 0, 0, 70]])
+    weights = resolve_class_weights("median_frequency", counts)
+    assert weights is not None
+    assert weights.tolist() == pytest.approx([0.45 / 0.3, 0.45 / 0.5, 1.0, 1.0])
+
+
+def test_weights_by_hand_need_one_per_class():
+    counts = np.ones((1, 3), dtype=np.int64)
+    assert resolve_class_weights("none", counts) is None
+    with pytest.raises(ValueError, match="2 numbers for 3 classes"):
+        resolve_class_weights((1.0, 2.0), counts)
+
+
+def test_learning_rates_are_the_textbook_curves():
+    poly = TrainSpec(steps=10, lr=1.0, schedule="poly", power=0.9)
+    reference = torch.optim.lr_scheduler.PolynomialLR(
+        torch.optim.SGD([torch.zeros(1)], lr=1.0), total_iters=10, power=0.9
+    )
+    for step in range(1, 11):
+        assert lr_at(step, poly) == pytest.approx(reference.get_last_lr()[0])
+        reference.optimizer.step()
+        reference.step()
+    cosine = TrainSpec(steps=10, lr=2.0, schedule="cosine", warmup_steps=4)
+    assert [lr_at(s, cosine) for s in (1, 2, 4)] == [0.5, 1.0, 2.0]
+    assert lr_at(5, cosine) == 2.0
+    assert lr_at(8, cosine) == pytest.approx(1.0)
+    assert lr_at(9, TrainSpec(steps=10, lr=0.3, schedule="constant")) == 0.3
+
+
+def test_vectors_are_not_decayed():
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4))
+    optimizer = create_optimizer(model, TrainSpec(steps=1, weight_decay=0.1))
+    decayed, plain = optimizer.param_groups
+    assert [p.ndim for p in decayed["params"]] == [4]
+    assert decayed["weight_decay"] == 0.1
+    assert len(plain["params"]) == 3
+    assert plain["weight_decay"] == 0

@@ -1,0 +1,29 @@
+"""Small datasets of every kind, in a temporary folder."""
+
+import pytest
+from small_datasets import write_camvid, write_folder
+
+from bench.data.registry import open_dataset
+from bench.spec import DataSpec
+
+SMALL = {"shapes": {"size": 32, "num_train": 6, "num_val": 2, "num_test": 3}}
+WRITERS = {"camvid": write_camvid, "folder": write_folder}
+
+
+@pytest.fixture
+def make_dataset(tmp_path):
+    """Open a small dataset by name; twice gives two copies in different places."""
+    count = iter(range(100))
+
+    def make(name):
+        root = tmp_path / f"copy{next(count)}"
+        if name in WRITERS:
+            WRITERS[name](root)
+        return open_dataset(DataSpec(dataset=name, options=SMALL.get(name, {})), root)
+
+    return make
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_folder(tmp_path / "mine")

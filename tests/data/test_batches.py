@@ -1,0 +1,131 @@
+"""Batches are a function of (seed, number), and every epoch shows every picture once."""
+
+import numpy as np
+import pytest
+import torch
+from small_datasets import open_folder, write_folder
+
+from bench.data.batches import Batches, eval_batches
+from bench.data.pack import pack
+from bench.data.registry import open_dataset
+from bench.spec import DataSpec, TrainSpec
+from fcn.errors import InputError
+
+CPU = torch.device("cpu")
+STATISTICS = {"mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25), "device": CPU}
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory):
+    options = {"size": 32, "num_train": 7, "num_val": 5, "num_test": 2}
+    return pack(open_dataset(DataSpec(options=options), None), tmp_path_factory.mktemp("packs"))
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory):
+    """Pictures of two sizes in one split."""
+    root = write_folder(tmp_path_factory.mktemp("mixed"))
+    (root / "train.txt").write_text("a\nb\nc\n")
+    (root / "val.txt").unlink()
+    return pack(open_folder(root), root / "packs")
+
+
+def batches(pack, seed=0, input_scale=1.0, **train):
+    spec = TrainSpec(**({"batch_size": 3, "crop": (16, 20), "scale": (0.5, 2)} | train))
+    return Batches(pack, spec, input_scale=input_scale, seed=seed, **STATISTICS)
+
+
+def same(first, second):
+    return all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_a_batch_is_the_same_whatever_was_drawn_before(shapes):
+    source = batches(shapes)
+    in_order = [source.batch(k) for k in range(6)]
+    for k in (5, 0, 3):
+        assert same(batches(shapes).batch(k), in_order[k])
+        assert same(source.batch(k), in_order[k])
+
+
+def test_seeds_and_numbers_differ(shapes):
+    assert not same(batches(shapes).batch(0), batches(shapes, seed=1).batch(0))
+    assert not same(batches(shapes).batch(0), batches(shapes).batch(1))
+
+
+def test_global_random_state_is_neither_read_nor_changed(shapes):
+    torch.manual_seed(1)
+    np.random.seed(1)
+    before = torch.get_rng_state()
+    first = batches(shapes).batch(2)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(2)
+    assert same(batches(shapes).batch(2), first)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 7, 20])
+def test_every_epoch_visits_every_picture_once(shapes, batch_size):
+    source = batches(shapes, batch_size=batch_size)
+    num_pictures = len(shapes.indices("train"))
+    order = [i for k in range(42) for i in source.picture_indices(k)]
+    epochs = [order[e : e + num_pictures] for e in range(0, 42, num_pictures)]
+    assert all(sorted(epoch) == shapes.indices("train") for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) > 1
+
+
+def test_order_does_not_depend_on_the_batch_size(shapes):
+    by_one = [i for k in range(12) for i in batches(shapes, batch_size=1).picture_indices(k)]
+    by_four = [i for k in range(3) for i in batches(shapes, batch_size=4).picture_indices(k)]
+    assert by_one == by_four
+
+
+def test_shapes_and_types(shapes, mixed):
+    for source in (batches(shapes), batches(mixed)):
+        images, target = source.batch(0)
+        assert images.shape == (3, 3, 16, 20)
+        assert images.dtype == torch.float32
+        assert target.shape == (3, 16, 20)
+        assert target.dtype == torch.int64
+    images, target = batches(shapes, crop=None, scale=(1, 1), input_scale=1.5).batch(0)
+    assert images.shape[2:] == target.shape[1:] == (48, 48)
+
+
+def test_whole_pictures_without_flip_are_the_pack(shapes):
+    source = batches(shapes, crop=None, scale=(1, 1), flip=False)
+    images, target = source.batch(0)
+    for k, i in enumerate(source.picture_indices(0)):
+        expected = (shapes.image(i).transpose(2, 0, 1) / 255 - 0.5) / 0.25
+        np.testing.assert_allclose(images[k], expected, atol=1e-6)
+        assert np.array_equal(target[k], shapes.target(i))
+
+
+def test_pictures_of_several_sizes_need_a_crop(mixed, shapes):
+    with pytest.raises(InputError, match=r"2 sizes \(18x30, 20x24.*set train\.crop"):
+        batches(mixed, crop=None, scale=(1, 1))
+    with pytest.raises(InputError, match=r"train\.scale .*set train\.crop"):
+        batches(shapes, crop=None)
+    source = batches(mixed, crop=None, batch_size=1)
+    assert len({tuple(source.batch(k)[0].shape) for k in range(6)}) > 1
+
+
+def test_unknown_split_is_refused(mixed):
+    with pytest.raises(InputError, match="no split 'val'"):
+        batches(mixed, split="val")
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_evaluation_sees_every_picture_once_at_the_labels_size(mixed, split):
+    seen = []
+    for indices, images, target in eval_batches(
+        mixed, split, input_scale=0.5, batch_size=2, **STATISTICS
+    ):
+        H, W = mixed.size(indices[0])
+        assert images.shape == (len(indices), 3, H // 2, W // 2)
+        for k, i in enumerate(indices):
+            assert np.array_equal(target[k], mixed.target(i))
+        seen += indices
+    assert seen == mixed.indices(split)
+
+
+def test_evaluation_batches_are_full_where_sizes_agree(shapes):
+    groups = eval_batches(shapes, "val", input_scale=1, batch_size=2, **STATISTICS)
+    assert [len(indices) for indices, _, _ in groups] == [2, 2, 1]

@@ -1,0 +1,157 @@
+import csv
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import pytest
+from streets import CLASS_NAMES, finish
+
+from bench.plan import Published
+from bench.store import Failure
+from reports.page import write_report
+
+SCRIPT = '"><script>alert(1)</script>'
+HOSTILE = [SCRIPT, r"$\bad{x}$", '=HYPERLINK("x")', "a|b"]
+
+
+class Page(HTMLParser):
+    """Tags, text and addresses of a page, as a browser would see them."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.text, self.links, self.attributes = [], "", [], set()
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes |= {name for name, _ in attrs}
+        self.links += [value for name, value in attrs if name in ("src", "href", "srcset", "data")]
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def read_page(folder):
+    return Page((folder / "index.html").read_text(encoding="utf-8"))
+
+
+def test_the_report_and_its_files_are_written(report):
+    names = {path.relative_to(report).as_posix() for path in report.rglob("*") if path.is_file()}
+    figures = {
+        f"figures/{n}.{s}" for n in ("scores", "grid", "curves", "classes") for s in ("svg", "png")
+    }
+    pictures = {f"figures/picture-{i}.png" for i in (1, 2, 3)}
+    assert (
+        names
+        == {"index.html", "summary.csv", "summary.md", "runs.csv", "classes.csv"}
+        | figures
+        | pictures
+    )
+
+
+def test_the_answer_comes_first(report):
+    text = read_page(report).text
+    places = [text.index(words) for words in (
+        "Which backbone labels a street best", "Expected beforehand", "Best of 12",
+        "22 of 24 planned runs finished", "What changing the skip brings", "Summary",
+        "Published beside ours", "Runs and provenance", "How to read this",
+    )]  # fmt: skip
+    assert places == sorted(places)
+
+
+def test_the_page_says_what_failed_and_how_to_make_it_again(report, plan):
+    text = read_page(report).text
+    assert "the device ran out of memory at step 12" in text
+    assert plan.command in text
+    assert all(planned.run.id in text for planned in plan.runs)
+    assert "NVIDIA H100" in text
+
+
+def test_the_page_asks_nothing_of_the_network(report):
+    page = read_page(report)
+    assert page.links
+    assert all(link.startswith(("data:image/", "#")) for link in page.links)
+    assert "url(" not in (report / "index.html").read_text()
+    assert "script" not in page.tags
+
+
+def test_the_policy_allows_only_our_style_and_embedded_pictures(report):
+    html = (report / "index.html").read_text()
+    policy = re.search(r'Content-Security-Policy" content="([^"]+)"', html)[1]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "style" not in read_page(report).attributes  # the policy would drop it
+
+
+def test_two_writes_give_the_same_bytes(plan, store, report, tmp_path, monkeypatch, drawn_pack):
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    write_report(plan, store, tmp_path)
+    for path in report.rglob("*"):
+        if path.is_file():
+            assert (tmp_path / path.relative_to(report)).read_bytes() == path.read_bytes(), path
+
+
+def test_csv_holds_fractions(report):
+    rows = list(csv.DictReader((report / "summary.csv").read_text().splitlines()))
+    assert len(rows) == 12
+    assert all(0 < float(row["miou_mean"]) < 1 for row in rows)
+    runs = list(csv.DictReader((report / "runs.csv").read_text().splitlines()))
+    assert sorted({row["status"] for row in runs}) == ["done", "failed", "missing"]
+
+
+def test_a_report_over_nothing_says_so(plan, small_store, tmp_path):
+    page = read_page(write_report(plan, small_store, tmp_path / "out").parent)
+    assert "No run has finished" in page.text
+    assert "0 of 24 planned runs finished" in page.text
+    assert page.tags.count("img") == 0
+
+
+def test_figures_of_an_earlier_report_go(plan, small_store, tmp_path):
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "grid.svg").touch()
+    (tmp_path / "figures" / "mine.svg").touch()
+    write_report(plan, small_store, tmp_path)
+    assert [path.name for path in (tmp_path / "figures").iterdir()] == ["mine.svg"]
+
+
+def test_hostile_text_is_shown_and_harmless(small_store, make_plan, tmp_path):
+    texts = dict.fromkeys(("question", "expectation", "note"), f"{SCRIPT} \x1b[2J {{{{ 7 * 7 }}}}")
+    published = (Published(SCRIPT, SCRIPT, "a|b", miou=0.5),)
+    plan = make_plan(
+        HOSTILE, (0, 1), **texts, name=SCRIPT, command=SCRIPT, baseline=HOSTILE[1],
+        published=published,
+    )  # fmt: skip
+    for planned in plan.runs[:-1]:
+        finish(small_store, planned, class_names=[*HOSTILE, *CLASS_NAMES[4:]])
+    small_store.record_failure(
+        plan.runs[-1].run.id, Failure("error", f"{SCRIPT}\x1b[31m", 3, f"log {SCRIPT}\n\x1b[0m")
+    )
+    out = write_report(plan, small_store, tmp_path / "out").parent
+    page = read_page(out)
+    assert "script" not in page.tags
+    assert not {name for name in page.attributes if name.startswith("on")}
+    assert SCRIPT in page.text
+    assert page.text.count("{{ 7 * 7 }}") >= 3  # a template in a text is text
+    for path in out.rglob("*"):
+        if path.suffix in (".html", ".svg", ".md", ".csv"):
+            assert b"\x1b" not in path.read_bytes(), path
+        if path.suffix in (".html", ".svg", ".md"):
+            assert "<script" not in path.read_text(), path
+    for path in out.glob("*.csv"):
+        cells = [cell for row in csv.reader(path.read_text().splitlines()) for cell in row]
+        assert [c for c in cells if c.startswith(("=", "+", "@"))] == [], path
+
+
+def test_torch_is_not_loaded():
+    code = "import sys, reports.page; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.usefixtures("drawn_pack")
+def test_one_run_alone_is_a_report(small_store, make_plan, tmp_path):
+    plan = make_plan(["only"])
+    finish(small_store, plan.runs[0], log=False)
+    page = read_page(write_report(plan, small_store, tmp_path / "out").parent)
+    assert "The run finished." in page.text
+    assert "so no ± is shown" in page.text

@@ -1,0 +1,137 @@
+"""Laws of the layout: arrows fall one way, torch stays out, the README's tree is the disk's."""
+
+import ast
+import subprocess
+import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FLOORS = ["fcn", "bench", "reports", "ablations"]
+"""Each may import from those before it."""
+
+TORCH_FREE = [
+    "ablations.cli",
+    "ablations.expand",
+    "bench.cli",
+    "bench.data.catalog",
+    "bench.data.pack",
+    "bench.grid.controller",
+    "bench.grid.local",
+    "bench.grid.progress",
+    "fcn",
+    "reports.page",
+]
+
+REPORTS_MAY_IMPORT = {
+    "bench.atomic",
+    "bench.data.pack",
+    "bench.metrics",
+    "bench.plan",
+    "bench.spec",
+    "bench.store",
+}
+
+
+def modules():
+    for package in FLOORS:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
+
+
+NAMES = dict(modules())
+
+
+def imports_of(path):
+    """Modules of ours that a file imports, also inside functions."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative imports hide the graph"
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in NAMES else node.module for name in names}
+    return {name for name in found if name in NAMES}
+
+
+GRAPH = {name: imports_of(path) - {name} for name, path in NAMES.items()}
+
+
+def test_the_graph_is_seen():
+    assert "bench.spec" in GRAPH["bench.plan"]
+    assert len(GRAPH) > 40
+
+
+def test_no_cycle_between_files():
+    list(TopologicalSorter(GRAPH).static_order())  # raises CycleError with the cycle
+
+
+def test_packages_import_only_those_below_them():
+    back = [
+        f"{name} imports {other}"
+        for name, others in GRAPH.items()
+        for other in others
+        if FLOORS.index(other.split(".")[0]) > FLOORS.index(name.split(".")[0])
+    ]
+    assert back == []
+
+
+def test_reports_read_records_and_no_code_that_makes_them():
+    used = {o for n, others in GRAPH.items() if n.startswith("reports") for o in others}
+    assert {o for o in used if o.startswith("bench.")} <= REPORTS_MAY_IMPORT
+
+
+@pytest.mark.parametrize("name", TORCH_FREE)
+def test_torch_is_not_loaded_by(name):
+    code = f"import sys, {name}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_no_file_is_too_long():
+    lengths = {name: len(path.read_text().splitlines()) for name, path in NAMES.items()}
+    assert {name: n for name, n in lengths.items() if n > 300} == {}
+
+
+def test_no_pickle_no_eval():
+    banned = (
+        "allow_pickle=True",
+        "weights_only=False",
+        "import pickle",
+        "yaml.unsafe",
+        "shell=True",
+    )
+    for path in NAMES.values():
+        text = path.read_text()
+        assert not [word for word in banned if word in text], path
+
+
+def test_every_package_is_installed():
+    import tomllib
+
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    on_disk = {name for name, path in NAMES.items() if path.name == "__init__.py"}
+    assert set(listed) == on_disk
+
+
+def test_the_readmes_tree_is_the_disks():
+    readme = (ROOT / "README.md").read_text()
+    tree = readme.split("## Layout")[1].split("```")[1]
+    listed, folders = set(), []
+    for line in tree.splitlines()[1:]:
+        if not line.strip():
+            continue
+        depth = (len(line) - len(line.lstrip())) // 2
+        folders = folders[:depth]
+        name = line.split()[0]
+        if name.endswith("/"):
+            folders.append(name)
+        else:
+            listed.add("".join(folders) + name)
+    on_disk = {path.relative_to(ROOT).as_posix() for path in NAMES.values()}
+    code = {name for name in on_disk if not name.endswith("__init__.py")}
+    assert code - listed == set(), "files the README does not show"
+    assert {name for name in listed if not (ROOT / name).exists()} == set(), "files that are gone"
