@@ -139,15 +139,15 @@ def _plan(
 
 def _check(plan: Plan, store: Store, catalog: "Catalog") -> "dict[str, ModelCost]":
     """Find what would fail before anything is trained: models first, then every picture."""
-    from bench.check import check_models
+    from bench.check import check_models, check_pictures
 
     specs = {planned.run.fingerprint: planned.run.spec.data for planned in plan.runs}
     num_classes = {
         fingerprint: catalog.facts(data).num_classes for fingerprint, data in specs.items()
     }
     costs = check_models(plan, num_classes)
-    for data in specs.values():
-        catalog.pack(data)
+    packs = {fingerprint: catalog.pack(data) for fingerprint, data in specs.items()}
+    check_pictures(plan, packs)
     return costs
 
 

@@ -56,7 +56,7 @@ class Batches:
         self._seed = seed
         self._statistics = {"mean": tuple(mean), "std": tuple(std)}
         self._indices = np.array(pack.indices(train.split))
-        self._check_sizes()
+        require_equal_sizes(pack, train)
         self._pictures = _Pictures(pack, self._indices, device)
 
     def batch(self, index: int) -> tuple[Tensor, Tensor]:
@@ -84,23 +84,28 @@ class Batches:
         rng = np.random.default_rng([self._seed, ORDER, epoch])
         return rng.permutation(self._indices)
 
-    def _check_sizes(self) -> None:
-        train = self._train
-        if train.crop is not None or train.batch_size == 1:
-            return
-        advice = "set train.crop to the height and width of training crops"
-        if train.scale[0] != train.scale[1]:
-            raise InputError(
-                f"train.scale {list(train.scale)} gives the pictures of a batch different sizes; "
-                f"{advice}"
-            )
-        sizes = sorted({self._pack.size(int(i)) for i in self._indices})
-        if len(sizes) > 1:
-            shown = ", ".join(f"{H}x{W}" for H, W in sizes[:4])
-            raise InputError(
-                f"pictures of split {train.split!r} have {len(sizes)} sizes ({shown}, ...); "
-                f"{advice}, or train.batch_size to 1"
-            )
+
+def require_equal_sizes(pack: Pack, train: TrainSpec) -> None:
+    """See that the pictures of every batch have one size.
+
+    Raises:
+        InputError: They differ, and no crop makes them equal.
+    """
+    if train.crop is not None or train.batch_size == 1:
+        return
+    advice = "set train.crop to the height and width of training crops"
+    if train.scale[0] != train.scale[1]:
+        raise InputError(
+            f"train.scale {list(train.scale)} gives the pictures of a batch different sizes; "
+            f"{advice}"
+        )
+    sizes = sorted({pack.size(i) for i in pack.indices(train.split)})
+    if len(sizes) > 1:
+        shown = ", ".join(f"{H}x{W}" for H, W in sizes[:4])
+        raise InputError(
+            f"pictures of split {train.split!r} have {len(sizes)} sizes ({shown}, ...); "
+            f"{advice}, or train.batch_size to 1"
+        )
 
 
 def eval_batches(

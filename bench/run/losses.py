@@ -52,21 +52,12 @@ def resolve_class_weights(
         setting: The setting.
         counts: Pixels of each class in each training picture, (N, C).
 
-    Raises:
-        ValueError: The list has another length than there are classes.
-
     Reference: Eigen and Fergus, 2015, section 6.3.2, arXiv:1411.4734.
     """
     if setting == "none":
         return None
     if setting != "median_frequency":
-        weights = torch.tensor([float(w) for w in setting])
-        if len(weights) != counts.shape[1]:
-            raise ValueError(
-                f"train.class_weights has {len(weights)} numbers for {counts.shape[1]} classes; "
-                "give one for each class, in the order of the dataset"
-            )
-        return weights
+        return torch.tensor([float(w) for w in setting])
     labelled = counts.sum(1, keepdims=True)
     shown_in = np.where(counts > 0, labelled, 0).sum(0)
     present = shown_in > 0

@@ -38,11 +38,10 @@ def test_median_frequency_by_hand():
     assert weights.tolist() == pytest.approx([0.45 / 0.3, 0.45 / 0.5, 1.0, 1.0])
 
 
-def test_weights_by_hand_need_one_per_class():
+def test_weights_by_hand_are_taken_as_they_are():
     counts = np.ones((1, 3), dtype=np.int64)
     assert resolve_class_weights("none", counts) is None
-    with pytest.raises(ValueError, match="2 numbers for 3 classes"):
-        resolve_class_weights((1.0, 2.0), counts)
+    assert resolve_class_weights((1.0, 2.0, 0.5), counts).tolist() == [1.0, 2.0, 0.5]
 
 
 def test_learning_rates_are_the_textbook_curves():
