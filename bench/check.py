@@ -111,7 +111,10 @@ def count_cost(model_spec: ModelSpec, num_classes: int, size: tuple[int, int]) -
 
 def _first_seeds(plan: Plan) -> Iterator[PlannedRun]:
     """Yield one run of each variant: seeds do not change what is possible."""
-    yield from {planned.variant: planned for planned in reversed(plan.runs)}.values()
+    firsts: dict[str, PlannedRun] = {}
+    for planned in plan.runs:
+        firsts.setdefault(planned.variant, planned)
+    yield from firsts.values()
 
 
 @contextmanager

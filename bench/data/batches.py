@@ -101,9 +101,9 @@ def require_equal_sizes(pack: Pack, train: TrainSpec) -> None:
         )
     sizes = sorted({pack.size(i) for i in pack.indices(train.split)})
     if len(sizes) > 1:
-        shown = ", ".join(f"{H}x{W}" for H, W in sizes[:4])
+        shown = ", ".join(f"{H}x{W}" for H, W in sizes[:4]) + ", ..." * (len(sizes) > 4)
         raise InputError(
-            f"pictures of split {train.split!r} have {len(sizes)} sizes ({shown}, ...); "
+            f"pictures of split {train.split!r} have {len(sizes)} sizes ({shown}); "
             f"{advice}, or train.batch_size to 1"
         )
 

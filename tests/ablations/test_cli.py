@@ -1,0 +1,240 @@
+"""The command line as a person meets it: whole ways from a spec to a page, and every wrong turn."""
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ablations.cli import main
+
+SPEC = """
+question: Does a skip help on these pictures?
+common:
+  model: {backbone: resnet10t, score_init: random}
+  data: {dataset: folder}
+  train: {steps: 3, batch_size: 2, crop: [64, 64], optimizer: adamw, lr: 1e-3}
+variants:
+  coarse: {model.skip: fcn32s}
+  fine: {model.skip: fcn16s, train.init_from: coarse}
+baseline: coarse
+"""
+
+
+@dataclass
+class Ended:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def cli(monkeypatch, capsys):
+    """Run a command line in this process, which has torch loaded: cli("run", ..., cwd=folder)."""
+
+    def run(*words, cwd):
+        monkeypatch.chdir(cwd)
+        monkeypatch.setattr(sys, "argv", ["fcn-bench", *map(str, words)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr()
+        return Ended(ended.value.code or 0, said.out, said.err)
+
+    return run
+
+
+@pytest.fixture
+def work(tmp_path):
+    """A folder of six pictures of different sizes, and a spec over them."""
+    rng = np.random.default_rng(0)
+    data = tmp_path / "mine"
+    for kind in ("images", "masks"):
+        (data / kind).mkdir(parents=True)
+    names = [f"p{i}" for i in range(6)]
+    for i, name in enumerate(names):
+        H, W = 70 + 3 * i, 90 - 5 * i
+        Image.fromarray(rng.integers(0, 255, (H, W, 3), dtype=np.uint8)).save(
+            data / "images" / f"{name}.jpg"
+        )
+        mask = np.zeros((H, W), dtype=np.uint8)
+        mask[H // 3 :, W // 4 :] = 1
+        mask[:5] = 255
+        Image.fromarray(mask).save(data / "masks" / f"{name}.png")
+    (data / "classes.txt").write_text("sky\nground\n")
+    for split, part in (("train", names[:3]), ("val", names[3:4]), ("test", names[4:])):
+        (data / f"{split}.txt").write_text("\n".join(part) + "\n")
+    (tmp_path / "q.yaml").write_text(SPEC)
+    return tmp_path
+
+
+def test_from_a_spec_to_a_page_and_again(work, cli):
+    done = cli("run", "q.yaml", "--data", "mine", cwd=work)
+    assert done.returncode == 0, done.stderr
+    assert "[2/2] fine seed 0 done" in done.stdout
+    page = (work / "out" / "q" / "index.html").read_text()
+    assert "Does a skip help on these pictures?" in page
+
+    again = cli("run", "q.yaml", "--data", "mine", cwd=work)
+    assert again.returncode == 0
+    assert again.stdout.splitlines() == ["report: out/q/index.html"]
+
+    # The report needs neither the pictures nor torch, and is the same to the byte.
+    alone = cli("report", "q.yaml", "--out", "alone", cwd=work)
+    assert alone.returncode == 0, alone.stderr
+    summary = (work / "out" / "q" / "summary.csv").read_bytes()
+    assert (work / "alone" / "summary.csv").read_bytes() == summary
+
+    rows = json.loads(cli("runs", "list", "--json", cwd=work).stdout)
+    assert sorted(row["skip"] for row in rows) == ["fcn16s", "fcn32s"]
+    assert all(row["state"] == "done" and 0 <= row["miou"] <= 1 for row in rows)
+    fine = next(row["id"] for row in rows if row["skip"] == "fcn16s")
+    shown = json.loads(cli("runs", "show", fine[:6], "--json", cwd=work).stdout)
+    assert shown["spec"]["train"]["init_from"] == "coarse"
+    assert shown["parent"] in {row["id"] for row in rows}
+
+    Image.fromarray(np.zeros((65, 101, 3), dtype=np.uint8)).save(work / "odd.png")
+    predicted = cli("predict", fine, "odd.png", "--device", "cpu", cwd=work)
+    assert predicted.returncode == 0, predicted.stderr
+    with Image.open(work / "predictions" / "odd-mask.png") as mask:
+        assert mask.size == (101, 65)
+        assert set(np.unique(np.asarray(mask))) <= {0, 1}
+    with Image.open(work / "predictions" / "odd-overlay.png") as overlay:
+        assert overlay.size == (101, 65)
+
+
+def test_one_failure_is_the_failure_of_one(work, cli):
+    broken = (
+        "  broken: {train.lr: 1e38, train.optimizer: sgd}\n  child: {train.init_from: broken}\n"
+    )
+    (work / "q.yaml").write_text(SPEC.replace("baseline", broken + "baseline"))
+    done = cli("run", "q.yaml", "--data", "mine", "--slots", "2", cwd=work)
+    assert done.returncode == 1
+    assert "FAILED (nonfinite): the loss is" in done.stdout
+    assert "FAILED (blocked)" in done.stdout
+    assert "fine seed 0 done" in done.stdout
+    page = (work / "out" / "q" / "index.html").read_text()
+    assert "nonfinite" in page
+    assert "blocked" in page
+    states = {row["state"] for row in json.loads(cli("runs", "list", "--json", cwd=work).stdout)}
+    assert states == {"done", "failed"}
+
+
+def test_check_prints_plan_and_cost_and_trains_nothing(work, cli):
+    checked = cli("check", "q.yaml", "--data", "mine", "--json", cwd=work)
+    assert checked.returncode == 0, checked.stderr
+    rows = json.loads(checked.stdout)
+    assert [row["variant"] for row in rows] == ["coarse", "fine"]
+    assert all(row["state"] == "missing" and row["GMACs"] > 0 for row in rows)
+    assert json.loads(cli("runs", "list", "--json", cwd=work).stdout) == []
+    dry = cli("run", "q.yaml", "--data", "mine", "--dry-run", cwd=work)
+    assert dry.returncode == 0
+    assert not (work / "out").exists()
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:400])
+
+
+def fill(path, value):
+    with Image.open(path) as mask:
+        Image.new("L", mask.size, value).save(path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "settings", "said"),
+    [
+        (lambda d: (d / "images/p1.jpg").unlink(), [], ["p1", "missing"]),
+        (lambda d: cut(d / "images/p1.jpg"), [], ["p1.jpg", "decode"]),
+        (lambda d: Image.new("L", (5, 5)).save(d / "masks/p4.png"), [], ["p4", "5x5"]),
+        (lambda d: fill(d / "masks/p4.png", 7), [], ["p4", "7", "ignore_index"]),
+        (lambda d: (d / "test.txt").write_text(""), [], ["split", "test"]),
+        (lambda d: (d / "train.txt").unlink(), [], ["train"]),
+        (lambda d: (d / "classes.txt").unlink(), [], ["classes.txt", "line"]),
+        (lambda d: None, ["model.backbone=resnt10t"], ["variant coarse", "resnet10t"]),
+        (lambda d: None, ["model.skip=fcn8z"], ["fcn8z", "fcn8s"]),
+        (lambda d: None, ["model.backbone=vit_tiny_patch16_224"], ["stride 16", "use fcn32s"]),
+        (lambda d: None, ["train.crop=null"], ["variant coarse", "train.crop", "sizes"]),
+        (lambda d: None, ["train.crop=[8, 8]", "model.backbone=alexnet"], ["8x8", "63"]),
+        (lambda d: None, ["data.input_scale=0.2", "model.backbone=alexnet"], ["too small"]),
+        (lambda d: None, ["train.class_weights=[1, 2, 3]"], ["3 numbers for 2 classes"]),
+        (lambda d: None, ["train.stps=3"], ["train.stps", "steps"]),
+        (lambda d: None, ["steps"], ["key=value"]),
+    ],
+)
+def test_a_wrong_turn_is_named_before_anything_is_trained(work, cli, damage, settings, said):
+    damage(work / "mine")
+    words = [word for setting in settings for word in ("--set", setting)]
+    ended = cli("run", "q.yaml", "--data", "mine", *words, cwd=work)
+    assert ended.returncode == 65, ended.stdout + ended.stderr
+    assert "Traceback" not in ended.stderr
+    for word in said:
+        assert word in ended.stderr
+    assert not list((work / "runs").glob("??/*"))
+    assert not (work / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["run", "q.yaml"], 65, "--data DIR"),
+        (["run", "q.yaml", "--data", "nowhere"], 65, "nowhere"),
+        (["run", "quikstart"], 65, "did you mean 'quickstart'"),
+        (["run", "none.yaml"], 65, "does not exist"),
+        (["run", "quickstart", "--devices", "cuda:7"], 65, "there is cpu"),
+        (["run", "quickstart", "--slots", "0"], 2, "--slots"),
+        (["rum"], 2, "rum"),
+        (["list", "backbons"], 2, "did you mean 'backbones'"),
+        (["runs", "show", "abc"], 65, "no run"),
+        (["predict", "abc", "x.png"], 65, "no run"),
+        (["data", "check", "camvd"], 65, "did you mean 'camvid'"),
+        (["report", "quickstart", "--runs", "other"], 65, "format"),
+    ],
+)
+def test_wrong_usage_is_answered_in_a_paragraph(work, cli, words, code, said):
+    (work / "other").mkdir()
+    (work / "other" / "store.json").write_text('{"format": 99}')
+    ended = cli(*words, cwd=work)
+    assert ended.returncode == code, ended.stdout + ended.stderr
+    assert said in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_the_installed_command_says_the_same_and_debug_shows_the_traceback(work):
+    command = [sys.executable, "-m", "ablations.cli", "run", "q.yaml"]
+    plain = subprocess.run(command, cwd=work, capture_output=True, text=True, check=False)
+    assert plain.returncode == 65
+    assert plain.stderr.count("\n") == 1
+    command.insert(3, "--debug")
+    debug = subprocess.run(command, cwd=work, capture_output=True, text=True, check=False)
+    assert "Traceback" in debug.stderr
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        ("ablations", {"quickstart", "camvid/backbones-by-skips"}),
+        ("backbones", {"alexnet", "vgg16", "googlenet", "resnet50"}),
+        ("skips", {"fcn32s", "fcn16s", "fcn8s", "fcn4s"}),
+        ("heads", {"linear"}),
+        ("upsamplings", {"bilinear"}),
+        ("fusions", {"sum"}),
+        ("datasets", {"shapes", "camvid", "folder"}),
+    ],
+)
+def test_everything_registered_is_listed(tmp_path, cli, kind, names):
+    rows = json.loads(cli("list", kind, "--json", cwd=tmp_path).stdout)
+    assert names <= {row["name"] for row in rows}
+
+
+def test_help_is_answered_without_torch(tmp_path):
+    code = (
+        "import sys; from ablations.cli import app\n"
+        "try: app(['run', '--help'])\n"
+        "except SystemExit: print('torch' in sys.modules)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout.splitlines()[-1] == "False"
