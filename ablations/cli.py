@@ -1,24 +1,25 @@
-"""The front door: list, check, run, report; bench's own commands are gathered in.
+"""The front door: list, check, run; the commands of reports and bench are gathered in.
 
 `run` reads as the whole story: load, expand, pack, execute, report.
 """
 
-import shlex
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.text import Text
 
-from ablations.registry import list_ablations, load_ablation
-from ablations.yaml_file import load_yaml, parse_yaml
-from bench.cli import AsJson, DataDir, RunsDir, run_app, show
+from ablations.planning import Set, Spec, plan_spec
+from ablations.registry import list_ablations
+from ablations.report_cli import Out, say, write
+from ablations.report_cli import app as report_app
+from ablations.yaml_file import load_yaml
+from bench.cli import AsJson, DataDir, Plugins, RunsDir, run_app, show
 from bench.cli import app as bench_app
 from bench.plan import Plan
+from bench.plugins import absolute, load_plugins
 from bench.store import Store
-from fcn.errors import InputError
 from fcn.registry import unknown_name
 
 if TYPE_CHECKING:
@@ -32,10 +33,6 @@ app = typer.Typer(
     help="From a question about segmentation networks to a report one can publish.",
 )
 
-Spec = Annotated[str, typer.Argument(help="Name of an ablation, or path of a YAML file.")]
-Set = Annotated[list[str] | None, typer.Option("--set", help="key=value on top of the spec.")]
-Out = Annotated[Path | None, typer.Option(help="Folder of the report; out/NAME by default.")]
-
 
 @app.callback()
 def root(debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False) -> None:
@@ -46,11 +43,14 @@ def root(debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")
 def list_parts(
     kind: Annotated[str, typer.Argument(help="What to list.")] = "ablations",
     match: Annotated[str, typer.Option(help="Only names that contain this.")] = "",
+    plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
     """List ablations, backbones, skips, heads, upsamplings, fusions or datasets."""
     if kind not in _LISTINGS:
         raise typer.BadParameter(unknown_name("listing", kind, _LISTINGS))
+    if kind != "ablations":
+        load_plugins(plugin)
     show([row for row in _LISTINGS[kind]() if match in row["name"]], as_json)
 
 
@@ -60,16 +60,18 @@ def check(
     data: DataDir = None,
     runs: RunsDir = Path("runs"),
     settings: Set = None,
+    plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
     """Validate a spec, build every model on the meta device, read the data; print plan and cost."""
+    load_plugins(plugin)
     store = Store(runs)
-    plan, catalog = _plan(spec, store, data, settings)
+    plan, catalog = plan_spec(spec, store, data, settings)
     costs = _check(plan, store, catalog)
     rows = _plan_rows(plan, store, costs)
     show(rows, as_json)
     if not as_json:
-        _say(_summary(plan, rows))
+        say(_summary(plan, rows))
 
 
 @app.command()
@@ -79,6 +81,7 @@ def run(
     runs: RunsDir = Path("runs"),
     out: Out = None,
     settings: Set = None,
+    plugin: Plugins = None,
     device: Annotated[
         list[str] | None, typer.Option("--devices", help="As --device; repeatable.")
     ] = None,
@@ -88,53 +91,25 @@ def run(
     ] = False,
 ) -> None:
     """Train what is missing, evaluate it, write the report."""
+    load_plugins(plugin)
     store = Store(runs)
-    plan, catalog = _plan(spec, store, data, settings)
+    plan, catalog = plan_spec(spec, store, data, settings)
     missing = [run for run in plan.unique_runs() if store.status(run.id) != "done"]
     if dry_run or missing:
         costs = _check(plan, store, catalog)
         if dry_run:
             show(_plan_rows(plan, store, costs), as_json=False)
             return
-    num_undone = _execute(plan, store, device or ["auto"], slots) if missing else 0
-    _report(plan, store, out)
+    num_undone = _execute(plan, store, device or ["auto"], slots, plugin) if missing else 0
+    write(plan, store, out)
     if num_undone:
-        _say(f"{num_undone} of {len(plan.runs)} runs did not finish; the report says why")
+        say(f"{num_undone} of {len(plan.runs)} runs did not finish; the report says why")
         raise typer.Exit(1)
-
-
-@app.command()
-def report(
-    spec: Spec,
-    runs: RunsDir = Path("runs"),
-    out: Out = None,
-    data: DataDir = None,
-    settings: Set = None,
-) -> None:
-    """Write the report of what the store holds; nothing is trained."""
-    store = Store(runs)
-    plan, _ = _plan(spec, store, data, settings, recall=data is None)
-    _report(plan, store, out)
 
 
 def main() -> None:
     """Run the command line."""
     run_app(app)
-
-
-def _plan(
-    spec: str, store: Store, data: Path | None, settings: list[str] | None, *, recall: bool = False
-) -> "tuple[Plan, Catalog]":
-    """Load a spec and expand it over the data at hand, or that the store remembers."""
-    from ablations.expand import expand
-    from bench.data.catalog import Catalog
-
-    catalog = Catalog(store, data, recall=recall)
-    ablation = load_ablation(spec, dict(map(_parse_setting, settings or ())))
-    command = ["fcn-bench", "run", spec]
-    command += [word for setting in settings or () for word in ("--set", setting)]
-    command += ["--data", "DIR"] if data else []
-    return expand(ablation, catalog.facts, command=shlex.join(command)), catalog
 
 
 def _check(plan: Plan, store: Store, catalog: "Catalog") -> "dict[str, ModelCost]":
@@ -151,26 +126,22 @@ def _check(plan: Plan, store: Store, catalog: "Catalog") -> "dict[str, ModelCost
     return costs
 
 
-def _execute(plan: Plan, store: Store, devices: list[str], slots: int | None) -> int:
+def _execute(
+    plan: Plan, store: Store, devices: list[str], slots: int | None, plugins: list[str] | None
+) -> int:
     from bench.grid.controller import execute_plan
     from bench.grid.local import LocalEngine, plan_slots
     from bench.grid.progress import GridProgress
     from bench.run.environment import choose_device
 
     names = [str(choose_device(name)) for name in devices]
-    engine = LocalEngine(plan_slots(names, slots))
+    engine = LocalEngine(plan_slots(names, slots), absolute(plugins))
     try:
         with GridProgress(plan, store, Console(highlight=False)) as progress:
             return execute_plan(plan, store, engine, progress)
     except KeyboardInterrupt:
-        _say("stopped; what ran is checkpointed, and the same command goes on from there")
+        say("stopped; what ran is checkpointed, and the same command goes on from there")
         raise typer.Exit(130) from None
-
-
-def _report(plan: Plan, store: Store, out: Path | None) -> None:
-    from reports.page import write_report
-
-    _say(f"report: {write_report(plan, store, out or Path('out') / plan.name)}")
 
 
 def _plan_rows(plan: Plan, store: Store, costs: "dict[str, ModelCost]") -> list[dict[str, Any]]:
@@ -204,17 +175,6 @@ def _summary(plan: Plan, rows: list[dict[str, Any]]) -> str:
     )
 
 
-def _parse_setting(setting: str) -> tuple[str, Any]:
-    key, equals, value = setting.partition("=")
-    if not equals or not key:
-        raise InputError(f"--set {setting}: write key=value, such as --set train.steps=200")
-    return key, parse_yaml(value, where=f"--set {key}")
-
-
-def _say(text: str) -> None:
-    Console(highlight=False).print(Text(text), soft_wrap=True)
-
-
 def _list_ablations() -> Iterable[dict[str, Any]]:
     for name, path in list_ablations().items():
         yield {"name": name, "question": load_yaml(path)["question"]}
@@ -239,6 +199,7 @@ _LISTINGS: dict[str, Callable[[], Iterable[dict[str, Any]]]] = {
     "datasets": _list_registry("bench.data.registry", "list_datasets"),
 }
 
+app.add_typer(report_app)
 app.add_typer(bench_app)
 
 if __name__ == "__main__":

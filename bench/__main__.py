@@ -1,6 +1,6 @@
 """`python -m bench`: bench's own commands, as the engines start them."""
 
-from bench.cli import app
+from bench.cli import app, run_app
 
 if __name__ == "__main__":
-    app()
+    run_app(app)

@@ -1,4 +1,4 @@
-"""bench's commands: exec, predict, runs, data. Heavy imports wait until a command needs them."""
+"""bench's commands: exec, predict, profile, runs, data. Heavy imports wait for their command."""
 
 import json
 import sys
@@ -12,6 +12,7 @@ from rich.text import Text
 
 from bench.metrics import summarize
 from bench.plan import Run
+from bench.plugins import load_plugins
 from bench.spec import DataSpec, parse
 from bench.store import Store
 from fcn.errors import InputError
@@ -28,6 +29,10 @@ RunsDir = Annotated[Path, typer.Option("--runs", help="Folder of the run store."
 DataDir = Annotated[Path | None, typer.Option("--data", help="Folder of the pictures.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, mps, cuda or cuda:N.")]
+Plugins = Annotated[
+    list[str] | None,
+    typer.Option("--plugin", help="Module or .py file that registers parts; repeatable."),
+]
 
 
 def run_app(to_run: typer.Typer) -> None:
@@ -62,10 +67,12 @@ def exec_run(
     run_dir: Path,
     device: Device = "auto",
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+    plugin: Plugins = None,
 ) -> None:
     """Execute the run of one folder; the engines call this."""
     from bench.run.execute import Options, execute
 
+    load_plugins(plugin)
     code = execute(run_dir, Options(device=device, threads=threads))
     if code:
         failure = Store(run_dir.parent.parent).failure(run_dir.name)
@@ -82,10 +89,12 @@ def predict(
     runs: RunsDir = Path("runs"),
     out: Annotated[Path, typer.Option(help="Folder for masks and overlays.")] = Path("predictions"),
     device: Device = "auto",
+    plugin: Plugins = None,
 ) -> None:
     """Predict pictures with a run's network: a mask and an overlay of each."""
     store = Store(runs)
     run_id = store.find(run)
+    load_plugins(plugin)
     from bench.run.environment import choose_device
     from bench.run.predict import predict as predict_all
     from bench.run.predict import save_prediction
@@ -96,6 +105,40 @@ def predict(
         assert result is not None
         for written in save_prediction(out / path.stem, image, pred, result.palette):
             typer.echo(written)
+
+
+@app.command("profile")
+def profile_backbones(
+    backbones: Annotated[list[str], typer.Argument(help="Any names of timm.")],
+    size: Annotated[str, typer.Option(help="HEIGHTxWIDTH of the picture, in pixels.")] = "500x500",
+    skip: Annotated[str, typer.Option(help="Skip strategy.")] = "fcn32s",
+    head: Annotated[str, typer.Option(help="Head.")] = "linear",
+    classes: Annotated[int, typer.Option(help="Number of classes.", min=1)] = 21,
+    device: Device = "auto",
+    plugin: Plugins = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what networks cost and how far they see, beside the paper's numbers."""
+    load_plugins(plugin)
+    from bench.profiles import parse_size, to_json, to_rows
+    from bench.run.environment import choose_device
+    from fcn.profile import profile
+
+    profiles = [
+        profile(
+            name,
+            size=parse_size(size),
+            skip=skip,
+            head=head,
+            num_classes=classes,
+            device=choose_device(device),
+        )
+        for name in backbones
+    ]
+    if as_json:
+        typer.echo(json.dumps([to_json(one) for one in profiles], indent=1, ensure_ascii=False))
+    else:
+        show(to_rows(profiles), as_json=False)
 
 
 @runs_app.command("list")
@@ -136,8 +179,10 @@ def check_data(
     data: DataDir = None,
     option: Annotated[list[str] | None, typer.Option(help="key=value of the dataset.")] = None,
     as_json: AsJson = False,
+    plugin: Plugins = None,
 ) -> None:
     """Read every picture and label; name each that cannot be used."""
+    load_plugins(plugin)
     from bench.data.check import check
     from bench.data.registry import open_dataset
 
@@ -152,8 +197,10 @@ def prepare_data(
     data: DataDir = None,
     runs: RunsDir = Path("runs"),
     option: Annotated[list[str] | None, typer.Option(help="key=value of the dataset.")] = None,
+    plugin: Plugins = None,
 ) -> None:
     """Check a dataset and decode it into the store, so that runs start at once."""
+    load_plugins(plugin)
     from bench.data.catalog import Catalog
 
     packed = Catalog(Store(runs), data).pack(data_spec(dataset, option or []))
@@ -176,8 +223,8 @@ def _row(store: Store, run_id: str) -> dict[str, Any]:
     return {
         "id": run_id,
         "state": store.status(run_id),
-        "backbone": run.spec.model.backbone,
-        "skip": run.spec.model.skip,
+        "backbone": run.spec.model.external or run.spec.model.backbone,
+        "skip": None if run.spec.model.external else run.spec.model.skip,
         "dataset": run.spec.data.dataset,
         "steps": run.spec.train.steps,
         "seed": run.spec.seed,

@@ -38,12 +38,22 @@ class ModelSpec(Schema):
     """What turns the coarsest feature into scores."""
     upsampling: Name = "bilinear"
     """How coarse scores reach a finer grid."""
+    upsampling_last: Name | None = None
+    """How the finest scores reach the pixels; none for `upsampling`. The paper fixes this one."""
     fusion: Name = "sum"
     """How coarse and fine scores become one; the paper sums."""
     score_init: Literal["zero", "random"] = "zero"
     """Start of the score layers; the paper uses zero."""
     dropout: Fraction = 0.0
     """Dropout before the scores."""
+    padding: Literal["exact", "pad100"] = "exact"
+    """Exact alignment, or the reference nets' 100 pixels of padding and crops."""
+    output_stride: Annotated[int, Field(ge=1)] | None = None
+    """Pixels between the deepest features, for backbones that can dilate; none for their own."""
+    external: Name | None = None
+    """Network of another library in the place of an FCN: torchvision/fcn_resnet50,
+    smp/Unet(resnet18) or package.module:callable. Of the keys above, only `pretrained` then
+    counts."""
 
 
 class DataSpec(Schema):
@@ -120,6 +130,8 @@ class EvaluateSpec(Schema):
     """Split that is scored along the way, for learning curves."""
     watch_every: Annotated[int, Field(ge=0)] = 0
     """Steps between two such scores; 0 for none."""
+    boundary: bool = False
+    """Count boundary pixels too, for Boundary IoU (arXiv:2103.16562) of the final scores."""
 
 
 class RunSpec(Schema):

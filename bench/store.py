@@ -53,6 +53,8 @@ class Result:
     """Time of the end, ISO 8601, UTC."""
     weights: dict[str, Any] = field(default_factory=dict)
     """Where the starting weights came from."""
+    boundary: list[list[int]] | None = None
+    """Boundary pixels over the split, 2 x C: intersections and unions; None unless asked for."""
     format: int = FORMAT
 
 
@@ -182,8 +184,18 @@ class Store:
 
     def confusions(self, run_id: str, split: str) -> tuple[list[str], NDArray[np.int32]]:
         """Read per-image counts: image names, and matrices (N, C, C)."""
-        with np.load(self._eval_path(run_id, split), allow_pickle=False) as file:
+        # Opened here: numpy leaves a damaged file open.
+        path = self._eval_path(run_id, split)
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             return [str(name) for name in file["names"]], file["confusions"]
+
+    def boundaries(self, run_id: str, split: str) -> NDArray[np.int32] | None:
+        """Read per-image boundary counts, (N, 2, C): intersections, unions; None if not taken."""
+        path = self._eval_path(run_id, split)
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+            if "boundary_unions" not in file:
+                return None
+            return np.stack([file["boundary_intersections"], file["boundary_unions"]], axis=1)
 
     def predictions(self, run_id: str, split: str) -> dict[str, NDArray[np.uint8]]:
         """Read the predictions that were kept: image name -> classes (H, W)."""

@@ -9,29 +9,41 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fcn.backbones.taps import list_backbones
+    from fcn.fusions import list_fusions
     from fcn.heads import list_heads
+    from fcn.hub import from_pretrained, save_pretrained
+    from fcn.libraries import list_externals
     from fcn.model import FCN, create_model
-    from fcn.skips import list_fusions, list_skips
+    from fcn.skips import list_skips
     from fcn.upsampling import list_upsamplings
+    from fcn.weights import list_weights
 
 __all__ = [
     "FCN",
     "create_model",
+    "from_pretrained",
     "list_backbones",
+    "list_externals",
     "list_fusions",
     "list_heads",
     "list_skips",
     "list_upsamplings",
+    "list_weights",
+    "save_pretrained",
 ]
 
 _HOMES = {
     "FCN": "fcn.model",
     "create_model": "fcn.model",
+    "from_pretrained": "fcn.hub",
     "list_backbones": "fcn.backbones.taps",
-    "list_fusions": "fcn.skips",
+    "list_externals": "fcn.libraries",
+    "list_fusions": "fcn.fusions",
     "list_heads": "fcn.heads",
     "list_skips": "fcn.skips",
     "list_upsamplings": "fcn.upsampling",
+    "list_weights": "fcn.weights",
+    "save_pretrained": "fcn.hub",
 }
 
 

@@ -52,13 +52,20 @@ _MAX_POOLS = (aten.max_pool2d_with_indices, aten.max_pool2d)
 
 def run_on_meta(net: nn.Module, images: Tensor) -> Any:
     """Return what `net` gives for images on the meta device, as tensors without values."""
-    tensors = {**dict(net.named_parameters()), **dict(net.named_buffers())}
-    on_meta = {name: tensor.detach().to("meta") for name, tensor in tensors.items()}
+    # Each module once, though it may have several names (CoaT): `functional_call` would put the
+    # copies into it for each name, and on the way back leave one there.
+    on_meta: dict[str, Tensor] = {}
+    copies: dict[int, Tensor] = {}
+    for prefix, module in net.named_modules():
+        own = [*module.named_parameters(prefix, recurse=False)]
+        own += module.named_buffers(prefix, recurse=False)
+        for name, tensor in own:
+            on_meta[name] = copies.setdefault(id(tensor), tensor.detach().to("meta"))
     was_training = [module for module in net.modules() if module.training]
     net.eval()  # batch normalisation refuses a single cell while training
     try:
         with torch.no_grad():
-            return torch.func.functional_call(net, on_meta, (images,))
+            return torch.func.functional_call(net, on_meta, (images,), tie_weights=False)
     finally:
         for module in was_training:
             module.training = True
@@ -78,6 +85,18 @@ def trace_geometry(
     with _GeometryMode(images) as mode:
         outputs = run_on_meta(net, images)
     return [(tensor, mode.of([tensor])) for tensor in tree_leaves(outputs)]
+
+
+def find_shift(module: nn.Module, channels: int) -> tuple[float, float]:
+    """Return (jump, centre of cell 0) of what `module` makes of features, in cells of those.
+
+    Args:
+        module: Maps features (N, channels, h, w) to one map.
+        channels: Of the features.
+    """
+    # 64 cells: more than any window, and nothing is computed.
+    ((_, (y, _)),) = trace_geometry(module, (1, channels, 64, 64))
+    return y.jump, y.centre
 
 
 class _GeometryMode(TorchDispatchMode):  # type: ignore[no-untyped-call]

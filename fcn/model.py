@@ -1,21 +1,30 @@
 """FCN: a backbone turned into a dense predictor with skips.
 
 In: images (N, 3, H, W) of any size. Out: logits (N, C, H, W), at that size or another.
-FCN-32s, 16s, 8s and 4s are one class with different skips. Nothing is cropped: every map is
-read where its cells sit in the image, so an impulse comes back where it went in.
+FCN-32s to 2s, truncated nets and decoders are one class with different skips. Nothing is cropped:
+every map is read where its cells sit in the image, so an impulse comes back where it went in.
+With padding "pad100" the image is padded and maps are cropped, as in the reference.
 
 Reference: Long, Shelhamer and Darrell, 2015, section 4.2, arXiv:1411.4038.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from fcn.backbones.taps import Backbone, create_backbone, list_strides
-from fcn.errors import InputError
+from fcn.alignment import IMAGE_GRID, Grid
+from fcn.backbones.taps import Backbone, Tap, create_backbone, create_backbone_and_classifier
+from fcn.external import External
+from fcn.fit import Padding, require_fit, require_sense
+from fcn.fusions import FUSIONS
+from fcn.geometry import find_shift
 from fcn.heads import HEADS, ScoreInit, create_score
-from fcn.skips import FUSIONS, SKIPS, Skip
-from fcn.upsampling import IMAGE_GRID, UPSAMPLINGS, Grid
+from fcn.libraries import create_external
+from fcn.reference import CroppedUpsampling, Deconvolution
+from fcn.settings import remember_settings
+from fcn.skips import SKIPS, Skip, SkipStrategy, Stack, create_convolutions
+from fcn.upsampling import UPSAMPLINGS
 
 
 class FCN(nn.Module):
@@ -26,16 +35,23 @@ class FCN(nn.Module):
         head: Coarsest features -> logits on their grid.
         skips: Stride -> skip, in the order of fusing, from coarse to fine.
         upsampling: Logits of the finest grid -> pixels.
+        scores: The finest map -> logits; None where it is logits already.
     """
 
     def __init__(
-        self, backbone: Backbone, head: nn.Module, skips: Mapping[int, Skip], upsampling: nn.Module
+        self,
+        backbone: Backbone,
+        head: nn.Module,
+        skips: Mapping[int, Skip],
+        upsampling: nn.Module,
+        scores: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
         self.skips = nn.ModuleDict({str(stride): skip for stride, skip in skips.items()})
         self.upsampling = upsampling
+        self.scores = scores
         self.output_stride = max(backbone.taps)
 
     @property
@@ -63,11 +79,18 @@ class FCN(nn.Module):
         logits = self.head(features[self.output_stride])
         for stride, skip in self.skips.items():
             logits = skip(logits, features[int(stride)])
+        if self.scores is not None:
+            logits = self.scores(logits)
         cells = (images.shape[-2], images.shape[-1])
         result: Tensor = self.upsampling(logits, size or cells, cells)
         return result
 
 
+Network = FCN | External
+"""What can be trained and scored: both have `mean`, `std` and `forward(images, size)`."""
+
+
+@remember_settings
 def create_model(
     backbone: str,
     *,
@@ -75,74 +98,143 @@ def create_model(
     skip: str = "fcn8s",
     head: str = "linear",
     upsampling: str = "bilinear",
+    upsampling_last: str | None = None,
     fusion: str = "sum",
     score_init: ScoreInit = "zero",
     dropout: float = 0.0,
+    padding: Padding = "exact",
+    output_stride: int | None = None,
     pretrained: bool | str = False,
     in_chans: int = 3,
-) -> FCN:
+    external: str | None = None,
+) -> Network:
     """Build an FCN from names; reads weights from the disk or the network if asked for them.
 
     Args:
-        backbone: Any timm name; alexnet and googlenet are among them.
+        backbone: Any timm name; alexnet, caffenet and googlenet are among them.
         num_classes: Number of classes C, background included.
-        skip: Which finer features are fused: fcn32s (none), fcn16s, fcn8s, fcn4s, ...
+        skip: Which features are used, and how: fcn32s, fcn16s, fcn8s, ..., pool4, unet, fpn, ...
         head: What scores the coarsest features.
-        upsampling: How logits reach finer grids and the pixels.
-        fusion: How two logits become one.
+        upsampling: How maps reach finer grids and the pixels.
+        upsampling_last: How the finest logits reach the pixels; None for `upsampling`. The paper
+            learns the stages between and fixes the last.
+        fusion: How two maps become one.
         score_init: Of all score layers: "zero" as in the paper, or "random".
-        dropout: Of the coarsest features, a fraction in [0, 1).
+        dropout: Of what the head scores, a fraction in [0, 1).
+        padding: "exact", or "pad100": padded and cropped as the reference nets are, for head
+            convolutionalized and the skips that fuse class scores.
+        output_stride: Of the deepest features, for families that can dilate; None for their own.
         pretrained: Of the backbone: False, True, a timm tag, or the path of a local file.
         in_chans: Channels of the images.
+        external: A network of another library instead (see `fcn.libraries`); with it, only
+            `num_classes`, `pretrained` and `in_chans` are used.
 
     Raises:
         InputError: A name is unknown, or the parts do not fit together. Nothing was trained yet.
     """
+    if external is not None:
+        return create_external(
+            external, num_classes=num_classes, pretrained=pretrained, in_chans=in_chans
+        )
     # Names first: they cost nothing, and a backbone may cost a download.
-    strategy, create_head, create_fusion = SKIPS[skip], HEADS[head], FUSIONS[fusion]
-    create_upsampling = UPSAMPLINGS[upsampling]
-    if num_classes < 1 or in_chans < 1 or not 0 <= dropout < 1:
-        raise InputError(
-            f"num_classes {num_classes}, in_chans {in_chans}, dropout {dropout}: "
-            "the first two must be at least 1, dropout in [0, 1)"
-        )
-    coarsest = _require_strides(backbone, skip)
-    trunk = create_backbone(
-        backbone,
-        pretrained=pretrained,
-        in_chans=in_chans,
-        strides=(*strategy.strides, coarsest),
+    ways = _Ways(num_classes, upsampling, fusion, score_init, pad100=padding == "pad100")
+    strategy, create_head, last = SKIPS[skip], HEADS[head], upsampling_last or upsampling
+    _ = FUSIONS[fusion], UPSAMPLINGS[upsampling], UPSAMPLINGS[last]
+    require_sense(num_classes, in_chans, dropout)
+    coarsest = require_fit(
+        backbone, skip=skip, head=head, fusion=fusion, padding=padding, output_stride=output_stride
     )
-    grids = {stride: Grid(stride, tap.offset) for stride, tap in trunk.taps.items()}
-    scores = create_head(
-        trunk.taps[coarsest].channels, num_classes, dropout=dropout, score_init=score_init
+    strides, extra = (*strategy.strides, coarsest), {}
+    if getattr(create_head, "needs_classifier", False):
+        trunk, classifier = create_backbone_and_classifier(
+            backbone,
+            pretrained=pretrained,
+            in_chans=in_chans,
+            strides=strides,
+            pad100=ways.pad100,
+        )
+        extra = {"classifier": classifier, "padded": not ways.pad100}
+    else:
+        trunk = create_backbone(
+            backbone,
+            pretrained=pretrained,
+            in_chans=in_chans,
+            strides=strides,
+            output_stride=output_stride,
+        )
+
+    tap, width = trunk.taps[coarsest], (*strategy.widths, num_classes)[0]
+    map_init = "usual" if strategy.widths else score_init
+    first = create_head(tap.channels, width, dropout=dropout, score_init=map_init, **extra)
+    jump, centre = find_shift(first, tap.channels)
+    start = _Map(width, Grid(coarsest * jump, tap.offset + coarsest * centre))
+    skips, finest = _create_skips(strategy, trunk.taps, start, ways)
+    scores = _create_scores(strategy, finest.channels, ways) if strategy.widths else None
+    to_pixels = (
+        CroppedUpsampling(num_classes, finest.grid, last)
+        if ways.pad100
+        else UPSAMPLINGS[last](num_classes, finest.grid, IMAGE_GRID)
     )
-    skips, grid = {}, grids[coarsest]
-    for stride, scale in strategy.steps():
-        skips[stride] = Skip(
-            score=create_score(trunk.taps[stride].channels, num_classes, score_init),
-            upsampling=create_upsampling(num_classes, grid, grids[stride]),
-            fusion=create_fusion(num_classes),
-            scale=scale,
-        )
-        grid = grids[stride]
-    return FCN(trunk, scores, skips, create_upsampling(num_classes, grid, IMAGE_GRID))
+    return FCN(trunk, first, skips, to_pixels, scores)
 
 
-def _require_strides(backbone: str, skip: str) -> int:
-    """Return the stride of the coarsest prediction: 32, or the backbone's deepest.
+@dataclass(frozen=True)
+class _Ways:
+    """How maps are scored, carried and fused, in names."""
 
-    Raises:
-        InputError: The backbone lacks a finer feature which the skip fuses.
-    """
-    available = list_strides(backbone)
-    coarsest = 32 if 32 in available else max(available)
-    finer = {stride for stride in available if stride < coarsest}
-    if not finer.issuperset(SKIPS[skip].strides):
-        possible = [name for name in SKIPS if finer.issuperset(SKIPS[name].strides)]
-        raise InputError(
-            f"skip {skip!r} fuses strides {', '.join(map(str, SKIPS[skip].strides))} into "
-            f"stride {coarsest}, but backbone {backbone!r} has features of stride "
-            f"{', '.join(map(str, available))} only; with it, use {' or '.join(possible)}"
-        )
-    return coarsest
+    num_classes: int
+    upsampling: str
+    fusion: str
+    score_init: ScoreInit
+    pad100: bool
+
+
+@dataclass(frozen=True)
+class _Map:
+    """What is upsampled and fused: class scores in the paper's nets, wider maps in decoders."""
+
+    channels: int
+    grid: Grid
+
+
+def _create_skips(
+    strategy: SkipStrategy, taps: Mapping[int, Tap], start: _Map, ways: _Ways
+) -> tuple[dict[int, Skip], _Map]:
+    """Return the skips by stride, and the map which the last of them gives."""
+    skips, current = {}, start
+    for step, stride in enumerate(strategy.strides):
+        skips[stride], current = _create_skip(strategy, step, taps[stride], current, ways)
+    return skips, current
+
+
+def _create_skip(
+    strategy: SkipStrategy, step: int, tap: Tap, coarser: _Map, ways: _Ways
+) -> tuple[Skip, _Map]:
+    _, scale = strategy.steps()[step]
+    width = strategy.widths[step + 1] if strategy.widths else ways.num_classes
+    # A fused feature takes the map's channels; a stacked one keeps its own, or gets the width.
+    joined = {"fuse": coarser.channels, "stack": width, "stack_raw": tap.channels}[strategy.merge]
+    init: ScoreInit = "usual" if strategy.widths else ways.score_init
+    raw = strategy.merge == "stack_raw"
+    score = nn.Identity() if raw else create_score(tap.channels, joined, init)
+    grid, crop = Grid(tap.stride, tap.offset), None
+    upsampling: nn.Module
+    if ways.pad100:
+        upsampling = carry = Deconvolution(coarser.channels, coarser.grid, grid, ways.upsampling)
+        grid, crop = carry.grid, carry.first
+    else:
+        upsampling = UPSAMPLINGS[ways.upsampling](coarser.channels, coarser.grid, grid)
+    if strategy.merge == "fuse":
+        fusion = FUSIONS[ways.fusion](joined)
+    else:
+        fusion, joined = Stack(), coarser.channels + joined
+    refine = create_convolutions(joined, width, strategy.refine) if strategy.refine else None
+    skip = Skip(score, upsampling, fusion, scale=scale, crop=crop, refine=refine)
+    return skip, _Map(width if strategy.refine else joined, grid)
+
+
+def _create_scores(strategy: SkipStrategy, channels: int, ways: _Ways) -> nn.Module:
+    """Return what turns the finest map of a decoder into logits."""
+    width = strategy.widths[-1] if strategy.finish else channels
+    layers = create_convolutions(channels, width, strategy.finish)
+    return nn.Sequential(*layers, create_score(width, ways.num_classes, ways.score_init))

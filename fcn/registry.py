@@ -12,6 +12,9 @@ from fcn.errors import InputError
 
 T = TypeVar("T")
 
+BROKEN_PLUGINS: dict[str, str] = {}
+"""Module -> why it could not be imported. Whoever misses a part is told; see `bench.plugins`."""
+
 
 class Registry(Generic[T]):
     """A named table of one kind of part.
@@ -41,7 +44,7 @@ class Registry(Generic[T]):
 
     def __getitem__(self, name: str) -> T:
         if name not in self._parts:
-            raise InputError(unknown_name(self.kind, name, self._parts))
+            raise InputError(unknown_part(self.kind, name, self._parts))
         return self._parts[name]
 
     def __contains__(self, name: object) -> bool:
@@ -52,6 +55,14 @@ class Registry(Generic[T]):
 
     def __len__(self) -> int:
         return len(self._parts)
+
+
+def unknown_part(kind: str, name: str, known: Iterable[str]) -> str:
+    """Say that a part's name is unknown, and which plugins could not be asked for it."""
+    broken = (
+        f" Plugin {module!r} was not imported: {why}." for module, why in BROKEN_PLUGINS.items()
+    )
+    return unknown_name(kind, name, known) + "".join(broken)
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:

@@ -1,32 +1,17 @@
-"""Upsampling: logits carried from one grid of cells to another, exactly where they belong.
+"""Upsampling: the named ways in which logits reach a finer grid of cells.
 
-A grid is a stride and an offset in input pixels: cell i sits at offset + stride * i. The fixed
-ways are two matrix products, one per axis, because the bilinear `interpolate` of torch adds its
-gradients in an order that changes from run to run on CUDA; a matrix product gives the same bits.
-They run in fp32 under autocast too. With TF32 switched on for matrix products
-(`torch.backends.cuda.matmul`) the weights would be rounded to 10 bits: leave it off.
+In: logits on one grid. Out: logits on another, in fp32. Every way, fixed or learned, is exact: what
+sits at a place in the image stays there. All learned ones but the random start as `bilinear`, so a
+model that takes over another's weights predicts as that one did.
 """
 
-import functools
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
+from fcn.alignment import FixedUpsampling, Grid
+from fcn.learned import CarafeUpsampling, DeconvolutionUpsampling, SubpixelUpsampling
 from fcn.registry import Registry
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Where cells sit: cell i is at offset + stride * i, in input pixels, on both axes."""
-
-    stride: float
-    offset: float
-
-
-IMAGE_GRID = Grid(stride=1.0, offset=0.0)
 
 UPSAMPLINGS: Registry[Callable[[int, Grid, Grid], nn.Module]] = Registry("upsampling")
 """name -> module built from (channels, from_grid, to_grid), called with (logits, size, cells).
@@ -41,107 +26,37 @@ def list_upsamplings() -> list[str]:
     return list(UPSAMPLINGS)
 
 
-class FixedUpsampling(nn.Module):
-    """Upsampling without parameters, by one matrix per axis.
-
-    Args:
-        from_grid: Where the logits sit.
-        to_grid: Where they are wanted.
-        nearest: Take the nearest cell instead of weighing the two around.
-    """
-
-    def __init__(self, from_grid: Grid, to_grid: Grid, *, nearest: bool = False) -> None:
-        super().__init__()
-        self.from_grid = from_grid
-        self.to_grid = to_grid
-        self.nearest = nearest
-
-    def forward(
-        self, logits: Tensor, size: tuple[int, int], cells: tuple[int, int] | None = None
-    ) -> Tensor:
-        """Return logits (N, C, *size) in fp32 (fp64 stays), from (N, C, h, w)."""
-        logits = logits if logits.dtype == torch.float64 else logits.float()
-        rows, columns = (
-            _matrix(
-                num_cells,
-                outputs,
-                covered,
-                from_grid=self.from_grid,
-                to_grid=self.to_grid,
-                nearest=self.nearest,
-                device=logits.device,
-                dtype=logits.dtype,
-            )
-            for num_cells, outputs, covered in zip(
-                logits.shape[-2:], size, cells or size, strict=True
-            )
-        )
-        with _without_autocast(logits.device.type):
-            return rows @ logits @ columns.T
-
-    def extra_repr(self) -> str:
-        """Name the grids."""
-        return f"{self.from_grid} -> {self.to_grid}, nearest={self.nearest}"
-
-
 @UPSAMPLINGS.register("bilinear")
-def create_bilinear(channels: int, from_grid: Grid, to_grid: Grid) -> FixedUpsampling:
+def create_bilinear(channels: int, from_grid: Grid, to_grid: Grid) -> nn.Module:
     """Bilinear, fixed: what the paper's deconvolutions start from, exact for any grid."""
     return FixedUpsampling(from_grid, to_grid)
 
 
 @UPSAMPLINGS.register("nearest")
-def create_nearest(channels: int, from_grid: Grid, to_grid: Grid) -> FixedUpsampling:
+def create_nearest(channels: int, from_grid: Grid, to_grid: Grid) -> nn.Module:
     """The nearest cell, fixed: the logits as they are, in blocks."""
     return FixedUpsampling(from_grid, to_grid, nearest=True)
 
 
-def interpolation_matrix(
-    positions: Tensor, num_cells: int, grid: Grid, *, nearest: bool = False
-) -> Tensor:
-    """Return the weights that read a row of cells at `positions`.
-
-    Args:
-        positions: Where to read, in input pixels, (outputs,), float64. Beyond the first and the
-            last cell, that cell is read.
-        num_cells: Length of the row.
-        grid: Where its cells sit.
-        nearest: Give all weight to the nearest cell (the later one of two equally near).
-
-    Returns:
-        Weights, (outputs, num_cells), float64; each row sums to 1.
-    """
-    place = ((positions - grid.offset) / grid.stride).clamp(0, num_cells - 1)
-    if nearest:
-        place = (place + 0.5).floor().clamp(max=num_cells - 1)
-    cells = torch.arange(num_cells, dtype=torch.float64, device=positions.device)
-    return (1 - (place[:, None] - cells).abs()).clamp(min=0)
+@UPSAMPLINGS.register("learned")
+def create_learned(channels: int, from_grid: Grid, to_grid: Grid) -> nn.Module:
+    """The paper's: a deconvolution that starts as bilinear interpolation and is learned."""
+    return DeconvolutionUpsampling(channels, from_grid, to_grid)
 
 
-def _without_autocast(device_type: str) -> AbstractContextManager[object]:
-    if torch.amp.is_autocast_available(device_type):
-        return torch.autocast(device_type, enabled=False)
-    return nullcontext()  # the meta device has none, and torch.autocast refuses it
+@UPSAMPLINGS.register("learned_random")
+def create_learned_random(channels: int, from_grid: Grid, to_grid: Grid) -> nn.Module:
+    """The same deconvolution with a random start."""
+    return DeconvolutionUpsampling(channels, from_grid, to_grid, random=True)
 
 
-# Long enough for a pass over images of many sizes; 512 rows of 16 cells are 32 KB each.
-@functools.lru_cache(maxsize=256)
-def _matrix(
-    num_cells: int,
-    outputs: int,
-    covered: int,
-    *,
-    from_grid: Grid,
-    to_grid: Grid,
-    nearest: bool,
-    device: torch.device,
-    dtype: torch.dtype,
-) -> Tensor:
-    # A tensor born in inference mode may not take part in training later; the cache outlives both.
-    with torch.inference_mode(False), torch.no_grad():
-        # On the CPU in float64, so that every device gets the same weights.
-        index = torch.arange(outputs, dtype=torch.float64, device="cpu")
-        cells = (index + 0.5) * (covered / outputs) - 0.5
-        positions = to_grid.offset + to_grid.stride * cells
-        weights = interpolation_matrix(positions, num_cells, from_grid, nearest=nearest)
-        return weights.to(device=device, dtype=dtype)
+@UPSAMPLINGS.register("subpixel")
+def create_subpixel(channels: int, from_grid: Grid, to_grid: Grid) -> nn.Module:
+    """A convolution that gives every fine cell a channel of its own, which are then laid out."""
+    return SubpixelUpsampling(channels, from_grid, to_grid)
+
+
+@UPSAMPLINGS.register("carafe")
+def create_carafe(channels: int, from_grid: Grid, to_grid: Grid) -> nn.Module:
+    """Weights that depend on the content: each fine cell reads its own mixture of 5 x 5 cells."""
+    return CarafeUpsampling(channels, from_grid, to_grid)

@@ -1,12 +1,13 @@
 """Weights: a network built by timm with published or local weights, every one of them loaded.
 
-In: how to build the network, its name, and which weights. Out: the network.
-timm loads features without strictness and only logs what it did not find, so a renamed key would
-leave layers at random unnoticed; here that is an error. No file is ever unpickled.
+In: how to build the network, its name, and which weights. Out: the network, which remembers what
+was loaded. timm loads features without strictness and only logs what it did not find, so a renamed
+key would leave layers at random unnoticed; here that is an error. No file is ever unpickled.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError  # for its name alone: torch raises it when it refuses a file
 from typing import Any
@@ -16,14 +17,27 @@ from safetensors import SafetensorError
 from timm.models import get_arch_name, get_arch_pretrained_cfgs, get_pretrained_cfg
 from torch import nn
 
+from fcn.download import file_hash
 from fcn.errors import InputError
+from fcn.published import candidates, fetch_any
 from fcn.registry import unknown_name
 
 _FILE_SUFFIXES = (".pth", ".safetensors")
-_LOCAL = (
-    "fetch it on a machine with a connection and set model.pretrained to the path of the file "
-    "(.safetensors or .pth)"
-)
+
+UNREADABLE = (OSError, EOFError, RuntimeError, KeyError, UnpicklingError, SafetensorError)
+"""What torch, safetensors and timm raise over a file that is not what it should be."""
+
+
+@dataclass(frozen=True)
+class LoadedWeights:
+    """Where a network's starting weights are from."""
+
+    source: str
+    """Address of the file, or its path if it was given by path."""
+    sha256: str
+    """Of the file, in hex."""
+    num_tensors: int
+    """Tensors of the network that the file gave: all it has."""
 
 
 def create_with_weights(
@@ -31,7 +45,8 @@ def create_with_weights(
 ) -> nn.Module:
     """Build a network and load its weights; reads the disk, and the network where it must.
 
-    Under `torch.device("meta")` the choice of weights is checked but nothing is loaded.
+    What was loaded is kept for `find_loaded`. Under `torch.device("meta")` the choice of weights
+    is checked but nothing is loaded.
 
     Args:
         create: Builds the network, called as timm.create_model(name, ...).
@@ -44,22 +59,59 @@ def create_with_weights(
     """
     if not pretrained:
         return create(name)
-    path = _local_file(pretrained)
-    overlay = {} if path is None else {"file": str(path)}
+    path = local_file(pretrained)
     if path is None:
         name = _with_tag(name, pretrained)
     if torch.get_default_device().type == "meta":
         return create(name)
+    config: Any = get_pretrained_cfg(name)
+    source = str(path)
+    if path is None:
+        published = fetch_any(f"backbone {name!r}", candidates(config))
+        source, path = published.address, published.path
+    # Only these two formats of others are read by the network itself; timm's own are state dicts.
+    foreign = config is not None and (config.custom_load == "hf" or path.suffix == ".npz")
+    overlay = {"file": str(path), "custom_load": config.custom_load if foreign else False}
     with _recorded_loads() as loads:
         try:
-            net = create(name, pretrained=True, pretrained_cfg_overlay=overlay)
-        except (OSError, EOFError, RuntimeError, KeyError, UnpicklingError, SafetensorError) as err:
-            raise InputError(_refusal(name, path, err)) from err
+            net: Any = create(name, pretrained=True, pretrained_cfg_overlay=overlay)
+        except UNREADABLE as error:
+            raise InputError(
+                f"weights file {str(path)!r} cannot be loaded into backbone {name!r}: "
+                f"{(str(error).strip() or type(error).__name__).splitlines()[0]}"
+            ) from error
     _require_all_loaded(net, loads, name, path)
-    return net
+    net.loaded_weights = LoadedWeights(source, file_hash(path), len(net.state_dict()))
+    return net  # type: ignore[no-any-return]
 
 
-def _local_file(pretrained: bool | str) -> Path | None:
+def find_loaded(model: nn.Module) -> LoadedWeights | None:
+    """Return where the weights inside a model are from; None if all of them are random."""
+    found = (getattr(module, "loaded_weights", None) for module in model.modules())
+    return next((loaded for loaded in found if isinstance(loaded, LoadedWeights)), None)
+
+
+def list_weights(backbone: str) -> list[str]:
+    """Return the tags of a backbone's published weights, the default one first.
+
+    Raises:
+        InputError: timm does not know the name.
+    """
+    architecture = get_arch_name(backbone)
+    try:
+        names = get_arch_pretrained_cfgs(architecture)
+    except (KeyError, RuntimeError):
+        names = {}
+    published = [name for name in names if getattr(get_pretrained_cfg(name), "has_weights", False)]
+    return [name.partition(".")[2] for name in published]
+
+
+def local_file(pretrained: bool | str) -> Path | None:
+    """Return the file that `pretrained` names; None if it names no file.
+
+    Raises:
+        InputError: It looks like a file and is not there.
+    """
     if isinstance(pretrained, bool):
         return None
     path = Path(pretrained).expanduser()
@@ -89,18 +141,6 @@ def _with_tag(name: str, pretrained: bool | str) -> str:
     return name
 
 
-def _refusal(name: str, path: Path | None, error: BaseException) -> str:
-    first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
-    if path is not None:
-        return f"weights file {str(path)!r} cannot be loaded into backbone {name!r}: {first_line}"
-    config: Any = get_pretrained_cfg(name)
-    source = config.url
-    if config.hf_hub_id:
-        file = config.hf_hub_filename or "model.safetensors"
-        source = f"https://huggingface.co/{config.hf_hub_id}/resolve/main/{file}"
-    return f"the weights of backbone {name!r} at {source} cannot be had ({first_line}); {_LOCAL}"
-
-
 @contextmanager
 def _recorded_loads() -> Iterator[list[tuple[nn.Module, list[str]]]]:
     """Yield a list that fills with (module, missing keys) of every load in the block.
@@ -123,10 +163,10 @@ def _recorded_loads() -> Iterator[list[tuple[nn.Module, list[str]]]]:
 
 
 def _require_all_loaded(
-    net: nn.Module, loads: list[tuple[nn.Module, list[str]]], name: str, path: Path | None
+    net: nn.Module, loads: list[tuple[nn.Module, list[str]]], name: str, path: Path
 ) -> None:
     """Compare tensors, not keys: timm's feature wrappers rename the layers they keep."""
-    if not loads and path is None and getattr(get_pretrained_cfg(name), "custom_load", False):
+    if not loads and path.suffix == ".npz":
         return  # a reader of another format, which names each tensor it sets and fails on others
     loaded = {
         id(tensor)
@@ -138,6 +178,6 @@ def _require_all_loaded(
     random = [key for key, tensor in state.items() if id(tensor) not in loaded]
     if random:
         raise InputError(
-            f"weights {str(path) if path else name!r} leave {len(random)} of {len(state)} tensors "
+            f"weights {str(path)!r} leave {len(random)} of {len(state)} tensors "
             f"of backbone {name!r} unset, {random[0]!r} first; they are of another network"
         )

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from reports.comparisons import comparison_table
 from reports.formats import Table
+from reports.intervals import Intervals
 from reports.stats import CHAINED, list_changes, summarize_difference
-from reports.style import clean, label, percent, points, with_spread
+from reports.style import clean, label, percent, points, with_interval, with_spread
 from reports.tables import changes_table
 
 NOT_CAUSES = ("train.init_from",)
@@ -33,12 +35,30 @@ class Answer:
     """What each factor's changes bring: a heading and a table for each."""
     progress: str
     """How many of the planned runs are finished."""
+    comparisons: Table | None = None
+    """Each variant against the baseline, with intervals, tests and costs; its caption says how to
+    read them. None without a baseline or counts."""
+    notes: tuple[str, ...] = ()
+    """What could not be compared, and why."""
 
 
 def find_answer(
-    runs: pd.DataFrame, summary: pd.DataFrame, factors: Sequence[str], baseline: str | None
+    runs: pd.DataFrame,
+    summary: pd.DataFrame,
+    factors: Sequence[str],
+    baseline: str | None,
+    intervals: Intervals | None = None,
 ) -> Answer:
-    """Put the result of an ablation into a few lines."""
+    """Put the result of an ablation into a few lines.
+
+    Args:
+        runs: `frame.runs_frame`.
+        summary: `stats.summarize_variants`; with `intervals`, after `stats.add_intervals`.
+        factors: Dotted keys in which variants differ.
+        baseline: Variant that the others are compared with.
+        intervals: What the counts say; without them spreads are those over seeds alone.
+    """
+    intervals = intervals or Intervals.none()
     ranked = summary[summary["num_done"] > 0].sort_values(
         "miou_mean", ascending=False, kind="stable"
     )
@@ -48,17 +68,27 @@ def find_answer(
     numbers = [("finished seeds", f"{best.num_done} of {best.num_planned}")]
     for score in ("pixel_acc", "miou"):
         shown = with_spread(percent(best[f"{score}_mean"]), best[f"{score}_std"])
+        ends = [best.get(f"{score}_{end}", math.nan) for end in ("low", "high")]
+        shown = with_interval(shown, *ends)
         numbers.insert(0, (f"{label(score)}, %", shown))
     return Answer(
         best=clean(best.variant),
         numbers=tuple(numbers),
-        remarks=tuple(_remarks(runs, list(ranked["variant"]), baseline)),
+        remarks=tuple(_remarks(runs, list(ranked["variant"]), baseline, intervals)),
         changes=tuple(_changes(runs, factors, baseline)),
         progress=_progress(runs),
+        comparisons=(
+            comparison_table(summary, baseline)
+            if baseline is not None and len(intervals.differences)
+            else None
+        ),
+        notes=tuple(clean(note) for note in intervals.notes),
     )
 
 
-def _remarks(runs: pd.DataFrame, ranked: Sequence[str], baseline: str | None) -> list[str]:
+def _remarks(
+    runs: pd.DataFrame, ranked: Sequence[str], baseline: str | None, intervals: Intervals
+) -> list[str]:
     """Compare the best with the next and with the baseline, paired by seed."""
     remarks = []
     rivals = {"the next best": ranked[1] if len(ranked) > 1 else None, "the baseline": baseline}
@@ -71,8 +101,15 @@ def _remarks(runs: pd.DataFrame, ranked: Sequence[str], baseline: str | None) ->
         if not count:
             remarks.append(f"No seed finished both it and {role}, {clean(rival)}.")
             continue
-        text = f"{with_spread(points(mean), std)} points of mIoU against {role}, {clean(rival)}"
-        remarks.append(f"{text}, over {_count(count, 'seed')} in common{_doubt(mean, std)}.")
+        against = f"points of mIoU against {role}, {clean(rival)}, over {_count(count, 'seed')}"
+        found = intervals.compare(rival, ranked[0])
+        if found is None:
+            shown, doubt = with_spread(points(mean), std), _doubt(mean, std)
+        else:
+            low, high = (float(found.loc[found["score"] == "miou", e].iloc[0]) for e in _ENDS)
+            shown = with_interval(points(mean), low, high, points)
+            doubt = _doubt_interval(low, high, count)
+        remarks.append(f"{shown} {against} in common{doubt}.")
     if baseline == ranked[0]:
         remarks.append("It is the baseline: nothing that finished is better.")
     return remarks
@@ -82,6 +119,18 @@ def _doubt(mean: float, std: float) -> str:
     if math.isnan(std):
         return "; one seed cannot say whether that is chance"
     return "; that is within the spread between seeds" if abs(mean) <= std else ""
+
+
+_ENDS = ("low", "high")
+
+
+def _doubt_interval(low: float, high: float, num_seeds: int) -> str:
+    doubts = []
+    if low <= 0 <= high:
+        doubts.append("the 95 % interval holds zero, so no difference is shown")
+    if num_seeds < 2:
+        doubts.append("the interval is over pictures: one seed cannot say what another would give")
+    return "".join(f"; {doubt}" for doubt in doubts)
 
 
 def _changes(

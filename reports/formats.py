@@ -1,16 +1,20 @@
-"""The forms a table is kept in: HTML and Markdown for readers, CSV for programs.
+"""The forms a table is kept in: HTML and Markdown for readers, LaTeX for papers, CSV for programs.
 
-In: a `Table` of text as shown, or a raw frame. Out: strings in which no cell is markup or formula,
-whatever a class or a variant is called.
+In: a `Table` of text as shown, or a raw frame. Out: strings in which no cell is markup, command or
+formula, whatever a class or a variant is called.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pandas as pd
 from markupsafe import Markup, escape
 
 from reports.style import clean
+
+UNDERLINED = "underlined"
+"""How captions call the mark of what is not significantly worse; Markdown has italics for it."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,10 @@ class Table:
     """Columns aligned as numbers."""
     best: frozenset[tuple[int, str]] = frozenset()
     """Cells (row, column) that hold the best value of their column."""
+    tied: frozenset[tuple[int, str]] = frozenset()
+    """Cells that are not significantly worse than the best."""
+    caption: str = ""
+    """Units and conventions, unescaped."""
 
 
 def to_html(table: Table) -> Markup:
@@ -41,20 +49,48 @@ def to_html(table: Table) -> Markup:
 
 
 def to_markdown(table: Table) -> str:
-    """Write a table as Markdown in which no cell is markup; the best values are bold."""
+    """Write a table as Markdown in which no cell is markup.
+
+    The best values are bold, those not significantly worse in italics; the caption follows.
+    """
     columns = list(table.cells.columns)
-    rows = [
-        [
-            f"**{_escape_markdown(text)}**"
-            if (i, columns[j]) in table.best
-            else _escape_markdown(text)
-            for j, text in enumerate(row)
-        ]
-        for i, row in enumerate(table.cells.itertuples(index=False, name=None))
-    ]
+    rows = _mark(table, _escape_markdown, best="**{}**", tied="*{}*")
     shown = pd.DataFrame(rows, columns=[_escape_markdown(name) for name in columns], dtype="object")
     align = ["right" if name in table.numeric else "left" for name in columns]
-    return shown.to_markdown(index=False, disable_numparse=True, colalign=align) + "\n"
+    text = shown.to_markdown(index=False, disable_numparse=True, colalign=align) + "\n"
+    caption = table.caption.replace(UNDERLINED, "italic") if table.tied else table.caption
+    return f"{text}\n{_escape_markdown(caption)}\n" if caption else text
+
+
+def to_latex(table: Table, name: str) -> str:
+    r"""Write a table as a LaTeX float in which no cell is a command; it needs booktabs alone.
+
+    The best values are bold, those not significantly worse underlined. Names in Latin letters
+    compile everywhere, others with XeLaTeX, LuaLaTeX or Tectonic and a font that has them.
+
+    Args:
+        table: The table.
+        name: What the label ends in: `\ref{tab:<name>}`. Ours, not escaped.
+    """
+    columns = list(table.cells.columns)
+    align = "".join("r" if column in table.numeric else "l" for column in columns)
+    rows = _mark(table, _escape_latex, best=r"\textbf{{{}}}", tied=r"\underline{{{}}}")
+    lines = [
+        "% needs \\usepackage{booktabs}",
+        r"\begin{table}",
+        r"  \centering",
+        rf"  \caption{{{_escape_latex(table.caption)}}}",
+        rf"  \label{{tab:{name}}}",
+        rf"  \begin{{tabular}}{{{align}}}",
+        r"    \toprule",
+        f"    {' & '.join(_escape_latex(column) for column in columns)} \\\\",
+        r"    \midrule",
+        *[f"    {' & '.join(row)} \\\\" for row in rows],
+        r"    \bottomrule",
+        r"  \end{tabular}",
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def to_csv(frame: pd.DataFrame) -> str:
@@ -78,11 +114,57 @@ def _cell(tag: str, text: str, table: Table, column: str, attributes: str = "") 
 
 def _body_cell(table: Table, i: int, j: int, text: str) -> Markup:
     column = table.cells.columns[j]
-    shown = (
-        Markup("<strong>{}</strong>").format(text) if (i, column) in table.best else escape(text)
-    )
+    shown = escape(text)
+    if (i, column) in table.best:
+        shown = Markup("<strong>{}</strong>").format(text)
+    elif (i, column) in table.tied:
+        shown = Markup("<u>{}</u>").format(text)
     first = j == 0
     return _cell("th" if first else "td", shown, table, column, 'scope="row"' if first else "")
+
+
+def _mark(
+    table: Table, escape_text: Callable[[str], str], *, best: str, tied: str
+) -> list[list[str]]:
+    """Return the rows, escaped, with the marks of the form around what deserves them."""
+
+    def cell(place: tuple[int, str], text: str) -> str:
+        form = best if place in table.best else tied if place in table.tied else "{}"
+        return form.format(escape_text(text))
+
+    columns = list(table.cells.columns)
+    return [
+        [cell((i, column), text) for column, text in zip(columns, row, strict=True)]
+        for i, row in enumerate(table.cells.itertuples(index=False, name=None))
+    ]
+
+
+def _escape_latex(text: str) -> str:
+    escaped = "".join(_LATEX.get(char, char) for char in text).replace("--", "-{}-")
+    # At the start of a row these would be arguments of the line before it.
+    return f"{{}}{escaped}" if escaped.startswith(("[", "*", "(")) else escaped
+
+
+_LATEX = {
+    **{char: f"\\{char}" for char in "{}$&%#_"},
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\char34{}",  # German shorthands make the sign itself a command
+    "`": r"\char96{}",
+    "±": r"$\pm$",
+    "−": "$-$",
+    "–": r"\textendash{}",
+    "×": r"$\times$",
+    "→": r"$\to$",
+    "Δ": r"$\Delta$",
+    "†": r"\dag{}",
+    "…": r"\dots{}",
+}
+"""What stands for the characters that LaTeX takes for more than themselves, or lacks."""
 
 
 def _escape_markdown(text: str) -> str:

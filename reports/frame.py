@@ -13,13 +13,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.metrics import SCORES, summarize
+from bench.metrics import BOUNDARY_SCORE, SCORES, score_boundary, summarize
 from bench.plan import Plan, PlannedRun
 from bench.store import Failure, Result, Status, Store
 from fcn.errors import InputError
 
 IDENTITY = ["variant", "seed", "backbone", "skip", "run_id"]
 """Columns that every frame begins with."""
+EXTRA_COSTS = ("gmacs", "latency_ms", "peak_memory_mib")
+"""Costs that a record may hold; the frame has a column for those that one does."""
 NOT_FACTORS = {"seed", "model.backbone", "model.skip"}
 """Keys with a column of their own."""
 
@@ -41,68 +43,91 @@ def read_records(plan: Plan, store: Store) -> list[Record]:
 
 def find_factors(plan: Plan) -> list[str]:
     """List the dotted keys in which the plan's variants differ, besides backbone and skip."""
-    specs = [_flatten(planned.run.spec.model_dump(mode="json")) for planned in plan.runs]
+    specs = [flatten(planned.run.spec.model_dump(mode="json")) for planned in plan.runs]
     keys = dict.fromkeys(key for spec in specs for key in spec)
     differ = [key for key in keys if len({_plain(spec.get(key)) for spec in specs}) > 1]
     return [key for key in differ if key not in NOT_FACTORS]
 
 
-def runs_frame(plan: Plan, store: Store) -> pd.DataFrame:
+def runs_frame(plan: Plan, store: Store, records: Sequence[Record] | None = None) -> pd.DataFrame:
     """Return one row for each planned run: identity, status, factors, scores, costs.
 
-    Scores are fractions, durations seconds; both are NaN where there is no result.
+    `records` are those of `read_records`, where they were read already.
+
+    Scores are fractions, durations seconds; both are NaN where there is no result. `boundary_miou`
+    is there only if a run has it.
     """
     factors = find_factors(plan)
-    rows = [_run_row(record, factors) for record in read_records(plan, store)]
-    numbers = [*SCORES, "num_parameters", "train_seconds", "evaluate_seconds"]
-    frame = pd.DataFrame(rows, columns=[*_RUN_COLUMNS, *factors])
+    rows = [_run_row(record, factors) for record in records or read_records(plan, store)]
+    more = [n for n in (BOUNDARY_SCORE, *EXTRA_COSTS) if any(n in row for row in rows)]
+    numbers = [*SCORES, *more, "num_parameters", "train_seconds", "evaluate_seconds"]
+    frame = pd.DataFrame(rows, columns=[*_RUN_COLUMNS, *more, *factors])
     return frame.astype(dict.fromkeys(numbers, "float64"))
 
 
-def class_frame(plan: Plan, store: Store) -> pd.DataFrame:
+def class_frame(plan: Plan, store: Store, records: Sequence[Record] | None = None) -> pd.DataFrame:
     """Return one row for each finished run and class: `class_name` and `iou`.
 
     IoU is NaN for a class in neither target nor prediction.
     """
     rows = []
-    for record in read_records(plan, store):
+    for record in records or read_records(plan, store):
         if record.result is None:
             continue
         scores = summarize(np.array(record.result.confusion))
-        for name, iou in zip(_unique(record.result.class_names), scores.iou, strict=True):
+        for name, iou in zip(unique_names(record.result.class_names), scores.iou, strict=True):
             rows.append({**_identity(record.planned), "class_name": name, "iou": float(iou)})
     return pd.DataFrame(rows, columns=[*IDENTITY, "class_name", "iou"])
 
 
 def curves_frame(plan: Plan, store: Store) -> pd.DataFrame:
-    """Return one row for each logged step: `step`, `loss`, `lr`, `seconds`."""
+    """Return one row for each logged step: `step`, `images` seen, `loss`, `lr`, `seconds`."""
     columns = ["step", "loss", "lr", "seconds"]
-    rows = [
-        {**_identity(planned), **{key: row.get(key) for key in columns}}
-        for planned in plan.runs
-        for row in store.logs(planned.run.id)
-        if "loss" in row
-    ]
-    return pd.DataFrame(rows, columns=[*IDENTITY, *columns])
+    frames = []
+    for planned in plan.runs:
+        rows = [row for row in store.logs(planned.run.id) if "loss" in row]
+        if rows:
+            frame = pd.DataFrame({key: [row.get(key) for row in rows] for key in columns})
+            frame["images"] = frame["step"] * images_per_step(planned)
+            frames.append(frame.assign(**_identity(planned)))
+    columns = [*IDENTITY, "step", "images", "loss", "lr", "seconds"]
+    return (
+        pd.concat(frames, ignore_index=True)[columns]
+        if frames
+        else pd.DataFrame([], columns=columns)
+    )
 
 
 def watched_frame(plan: Plan, store: Store) -> pd.DataFrame:
-    """Return one row for each score taken along the way: `step`, `split` and the four scores."""
+    """Return one row for each score taken along the way.
+
+    `step`, `images` seen, `seconds` of training until then, `split`, and the four scores.
+    """
     rows = []
     for planned in plan.runs:
+        seconds = float("nan")  # the log is in order: a step's loss comes before its score
         for row in store.logs(planned.run.id):
+            seconds = row.get("seconds", seconds)
             if "confusion" in row:
                 scores = summarize(np.array(row["confusion"]))
                 values = {name: getattr(scores, name) for name in SCORES}
-                where = {"step": row["step"], "split": row["split"]}
+                where = {"step": row["step"], "images": row["step"] * images_per_step(planned)}
+                where |= {"seconds": seconds, "split": row["split"]}
                 rows.append({**_identity(planned), **where, **values})
-    return pd.DataFrame(rows, columns=[*IDENTITY, "step", "split", *SCORES])
+    columns = [*IDENTITY, "step", "images", "seconds", "split", *SCORES]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def images_per_step(planned: PlannedRun) -> int:
+    """Return how many pictures one optimiser update sees."""
+    train = planned.run.spec.train
+    return train.batch_size * train.accumulate
 
 
 _RUN_COLUMNS = [
     *["variant", "seed", "backbone", "skip", "status", "reason", "message", *SCORES],
     *["num_parameters", "train_seconds", "evaluate_seconds", "steps", "split", "num_images"],
-    *["device", "finished", "run_id"],
+    *["device", "finished", "commit", "run_id"],
 ]
 
 
@@ -130,7 +155,7 @@ def _identity(planned: PlannedRun) -> dict[str, Any]:
 
 def _run_row(record: Record, factors: Sequence[str]) -> dict[str, Any]:
     spec = record.planned.run.spec
-    settings = _flatten(spec.model_dump(mode="json"))
+    settings = flatten(spec.model_dump(mode="json"))
     row = {
         **_identity(record.planned),
         "status": record.status,
@@ -143,17 +168,24 @@ def _run_row(record: Record, factors: Sequence[str]) -> dict[str, Any]:
     if record.result is not None:
         scores = summarize(np.array(record.result.confusion))
         row |= {name: getattr(scores, name) for name in SCORES}
+        if record.result.boundary is not None:
+            counts = np.array(record.result.boundary)
+            row[BOUNDARY_SCORE] = float(score_boundary(counts)[BOUNDARY_SCORE])
         costs = ("num_parameters", "train_seconds", "evaluate_seconds", "num_images", "finished")
         row |= {name: getattr(record.result, name) for name in costs}
+        extra = {name: getattr(record.result, name, None) for name in EXTRA_COSTS}
+        row |= {name: value for name, value in extra.items() if value is not None}
+        row["commit"] = str(record.result.environment.get("commit") or "")
         row["device"] = str(record.result.environment.get("device_name", ""))
     return row
 
 
-def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested settings by dotted key."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         nested = isinstance(value, Mapping)
-        flat |= _flatten(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
+        flat |= flatten(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
     return flat
 
 
@@ -162,7 +194,7 @@ def _plain(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _unique(names: Sequence[str]) -> list[str]:
+def unique_names(names: Sequence[str]) -> list[str]:
     """Number the classes that share a name, so that each keeps its own column."""
     counts = Counter(names)
     return [n if counts[n] == 1 else f"{n} (class {i})" for i, n in enumerate(names)]

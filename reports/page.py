@@ -1,40 +1,30 @@
 """The page: one HTML file that holds the whole answer, and the tables and figures beside it.
 
-In: a plan and a store. Out: `index.html`, `summary.csv`, `summary.md`, `runs.csv`, `classes.csv`
-and `figures/`. The same plan and store give the same bytes: nothing here asks for the time.
+In: a plan and a store. Out: `index.html`, `summary.csv`, `summary.md`, `runs.csv`, `classes.csv`,
+`tables/` and `figures/`. The same plan and store give the same bytes: nothing asks for the time.
 """
 
 import base64
 import hashlib
-from dataclasses import dataclass
+import re
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
-import pandas as pd
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
-from matplotlib.figure import Figure
 
 from bench.atomic import replacing
 from bench.plan import Plan
 from bench.store import Store
 from reports import provenance
 from reports.answer import find_answer
-from reports.canvas import save_figure
-from reports.curves import plot_curves
+from reports.exports import EXPORTS, write_exports
+from reports.figures import draw_figures
 from reports.formats import Table, to_csv, to_html, to_markdown
-from reports.frame import (
-    class_frame,
-    curves_frame,
-    find_factors,
-    read_records,
-    runs_frame,
-    watched_frame,
-)
-from reports.panels import load_pictures
-from reports.pictures import draw_picture
-from reports.plots import plot_classes, plot_scores, plot_skip_grid
-from reports.stats import has_grid, summarize_variants
+from reports.gallery import Gallery, draw_gallery
+from reports.illustration import Illustration
+from reports.study import Study, read_study
 from reports.style import clean, clean_block
 from reports.tables import (
     class_grid,
@@ -45,127 +35,87 @@ from reports.tables import (
     summary_table,
 )
 
-PIXELS_PER_INCH = 94.4
-"""A figure of full width (10 inches) fills the page's column of 944 pixels."""
+FIGURES = (
+    *("scores", "grid", "interaction", "differences", "costs", "curves*", "classes"),
+    *("confusion", "bound", "closeups", "errors", "picture-*"),
+)
+"""Names of the figures of any report; those of an earlier one are removed."""
+CONTENTS = (
+    *(("summary", "Summary"), ("costs", "Learning and costs"), ("pictures", "Pictures")),
+    *(("classes", "Classes"), ("published", "Published"), ("runs", "Runs and provenance")),
+    ("conventions", "How to read this"),
+)
+"""Sections of the page: anchors and titles."""
 
 
-@dataclass(frozen=True)
-class Illustration:
-    """A figure as the page shows it."""
-
-    name: str
-    """Name of its files, without suffix."""
-    title: str
-    caption: str
-    width: int
-    height: int
-    """Size in CSS pixels, so that letters are equally large in all figures."""
-    files: dict[str, bytes]
-
-    @property
-    def source(self) -> str:
-        """The figure as a data URI: a picture cannot run a script, whatever is written in it."""
-        suffix, kind = (".svg", "svg+xml") if ".svg" in self.files else (".png", "png")
-        return f"data:image/{kind};base64,{base64.b64encode(self.files[suffix]).decode()}"
-
-
-def write_report(plan: Plan, store: Store, out_dir: Path) -> Path:
+def write_report(
+    plan: Plan, store: Store, out_dir: Path, *, refresh_seconds: int | None = None
+) -> Path:
     """Write the report of a plan and return the path of its `index.html`.
 
     Runs that failed or do not exist are rows with their reason. Files of an earlier report in
-    `out_dir` are replaced; nothing else there is touched.
-    """
-    runs = runs_frame(plan, store)
-    summary = summarize_variants(runs, plan.baseline)
-    classes = class_frame(plan, store)
-    figures = _draw_figures(plan, store, runs, summary, classes)
-    pictures, no_pictures = _draw_pictures(plan, store, runs)
+    `out_dir` are replaced, each at once; nothing else there is touched.
 
+    Args:
+        plan: What should exist.
+        store: What exists.
+        out_dir: Folder of the report.
+        refresh_seconds: Have the page load itself again after so long; None for a page at rest.
+    """
+    study = read_study(plan, store)
+    figures, gallery = draw_figures(study), draw_gallery(study)
     outputs = {
-        "index.html": _render(plan, store, runs, summary, classes, figures, pictures, no_pictures),
-        "summary.csv": to_csv(summary),
-        "summary.md": _summary_markdown(plan, summary),
-        "runs.csv": to_csv(runs),
-        "classes.csv": to_csv(summarize_classes(classes)),
+        "index.html": _render(study, figures, gallery, refresh_seconds),
+        "summary.csv": to_csv(study.summary),
+        "summary.md": _summary_markdown(study),
+        "runs.csv": to_csv(study.runs),
+        "classes.csv": to_csv(summarize_classes(study.classes)),
+        **write_exports(plan, study.runs, study.summary, study.classes, study.intervals),
     }
-    _remove_figures(out_dir / "figures")
-    for illustration in (*figures, *pictures):
-        for suffix, content in illustration.files.items():
-            _write(out_dir / "figures" / f"{illustration.name}{suffix}", content)
+    for name in EXPORTS:  # of an earlier report, whose plan may have had more
+        if name not in outputs:
+            (out_dir / name).unlink(missing_ok=True)
+    _write_figures(out_dir / "figures", [*figures, *gallery.pair, *gallery.pictures])
     for name, text in reversed(outputs.items()):  # the page last: it stands for the rest
         _write(out_dir / name, text.encode())
     return out_dir / "index.html"
 
 
-def _draw_figures(
-    plan: Plan, store: Store, runs: pd.DataFrame, summary: pd.DataFrame, classes: pd.DataFrame
-) -> list[Illustration]:
-    """Draw every figure for which there is something to draw."""
-    grouped = has_grid(runs)
-    curves, watched = curves_frame(plan, store), watched_frame(plan, store)
-    figures: list[tuple[str, str, str, Figure]] = []
-    if (runs["status"] == "done").any():
-        figures.append(("scores", "Scores", _SCORES, plot_scores(runs, grouped=grouped)))
-        if grouped:
-            figures.append(("grid", "Backbone × skip", _GRID, plot_skip_grid(summary)))
-    if len(curves):
-        figure = plot_curves(curves, watched, summary, grouped=grouped)
-        figures.append(("curves", "Learning curves", _CURVES, figure))
-    if len(classes):
-        grid = class_grid(classes, plan.variants)
-        figures.append(("classes", "Classes", _CLASSES, plot_classes(grid)))
-    return [_illustrate(name, title, text, figure) for name, title, text, figure in figures]
-
-
-def _illustrate(
-    name: str, title: str, caption: str, figure: Figure, *, svg: bool = True
-) -> Illustration:
-    width, height = (round(inches * PIXELS_PER_INCH) for inches in figure.get_size_inches())
-    return Illustration(name, title, caption, width, height, save_figure(figure, svg=svg))
-
-
-def _draw_pictures(plan: Plan, store: Store, runs: pd.DataFrame) -> tuple[list[Illustration], str]:
-    pictures, why_not = load_pictures(plan, store)
-    grouped = has_grid(runs)
-    shown = []
-    for number, picture in enumerate(pictures, start=1):
-        figure = draw_picture(picture, grouped=grouped)
-        names = (f"picture-{number}", f"Picture {number}", clean(picture.name))
-        shown.append(_illustrate(*names, figure, svg=False))
-    return shown, why_not
-
-
 def _render(
-    plan: Plan,
-    store: Store,
-    runs: pd.DataFrame,
-    summary: pd.DataFrame,
-    classes: pd.DataFrame,
-    figures: list[Illustration],
-    pictures: list[Illustration],
-    no_pictures: str,
+    study: Study,
+    figures: Sequence[Illustration],
+    gallery: Gallery,
+    refresh_seconds: int | None,
 ) -> str:
-    records = read_records(plan, store)
-    factors = find_factors(plan)
-    css = files("reports").joinpath("page.css").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
+    plan, runs, summary, records = study.plan, study.runs, study.summary, study.records
+    facts = provenance.list_facts(plan, records)
+    anchors = [run.anchor for variant in facts.values() for run in variant]
+    in_order = sorted(anchors, key=lambda anchor: int(anchor.removeprefix("run-")))
+    variants = [f"variant-{i}" for i, _ in enumerate(facts)]
+    css, script = _asset("page.css"), _asset("page.js")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     environment.filters |= {"clean": clean, "clean_block": clean_block, "table": _table}
-    source = files("reports").joinpath("page.html.jinja").read_text(encoding="utf-8")
-    return environment.from_string(source).render(
+    grid = class_grid(study.classes, plan.variants) if len(study.classes) else None
+    return environment.from_string(_asset("page.html.jinja")).render(
         plan=plan,
-        css=Markup(css),  # ours, and pinned by the digest in the policy
-        css_digest=digest,
-        answer=find_answer(runs, summary, factors, plan.baseline),
+        css=Markup(css),  # ours, and pinned by the digests in the policy
+        css_digest=_digest(css),
+        script=Markup(script),
+        script_digest=_digest(script),
+        refresh_seconds=refresh_seconds,
+        contents=_list_contents(plan, [figure.name for figure in figures]),
+        answer=find_answer(runs, summary, study.factors, plan.baseline, study.intervals),
         unfinished=provenance.list_unfinished(records),
-        summary=summary_table(summary),
+        summary=_link_rows(to_html(summary_table(summary)), variants),
+        summary_note=summary_table(summary).caption,
         figures={figure.name: figure for figure in figures},
-        pictures=pictures,
-        no_pictures=no_pictures,
-        classes=class_table(class_grid(classes, plan.variants)) if len(classes) else None,
+        omission=study.omission,
+        gallery=gallery,
+        classes=None if grid is None else _link_rows(to_html(class_table(grid)), variants),
         published=published_table(plan.published, summary) if plan.published else None,
-        runs=runs_table(runs),
-        differing=provenance.settings_table(runs, factors),
+        runs=_link_rows(to_html(runs_table(runs)), in_order),
+        facts=facts,
+        differing=provenance.settings_table(runs, study.factors),
         shared=provenance.shared_settings(plan),
         software=provenance.environment_table(records),
         weights=provenance.weights_table(records),
@@ -174,22 +124,51 @@ def _render(
     )
 
 
+def _list_contents(plan: Plan, figures: Sequence[str]) -> list[tuple[str, str]]:
+    absent = set() if plan.published else {"published"}
+    absent |= set() if {"curves", "costs"} & set(figures) else {"costs"}
+    return [part for part in CONTENTS if part[0] not in absent]
+
+
+def _asset(name: str) -> str:
+    return files("reports").joinpath(name).read_text(encoding="utf-8")
+
+
+def _digest(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
 def _table(table: Table) -> Markup:
     return to_html(table)
 
 
-def _summary_markdown(plan: Plan, summary: pd.DataFrame) -> str:
-    parts = [to_markdown(summary_table(summary))]
-    if plan.published:
-        parts.append(to_markdown(published_table(plan.published, summary)))
-    return "\n".join([*parts, _MARKDOWN_NOTE])
+def _link_rows(html: Markup, anchors: Sequence[str]) -> Markup:
+    """Make the name of each row of a table a link to what is known of it, in order."""
+    place = iter(anchors)
+    return Markup(
+        _ROW_NAME.sub(lambda m: f'{m[1]}<a href="#{next(place, "runs")}">{m[2]}</a>{m[3]}', html)
+    )
 
 
-def _remove_figures(folder: Path) -> None:
-    """Remove the figures of an earlier report, which might not be drawn again."""
-    for pattern in ("scores.*", "grid.*", "curves.*", "classes.*", "picture-*.png"):
-        for path in folder.glob(pattern):
-            path.unlink()
+def _summary_markdown(study: Study) -> str:
+    parts = [to_markdown(summary_table(study.summary))]
+    if study.plan.published:
+        parts.append(to_markdown(published_table(study.plan.published, study.summary)))
+    return "\n".join(parts)
+
+
+def _write_figures(folder: Path, illustrations: Sequence[Illustration]) -> None:
+    """Write the files of all figures, and remove those of an earlier report not drawn again."""
+    written = set()
+    for illustration in illustrations:
+        for suffix, content in illustration.files.items():
+            written.add(f"{illustration.name}{suffix}")
+            _write(folder / f"{illustration.name}{suffix}", content)
+    for pattern in FIGURES:
+        for suffix in (".svg", "-dark.svg", ".png"):
+            for path in folder.glob(f"{pattern}{suffix}"):
+                if path.name not in written:
+                    path.unlink()
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -197,23 +176,4 @@ def _write(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
-_SCORES = (
-    "Each dot is one seed, the upright mark their mean, the bar one sample standard deviation "
-    "to either side. The axes do not start at zero."
-)
-_GRID = (
-    "Mean mIoU over seeds ± sample standard deviation, in percent. "
-    "Hatched cells have no finished run or were not planned."
-)
-_CURVES = (
-    "Training loss, averaged over short spans of steps; the mean over seeds with one standard "
-    "deviation as the band. Where scores were watched along the way, their mIoU is below."
-)
-_CLASSES = (
-    "Mean IoU over seeds in percent. A hatched cell has no finished run, "
-    "or its class is in neither target nor prediction."
-)
-_MARKDOWN_NOTE = (
-    "Scores in percent, mean ± sample standard deviation over seeds; "
-    "Δ against the baseline in points, paired by seed. Bold: highest mean of its column.\n"
-)
+_ROW_NAME = re.compile(r'(<th [^>]*scope="row">)(.*?)(</th>)', re.DOTALL)

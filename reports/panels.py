@@ -1,12 +1,12 @@
 """Pictures: the same few images under every variant, beside their targets.
 
 In: a plan, and a store with its packed dataset and kept predictions. Out: `Picture`s to draw.
-They are chosen by rule, never by eye: evenly spaced among those whose prediction every finished
+They are chosen by rule, never by eye (`choice.py`), among those whose prediction every finished
 variant kept. Each variant is shown by its first seed.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from bench.data.pack import Pack, open_pack
 from bench.metrics import summarize
 from bench.plan import Plan, PlannedRun
 from bench.store import Store
+from reports.choice import Pair, choose_pictures
 from reports.style import clean, percent
 
 NUM_PICTURES = 3
@@ -46,10 +47,22 @@ class Picture:
     class_names: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
     ignore_index: int
+    why: str = ""
+    """What made the rule choose it."""
+
+    def pred(self, variant: str) -> NDArray[np.uint8] | None:
+        """Return one variant's prediction, (H, W)."""
+        return next((cell.pred for cell in self.cells if cell.variant == variant), None)
 
 
-def load_pictures(plan: Plan, store: Store) -> tuple[list[Picture], str]:
-    """Read the pictures to show and, where there are none, a sentence that says why."""
+def load_pictures(plan: Plan, store: Store, pair: Pair | None = None) -> tuple[list[Picture], str]:
+    """Read the pictures to show, and say by what rule; without any, say why there are none.
+
+    Args:
+        plan: The variants to show, each by its first run.
+        store: Where counts, predictions and the packed dataset are.
+        pair: The two variants whose difference chooses the pictures.
+    """
     arms = _first_runs(plan)
     if len({(arm.run.fingerprint, arm.run.spec.evaluate.split) for arm in arms}) != 1:
         return (
@@ -67,10 +80,15 @@ def load_pictures(plan: Plan, store: Store) -> tuple[list[Picture], str]:
         )
     split = run.spec.evaluate.split
     kept = [_load_kept(store, arm) for arm in arms]
-    names = _choose([n for n in indices if any(kept) and all(n in k for k in kept if k)])
-    if not names:
+    common = [n for n in indices if any(kept) and all(n in k for k in kept if k)]
+    if not common:
         return [], f"No prediction of the split {clean(split)!r} is there to be shown."
-    return [_picture(pack, indices[name], name, arms, kept, store) for name in names], ""
+    chosen, rule = choose_pictures(pair, store, common, NUM_PICTURES)
+    pictures = [
+        replace(_picture(pack, indices[one.name], one.name, arms, kept, store), why=one.why)
+        for one in chosen
+    ]
+    return pictures, rule
 
 
 def colour_classes(classes: NDArray[np.uint8], picture: Picture) -> NDArray[np.uint8]:
@@ -78,11 +96,16 @@ def colour_classes(classes: NDArray[np.uint8], picture: Picture) -> NDArray[np.u
     table = np.full((256, 3), 235, dtype=np.uint8)
     table[: len(picture.palette)] = picture.palette
     colours = table[classes]
-    y, x = np.indices(classes.shape)
-    period = max(4, classes.shape[0] // 30)
+    unlabelled = (classes == picture.ignore_index)[..., None]
+    return np.where(unlabelled, stripe(*classes.shape), colours)
+
+
+def stripe(height: int, width: int) -> NDArray[np.uint8]:
+    """Return grey stripes, (H, W, 1): pixels that are not counted."""
+    y, x = np.indices((height, width))
+    period = max(4, height // 30)
     striped = (x + y) % period < period / 3
-    grey = np.where(striped[..., None], np.uint8(150), np.uint8(215))
-    return np.where((classes == picture.ignore_index)[..., None], grey, colours)
+    return np.where(striped[..., None], np.uint8(150), np.uint8(215))
 
 
 def _first_runs(plan: Plan) -> list[PlannedRun]:
@@ -99,12 +122,6 @@ def _load_kept(store: Store, arm: PlannedRun) -> dict[str, NDArray[np.uint8]]:
         return store.predictions(arm.run.id, arm.run.spec.evaluate.split)
     except (OSError, KeyError, ValueError):  # pruned, or not what we wrote
         return {}
-
-
-def _choose(names: Sequence[str]) -> list[str]:
-    """Take the middles of as many equal spans as pictures are wanted."""
-    count = min(NUM_PICTURES, len(names))
-    return [names[int((i + 0.5) * len(names) / count)] for i in range(count)]
 
 
 def _picture(

@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpecBase
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
+from reports.canvas import Drawing
 from reports.panels import Cell, Picture, colour_classes
-from reports.style import BLANK, FAINT, figure_label, theme
+from reports.style import BLANK, MIDTONE, figure_label, picture_theme
 
 WIDTH = 10.0
 """Inches."""
@@ -31,7 +30,7 @@ MARGIN = 0.3
 LEGEND_COLUMNS = 8
 
 
-def draw_picture(picture: Picture, *, grouped: bool) -> Figure:
+def draw_picture(picture: Picture, *, grouped: bool) -> Drawing:
     """Draw one picture under every variant.
 
     Args:
@@ -51,9 +50,8 @@ def draw_picture(picture: Picture, *, grouped: bool) -> Figure:
     cell_width = (WIDTH - 0.2 - MARGIN * grouped) / (1.06 * across)
     cell_height = cell_width * height / width
     body = len(rows) * (cell_height + CAPTION)
-    with theme():
-        figure = Figure(figsize=(WIDTH, body + foot))
-        FigureCanvasAgg(figure)
+    with picture_theme():
+        figure = Drawing(figsize=(WIDTH, body + foot))
         edges = {"left": 0.01, "right": 0.99, "bottom": foot / (body + foot)}
         edges["top"] = 1 - CAPTION / (body + foot)
         gap = CAPTION / cell_height
@@ -76,6 +74,9 @@ def draw_picture(picture: Picture, *, grouped: bool) -> Figure:
                 else:
                     name = "" if cell is None else cell.skip if grouped else cell.variant
                     _show_cell(ax, cell, picture, figure_label(name, words))
+                    if cell is not None:
+                        middle = (picture.target.shape[1] / 2, picture.target.shape[0] / 2)
+                        figure.name_point(ax, *middle, f"{cell.variant}: {cell.note}")
                 if grouped and j == 0:
                     _name_row(ax, row, letters=int(cell_height * 15))
         figure.legend(
@@ -100,7 +101,7 @@ def _lay_out_flow(cells: Sequence[Cell], columns: int) -> list[list[Cell | str |
 
 def _show_truth(ax: Axes, picture: Picture, which: str) -> None:
     pixels = picture.image if which == "image" else colour_classes(picture.target, picture)
-    _show(ax, pixels, which, "", weight="bold")
+    show_pixels(ax, pixels, which, "", weight="bold")
 
 
 def _name_row(ax: Axes, row: Sequence[Cell | str | None], *, letters: int) -> None:
@@ -112,24 +113,26 @@ def _name_row(ax: Axes, row: Sequence[Cell | str | None], *, letters: int) -> No
 
 
 def _show_cell(ax: Axes, cell: Cell | None, picture: Picture, title: str) -> None:
-    blank = np.full((*picture.target.shape, 3), 238, dtype=np.uint8)
+    blank = np.full((*picture.target.shape, 4), 128, dtype=np.uint8)
+    blank[..., 3] = 36  # of 255: a shade on white and on dark alike
     if cell is not None and cell.pred is not None:
-        _show(ax, colour_classes(cell.pred, picture), title, cell.note)
+        show_pixels(ax, colour_classes(cell.pred, picture), title, cell.note)
         return
-    _show(ax, blank, title, "")
+    show_pixels(ax, blank, title, "")
     note = cell.note if cell else "not planned"
     middle: dict[str, Any] = {"ha": "center", "va": "center", "transform": ax.transAxes}
-    ax.text(0.5, 0.5, note, color=FAINT, fontsize=8, **middle)
+    ax.text(0.5, 0.5, note, color=MIDTONE, fontsize=8, **middle)
 
 
-def _show(
+def show_pixels(
     ax: Axes, pixels: NDArray[np.uint8], title: str, note: str, *, weight: str = "normal"
 ) -> None:
+    """Show colours, (H, W, 3) or with opacity (H, W, 4), with words at both ends above."""
     ax.imshow(pixels, interpolation="nearest")
     ax.set_anchor("NW")
     ax.set_axis_off()
     ax.set_title(title, fontsize=8, fontweight=weight, loc="left", pad=3)
-    ax.set_title(note, fontsize=8, fontweight="normal", color=FAINT, loc="right", pad=3)
+    ax.set_title(note, fontsize=8, fontweight="normal", color=MIDTONE, loc="right", pad=3)
 
 
 def _legend(picture: Picture) -> list[Patch]:

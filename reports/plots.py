@@ -9,15 +9,17 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter
 
-from reports.canvas import WIDTH, new_figure
+from reports.canvas import WIDTH, Drawing, new_figure
 from reports.style import (
     BLANK,
+    EMPTY,
     FAINT,
     MISSING,
+    PAPER,
+    WASH,
     colours,
     figure_label,
     label,
@@ -27,7 +29,7 @@ from reports.style import (
 )
 
 
-def plot_scores(runs: pd.DataFrame, *, grouped: bool) -> Figure:
+def plot_scores(runs: pd.DataFrame, *, grouped: bool) -> Drawing:
     """Draw pixel accuracy and mIoU side by side: seeds as dots, mean and ± std as a bar.
 
     Args:
@@ -48,9 +50,10 @@ def plot_scores(runs: pd.DataFrame, *, grouped: bool) -> Figure:
         figure, axes = new_figure((WIDTH, max(2.2, height)), 1, 2, sharey=True)
         for ax, score in zip(axes.flat, ("pixel_acc", "miou"), strict=True):
             for i in range(0, len(order), 2):
-                ax.axhspan(i - 0.5, i + 0.5, color="#f6f7f8", linewidth=0, zorder=0)
+                ax.axhspan(i - 0.5, i + 0.5, color=WASH, linewidth=0, zorder=0)
             _draw_seeds(ax, frame[frame[score].notna()], score, rows)
             _mark_unfinished(ax, frame, rows)
+            _name_seeds(figure, ax, frame, score, rows)
             ax.set(title=f"{label(score)}, %", xlabel="", ylabel="")
             ax.set_ylim(len(order) - 0.5, -0.5)
             ax.grid(False, axis="y")
@@ -61,7 +64,7 @@ def plot_scores(runs: pd.DataFrame, *, grouped: bool) -> Figure:
     return figure
 
 
-def plot_skip_grid(summary: pd.DataFrame) -> Figure:
+def plot_skip_grid(summary: pd.DataFrame) -> Drawing:
     """Draw mean mIoU of each backbone (rows) and skip (columns), in percent; blanks are hatched."""
     backbones, skips = (list(dict.fromkeys(summary[name])) for name in ("backbone", "skip"))
     cells = summary.set_index(["backbone", "skip"])
@@ -76,7 +79,7 @@ def plot_skip_grid(summary: pd.DataFrame) -> Figure:
     return _draw_heatmap(grid, texts, size, "mIoU, %")
 
 
-def plot_classes(grid: pd.DataFrame) -> Figure:
+def plot_classes(grid: pd.DataFrame) -> Drawing:
     """Draw mean IoU of each variant and class, in percent; blanks are hatched."""
     if grid.shape[1] > 16:
         grid = grid.T  # many classes read better downwards
@@ -105,21 +108,34 @@ def _draw_seeds(ax: Axes, data: pd.DataFrame, score: str, rows: dict[str, Any]) 
 
 def _mark_unfinished(ax: Axes, frame: pd.DataFrame, rows: dict[str, Any]) -> None:
     """Put a cross at the left edge for each variant that has no finished run."""
-    order, hues = rows["order"], rows.get("hue_order", [None])
     for variant in frame.drop_duplicates("variant").itertuples(index=False):
         if (frame.loc[frame["variant"] == variant.variant, "status"] == "done").any():
             continue
-        k = hues.index(getattr(variant, rows["hue"])) if "hue" in rows else 0
-        y = order.index(getattr(variant, rows["y"])) - 0.4 + 0.8 * (k + 0.5) / len(hues)
-        colour = rows["palette"][hues[k]] if "hue" in rows else FAINT
+        y = _height(variant, rows)
+        colour = rows["palette"][getattr(variant, rows["hue"])] if "hue" in rows else FAINT
         middle = ax.get_yaxis_transform()  # x in parts of the axis, y in rows
         text = ax.text(0.012, y, "× no finished run", color=colour, fontsize=8, transform=middle)
         text.set_verticalalignment("center")
 
 
+def _name_seeds(
+    figure: Drawing, ax: Axes, frame: pd.DataFrame, score: str, rows: dict[str, Any]
+) -> None:
+    for run in frame[frame[score].notna()].itertuples(index=False):
+        text = f"{run.variant}, seed {run.seed}: {percent(getattr(run, score))}"
+        figure.name_point(ax, getattr(run, score), _height(run, rows), text)
+
+
+def _height(run: Any, rows: dict[str, Any]) -> float:
+    """Return where a run's row lies: its backbone's, moved by its skip."""
+    hues = rows.get("hue_order", [None])
+    k = hues.index(getattr(run, rows["hue"])) if "hue" in rows else 0
+    return float(rows["order"].index(getattr(run, rows["y"])) - 0.4 + 0.8 * (k + 0.5) / len(hues))
+
+
 def _draw_heatmap(
     grid: pd.DataFrame, texts: "np.ndarray[Any, Any]", size: tuple[float, float], title: str
-) -> Figure:
+) -> Drawing:
     """Draw fractions as colours under their texts; a NaN is a hatched blank with a dash."""
     with theme():
         figure, axes = new_figure(size, 1, 1)
@@ -132,17 +148,20 @@ def _draw_heatmap(
             fmt="",
             cmap=sns.color_palette("crest", as_cmap=True),
             linewidths=1.5,
-            linecolor="white",
+            linecolor=PAPER,
             annot_kws={"fontsize": 8.5},
             xticklabels=[figure_label(name, 22) for name in grid.columns],
             yticklabels=[figure_label(name) for name in grid.index],
             cbar=False,  # every cell says its value
         )
         for i, j in np.argwhere(grid.isna().to_numpy()):
-            blank = Rectangle((j, i), 1, 1, facecolor="#f1f2f4", edgecolor=BLANK, linewidth=0)
+            blank = Rectangle((j, i), 1, 1, facecolor=EMPTY, edgecolor=BLANK, linewidth=0)
             blank.set_hatch("////")
             ax.add_patch(blank)
             ax.text(j + 0.5, i + 0.5, MISSING, ha="center", va="center", color=FAINT)
+        for i, j in np.argwhere(grid.notna().to_numpy()):
+            text = f"{grid.index[i]}, {grid.columns[j]}: {texts[i, j]}"
+            figure.name_point(ax, j + 0.5, i + 0.5, text)
         steep = sum(len(str(name)) for name in grid.columns) * 0.085 > size[0] - 3
         ax.tick_params(axis="x", rotation=40 if steep else 0)
         ax.tick_params(axis="y", rotation=0)

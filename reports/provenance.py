@@ -4,17 +4,17 @@ In: a plan and the records of its runs. Out: cleaned text, unescaped.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 import yaml
 
-from bench.plan import Plan
+from bench.plan import Plan, PlannedRun
 from reports.formats import Table
-from reports.frame import Record
-from reports.style import MISSING, clean, clean_block
+from reports.frame import Record, flatten
+from reports.style import MISSING, clean, clean_block, duration
 
 MAX_LOG = 4000
 """Characters of a failure's log that are shown: its end."""
@@ -46,10 +46,70 @@ def list_unfinished(records: Sequence[Record]) -> list[Unfinished]:
     ]
 
 
+@dataclass(frozen=True)
+class RunFacts:
+    """What is known of one planned run: everything that leads from a number to its making."""
+
+    name: str
+    anchor: str
+    """Its id on the page."""
+    facts: tuple[tuple[str, str], ...]
+    """Name and value: state, id, commit, versions, device, durations, folder, command."""
+    settings: str
+    """Settings in which it differs from the others, a line for each."""
+
+
+def list_facts(plan: Plan, records: Sequence[Record]) -> dict[str, list[RunFacts]]:
+    """List the facts of every planned run by variant, in the plan's order."""
+    common = _intersect([_dump(planned) for planned in plan.runs])
+    facts: dict[str, list[RunFacts]] = {}
+    for number, record in enumerate(records):
+        planned = record.planned
+        own = _subtract(_dump(planned), common)
+        facts.setdefault(planned.variant, []).append(
+            RunFacts(
+                name=f"{clean(planned.variant)}, seed {planned.run.spec.seed}",
+                anchor=f"run-{number}",
+                facts=tuple((name, clean(value)) for name, value in _list_facts(plan, record)),
+                settings=clean_block(
+                    "\n".join(f"{k}: {_brief(v)}" for k, v in flatten(own).items())
+                ),
+            )
+        )
+    return facts
+
+
+def _list_facts(plan: Plan, record: Record) -> Iterator[tuple[str, str]]:
+    """Yield name and value of what is known; what is not known is left out."""
+    run, result, failure = record.planned.run, record.result, record.failure
+    reason = f" ({failure.reason}): {failure.message}" if failure else ""
+    yield "state", f"{record.status}{reason}"
+    yield "run", run.id
+    if run.parent:
+        yield "starts from run", run.parent
+    yield "folder in the store", f"{run.id[:2]}/{run.id}/"
+    yield "dataset fingerprint", run.fingerprint[:16]
+    if result is not None:
+        environment = result.environment
+        yield "commit", str(environment.get("commit") or "not recorded")
+        names = ("python", "torch", "torchvision", "timm", "numpy", "fcn-bench")
+        versions = [f"{name} {environment[name]}" for name in names if environment.get(name)]
+        yield "versions", ", ".join(versions) or "not recorded"
+        device = [environment.get(name) for name in ("device", "device_name", "platform")]
+        threads = f"{environment['threads']} threads" if "threads" in environment else None
+        yield "device", ", ".join(str(part) for part in (*device, threads) if part)
+        yield "training", duration(result.train_seconds)
+        yield "evaluation", duration(result.evaluate_seconds)
+        yield "finished", result.finished
+        if environment.get("inexact"):
+            yield "resumed inexactly", str(environment["inexact"])
+    if plan.command:
+        yield "command", plan.command
+
+
 def shared_settings(plan: Plan) -> str:
     """Write the settings that all runs have in common, as YAML."""
-    specs = [planned.run.spec.model_dump(mode="json") for planned in plan.runs]
-    common = _intersect(specs)
+    common = _intersect([_dump(planned) for planned in plan.runs])
     return clean_block(yaml.safe_dump(common, sort_keys=False, allow_unicode=True))
 
 
@@ -96,6 +156,38 @@ def _tally(found: Sequence[str]) -> str:
     if len(distinct) == 1:
         return distinct[0] or MISSING
     return ", ".join(f"{value} ({found.count(value)} runs)" for value in distinct)
+
+
+def list_changes(before: Record, after: Record) -> str:
+    """Say in which settings, software and devices two runs differ: "train.steps 8 → 16; ..."."""
+    specs = [
+        {**flatten(_dump(record.planned)), "data": record.planned.run.fingerprint[:16]}
+        for record in (before, after)
+    ]
+    found = [record.result.environment if record.result else {} for record in (before, after)]
+    if not all(found):
+        found = [{}, {}]  # one of them says nothing, which is no change
+    changes = []
+    for old, new in (specs, found):
+        for key in dict.fromkeys([*old, *new]):
+            if key != "seed" and old.get(key) != new.get(key):
+                changes.append(f"{key} {_brief(old.get(key))} → {_brief(new.get(key))}")
+    return "; ".join(changes)
+
+
+def _dump(planned: PlannedRun) -> dict[str, Any]:
+    return planned.run.spec.model_dump(mode="json")
+
+
+def _subtract(spec: dict[str, Any], common: dict[str, Any]) -> dict[str, Any]:
+    """Keep the keys of a nested dictionary whose value is not in the other."""
+    own: dict[str, Any] = {}
+    for key, value in spec.items():
+        if key not in common:
+            own[key] = value
+        elif isinstance(value, dict) and value != common[key]:
+            own[key] = _subtract(value, common[key])
+    return own
 
 
 def _intersect(specs: Sequence[dict[str, Any]]) -> dict[str, Any]:

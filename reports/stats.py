@@ -5,12 +5,15 @@ seed: both arms of a difference saw the same seed, so what the seed does to both
 A standard deviation is the sample's (n - 1), and NaN below two values.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from itertools import pairwise
 
 import pandas as pd
 
-from bench.metrics import SCORES
+from bench.metrics import BOUNDARY_SCORE, SCORES
+from reports.intervals import Intervals
+from reports.significance import ALPHA, holm
 
 CHAINED = "skip"
 """The factor whose values are steps of one ladder: each is compared with the one before."""
@@ -21,7 +24,8 @@ def summarize_variants(runs: pd.DataFrame, baseline: str | None = None) -> pd.Da
 
     Returns:
         Rows in the plan's order: `variant`, `backbone`, `skip`, `num_planned`, `num_done`,
-        `num_failed`, `num_missing`, `<score>_mean` and `<score>_std`, `num_parameters`,
+        `num_failed`, `num_missing`, `<score>_mean` and `<score>_std` (of the boundary's mIoU too,
+        where runs have it), `num_parameters`,
         `train_seconds` and `evaluate_seconds` (means), and, if there is a baseline,
         `<score>_diff_mean`, `<score>_diff_std` and `num_pairs`.
     """
@@ -30,7 +34,7 @@ def summarize_variants(runs: pd.DataFrame, baseline: str | None = None) -> pd.Da
     summary["num_planned"] = groups.size()
     for status in ("done", "failed", "missing"):
         summary[f"num_{status}"] = (runs["status"] == status).groupby(runs["variant"]).sum()
-    for score in SCORES:
+    for score in scores_of(runs):
         summary[f"{score}_mean"] = groups[score].mean()
         summary[f"{score}_std"] = groups[score].std(ddof=1)
     for cost in ("num_parameters", "train_seconds", "evaluate_seconds"):
@@ -42,15 +46,75 @@ def summarize_variants(runs: pd.DataFrame, baseline: str | None = None) -> pd.Da
         for variant in summary.index
         if variant != baseline
     }
-    difference = pd.DataFrame.from_dict(rows, orient="index", columns=_DIFFERENCES)
+    difference = pd.DataFrame.from_dict(rows, orient="index", columns=_difference_columns(runs))
     return summary.join(difference).rename_axis("variant").reset_index()
+
+
+def scores_of(runs: pd.DataFrame) -> list[str]:
+    """List the scores that the runs have: the four, and the boundary's where it was counted."""
+    return [*SCORES, *([BOUNDARY_SCORE] if BOUNDARY_SCORE in runs else [])]
+
+
+def add_intervals(summary: pd.DataFrame, intervals: Intervals) -> pd.DataFrame:
+    """Join what the counts say to a summary by variant; all of it NaN where there are no counts.
+
+    Returns:
+        The summary with `num_images`; for each score `<score>_low` and `<score>_high` (95 %) and
+        `<score>_tied` (worse than the best, but not significantly so); and, if any variant was
+        compared with the baseline, `<score>_diff_low`, `<score>_diff_high`, `<score>_diff_p`
+        (Holm's).
+    """
+    joined = summary.set_index("variant")
+    bounds, differences = intervals.scores, intervals.differences
+    joined["num_images"] = bounds.groupby("variant")["num_images"].first()
+    compare = cache(intervals.compare)  # one variant is often the best by all scores
+    for score in (*SCORES, BOUNDARY_SCORE):
+        if f"{score}_mean" not in joined:
+            continue
+        found = bounds[bounds["score"] == score].set_index("variant").reindex(joined.index)
+        joined[[f"{score}_low", f"{score}_high"]] = found[["low", "high"]].astype("float64")
+        tied = list_tied(joined[f"{score}_mean"], score, compare)
+        joined[f"{score}_tied"] = joined.index.isin(tied)
+        if len(differences):
+            found = differences[differences["score"] == score].set_index("variant")
+            names = [f"{score}_diff_{name}" for name in ("low", "high", "p")]
+            joined[names] = found.reindex(joined.index)[["low", "high", "p_holm"]]
+    return joined.reset_index()
+
+
+def list_tied(
+    means: pd.Series, score: str, compare: Callable[[str, str], pd.DataFrame | None]
+) -> list[str]:
+    """List the variants whose mean is not significantly below the highest.
+
+    Student's t over pictures and seeds, with Holm's correction over all that can be compared with
+    the best; that the best was found by looking makes the list, if anything, too short.
+
+    Args:
+        means: Mean of the score by variant.
+        score: Name of the score.
+        compare: `Intervals.compare`.
+    """
+    if means.notna().sum() < 2:
+        return []
+    best = str(means.idxmax())
+    p_values: dict[str, float] = {}
+    for variant in means.index[means.notna() & (means < means.max())]:
+        found = compare(best, variant)
+        if found is not None and score in set(found["score"]):
+            p_values[variant] = float(found.loc[found["score"] == score, "p"].iloc[0])
+    adjusted = holm(list(p_values.values()))
+    return [name for name, p in zip(p_values, adjusted, strict=True) if p >= ALPHA]
 
 
 def pair_by_seed(runs: pd.DataFrame, before: str, after: str) -> pd.DataFrame:
     """Return the scores of `after` minus those of `before`, one row for each seed both finished."""
-    done = runs[runs["status"] == "done"].set_index("seed")
-    columns = list(SCORES)
-    arms = [done.loc[done["variant"] == name, columns] for name in (before, after)]
+    columns = scores_of(runs)
+    done = runs["status"] == "done"
+    arms = [
+        runs[done & (runs["variant"] == name)].set_index("seed")[columns]
+        for name in (before, after)
+    ]
     seeds = arms[0].index.intersection(arms[1].index)
     return arms[1].loc[seeds] - arms[0].loc[seeds]
 
@@ -59,7 +123,7 @@ def summarize_difference(runs: pd.DataFrame, before: str, after: str) -> dict[st
     """Summarise the paired difference of two variants; NaN where no seed finished both."""
     pairs = pair_by_seed(runs, before, after)
     summary: dict[str, float] = {"num_pairs": len(pairs)}
-    for score in SCORES:
+    for score in scores_of(runs):
         summary[f"{score}_diff_mean"] = float(pairs[score].mean())
         summary[f"{score}_diff_std"] = float(pairs[score].std(ddof=1))
     return summary
@@ -107,10 +171,12 @@ def list_changes(
             for before, after in pairs:
                 change = {"factor": factor, "context": context, "before": before, "after": after}
                 rows.append(change | summarize_difference(runs, named[before], named[after]))
-    return pd.DataFrame(rows, columns=["factor", "context", "before", "after", *_DIFFERENCES])
+    columns = ["factor", "context", "before", "after", *_difference_columns(runs)]
+    return pd.DataFrame(rows, columns=columns)
 
 
-_DIFFERENCES = ["num_pairs", *(f"{s}_diff_{m}" for s in SCORES for m in ("mean", "std"))]
+def _difference_columns(runs: pd.DataFrame) -> list[str]:
+    return ["num_pairs", *(f"{s}_diff_{m}" for s in scores_of(runs) for m in ("mean", "std"))]
 
 
 def _contexts(variants: pd.DataFrame, others: Sequence[str]) -> Iterator[tuple[str, pd.DataFrame]]:

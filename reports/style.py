@@ -7,7 +7,7 @@ strings without control characters, and matplotlib settings under which no text 
 import math
 import unicodedata
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -26,6 +26,7 @@ LABELS = {
     "pixel_acc": "pixel acc",
     "mean_acc": "mean acc",
     "fw_iou": "f.w. IoU",
+    "boundary_miou": "boundary mIoU",
 }
 """Names of columns as a reader knows them; any other name is shown as it is."""
 
@@ -33,6 +34,24 @@ INK = "#1d2430"
 FAINT = "#6b7280"
 BLANK = "#d9dce1"
 """Fill of what does not exist: a missing cell, an unlabelled pixel."""
+
+PAPER = "#fefefe"
+"""Stands for a figure's ground: told from white letters, it can be exchanged for a dark one."""
+WASH = "#f6f7f8"
+EMPTY = "#f1f2f4"
+EDGE = "#b6bcc6"
+GRID = "#e8eaee"
+MIDTONE = "#757d8a"
+"""Words on a transparent ground: 4.2 to 1 on white, 4.3 to 1 on the dark page."""
+RIGHT, WRONG = "#0072B2", "#D55E00"
+"""Okabe and Ito's blue and vermilion: apart for every kind of colour blindness."""
+
+ON_DARK: dict[str, str] = {
+    **{PAPER: "#14171c", WASH: "#1b2027", EMPTY: "#1f242c", GRID: "#282e37", EDGE: "#4a5260"},
+    **{INK: "#e6e8eb", FAINT: "#9aa3b0", BLANK: "#48505c"},
+    **{"#0072b2": "#3f9fe0", "#d55e00": "#ee7b30", "#009e73": "#2fbf95", "#56b4e9": "#9bd8ff"},
+}
+"""Colours of a figure on a dark ground, for those on white; others stay as they are."""
 
 # Okabe and Ito's colours, darkest contrast first; the yellow is too pale for lines on white.
 _PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", INK]
@@ -56,6 +75,38 @@ def points(difference: float) -> str:
 def with_spread(text: str, std: float) -> str:
     """Add "± std" to a shown mean; a spread that does not exist is left out."""
     return text if math.isnan(std) or text == MISSING else f"{text} ± {percent(std)}"
+
+
+def between(low: float, high: float, show: Callable[[float], str] = percent) -> str:
+    """Write an interval: "[60.1, 64.5]"; one that does not exist is missing."""
+    return MISSING if math.isnan(low) or math.isnan(high) else f"[{show(low)}, {show(high)}]"
+
+
+def with_interval(
+    text: str, low: float, high: float, show: Callable[[float], str] = percent
+) -> str:
+    """Add an interval to a shown value, if there is one."""
+    shown = between(low, high, show)
+    return text if MISSING in (text, shown) else f"{text} {shown}"
+
+
+def p_value(p: float) -> str:
+    """Write a probability: "<0.001", "0.012", "0.34"."""
+    if math.isnan(p):
+        return MISSING
+    if p < 0.001:
+        return "<0.001"
+    return f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+
+
+def signed(show: Callable[[float], str], value: float) -> str:
+    """Write a difference with its sign, in the unit of `show`: "+12.3 min"."""
+    if math.isnan(value):
+        return MISSING
+    size = show(abs(value))
+    if not any(digit in size for digit in "123456789"):
+        return "0"
+    return f"{'+' if value > 0 else MINUS}{size}"
 
 
 def duration(seconds: float) -> str:
@@ -115,6 +166,14 @@ def theme() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def picture_theme() -> Iterator[None]:
+    """Apply the look of photographs and label maps: a transparent ground, for page and slide."""
+    ground: Any = {"figure.facecolor": "none", "text.color": MIDTONE, "axes.titlecolor": MIDTONE}
+    with theme(), mpl.rc_context(ground):
+        yield
+
+
 _RC: dict[str, Any] = {
     "text.parse_math": False,  # a class may be called $\bad{x}$
     "svg.hashsalt": "fcn-bench",  # ids of SVG elements are random without it
@@ -126,13 +185,13 @@ _RC: dict[str, Any] = {
     "axes.titlelocation": "left",
     "axes.labelsize": 9,
     "axes.labelcolor": FAINT,
-    "axes.edgecolor": "#b6bcc6",
+    "axes.edgecolor": EDGE,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
     "axes.axisbelow": True,
     "axes.unicode_minus": True,
-    "grid.color": "#e8eaee",
+    "grid.color": GRID,
     "grid.linewidth": 0.8,
     "text.color": INK,
     "xtick.color": FAINT,
@@ -143,8 +202,9 @@ _RC: dict[str, Any] = {
     "ytick.major.size": 0,
     "legend.frameon": False,
     "legend.fontsize": 9,
-    "figure.facecolor": "white",
-    "savefig.facecolor": "white",
+    "figure.facecolor": PAPER,
+    "savefig.facecolor": "auto",
+    "axes.facecolor": "none",
     "hatch.linewidth": 0.6,
 }
 

@@ -7,28 +7,83 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
-from bench.metrics import SCORES
+from bench.metrics import BOUNDARY_SCORE, SCORES
 from bench.plan import Published
-from reports.formats import Table
-from reports.style import MISSING, clean, duration, label, millions, percent, points, with_spread
+from reports.formats import UNDERLINED, Table
+from reports.style import (
+    MISSING,
+    between,
+    clean,
+    duration,
+    label,
+    millions,
+    percent,
+    points,
+    with_interval,
+    with_spread,
+)
+
+UNVERIFIED = "†"
+"""Stands behind a published number that nobody checked against its source."""
 
 
 def summary_table(summary: pd.DataFrame) -> Table:
-    """Show a summary: mean ± standard deviation over seeds, best mean of each score marked."""
+    """Show a summary: mean ± standard deviation over seeds, and 95 % intervals where there are any.
+
+    The best mean of each score is marked, and what is not significantly worse (`add_intervals`).
+    """
     cells = pd.DataFrame({"variant": [clean(name) for name in summary["variant"]]})
     cells["seeds"] = [
         f"{row.num_done} of {row.num_planned}" for row in summary.itertuples(index=False)
     ]
     best: set[tuple[int, str]] = set()
-    for score in ("miou", "pixel_acc", "mean_acc", "fw_iou"):
+    tied: set[tuple[int, str]] = set()
+    for score in ("miou", "pixel_acc", "mean_acc", "fw_iou", BOUNDARY_SCORE):
+        if f"{score}_mean" not in summary:
+            continue
         means = summary[f"{score}_mean"]
         cells[label(score)] = _spreads(means, summary[f"{score}_std"], percent)
-        best |= {(i, label(score)) for i in _best_rows(means)}
-        if score == "miou" and "miou_diff_mean" in summary:
+        best |= {(i, label(score)) for i in best_rows(means)}
+        tied |= {(i, label(score)) for i in tied_rows(summary, score)}
+        if score != "miou":
+            continue
+        if _has(summary, "miou_low"):
+            cells["mIoU, 95 %"] = _bounds(summary, "miou", percent)
+        if "miou_diff_mean" in summary:
             cells["Δ mIoU"] = _spreads(summary["miou_diff_mean"], summary["miou_diff_std"], points)
+        if _has(summary, "miou_diff_low"):
+            cells["Δ, 95 %"] = _bounds(summary, "miou_diff", points)
     cells["parameters"] = [millions(value) for value in summary["num_parameters"]]
     cells["training"] = [duration(value) for value in summary["train_seconds"]]
-    return Table(cells, frozenset(cells.columns[1:]), frozenset(best))
+    caption = describe_scores(summary)
+    if "miou_diff_mean" in summary:
+        caption += " Δ: points of mIoU against the baseline, paired by seed."
+    caption += " Parameters and training time: means over runs."
+    numeric = frozenset(cells.columns[1:])
+    return Table(cells, numeric, frozenset(best), frozenset(tied), caption)
+
+
+def describe_scores(summary: pd.DataFrame) -> str:
+    """Say in sentences what the scores of a summary are: units, spread, interval, marks."""
+    if not _has(summary, "miou_low"):
+        return f"{_SCORES} Bold: the highest mean."
+    return " ".join([_SCORES, describe_coverage(summary), _MARKS])
+
+
+def describe_coverage(summary: pd.DataFrame) -> str:
+    """Say what the intervals of a summary cover, and what they do not."""
+    images = sorted({int(n) for n in summary["num_images"].dropna()})
+    counts = f"n = {images[0]}" if len(images) == 1 else f"n = {images[0]} to {images[-1]}"
+    most = int(summary["num_done"].max())
+    if most < 2:
+        return (
+            f"Intervals, 95 %: the choice of pictures ({counts}), resampled; with one seed they "
+            "do not cover what another training run would give."
+        )
+    text = f"Intervals, 95 %: the choice of pictures ({counts}) and of seeds, both resampled."
+    if (summary.loc[summary["num_done"] > 0, "num_done"] < 2).any():
+        text += " A variant with one seed has an interval over pictures alone."
+    return text
 
 
 def summarize_classes(classes: pd.DataFrame) -> pd.DataFrame:
@@ -52,7 +107,7 @@ def class_table(grid: pd.DataFrame) -> Table:
     for name in grid.columns:
         shown = clean(name) if clean(name) not in cells else f"{clean(name)} (2)"
         cells[shown] = [percent(value) for value in grid[name]]
-        best |= {(i, shown) for i in _best_rows(grid[name])}
+        best |= {(i, shown) for i in best_rows(grid[name])}
     return Table(cells, frozenset(cells.columns[1:]), frozenset(best))
 
 
@@ -72,33 +127,59 @@ def runs_table(runs: pd.DataFrame) -> Table:
     return Table(cells, frozenset(numbers))
 
 
-def published_table(published: Sequence[Published], summary: pd.DataFrame) -> Table:
-    """Show each published number beside ours, with what differs between the two protocols."""
+def published_frame(published: Sequence[Published], summary: pd.DataFrame) -> pd.DataFrame:
+    """Put each published number beside ours, in fractions.
+
+    Returns:
+        A row for each number: `variant`, `score`, `published`, `verified`, `ours`, `ours_std`,
+        `ours_low`, `ours_high` (NaN without an interval), `difference`, `source`, `differs`.
+    """
     ours = summary.set_index("variant")
+
+    def find(variant: str, column: str) -> float:
+        return float(ours[column].get(variant, float("nan"))) if column in ours else float("nan")
+
     rows = []
     for entry in published:
         for score in SCORES:
             theirs = getattr(entry, score)
             if theirs is None:
                 continue
-            mean, std = (
-                ours[f"{score}_{kind}"].get(entry.variant, float("nan")) for kind in ("mean", "std")
+            mean, std, low, high = (
+                find(entry.variant, f"{score}_{kind}") for kind in ("mean", "std", "low", "high")
             )
-            source = clean(entry.source) + ("" if entry.verified else " (not checked)")
-            rows.append(
-                {
-                    "variant": clean(entry.variant),
-                    "score": label(score),
-                    "published": percent(theirs),
-                    "ours": with_spread(percent(mean), std),
-                    "ours − published": points(mean - theirs),
-                    "source": source,
-                    "what differs": clean(entry.differs),
-                }
-            )
+            shared = (entry.variant, score, theirs, entry.verified)
+            rows.append((*shared, mean, std, low, high, mean - theirs, entry.source, entry.differs))
+    return pd.DataFrame(rows, columns=_PUBLISHED_COLUMNS)
+
+
+def published_table(published: Sequence[Published], summary: pd.DataFrame) -> Table:
+    """Show each published number beside ours, with what differs between the two protocols."""
+    frame = published_frame(published, summary)
+    rows = [
+        {
+            "variant": clean(row["variant"]),
+            "score": label(str(row["score"])),
+            "published": percent(row["published"]) + ("" if row["verified"] else UNVERIFIED),
+            "ours": with_interval(
+                with_spread(percent(row["ours"]), row["ours_std"]),
+                row["ours_low"],
+                row["ours_high"],
+            ),
+            "ours − published": points(row["difference"]),
+            "source": clean(row["source"]) + ("" if row["verified"] else " (not checked)"),
+            "what differs": clean(row["differs"]),
+        }
+        for row in frame.to_dict("records")
+    ]
     columns = ["variant", "score", "published", "ours", "ours − published"]
     cells = pd.DataFrame(rows, columns=[*columns, "source", "what differs"])
-    return Table(cells, frozenset(columns[2:]))
+    caption = "In percent, differences in points; ours are means ± sample standard deviation"
+    caption += " over seeds" + (" [95 % interval]." if frame["ours_low"].notna().any() else ".")
+    caption += " Protocols differ as stated, so a difference is no ranking."
+    if not frame["verified"].all():
+        caption += f" {UNVERIFIED}: not checked against its source."
+    return Table(cells, frozenset(columns[2:]), caption=caption)
 
 
 def changes_table(changes: pd.DataFrame, score: str, *, down: str) -> Table:
@@ -127,12 +208,39 @@ def changes_table(changes: pd.DataFrame, score: str, *, down: str) -> Table:
     return Table(cells, frozenset(cells.columns[1:]))
 
 
-def _spreads(means: pd.Series, stds: pd.Series, show: Callable[[float], str]) -> list[str]:
-    return [with_spread(show(mean), std) for mean, std in zip(means, stds, strict=True)]
+def tied_rows(summary: pd.DataFrame, score: str) -> list[int]:
+    """Return the positions that are not significantly below the highest value."""
+    if f"{score}_tied" not in summary:
+        return []
+    return [i for i, tied in enumerate(summary[f"{score}_tied"]) if tied]
 
 
-def _best_rows(values: pd.Series) -> list[int]:
+def best_rows(values: pd.Series) -> list[int]:
     """Return the positions of the highest value; none where there is nothing to be better than."""
     if values.notna().sum() < 2:
         return []
     return [i for i, value in enumerate(values) if value == values.max()]
+
+
+_PUBLISHED_COLUMNS = [
+    *["variant", "score", "published", "verified", "ours", "ours_std", "ours_low", "ours_high"],
+    *["difference", "source", "differs"],
+]
+_SCORES = "Scores in percent, mean ± sample standard deviation over seeds."
+_MARKS = (
+    f"Bold: the highest mean; {UNDERLINED}: not significantly below it (Student's t over pictures "
+    "and seeds, Holm, 5 %)."
+)
+
+
+def _has(summary: pd.DataFrame, column: str) -> bool:
+    return column in summary and bool(summary[column].notna().any())
+
+
+def _spreads(means: pd.Series, stds: pd.Series, show: Callable[[float], str]) -> list[str]:
+    return [with_spread(show(mean), std) for mean, std in zip(means, stds, strict=True)]
+
+
+def _bounds(summary: pd.DataFrame, prefix: str, show: Callable[[float], str]) -> list[str]:
+    ends = zip(summary[f"{prefix}_low"], summary[f"{prefix}_high"], strict=True)
+    return [between(low, high, show) for low, high in ends]

@@ -29,9 +29,11 @@ class LocalEngine:
 
     Args:
         slots: Places for runs; several may name one device.
+        plugins: Modules that each process imports beside the installed plugins.
     """
 
-    def __init__(self, slots: Sequence[Slot]) -> None:
+    def __init__(self, slots: Sequence[Slot], plugins: Sequence[str] = ()) -> None:
+        self._plugins = list(plugins)
         self._free = list(slots)
         self._running: dict[str, tuple[subprocess.Popen[bytes], Slot]] = {}
 
@@ -44,6 +46,7 @@ class LocalEngine:
         slot = self._free.pop(0)
         command = [sys.executable, "-m", "bench", "exec", str(run_dir)]
         command += ["--device", slot.device, "--threads", str(slot.threads)]
+        command += [word for plugin in self._plugins for word in ("--plugin", plugin)]
         with (run_dir / "log.txt").open("ab") as log:
             process = subprocess.Popen(
                 command,

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from bench.plugins import loaded_plugins
 from fcn.errors import InputError
 
 
@@ -45,6 +46,7 @@ def describe_environment(device: torch.device) -> dict[str, Any]:
         "platform": platform.platform(terse=True),
         **{package: version(package) for package in packages},
         "commit": _find_commit(),
+        "plugins": "; ".join(map(str, loaded_plugins())) or "none",
     }
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bench.atomic import replacing
+from bench.run.boundary import count_boundary
 from bench.run.train import autocast
 
 NUM_KEPT = 64
@@ -30,6 +31,8 @@ class Evaluation:
     """Pixel counts, (N, C, C); rows are target, columns are prediction."""
     predictions: dict[str, NDArray[np.uint8]]
     """Predicted classes (H, W) of some pictures, by name."""
+    boundaries: NDArray[np.int32] | None = None
+    """Boundary pixels, (N, 2, C): intersections and unions; None unless asked for."""
 
     @property
     def confusion(self) -> NDArray[np.int64]:
@@ -46,6 +49,7 @@ def evaluate(
     num_classes: int,
     ignore_index: int,
     precision: str,
+    boundary: bool = False,
 ) -> Evaluation:
     """Count every picture of a split.
 
@@ -56,11 +60,13 @@ def evaluate(
         num_classes: Number of classes C.
         ignore_index: Target value that is not counted.
         precision: As in training, "fp32" or "bf16".
+        boundary: Count boundary pixels too.
     """
     model.eval()
     kept = {round(i) for i in np.linspace(0, num_images - 1, min(num_images, NUM_KEPT))}
     names: list[str] = []
     confusions: list[Tensor] = []
+    boundaries: list[Tensor] = []
     predictions: dict[str, NDArray[np.uint8]] = {}
     with torch.inference_mode():
         for batch_names, images, target in batches:
@@ -68,11 +74,14 @@ def evaluate(
                 logits = model(images, size=tuple(target.shape[1:]))
             pred = logits.argmax(1)
             confusions.append(count(pred, target, num_classes, ignore_index).cpu())
+            if boundary:
+                boundaries.append(count_boundary(pred, target, num_classes, ignore_index).cpu())
             for i, name in enumerate(batch_names):
                 if len(names) in kept:
                     predictions[name] = pred[i].to(torch.uint8).cpu().numpy()
                 names.append(name)
-    return Evaluation(names, torch.cat(confusions).numpy().astype(np.int32), predictions)
+    outlines = torch.cat(boundaries).numpy().astype(np.int32) if boundary else None
+    return Evaluation(names, torch.cat(confusions).numpy().astype(np.int32), predictions, outlines)
 
 
 def count(pred: Tensor, target: Tensor, num_classes: int, ignore_index: int) -> Tensor:
@@ -101,6 +110,9 @@ def save_evaluation(path: Path, evaluation: Evaluation) -> None:
         "confusions": evaluation.confusions,
         "predicted_names": np.array(list(evaluation.predictions)),
     }
+    if evaluation.boundaries is not None:
+        arrays["boundary_intersections"] = evaluation.boundaries[:, 0]
+        arrays["boundary_unions"] = evaluation.boundaries[:, 1]
     arrays |= {f"pred_{i}": pred for i, pred in enumerate(evaluation.predictions.values())}
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **arrays)

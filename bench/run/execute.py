@@ -6,12 +6,13 @@ A run that was stopped goes on from its checkpoint, with the same bits as if it 
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
@@ -36,7 +37,8 @@ from bench.run.optim import create_optimizer
 from bench.run.signals import stop_on_signals
 from bench.run.train import fit
 from bench.store import Result, Store
-from fcn.model import FCN, create_model
+from fcn.model import Network, create_model
+from fcn.weights import find_loaded
 
 EVAL_BATCH_SIZE = 8
 
@@ -98,10 +100,11 @@ class _Execution:
 
         split = self.spec.evaluate.split
         start = time.perf_counter()
-        evaluation = self.evaluate(model, split)
+        evaluation = self.evaluate(model, split, boundary=self.spec.evaluate.boundary)
         evaluate_seconds = time.perf_counter() - start
         save_evaluation(self.folder / "eval" / f"{split}.npz", evaluation)
 
+        outlines = evaluation.boundaries
         files = ("spec.yaml", "metrics.jsonl", "model.safetensors", f"eval/{split}.npz")
         result = Result(
             run_id=self.run.id,
@@ -118,16 +121,21 @@ class _Execution:
             digests={name: file_digest(self.folder / name) for name in files},
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
             weights=weights,
+            boundary=None if outlines is None else outlines.sum(0, dtype=np.int64).tolist(),
         )
         self.store.publish(result)
         (self.folder / "checkpoint.safetensors").unlink(missing_ok=True)
 
-    def start_model(self) -> tuple[FCN, dict[str, Any]]:
+    def start_model(self) -> tuple[Network, dict[str, Any]]:
         """Create the network as it is before the first step, and say where its weights are from."""
         torch.manual_seed(self.spec.seed)
         settings = self.spec.model.model_dump()
         model = create_model(**settings, num_classes=self.pack.num_classes)
-        weights: dict[str, Any] = {"pretrained": self.spec.model.pretrained}
+        loaded = find_loaded(model)
+        weights: dict[str, Any] = {
+            "pretrained": self.spec.model.pretrained,
+            **(asdict(loaded) if loaded else {}),
+        }
         if self.run.parent is not None:
             parent = load_weights(self.store.run_dir(self.run.parent) / "model.safetensors")
             weights = {"parent": self.run.parent, **copy_shared_weights(model, parent)}
@@ -135,7 +143,7 @@ class _Execution:
         model.to(device=self.device, memory_format=layout)  # type: ignore[call-overload]
         return model, weights
 
-    def train(self, model: FCN) -> float:
+    def train(self, model: Network) -> float:
         """Train from the checkpoint, if any, to the last step; return its seconds in all."""
         train, checkpoint = self.spec.train, self.folder / "checkpoint.safetensors"
         loss_fn = partial(
@@ -170,7 +178,7 @@ class _Execution:
         log.flush()
         return log.seconds
 
-    def watch(self, model: FCN, step: int, log: RunLog) -> None:
+    def watch(self, model: Network, step: int, log: RunLog) -> None:
         """Score a split along the way, where the spec asks for it."""
         settings = self.spec.evaluate
         if settings.watch_every and step % settings.watch_every == 0:
@@ -178,7 +186,7 @@ class _Execution:
             evaluation = self.evaluate(model, settings.watch_split)
             log.add_watched(step, settings.watch_split, evaluation)
 
-    def evaluate(self, model: FCN, split: str) -> Evaluation:
+    def evaluate(self, model: Network, split: str, *, boundary: bool = False) -> Evaluation:
         """Count every picture of a split."""
         return evaluate(
             model,
@@ -187,9 +195,12 @@ class _Execution:
             num_classes=self.pack.num_classes,
             ignore_index=self.pack.ignore_index,
             precision=self.spec.train.precision,
+            boundary=boundary,
         )
 
-    def named_batches(self, model: FCN, split: str) -> Iterator[tuple[list[str], Tensor, Tensor]]:
+    def named_batches(
+        self, model: Network, split: str
+    ) -> Iterator[tuple[list[str], Tensor, Tensor]]:
         """Yield the pictures of a split with their names."""
         batches = eval_batches(
             self.pack,

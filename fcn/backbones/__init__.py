@@ -1,5 +1,5 @@
 """Backbones: importing this package adds to timm's registry the networks it lacks."""
 
-from fcn.backbones import alexnet, googlenet
+from fcn.backbones import alexnet, caffenet, googlenet, googlenet_original
 
-__all__ = ["alexnet", "googlenet"]
+__all__ = ["alexnet", "caffenet", "googlenet", "googlenet_original"]

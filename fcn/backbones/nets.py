@@ -2,7 +2,8 @@
 
 In: a timm name. Out: its strides, and a module that maps images to a list of feature maps.
 VGG's features are its pools, which the paper's skips start from; timm gives the layers before
-them. Transformers that timm builds for one image size are built for any, where they can be.
+them. Transformers that timm builds for one image size are built for any, where they can be, and
+see the picture in windows where they cannot.
 """
 
 import functools
@@ -11,12 +12,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import timm
-from timm.models import get_arch_name, get_arch_pretrained_cfgs
+from timm.models import FeatureListNet, get_arch_name, get_arch_pretrained_cfgs
 from torch import Tensor, device, nn
 
+from fcn.backbones.classifiers import convolutionalize
+from fcn.backbones.windows import REFUSALS, Windows, find_own_size
 from fcn.errors import InputError
 from fcn.geometry import trace_geometry
-from fcn.registry import unknown_name
+from fcn.registry import unknown_name, unknown_part
 from fcn.weights import create_with_weights
 
 # What timm's families call "take images of any size", tried in turn.
@@ -37,7 +40,10 @@ class Abilities:
     """timm's options that make the network take images of any size."""
     granularity: int
     """Images are padded to multiples of this. 1 for most; the deepest stride for networks which
-    fail on other sizes (HRNet) or whose cells move with the size (TensorFlow's padding)."""
+    fail on other sizes (HRNet) or whose cells move with the size (TensorFlow's padding); the own
+    size of networks which are built for one."""
+    window: int | None = None
+    """Side of the windows, in pixels, in which the network sees an image; None for the whole."""
 
     @property
     def strides(self) -> tuple[int, ...]:
@@ -70,12 +76,20 @@ class PoolTaps(nn.Module):
 
 
 @functools.lru_cache(maxsize=64)
-def find_abilities(name: str) -> Abilities:
+def find_abilities(name: str, output_stride: int | None = None) -> Abilities:
     """Find out what a backbone can do, on the meta device.
 
+    Args:
+        name: A timm name.
+        output_stride: Stride of the deepest features, for families that can dilate instead of
+            striding; None for their own.
+
     Raises:
-        InputError: timm does not know the name, or the network takes images of one size only.
+        InputError: timm does not know the name, the network takes images of one size only, or it
+            does not have that output stride.
     """
+    if output_stride is not None:
+        return _find_dilated(name, output_stride)
     _require_known(name)
     if _is_vgg(name):  # stride 2 ** (n + 1) comes from pool n
         return Abilities({2 ** (pool + 1): pool for pool in range(5)}, {}, granularity=1)
@@ -85,27 +99,39 @@ def find_abilities(name: str) -> Abilities:
             with device("meta"):
                 net: Any = timm.create_model(name, features_only=True, **options)
             granularity = _find_granularity(net)
-        except (RuntimeError, AssertionError, TypeError, ValueError) as error:
+        except REFUSALS as error:
             refusals.append(error)
             continue
         reductions = net.feature_info.reduction()
         indices = dict(zip(reductions, net.feature_info.out_indices, strict=True))
         return Abilities(indices, options, granularity)
-    raise InputError(
-        f"backbone {name!r} gives no features for images of any size ({refusals[0]}); choose "
-        "another, such as 'resnet50' or 'convnext_tiny'"
-    )
+    try:
+        with device("meta"):
+            own = find_own_size(timm.create_model(name, features_only=True))
+    except REFUSALS as error:
+        why = f"{refusals[0]}; {error}" if str(error) != str(refusals[0]) else str(error)
+        raise InputError(
+            f"backbone {name!r} gives no features for images of any size "
+            f"({' '.join(why.split())}); choose another, such as 'resnet50' or 'convnext_tiny'"
+        ) from error
+    window = None if own.takes_multiples else own.side
+    return Abilities(own.indices, {}, granularity=own.side, window=window)
 
 
 def create_net(
-    name: str, strides: Sequence[int], *, pretrained: bool | str, in_chans: int
+    name: str,
+    strides: Sequence[int],
+    *,
+    pretrained: bool | str,
+    in_chans: int,
+    output_stride: int | None = None,
 ) -> nn.Module:
     """Build the part of a network that gives the features of those strides, a list of tensors.
 
     Raises:
         InputError: See `find_abilities` and `create_with_weights`.
     """
-    abilities = find_abilities(name)
+    abilities = find_abilities(name, output_stride)
     wanted = sorted(abilities.indices[stride] for stride in strides)
 
     def create(name: str, **options: Any) -> nn.Module:
@@ -114,7 +140,7 @@ def create_net(
             net: Any = timm.create_model(
                 name, features_only=True, out_indices=wanted, in_chans=in_chans, **options
             )
-            return net  # type: ignore[no-any-return]
+            return Windows(net, abilities.window) if abilities.window else net
         if not options.get("pretrained"):
             # fc6 and fc7 are dropped below: one channel instead of 4096 saves 3 s of initialising.
             options["mlp_ratio"] = 1 / 4096
@@ -126,6 +152,56 @@ def create_net(
     return create_with_weights(create, name, pretrained)
 
 
+def create_net_and_classifier(
+    name: str, strides: Sequence[int], *, pretrained: bool | str, in_chans: int
+) -> tuple[nn.Module, tuple[nn.Conv2d, ...]]:
+    """Build a network as `create_net` does, and its classifier as convolutions.
+
+    Raises:
+        InputError: See `create_net` and `convolutionalize`.
+    """
+    wanted = sorted(find_abilities(name).indices[stride] for stride in strides)
+
+    def create(name: str, **options: Any) -> nn.Module:
+        net: nn.Module = timm.create_model(name, in_chans=in_chans, **options)
+        return net
+
+    whole: Any = create_with_weights(create, name, pretrained)
+    classifier = convolutionalize(whole)
+    net: Any
+    if _is_vgg(name):
+        net = PoolTaps(whole.features, wanted)
+    else:  # the layers have the names that `create_net` gives them
+        net = FeatureListNet(whole, out_indices=tuple(wanted), flatten_sequential=True)
+    net.pretrained_cfg = whole.pretrained_cfg
+    net.loaded_weights = getattr(whole, "loaded_weights", None)
+    return net, classifier
+
+
+def _find_dilated(name: str, output_stride: int) -> Abilities:
+    usual = find_abilities(name)
+    deepest = usual.strides[-1]
+    if output_stride == deepest:
+        return usual
+    try:
+        options = {**usual.options, "output_stride": output_stride}
+        with device("meta"):
+            net: Any = timm.create_model(name, features_only=True, **options)
+        reductions = net.feature_info.reduction()
+        if _is_vgg(name) or max(reductions) != output_stride:  # some take the option and ignore it
+            raise ValueError(f"its deepest stride stays {max(reductions)}")
+        granularity = _find_granularity(net)
+    except (RuntimeError, AssertionError, TypeError, ValueError, NotImplementedError, KeyError):
+        raise InputError(
+            f"backbone {name!r} cannot have output stride {output_stride}; it has features of "
+            f"stride {', '.join(map(str, usual.strides))}: leave model.output_stride out, or use a "
+            "family that dilates to 16 or 8, such as resnet50, convnext_tiny or efficientnet_b0"
+        ) from None
+    # Of features with the same stride, the last and deepest counts.
+    indices = dict(zip(reductions, net.feature_info.out_indices, strict=True))
+    return Abilities(indices, options, granularity)
+
+
 def _is_vgg(name: str) -> bool:
     # The whole path: a user's own networks may live in a module called vgg, too.
     return bool(timm.model_entrypoint(get_arch_name(name)).__module__ == "timm.models.vgg")
@@ -135,7 +211,7 @@ def _require_known(name: str) -> None:
     architecture = get_arch_name(name)
     if not timm.is_model(architecture):
         raise InputError(
-            unknown_name("backbone", name, timm.list_models())
+            unknown_part("backbone", name, timm.list_models())
             + " Any name of timm.list_models() is allowed."
         )
     if name != architecture and name not in get_arch_pretrained_cfgs(architecture):

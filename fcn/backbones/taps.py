@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fcn.backbones.nets import create_net, find_abilities
+from fcn.backbones.nets import create_net, create_net_and_classifier, find_abilities
 from fcn.errors import InputError
 from fcn.geometry import Geometry, run_on_meta, trace_geometry
 
@@ -124,6 +124,7 @@ def create_backbone(
     pretrained: bool | str = False,
     in_chans: int = 3,
     strides: Sequence[int] | None = None,
+    output_stride: int | None = None,
 ) -> Backbone:
     """Build a backbone; reads weights from the disk or the network if asked for them.
 
@@ -133,19 +134,65 @@ def create_backbone(
             the path of a local .safetensors or .pth file.
         in_chans: Channels of the images; weights for 3 are summed or repeated.
         strides: Of the features wanted; None for all. Deeper layers are left out.
+        output_stride: Of the deepest features, where the family can dilate; None for its own.
 
     Raises:
         InputError: The name is unknown, a stride is not there, or the weights cannot be loaded.
     """
-    abilities = find_abilities(name)
-    strides = sorted(abilities.strides if strides is None else strides)
-    if missing := [stride for stride in strides if stride not in abilities.strides]:
-        raise InputError(
-            f"backbone {name!r} has no features of stride {_listed(missing)}; "
-            f"it has {_listed(abilities.strides)}"
-        )
-    net = create_net(name, strides, pretrained=pretrained, in_chans=in_chans)
+    abilities = find_abilities(name, output_stride)
+    strides = _require_strides(name, strides, abilities.strides)
+    net = create_net(
+        name, strides, pretrained=pretrained, in_chans=in_chans, output_stride=output_stride
+    )
     return Backbone(net, strides, in_chans=in_chans, granularity=abilities.granularity)
+
+
+def create_backbone_and_classifier(
+    name: str,
+    *,
+    pretrained: bool | str = False,
+    in_chans: int = 3,
+    strides: Sequence[int] | None = None,
+    pad100: bool = False,
+) -> tuple[Backbone, tuple[nn.Conv2d, ...]]:
+    """Build a backbone as `create_backbone` does, and its classifier as convolutions.
+
+    Args:
+        name: alexnet, caffenet or a VGG of timm.
+        pretrained: See `create_backbone`; of the classifier, too.
+        in_chans: Channels of the images.
+        strides: Of the features wanted; None for all.
+        pad100: Pad and pool as the reference nets do, see `pad_as_reference`.
+
+    Returns:
+        The backbone; and fc6, fc7 and the layer of class scores, none of them padded.
+
+    Raises:
+        InputError: See `create_backbone`; or the backbone has no such classifier.
+    """
+    abilities = find_abilities(name)
+    strides = _require_strides(name, strides, abilities.strides)
+    net, classifier = create_net_and_classifier(
+        name, strides, pretrained=pretrained, in_chans=in_chans
+    )
+    if pad100:
+        pad_as_reference(net)
+    backbone = Backbone(net, strides, in_chans=in_chans, granularity=abilities.granularity)
+    return backbone, classifier
+
+
+def pad_as_reference(net: nn.Module) -> None:
+    """Change a plain stack of layers to the reference's: 100 pixels of padding, pools rounding up.
+
+    The padding takes the place of that of the first convolution.
+
+    Reference: net.py of voc-fcn32s, shelhamer/fcn.berkeleyvision.org.
+    """
+    first = next(module for module in net.modules() if isinstance(module, nn.Conv2d))
+    first.padding = (100, 100)
+    for module in net.modules():
+        if isinstance(module, nn.MaxPool2d):
+            module.ceil_mode = True
 
 
 def list_backbones(pattern: str = "") -> list[str]:
@@ -154,13 +201,26 @@ def list_backbones(pattern: str = "") -> list[str]:
     return names
 
 
-def list_strides(name: str) -> tuple[int, ...]:
+def list_strides(name: str, output_stride: int | None = None) -> tuple[int, ...]:
     """Return the strides of a backbone's features, from fine to coarse, without building it.
 
     Raises:
-        InputError: The name is unknown, or the network takes images of one size only.
+        InputError: The name is unknown, the network takes images of one size only, or it does not
+            have that output stride.
     """
-    return find_abilities(name).strides
+    return find_abilities(name, output_stride).strides
+
+
+def _require_strides(
+    name: str, wanted: Sequence[int] | None, available: Sequence[int]
+) -> list[int]:
+    strides = sorted(available if wanted is None else wanted)
+    if missing := [stride for stride in strides if stride not in available]:
+        raise InputError(
+            f"backbone {name!r} has no features of stride {_listed(missing)}; "
+            f"it has {_listed(available)}"
+        )
+    return strides
 
 
 def _tap(stride: int, channels: int, geometry: Geometry) -> Tap:

@@ -43,7 +43,7 @@ DEFAULTS = {
         "clip_grad_norm": None, "class_weights": "none", "crop": None, "scale": [1.0, 1.0],
         "flip": True, "precision": "fp32", "channels_last": True, "init_from": None,
     },
-    "evaluate": {"split": "test", "watch_split": "val", "watch_every": 0},
+    "evaluate": {"split": "test", "watch_split": "val", "watch_every": 0, "boundary": False},
 }  # fmt: skip
 
 

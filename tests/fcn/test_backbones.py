@@ -181,7 +181,7 @@ def test_layers_deeper_than_needed_are_left_out():
         ("resnet18", "a1_in1", "did you mean 'a1_in1k'"),
         ("resnet10t.nonsense", False, "unknown tag of backbone 'resnet10t'"),
         ("resnet19", False, "did you mean 'resnet1"),
-        ("beit_base_patch16_224", False, "images of any size"),
+        ("gemma4_vit_167m", False, "images of any size"),
     ],
 )
 def test_what_cannot_be_built_is_refused(name, pretrained, message):

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from fcn import create_model
+from fcn.backbones.normalisation import LocalResponseNormalisation
 from fcn.backbones.taps import create_backbone
 from fcn.geometry import run_on_meta, trace_geometry
 
@@ -71,7 +72,7 @@ def _linearise(net: nn.Module) -> nn.Module:
             if isinstance(child, nn.MaxPool2d):
                 pool = nn.AvgPool2d(child.kernel_size, child.stride, child.padding, child.ceil_mode)
                 setattr(module, name, pool)
-            elif isinstance(child, nn.BatchNorm2d):
+            elif isinstance(child, nn.BatchNorm2d | LocalResponseNormalisation):
                 setattr(module, name, nn.Identity())
         if isinstance(module, nn.Conv2d):
             # In and out channels are averaged too: sums would overflow after fifty layers.
@@ -81,7 +82,21 @@ def _linearise(net: nn.Module) -> nn.Module:
     return net.double().eval()
 
 
-@pytest.mark.parametrize("name", ["alexnet", "googlenet", "vgg11_bn", "resnet18"])
+def _narrow_classifier(net: nn.Module) -> tuple[nn.Conv2d, ...]:
+    return nn.Conv2d(256, 8, 6), nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 1)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "alexnet",
+        "caffenet",
+        "googlenet",
+        "vgg11_bn",
+        "resnet18",
+        pytest.param("googlenet_original", marks=pytest.mark.slow),
+    ],
+)
 def test_the_gradient_of_a_cell_is_centred_where_its_tap_says(name):
     backbone = _linearise(create_backbone(name, strides=(8, 16, 32)))
     side = int(max(tap.receptive_field for tap in backbone.taps.values())) + 128
@@ -98,16 +113,30 @@ def test_the_gradient_of_a_cell_is_centred_where_its_tap_says(name):
             assert (weight > 0).sum() == tap.receptive_field
 
 
-@pytest.mark.parametrize("name", ["alexnet", "googlenet", "vgg11_bn", "resnet18"])
-def test_an_impulse_comes_back_where_it_went_in(name):
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("alexnet", {}),
+        ("googlenet", {}),
+        ("vgg11_bn", {}),
+        ("resnet18", {}),
+        ("resnet18", {"upsampling": "learned"}),
+        pytest.param("resnet18", {"skip": "fcn32s", "output_stride": 8}, marks=pytest.mark.slow),
+        ("caffenet", {"head": "convolutionalized"}),  # fc6 is 6 x 6: even, without a middle
+    ],
+)
+def test_an_impulse_comes_back_where_it_went_in(name, options, monkeypatch):
     """The whole linear network only blurs: logits of a ramp are the ramp, to the pixel."""
-    model = create_model(name, num_classes=1, skip="fcn8s")
+    # A whole fc6 in double precision would take seconds and change nothing.
+    monkeypatch.setattr("fcn.backbones.nets.convolutionalize", _narrow_classifier)
+    model = create_model(name, num_classes=1, **{"skip": "fcn8s"} | options)
     _linearise(model)
     for score in [model.head, *(step.score for step in model.skips.values())]:
         for module in score.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.constant_(module.weight, 1 / module.weight.numel())
     side = int(max(tap.receptive_field for tap in model.backbone.taps.values())) + 160
+    side += 160 * (options.get("head") is not None)  # fc6 sees 160 more
     ramp = torch.arange(side, dtype=torch.float64)
     with torch.no_grad():
         flat = model(torch.ones(1, 3, side, side, dtype=torch.float64))

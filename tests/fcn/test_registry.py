@@ -23,10 +23,15 @@ def test_an_unknown_name_suggests_the_nearest():
 
 
 def test_lists_name_what_is_registered():
-    assert fcn.list_skips() == ["fcn16s", "fcn32s", "fcn4s", "fcn8s", "fcn8s_atonce"]
-    assert fcn.list_heads() == ["linear"]
-    assert fcn.list_upsamplings() == ["bilinear", "nearest"]
-    assert fcn.list_fusions() == ["max", "sum"]
+    assert fcn.list_skips() == [
+        "fcn16s", "fcn2s", "fcn32s", "fcn4s", "fcn8s", "fcn8s-atonce",
+        "fpn", "hypercolumn", "pool3", "pool4", "pool5", "unet", "unet4s",
+    ]  # fmt: skip
+    assert fcn.list_heads() == ["convolutionalized", "linear"]
+    assert fcn.list_upsamplings() == [
+        "bilinear", "carafe", "learned", "learned_random", "nearest", "subpixel",
+    ]  # fmt: skip
+    assert fcn.list_fusions() == ["concat", "gate", "max", "sum", "weighted"]
     assert fcn.list_backbones("googlenet") == ["googlenet"]
     assert len(fcn.list_backbones()) > 1000
 
@@ -34,9 +39,24 @@ def test_lists_name_what_is_registered():
 @pytest.mark.parametrize(
     ("strides", "scales"), [((8, 16), None), ((16, 16), None), ((16, 8), (1.0,))]
 )
-def test_a_strategy_that_makes_no_sense_is_refused(strides, scales):
+def test_strides_that_make_no_sense_are_refused(strides, scales):
     with pytest.raises(ValueError, match="strides"):
         SkipStrategy(strides, scales)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"strides": (16, 8), "coarsest": 16}, "not finer than 16"),
+        ({"strides": (16,), "widths": (64,)}, "1 widths for 1 \\+ 1 strides"),
+        ({"strides": (16,), "refine": 1}, "need widths"),
+        ({"strides": (16,), "widths": (64, 32)}, "differ"),
+        ({"strides": (16,), "merge": "stack"}, "need widths"),
+    ],
+)
+def test_a_decoder_that_makes_no_sense_is_refused(fields, message):
+    with pytest.raises(ValueError, match=message):
+        SkipStrategy(**fields)
 
 
 def test_importing_the_package_loads_no_torch():

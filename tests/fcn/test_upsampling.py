@@ -5,8 +5,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from fcn.alignment import IMAGE_GRID, FixedUpsampling, Grid
 from fcn.errors import InputError
-from fcn.upsampling import IMAGE_GRID, UPSAMPLINGS, FixedUpsampling, Grid
+from fcn.upsampling import UPSAMPLINGS
 
 
 def _centred(stride):

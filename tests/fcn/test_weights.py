@@ -1,11 +1,21 @@
 """Weights: every tensor from the file, or a refusal that says what to do."""
 
+import hashlib
+import http.server
+import threading
+import time
+
 import pytest
 import timm
 import torch
+import torchvision
+from safetensors.torch import save_file
 
+from fcn import create_model
 from fcn.backbones.taps import create_backbone
+from fcn.download import DownloadError, fetch
 from fcn.errors import InputError
+from fcn.weights import find_loaded, list_weights
 
 
 def test_weights_of_another_network_are_refused(tmp_path):
@@ -27,14 +37,20 @@ def test_vgg_weights_are_checked_too(tmp_path):
         create_backbone("vgg11", pretrained=str(path))
 
 
+class Evil:
+    """Opens a file for writing when it is unpickled."""
+
+    def __init__(self, canary):
+        self.canary = canary
+
+    def __reduce__(self):
+        return (open, (str(self.canary), "w"))
+
+
 def test_a_pickled_object_is_refused_and_not_run(tmp_path):
     canary, path = tmp_path / "canary", tmp_path / "evil.pth"
 
-    class Evil:
-        def __reduce__(self):
-            return (open, (str(canary), "w"))
-
-    torch.save(Evil(), path)
+    torch.save(Evil(canary), path)
     with pytest.raises(InputError, match=r"evil\.pth"):
         create_backbone("resnet18", pretrained=str(path))
     assert not canary.exists()
@@ -48,12 +64,197 @@ def test_an_empty_weights_file_is_refused(tmp_path, suffix):
         create_backbone("resnet18", pretrained=str(path))
 
 
-def test_weights_that_cannot_be_fetched_name_their_source(monkeypatch):
-    def refuse(*_, **__):
-        raise OSError("no route to host")
+def test_offline_is_said_at_once_with_the_file_and_its_place(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    for name, file in (
+        ("googlenet", "googlenet-1378be20.pth"),
+        ("resnet10t", "timm/resnet10t.c3_in1k/resolve/main/model.safetensors"),
+    ):
 
-    monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
-    monkeypatch.setenv("TORCH_HOME", "/nonexistent")
-    monkeypatch.setattr("os.makedirs", lambda *_, **__: None)
-    with pytest.raises(InputError, match=r"googlenet-1378be20\.pth.*model\.pretrained"):
-        create_backbone("googlenet", pretrained=True)
+        def refuse(*_, **__):
+            raise OSError("no route to host")
+
+        monkeypatch.setattr("socket.create_connection", refuse)
+        start = time.monotonic()
+        with pytest.raises(InputError) as refusal:
+            create_backbone(name, pretrained=True)
+        assert time.monotonic() - start < 5
+        assert file in str(refusal.value)
+        assert f"put it at {tmp_path}/hub/checkpoints/" in str(refusal.value)
+        assert "model.pretrained" in str(refusal.value)
+    assert list(tmp_path.rglob("*.*")) == []
+
+
+def test_what_was_loaded_is_remembered(tmp_path):
+    path = tmp_path / "resnet10t.safetensors"
+    net = timm.create_model("resnet10t")
+    save_file(net.state_dict(), path)
+    model = create_model("resnet10t", num_classes=2, pretrained=str(path))
+    loaded = find_loaded(model)
+    assert loaded.source == str(path)
+    assert loaded.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert loaded.num_tensors == len(model.backbone.state_dict())
+    theirs = net.state_dict()
+    for key, tensor in model.backbone.net.state_dict().items():
+        assert torch.equal(tensor, theirs[key])
+    assert find_loaded(create_model("resnet10t", num_classes=2)) is None
+
+
+def test_a_file_of_torchvision_fits_timms_network_of_that_name(tmp_path):
+    path = tmp_path / "torchvision.pth"
+    net = torchvision.models.resnet18()
+    torch.save(net.state_dict(), path)
+    backbone = create_backbone("resnet18", pretrained=str(path)).eval()
+    images = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        net.eval()
+        stem = net.maxpool(net.relu(net.bn1(net.conv1(images))))
+        theirs = net.layer4(net.layer3(net.layer2(net.layer1(stem))))
+        torch.testing.assert_close(backbone(images)[32], theirs)
+
+
+def test_each_tag_brings_its_own_mean_and_deviation():
+    tags = {tag: create_meta("convnext_base", tag) for tag in ("fb_in1k", "clip_laion2b")}
+    assert tags["fb_in1k"].mean == pytest.approx((0.485, 0.456, 0.406))
+    assert tags["clip_laion2b"].mean == pytest.approx((0.4815, 0.4578, 0.4082), abs=1e-4)
+    assert create_meta("googlenet", "tv_in1k").mean == (0.5, 0.5, 0.5)
+    assert create_meta("alexnet", True).std == pytest.approx((0.229, 0.224, 0.225))
+
+
+def create_meta(name, pretrained):
+    with torch.device("meta"):
+        return create_backbone(name, pretrained=pretrained)
+
+
+def test_one_channel_sums_the_weights_of_three_and_four_repeat_them(tmp_path):
+    path = tmp_path / "resnet10t.pth"
+    net = timm.create_model("resnet10t")
+    torch.save(net.state_dict(), path)
+    weight = net.conv1[0].weight
+    one, four = (create_backbone("resnet10t", pretrained=str(path), in_chans=c) for c in (1, 4))
+    torch.testing.assert_close(one.net.conv1[0].weight, weight.sum(1, keepdim=True))
+    expected = torch.cat([weight, weight[:, :1]], dim=1) * (3 / 4)
+    torch.testing.assert_close(four.net.conv1[0].weight, expected)
+
+
+def test_tags_are_listed_and_the_default_is_first():
+    assert list_weights("googlenet") == ["tv_in1k"]
+    tags = list_weights("resnet18")
+    assert {"a1_in1k", "tv_in1k"} <= set(tags)
+    assert timm.models.get_pretrained_cfg("resnet18").tag == tags[0]
+    assert list_weights("no_such_network") == []
+
+
+class Server(http.server.BaseHTTPRequestHandler):
+    """Gives the files of `Server.files`; a path may be cut short, redirected or hashed."""
+
+    files, cut, redirects, hashes, asked = {}, set(), {}, {}, []
+
+    def do_GET(self):
+        self.asked.append(self.path)
+        if self.path in self.redirects:
+            self.send_response(302)
+            self.send_header("Location", self.redirects[self.path])
+            if self.path in self.hashes:
+                self.send_header("X-Linked-Etag", f'"{self.hashes[self.path]}"')
+            self.end_headers()
+        elif self.path in self.files:
+            body = self.files[self.path]
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body[: len(body) // 2] if self.path in self.cut else body)
+        else:
+            self.send_error(404)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    Server.files, Server.cut, Server.redirects, Server.hashes, Server.asked = {}, set(), {}, {}, []
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server) as served:
+        thread = threading.Thread(target=served.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"http://127.0.0.1:{served.server_port}"
+        served.shutdown()
+        thread.join()
+
+
+def test_a_download_is_whole_and_made_once(server, tmp_path):
+    content = b"weights" * 1000
+    name = f"net-{hashlib.sha256(content).hexdigest()[:8]}.pth"
+    Server.files[f"/{name}"] = content
+    for _ in range(2):
+        assert fetch(f"{server}/{name}", tmp_path / name).read_bytes() == content
+    assert Server.asked == [f"/{name}"]
+
+
+@pytest.mark.parametrize("fault", ["bytes", "cut", "missing", "file:", "http:", "server hash"])
+def test_a_download_that_is_not_right_leaves_nothing(server, tmp_path, fault):
+    content = b"weights" * 1000
+    right = hashlib.sha256(content).hexdigest()
+    name = f"net-{right[:8]}.pth"
+    messages = {
+        "bytes": f"sha256 starts with .*, not {right[:8]}",
+        "cut": "broke after 3500 of 7000 bytes",
+        "missing": "404",
+        "file:": "not allowed",
+        "http:": "'http://example.org/' is not https",
+        "server hash": "sha256",
+    }
+    if fault != "missing":
+        Server.files[f"/{name}"] = b"other" if fault == "bytes" else content
+    if fault == "cut":
+        Server.cut.add(f"/{name}")
+    if fault == "file:":
+        Server.redirects[f"/{name}"] = "file:///etc/hostname"
+    if fault == "http:":
+        Server.redirects[f"/{name}"] = "http://example.org/"
+    if fault == "server hash":
+        Server.redirects["/first"], Server.hashes["/first"] = f"/{name}", "0" * 64
+    folder = tmp_path / "cache"
+    address = f"{server}/{'first' if fault == 'server hash' else name}"
+    with pytest.raises(DownloadError, match=messages[fault]):
+        fetch(address, folder / name)
+    assert list(folder.iterdir()) == []
+
+
+def test_a_damaged_file_in_the_cache_is_noticed(tmp_path):
+    path = tmp_path / "net-12345678.pth"
+    path.write_bytes(b"not that")
+    with pytest.raises(DownloadError, match="not 12345678"):
+        fetch("https://example.org/net-12345678.pth", path)
+
+
+def test_published_weights_come_from_the_hub_with_their_hash(server, tmp_path, monkeypatch):
+    """The whole way: address, redirect, hash, cache, timm's loader, the record."""
+    file = tmp_path / "model.safetensors"
+    net = timm.create_model("resnet10t")
+    save_file(net.state_dict(), file)
+    page = "/timm/resnet10t.c3_in1k/resolve/main/model.safetensors"
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    Server.files["/bucket"] = file.read_bytes()
+    Server.redirects[page], Server.hashes[page] = "/bucket", digest
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", server)
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_, **__: None)
+    for pretrained in (True, "c3_in1k"):
+        backbone = create_backbone("resnet10t", pretrained=pretrained)
+        assert torch.equal(backbone.net.conv1[0].weight, net.conv1[0].weight)
+        loaded = find_loaded(backbone)
+        assert (loaded.source, loaded.sha256) == (server + page, digest)
+    assert Server.asked == [page, "/bucket"]
+
+
+def test_a_pickle_from_the_network_is_refused_and_not_run(server, tmp_path, monkeypatch):
+    canary, path = tmp_path / "canary", tmp_path / "evil.bin"
+    torch.save(Evil(canary), path)
+    page = "/timm/resnet10t.c3_in1k/resolve/main/pytorch_model.bin"  # no .safetensors beside it
+    Server.files[page] = path.read_bytes()
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", server)
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_, **__: None)
+    with pytest.raises(InputError, match=r"pytorch_model\.bin' cannot be loaded"):
+        create_backbone("resnet10t", pretrained=True)
+    assert not canary.exists()

@@ -27,7 +27,8 @@ def store(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Store:
 @pytest.fixture
 def drawn_pack(monkeypatch: pytest.MonkeyPatch) -> DrawnPack:
     pack = DrawnPack()
-    monkeypatch.setattr("reports.panels.open_pack", lambda packs_dir, fingerprint: pack)
+    for module in ("panels", "figures"):
+        monkeypatch.setattr(f"reports.{module}.open_pack", lambda packs_dir, fingerprint: pack)
     return pack
 
 
@@ -35,7 +36,8 @@ def drawn_pack(monkeypatch: pytest.MonkeyPatch) -> DrawnPack:
 def report(plan: Plan, store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a whole report, pictures included."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("reports.panels.open_pack", lambda packs_dir, fingerprint: DrawnPack())
+        for module in ("panels", "figures"):
+            patch.setattr(f"reports.{module}.open_pack", lambda packs_dir, fingerprint: DrawnPack())
         return write_report(plan, store, tmp_path_factory.mktemp("report")).parent
 
 

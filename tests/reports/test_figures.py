@@ -126,8 +126,8 @@ def test_a_figure_renders_to_the_same_bytes(plan, store):
 
 @pytest.mark.usefixtures("drawn_pack")
 def test_pictures_are_spaced_evenly_and_a_missing_run_says_so(plan, store):
-    pictures, why_not = load_pictures(plan, store)
-    assert why_not == ""
+    pictures, rule = load_pictures(plan, store)
+    assert rule == "evenly spaced over the pictures whose prediction was kept"
     assert [picture.name for picture in pictures] == ["street_001", "street_004", "street_006"]
     cells = {cell.variant: cell for cell in pictures[0].cells}
     assert cells["resnet50-none"].pred is None

@@ -90,7 +90,7 @@ def test_published_numbers_stand_beside_ours(plan, store):
     other = Published("not planned", "Paper", "x", pixel_acc=0.9)
     cells = published_table([entry, other], summary).cells
     mean = summary.set_index("variant").loc["vgg16-fcn8s", "miou_mean"]
-    assert cells.loc[0, "published"] == "50.0"
+    assert cells.loc[0, "published"] == "50.0†"
     assert cells.loc[0, "ours − published"] == f"{100 * (mean - 0.5):+.1f}"
     assert cells.loc[0, "source"] == "Paper (not checked)"
     assert cells.loc[1, "ours"] == "–"

@@ -1,0 +1,52 @@
+"""From a spec's name to a plan, over the data at hand or that a store remembers.
+
+In: a name or path, `--set` texts, a store. Out: a `Plan`, and the catalog of its datasets.
+"""
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ablations.registry import load_ablation
+from ablations.yaml_file import parse_yaml
+from bench.plan import Plan
+from bench.store import Store
+from fcn.errors import InputError
+
+if TYPE_CHECKING:
+    from bench.data.catalog import Catalog
+
+Spec = Annotated[str, typer.Argument(help="Name of an ablation, or path of a YAML file.")]
+Set = Annotated[list[str] | None, typer.Option("--set", help="key=value on top of the spec.")]
+
+
+def plan_spec(
+    spec: str, store: Store, data: Path | None, settings: list[str] | None, *, recall: bool = False
+) -> "tuple[Plan, Catalog]":
+    """Load a spec and expand it.
+
+    Args:
+        spec: Name or path.
+        store: Remembers datasets.
+        data: Folder of the pictures, if they are at hand.
+        settings: Texts `key=value` on top of the spec.
+        recall: Take what the store remembers of the data without looking at the pictures.
+    """
+    from ablations.expand import expand
+    from bench.data.catalog import Catalog
+
+    catalog = Catalog(store, data, recall=recall)
+    ablation = load_ablation(spec, dict(map(_parse_setting, settings or ())))
+    command = ["fcn-bench", "run", spec]
+    command += [word for setting in settings or () for word in ("--set", setting)]
+    command += ["--data", "DIR"] if data else []
+    return expand(ablation, catalog.facts, command=shlex.join(command)), catalog
+
+
+def _parse_setting(setting: str) -> tuple[str, Any]:
+    key, equals, value = setting.partition("=")
+    if not equals or not key:
+        raise InputError(f"--set {setting}: write key=value, such as --set train.steps=200")
+    return key, parse_yaml(value, where=f"--set {key}")

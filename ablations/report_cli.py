@@ -1,0 +1,125 @@
+"""Commands that tell: report (once, or following a grid) and compare. Neither trains anything."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from ablations.planning import Set, Spec, plan_spec
+from bench.cli import AsJson, DataDir, Plugins, RunsDir, show
+from bench.plan import Plan
+from bench.plugins import load_plugins
+from bench.store import Store
+from fcn.errors import InputError
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
+
+Out = Annotated[Path | None, typer.Option(help="Folder of the report; out/NAME by default.")]
+
+
+@app.command()
+def report(
+    spec: Spec,
+    runs: RunsDir = Path("runs"),
+    out: Out = None,
+    data: DataDir = None,
+    settings: Set = None,
+    plugin: Plugins = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Write it again while runs go on, until all ended.")
+    ] = False,
+    every: Annotated[float, typer.Option(help="Seconds between two looks.", min=0.1)] = 10.0,
+    tensorboard: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Also export scalars of all runs there.")
+    ] = None,
+) -> None:
+    """Write the report of what the store holds; nothing is trained."""
+    load_plugins(plugin)
+    store = Store(runs)
+    plan, _ = plan_spec(spec, store, data, settings, recall=data is None)
+    if watch:
+        _watch(plan, store, out, every)
+    else:
+        write(plan, store, out)
+    if tensorboard:
+        from reports.scalars import export_scalars
+
+        say(f"scalars of {export_scalars(plan, store, tensorboard)} runs: {tensorboard}")
+
+
+@app.command()
+def compare(
+    before: Annotated[str, typer.Argument(help="A spec, or the folder of a store.")],
+    after: Annotated[str, typer.Argument(help="The same for the other side.")],
+    spec: Annotated[
+        str | None, typer.Option(help="Of two stores, compare the runs of this spec alone.")
+    ] = None,
+    runs: RunsDir = Path("runs"),
+    data: DataDir = None,
+    settings: Set = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for compare.md and compare.csv; none by default.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare two specs in one store, or two stores: what changed, and by how much."""
+    from reports.compare import Side, compare_sides, compare_table, to_rows, write_comparison
+    from reports.matching import plan_stores
+
+    are_stores = all((Path(name) / "store.json").is_file() for name in (before, after))
+    if are_stores:
+        stores = [Store(Path(name)) for name in (before, after)]
+        if spec is None:
+            plans = plan_stores(stores)
+        else:
+            plans = [plan_spec(spec, store, data, settings, recall=True)[0] for store in stores]
+    elif spec is not None:
+        raise InputError(
+            f"{before} and {after} are no stores (no store.json); with --spec both are"
+        )
+    else:
+        stores = [Store(runs), Store(runs)]
+        plans = [
+            plan_spec(name, stores[0], data, settings, recall=data is None)[0]
+            for name in (before, after)
+        ]
+    names = (before, after)
+    sides = [Side(*side) for side in zip(names, plans, stores, strict=True)]
+    frame = compare_sides(*sides)
+    if out:
+        say(f"comparison: {write_comparison(frame, before, after, out)}")
+    if as_json:
+        typer.echo(json.dumps(to_rows(frame), indent=1, ensure_ascii=False, allow_nan=False))
+    elif not out:
+        cells = compare_table(frame).cells
+        show([{str(k): v for k, v in row.items()} for row in cells.to_dict("records")], False)
+
+
+def write(plan: Plan, store: Store, out: Path | None) -> None:
+    """Write a plan's report and say where it is."""
+    from reports.page import write_report
+
+    say(f"report: {write_report(plan, store, _folder(plan, out))}")
+
+
+def say(text: str) -> None:
+    """Print a line as it is."""
+    Console(highlight=False).print(Text(text), soft_wrap=True)
+
+
+def _watch(plan: Plan, store: Store, out: Path | None, every: float) -> None:
+    from reports.watch import watch_report
+
+    try:
+        page = watch_report(plan, store, _folder(plan, out), every_seconds=every, say=say)
+    except KeyboardInterrupt:
+        write(plan, store, out)  # so that the page does not go on loading itself
+        raise typer.Exit(130) from None
+    say(f"report: {page}")
+
+
+def _folder(plan: Plan, out: Path | None) -> Path:
+    return out or Path("out") / plan.name

@@ -1,0 +1,78 @@
+"""Models kept in a folder: `config.json` and `model.safetensors`, as model hubs expect them.
+
+In: a model that `create_model` built. Out: the folder; and from the folder the same model again.
+The folder is all there is: no network, no pickle, and no code but ours (and that of a plugin or an
+external library, where the model has parts of theirs).
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from fcn.errors import InputError
+from fcn.model import Network, create_model
+
+FORMAT = 1
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+
+
+def save_pretrained(model: Network, folder: str | Path) -> Path:
+    """Write a model's settings and weights to a folder and return it; makes the folder.
+
+    Raises:
+        InputError: The model was put together by hand: its settings are not known.
+    """
+    settings = getattr(model, "settings", None)
+    if settings is None:
+        raise InputError("only models built by fcn.create_model know the settings that are saved")
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    config = {
+        "library": "fcn-bench",
+        "format": FORMAT,
+        # What whoever uses the model elsewhere must know; `settings` alone builds it.
+        "mean": list(model.mean),
+        "std": list(model.std),
+        "settings": settings,
+    }
+    text = json.dumps(config, indent=1, ensure_ascii=False)
+    tensors = {  # copied, because safetensors refuses two names for one memory
+        name: torch.clone(tensor.cpu(), memory_format=torch.contiguous_format)
+        for name, tensor in model.state_dict().items()
+    }
+    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
+    return folder
+
+
+def from_pretrained(folder: str | Path) -> Network:
+    """Build the model of a folder, with its weights, ready for prediction (`eval`).
+
+    Raises:
+        InputError: The folder holds no such model, or a part of it is not known here.
+    """
+    folder = Path(folder)
+    config = _read_config(folder)
+    model = create_model(**config["settings"])
+    try:
+        model.load_state_dict(load_file(folder / WEIGHTS))
+    except (OSError, RuntimeError, SafetensorError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{folder / WEIGHTS} does not fit {folder / CONFIG}: {reason}") from error
+    return model.eval()
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{folder} holds no model ({error}); give a folder that fcn.save_pretrained wrote"
+        ) from error
+    if not isinstance(config, dict) or config.get("format") != FORMAT:
+        raise InputError(f"{folder / CONFIG} is not of format {FORMAT} of fcn-bench")
+    return config

@@ -1,0 +1,195 @@
+"""Networks of other libraries by name: torchvision's, smp's, and any callable.
+
+In: `torchvision/fcn_resnet50`, `smp/Unet(resnet18)` or `package.module:callable`. Out: `External`.
+The library is imported, and its code run, when its name is asked for; weights are read by us.
+"""
+
+import importlib
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from timm.models import load_state_dict
+from torch import nn
+
+from fcn.download import file_hash
+from fcn.errors import InputError
+from fcn.external import IMAGENET_MEAN, IMAGENET_STD, External
+from fcn.published import PublishedFile, cached_path, fetch_any
+from fcn.registry import unknown_name
+from fcn.weights import UNREADABLE, LoadedWeights, local_file
+
+_TRUNKS = "IMAGENET1K_V1"
+"""The weights that torchvision's own segmentation networks started from."""
+
+FORMS = "'torchvision/NAME', 'smp/ARCHITECTURE(ENCODER)' or 'package.module:callable'"
+
+
+def create_external(
+    source: str, *, num_classes: int, pretrained: bool | str = False, in_chans: int = 3
+) -> External:
+    """Build a network of another library; imports that library, and runs its code.
+
+    Args:
+        source: `torchvision/fcn_resnet50`, any of torchvision's segmentation models;
+            `smp/Unet(resnet18)`, any architecture and encoder of segmentation_models_pytorch;
+            `package.module:callable`, called with num_classes (and in_chans if it is not 3), whose
+            network may have `mean` and `std`.
+        num_classes: Number of classes C, background included.
+        pretrained: False for random weights; for torchvision also True (weights of the backbone) or
+            the name of weights of the whole network (COCO_WITH_VOC_LABELS_V1: 21 classes); or
+            a local .safetensors or .pth file of the whole network.
+        in_chans: Channels of the images.
+
+    Raises:
+        InputError: There is no such network, its library is not installed, or the weights do not
+            fit.
+    """
+    path = local_file(pretrained)
+    library, slash, name = source.partition("/")
+    if ":" in source:
+        model = _from_callable(source, num_classes, in_chans)
+    elif slash and library in _LIBRARIES:
+        model = _LIBRARIES[library](name, num_classes, in_chans)
+    else:
+        raise InputError(f"model.external is {source!r}; it may be {FORMS}")
+    if torch.get_default_device().type == "meta" or not pretrained:
+        return model
+    if path is not None:
+        _load(model.net, str(path), path, source)
+    elif library == "torchvision":
+        _load_published(model.net, name, pretrained)
+    else:
+        raise InputError(
+            f"model.pretrained is {pretrained!r}, but model.external {source!r} has no published "
+            "weights known here; set it to false or to a .safetensors or .pth file"
+        )
+    return model
+
+
+def list_externals() -> list[str]:
+    """Return torchvision's segmentation models as `model.external` names them."""
+    return [f"torchvision/{name}" for name in _torchvision_names()]
+
+
+def _torchvision_names() -> list[str]:
+    from torchvision import models
+
+    names: list[str] = models.list_models(module=models.segmentation)
+    return names
+
+
+def _from_torchvision(name: str, num_classes: int, in_chans: int) -> External:
+    from torchvision import models
+
+    if name not in _torchvision_names():
+        raise InputError(
+            unknown_name("segmentation network of torchvision", name, _torchvision_names())
+        )
+    if in_chans != 3:
+        raise InputError(f"torchvision/{name} takes 3 channels, not {in_chans}")
+    # Weights come later and from us: torchvision's own loader may unpickle.
+    net = models.get_model(name, weights=None, weights_backbone=None, num_classes=num_classes)
+    return External(net, num_classes=num_classes)
+
+
+def _from_smp(text: str, num_classes: int, in_chans: int) -> External:
+    form = re.fullmatch(r"(\w+)\(([\w.-]+)\)", text)
+    if form is None:
+        raise InputError(
+            f"model.external 'smp/{text}': write smp/ARCHITECTURE(ENCODER), such as "
+            "smp/Unet(resnet18)"
+        )
+    try:
+        smp: Any = importlib.import_module("segmentation_models_pytorch")
+    except ImportError as error:
+        raise InputError(
+            f"model.external 'smp/{text}' needs the package segmentation-models-pytorch, which "
+            f"cannot be imported ({error}); install it with pip, beside fcn-bench"
+        ) from error
+    architecture, encoder = form.groups()
+    create = getattr(smp, architecture, None)
+    if not callable(create):
+        known = [known for known in vars(smp) if known[0].isupper()]
+        raise InputError(unknown_name("architecture of smp", architecture, known))
+    try:
+        net = create(
+            encoder_name=encoder, encoder_weights=None, in_channels=in_chans, classes=num_classes
+        )
+    except (KeyError, ValueError, TypeError) as error:
+        raise InputError(f"smp cannot build {architecture} over {encoder!r}: {error}") from error
+    return External(net, num_classes=num_classes, granularity=32, **_per_channel(in_chans))
+
+
+def _from_callable(source: str, num_classes: int, in_chans: int) -> External:
+    module, _, name = source.partition(":")
+    try:
+        create: Callable[..., nn.Module] = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(f"model.external {source!r} cannot be imported: {error}") from error
+    options = {} if in_chans == 3 else {"in_chans": in_chans}
+    net = create(num_classes=num_classes, **options)
+    if not isinstance(net, nn.Module):
+        raise InputError(f"model.external {source!r} gave {type(net).__name__}, not a torch module")
+    usual = _per_channel(in_chans)
+    return External(
+        net,
+        num_classes=num_classes,
+        mean=getattr(net, "mean", usual["mean"]),
+        std=getattr(net, "std", usual["std"]),
+    )
+
+
+_LIBRARIES: dict[str, Callable[[str, int, int], External]] = {
+    "torchvision": _from_torchvision,
+    "smp": _from_smp,
+}
+
+
+def _per_channel(in_chans: int) -> dict[str, tuple[float, ...]]:
+    """Return the usual mean and deviation, repeated for more channels than three."""
+    return {
+        "mean": tuple(IMAGENET_MEAN[channel % 3] for channel in range(in_chans)),
+        "std": tuple(IMAGENET_STD[channel % 3] for channel in range(in_chans)),
+    }
+
+
+def _load_published(net: nn.Module, name: str, pretrained: bool | str) -> None:
+    """Load torchvision's weights: of the backbone, or of the whole network by their name."""
+    from torchvision import models
+
+    if pretrained is True:
+        # fcn_resnet50 stands on resnet50, lraspp_mobilenet_v3_large on mobilenet_v3_large.
+        net, weights = (
+            net.get_submodule("backbone"),
+            models.get_model_weights(name.partition("_")[2]),
+        )
+        chosen = weights["IMAGENET1K_V1"]
+    else:
+        known = models.get_model_weights(name).__members__
+        if pretrained not in known:
+            raise InputError(unknown_name(f"weights of torchvision/{name}", str(pretrained), known))
+        chosen = known[str(pretrained)]
+    file = PublishedFile(chosen.url, cached_path(chosen.url.rpartition("/")[2]))
+    fetch_any(f"torchvision/{name}", [file])
+    # The trunk of a MobileNet is cut out of the layers which the file calls features.
+    outer = "features." if pretrained is True else ""
+    _load(net, file.address, file.path, f"torchvision/{name}", outer)
+
+
+def _load(net: Any, source: str, path: Path, whose: str, outer: str = "") -> None:
+    """Load a file into a network, every tensor of it; what only the file has is left out."""
+    try:
+        state = load_state_dict(str(path))  # timm's, which never unpickles
+        state = {key.removeprefix(outer): tensor for key, tensor in state.items()}
+        result = net.load_state_dict(state, strict=False)
+    except UNREADABLE as error:
+        raise InputError(f"weights file {str(path)!r} does not fit {whose}: {error}") from error
+    if result.missing_keys:
+        raise InputError(
+            f"weights file {str(path)!r} leaves {len(result.missing_keys)} tensors of {whose} "
+            f"unset, {result.missing_keys[0]!r} first; it is of another network"
+        )
+    net.loaded_weights = LoadedWeights(source, file_hash(path), len(net.state_dict()))

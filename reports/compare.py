@@ -1,0 +1,168 @@
+"""Two plans side by side, each with its store: what changed, variant by variant, and by how much.
+
+In: two `Side`s, whose variants are matched by name and whose runs are paired by seed. Out: a frame
+of raw values, and a table of text. Where both were judged on the same pictures a difference has
+an interval from their counts; without counts it has none.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bench.atomic import replacing
+from bench.plan import Plan
+from bench.store import Store
+from reports.bootstrap import NUM_RESAMPLES, draw_weights
+from reports.counts import UnusableCountsError, read_counts
+from reports.formats import Table, to_csv, to_markdown
+from reports.frame import Record, read_records, runs_frame
+from reports.pairs import Arm, Draws, compare_arms, measure_arm, why_no_pairs
+from reports.provenance import list_changes
+from reports.style import MISSING, clean, percent, points
+
+SHOWN = ("miou", "pixel_acc")
+"""Scores that are compared."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two."""
+
+    name: str
+    plan: Plan
+    store: Store
+
+
+def compare_sides(before: Side, after: Side) -> pd.DataFrame:
+    """Compare two sides.
+
+    Returns:
+        A row for each variant of either, in order: `variant`, `num_before` and `num_after`
+        (finished seeds), `num_pairs` (seeds that both finished), `same_runs`; for each score
+        `<score>_before`, `<score>_after` (means), `<score>_diff` (paired by seed), `<score>_low`,
+        `<score>_high` (95 %); `changed` (settings, software and device that differ), `note` (why
+        something is missing).
+    """
+    sides = (before, after)
+    records = [read_records(side.plan, side.store) for side in sides]
+    frames = [
+        runs_frame(side.plan, side.store, found) for side, found in zip(sides, records, strict=True)
+    ]
+    weights = Draws(draw_weights, NUM_RESAMPLES)
+    rows = []
+    for variant in dict.fromkeys([*before.plan.variants, *after.plan.variants]):
+        mine = [[r for r in found if r.planned.variant == variant] for found in records]
+        runs = [frame[frame["variant"] == variant].set_index("seed") for frame in frames]
+        rows.append({"variant": variant} | _compare(variant, sides, mine, runs, weights))
+    return pd.DataFrame(rows)
+
+
+def compare_table(frame: pd.DataFrame) -> Table:
+    """Show a comparison: scores in percent, differences in points with their interval."""
+    cells = pd.DataFrame({"variant": [clean(name) for name in frame["variant"]]})
+    cells["seeds"] = [
+        f"{a} → {b}" for a, b in zip(frame["num_before"], frame["num_after"], strict=True)
+    ]
+    for score, title in (("miou", "mIoU"), ("pixel_acc", "pixel acc")):
+        for part in ("before", "after"):
+            cells[f"{title} {part}"] = [percent(value) for value in frame[f"{score}_{part}"]]
+        values = frame[[f"{score}_{name}" for name in ("diff", "low", "high")]].to_numpy(float)
+        cells[f"Δ {title}"] = [_with_ends(*row) for row in values]
+    cells["what changed"] = [clean(text) or MISSING for text in frame["changed"]]
+    cells["note"] = [clean(text) or MISSING for text in frame["note"]]
+    return Table(cells, frozenset(cells.columns[2:-2]))
+
+
+def to_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return plain values for JSON: what is not known is None."""
+    rows = frame.to_dict("records")
+    return [{str(k): None if v != v else v for k, v in row.items()} for row in rows]
+
+
+def write_comparison(frame: pd.DataFrame, before: str, after: str, out_dir: Path) -> Path:
+    """Write `compare.csv` and `compare.md`, and return the path of the latter."""
+    names = (f"`{clean(name).replace('`', chr(39))}`" for name in (before, after))
+    heading = "# {} → {}".format(*names)
+    table = to_markdown(compare_table(frame))
+    page = out_dir / "compare.md"
+    contents = {out_dir / "compare.csv": to_csv(frame), page: f"{heading}\n\n{table}\n{_NOTE}"}
+    for path, text in contents.items():
+        with replacing(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    return page
+
+
+_NOTE = (
+    "Means over finished seeds in percent; Δ in points over the seeds that both finished, with "
+    "its 95 % interval over pictures and seeds where both were judged on the same pictures.\n"
+)
+
+
+def _with_ends(diff: float, low: float, high: float) -> str:
+    return points(diff) + ("" if np.isnan(low) else f" [{points(low)}, {points(high)}]")
+
+
+def _compare(
+    variant: str,
+    sides: Sequence[Side],
+    records: Sequence[Sequence[Record]],
+    runs: Sequence[pd.DataFrame],
+    weights: Draws,
+) -> dict[str, Any]:
+    done = [frame[frame["status"] == "done"] for frame in runs]
+    seeds = done[0].index.intersection(done[1].index)
+    ids = [set(frame["run_id"]) for frame in runs]
+    row: dict[str, Any] = {
+        "num_before": len(done[0]),
+        "num_after": len(done[1]),
+        "num_pairs": len(seeds),
+        "same_runs": bool(ids[0]) and ids[0] == ids[1],
+    }
+    arms, note = _measure(variant, sides, records, weights)
+    if not all(len(frame) for frame in runs):
+        note = "only after" if not len(runs[0]) else "only before"
+    elif not len(seeds):
+        note = "no seed finished both"
+    elif arms and (reason := why_no_pairs(arms[0], arms[1])):
+        arms, note = [], f"no interval: {reason}"
+    elif row["same_runs"]:
+        note = "the same runs"
+    found = compare_arms(arms[0], arms[1]).set_index("score") if arms and len(seeds) else None
+    for score in SHOWN:
+        row[f"{score}_before"], row[f"{score}_after"] = (f[score].mean() for f in done)
+        row[f"{score}_diff"] = (done[1].loc[seeds, score] - done[0].loc[seeds, score]).mean()
+        for end in ("low", "high"):
+            row[f"{score}_{end}"] = np.nan if found is None else found[end][score]
+    both = all(records)
+    row["changed"] = list_changes(records[0][0], records[1][0]) if both else ""
+    row["note"] = note
+    return row
+
+
+def _measure(
+    variant: str,
+    sides: Sequence[Side],
+    records: Sequence[Sequence[Record]],
+    weights: Draws,
+) -> tuple[list[Arm], str]:
+    """Read the counts of both sides; without them, no arms and the reason."""
+    arms: list[Arm] = []
+    for side, found in zip(sides, records, strict=True):
+        counts = {}
+        for record in found:
+            if record.result is None:
+                continue
+            try:
+                counts[record.planned.run.spec.seed] = read_counts(side.store, record.result)
+            except UnusableCountsError as error:
+                return [], f"no interval: counts of {record.planned.run.id} {error}"
+        if not counts:
+            return [], ""
+        if len({(item.pictures, item.values.shape) for item in counts.values()}) > 1:
+            return [], f"no interval: seeds of {side.name} were judged on different pictures"
+        arms.append(measure_arm(variant, counts, weights)[0])
+    return arms, ""

@@ -1,0 +1,84 @@
+"""Counts of one run, picture by picture, read on demand and put so that runs can be compared.
+
+In: a store and the record of a finished run. Out: `Counts`, condensed to what scores need, or an
+`UnusableCountsError` that says why not: a report goes on without them.
+"""
+
+import hashlib
+import zipfile
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.metrics import BOUNDARY_SCORE, SCORES, class_counts, score_boundary, score_counts
+from bench.store import Result, Store
+
+Floats = NDArray[np.float64]
+
+
+class UnusableCountsError(ValueError):
+    """A run's counts cannot be read, or are not those of its record."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Counts of one run, its pictures sorted by name."""
+
+    values: NDArray[np.int32]
+    """Condensed counts, (N, K): K is 3 C, or 5 C with the boundary's."""
+    num_classes: int
+    pictures: str
+    """Digest of the pictures' names and labels: runs that share it can be paired."""
+
+    @property
+    def scores(self) -> tuple[str, ...]:
+        """Names of the scores that these counts give."""
+        with_boundary = self.values.shape[1] > 3 * self.num_classes
+        return (*SCORES, BOUNDARY_SCORE) if with_boundary else SCORES
+
+
+def read_counts(store: Store, result: Result) -> Counts:
+    """Read the counts of a finished run.
+
+    Raises:
+        UnusableCountsError: The file is missing or damaged, or does not add up to the record.
+    """
+    try:
+        names, confusions = store.confusions(result.run_id, result.split)
+        boundaries = store.boundaries(result.run_id, result.split)
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise UnusableCountsError(f"cannot be read ({type(error).__name__})") from None
+    C = len(result.class_names)
+    if confusions.shape != (len(names), C, C) or not len(names):
+        raise UnusableCountsError(f"have shape {confusions.shape}, not ({len(names)}, {C}, {C})")
+    if confusions.sum(0, dtype=np.int64).tolist() != result.confusion:
+        raise UnusableCountsError("do not add up to the record of the run")
+    order = np.argsort(names, kind="stable")
+    condensed = class_counts(confusions)[order].astype(np.int32)
+    digest = hashlib.sha256("\n".join(names[i] for i in order).encode())
+    digest.update(np.ascontiguousarray(condensed[:, 1]).tobytes())  # pixels of each class: labels
+    parts = [condensed.reshape(len(names), 3 * C)]
+    if boundaries is not None:
+        parts.append(boundaries[order].reshape(len(names), 2 * C))
+    return Counts(np.concatenate(parts, axis=1), C, digest.hexdigest()[:16])
+
+
+def score_flat(counts: NDArray[np.number], num_classes: int) -> tuple[Floats, Floats]:
+    """Derive scores from condensed counts.
+
+    Args:
+        counts: Sums over pictures, (..., K), as in `Counts.values`.
+        num_classes: Number of classes C.
+
+    Returns:
+        Scores in the order of `Counts.scores`, (..., M), and IoU by class, (..., C).
+    """
+    C, shape = num_classes, counts.shape[:-1]
+    plain = score_counts(counts[..., : 3 * C].reshape(*shape, 3, C))
+    columns = [plain[name] for name in SCORES]
+    if counts.shape[-1] > 3 * C:
+        edges = score_boundary(counts[..., 3 * C :].reshape(*shape, 2, C))
+        columns.append(edges[BOUNDARY_SCORE])
+    return np.stack(columns, axis=-1), plain["iou"]

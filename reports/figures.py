@@ -1,0 +1,165 @@
+"""Which figures a report has, with the words below each: every one for which there is something.
+
+In: a `Study`. Out: illustrations by name.
+"""
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from bench.data.pack import open_pack
+from reports.bound import MAX_IMAGES, bound_split, find_strides, plot_bound
+from reports.canvas import Drawing
+from reports.confusions import MAX_CLASSES, plot_confusions, sum_confusions
+from reports.costs import COSTS, list_costs, plot_costs
+from reports.curves import AXES, plot_curves
+from reports.effects import has_interval, plot_differences, plot_interaction
+from reports.frame import EXTRA_COSTS, curves_frame, watched_frame
+from reports.illustration import Illustration, illustrate
+from reports.plots import plot_classes, plot_scores, plot_skip_grid
+from reports.study import Study
+from reports.style import clean
+from reports.tables import class_grid
+
+Drawn = tuple[str, str, str, Drawing]
+"""Name, title, caption, drawing."""
+
+
+def draw_figures(study: Study) -> list[Illustration]:
+    """Draw every figure for which there is something to draw."""
+    parts = (_draw_scores, _draw_costs, _draw_curves, _draw_classes, _draw_bound)
+    return [illustrate(*drawn) for part in parts for drawn in part(study)]
+
+
+def _draw_scores(study: Study) -> Iterator[Drawn]:
+    runs, summary = study.drawn_runs, study.drawn_summary
+    if not (runs["status"] == "done").any():
+        return
+    yield "scores", "Scores", _SCORES, plot_scores(runs, grouped=study.grouped)
+    if study.grouped:
+        yield "grid", "Backbone × skip", _GRID, plot_skip_grid(summary)
+        yield "interaction", "Interaction", _INTERACTION, plot_interaction(summary)
+    baseline = study.plan.baseline
+    if baseline is not None and summary["miou_diff_mean"].notna().any():
+        spread = _INTERVAL if has_interval(summary) else _DEVIATION
+        figure = plot_differences(summary, baseline)
+        yield "differences", "Differences to the baseline", f"{_DIFFERENCES} {spread}", figure
+
+
+def _draw_costs(study: Study) -> Iterator[Drawn]:
+    runs, summary = study.drawn_runs, study.drawn_summary
+    extra = [name for name in EXTRA_COSTS if name in runs and name not in summary]
+    if extra:
+        summary = summary.join(runs.groupby("variant")[extra].mean(), on="variant")
+    costs = list_costs(summary[summary["miou_mean"].notna()])
+    if costs:
+        missing = [title for name, title in COSTS.items() if name not in summary]
+        caption = _COSTS + (
+            f" Not recorded in these runs: {', '.join(missing)}." if missing else ""
+        )
+        yield "costs", "What it costs", caption, plot_costs(summary, grouped=study.grouped)
+
+
+def _draw_curves(study: Study) -> Iterator[Drawn]:
+    curves, watched = (
+        curves_frame(study.drawn, study.store),
+        watched_frame(study.drawn, study.store),
+    )
+    if not len(curves):
+        return
+    for by, words in AXES.items():
+        if by != "step" and not _says_more(curves, by):
+            continue
+        figure = plot_curves(curves, watched, study.drawn_summary, grouped=study.grouped, by=by)
+        name = "curves" if by == "step" else f"curves-{by}"
+        yield name, f"Learning curves over {words}", _CURVES, figure
+
+
+def _says_more(curves: pd.DataFrame, by: str) -> bool:
+    """Over pictures the curves are the same unless runs differ in pictures a step."""
+    return bool((curves[by] / curves["step"]).round(9).nunique() > 1)
+
+
+def _draw_classes(study: Study) -> Iterator[Drawn]:
+    if not len(study.classes):
+        return
+    grid = class_grid(study.classes, study.drawn.variants)
+    yield "classes", "Classes", _CLASSES, plot_classes(grid)
+    ranked = study.summary.sort_values("miou_mean", ascending=False, kind="stable")["variant"]
+    best, baseline = str(ranked.iloc[0]), study.plan.baseline
+    named = [baseline] if baseline not in (None, best) else []
+    confusions = sum_confusions(study.records, [str(name) for name in (*named, best)])
+    names = {tuple(r.result.class_names) for r in study.records if r.result}
+    if len(names) == 1 and len(class_names := next(iter(names))) <= MAX_CLASSES:
+        figure = plot_confusions(confusions, class_names)
+        shown = clean(" and ".join(confusions))
+        yield "confusion", "Confusion", _CONFUSION.format(shown=shown), figure
+
+
+def _draw_bound(study: Study) -> Iterator[Drawn]:
+    runs = [planned.run for planned in study.drawn.runs]
+    if len({(run.fingerprint, run.spec.evaluate.split) for run in runs}) != 1:
+        return
+    split = runs[0].spec.evaluate.split
+    try:
+        pack = open_pack(study.store.packs_dir, runs[0].fingerprint)
+        count = len(pack.indices(split))
+        bound = bound_split(pack, split)
+    except (OSError, ValueError):  # not there, or damaged; InputError is a ValueError
+        return
+    strides = find_strides(study.drawn)
+    if not study.drawn_summary["variant"].isin(strides).any():
+        return
+    caption = _BOUND.format(split=clean(split), count=min(count, MAX_IMAGES))
+    figure = plot_bound(bound, study.drawn_summary, strides)
+    yield "bound", "What a stride allows, and what was reached", caption, figure
+
+
+_SCORES = (
+    "Each dot is one seed, the upright mark their mean, the bar one sample standard deviation "
+    "to either side. The axes do not start at zero."
+)
+_GRID = (
+    "Mean mIoU over seeds ± sample standard deviation, in percent. "
+    "Hatched cells have no finished run or were not planned."
+)
+_INTERACTION = (
+    "The same means over skips, a line for each backbone, bars one sample standard deviation. "
+    "Where lines run parallel a skip brings every backbone the same; where they do not, "
+    "its gain depends on the backbone."
+)
+_DIFFERENCES = (
+    "Mean difference of mIoU to the baseline in points, paired by seed; zero is no change."
+)
+_INTERVAL = (
+    "The bar is the 95 % interval over pictures and seeds, each variant by itself; grey where it "
+    "holds zero. Significance after correction for their number is in the table above."
+)
+_DEVIATION = (
+    "The bar is one sample standard deviation over seeds to either side, no confidence interval; "
+    "grey where it holds zero or where one seed leaves no bar."
+)
+_COSTS = (
+    "Mean mIoU against cost. Nothing to the left of the line is better: "
+    "its corners are the variants that none beats at the same cost or less."
+)
+_CURVES = (
+    "Training loss, averaged over short spans; the mean over seeds with one standard "
+    "deviation as the band. Where scores were watched along the way, their mIoU is below."
+)
+_CLASSES = (
+    "Mean IoU over seeds in percent. A hatched cell has no finished run, "
+    "or its class is in neither target nor prediction."
+)
+_CONFUSION = (
+    "Where the pixels of each class go: rows are target classes, columns predicted ones, "
+    "in percent of the row, counts added up over seeds. Of {shown}: the baseline where it is "
+    "finished, and the variant of highest mIoU."
+)
+_BOUND = (
+    "Dark: mIoU of the target itself when every cell of the stride takes its most frequent class "
+    "({count} pictures of {split}). Squares: what each variant reached at the stride of its "
+    "finest skip, in label pixels (a network that sees pictures at half size predicts at twice "
+    "its stride). Smooth upsampling can draw an edge within a cell, so for it the line is a "
+    "yardstick, not a proof."
+)

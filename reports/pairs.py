@@ -1,0 +1,157 @@
+"""Arms of a comparison: one variant's scores with their intervals, and two variants paired.
+
+In: counts of a variant's runs by seed. Out: an `Arm`, and frames of what one arm has more than
+another. Both arms of a pair saw the same pictures and the same seeds; their resamples too.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from reports.bootstrap import Estimate, Floats, draw_seed_weights, estimate, resample
+from reports.counts import Counts, score_flat
+from reports.significance import swap_p_value
+
+
+@dataclass(frozen=True)
+class Arm:
+    """The finished runs of one variant."""
+
+    pictures: str
+    """Digest of the pictures and labels that it was evaluated on."""
+    num_images: int
+    seeds: tuple[int, ...]
+    scores: tuple[str, ...]
+    points: Floats
+    """Scores of each seed on all pictures, (S, M)."""
+    draws: Floats
+    """The same in each resample of pictures, (R, S, M)."""
+    bounds: pd.DataFrame
+    """A row for each score: `variant`, `score`, `mean`, `low`, `high`, `num_seeds`,
+    `num_images`."""
+
+
+class Draws:
+    """Random draws over pictures, made once for each set of pictures.
+
+    Args:
+        draw: Makes them from the number of pictures, of draws, and a key.
+        num_draws: How many.
+    """
+
+    def __init__(self, draw: Callable[[int, int, str], Floats], num_draws: int) -> None:
+        self.num_draws = num_draws
+        self._draw = draw
+        self._made: dict[str, Floats] = {}
+
+    def over(self, arm: Counts | Arm, num_images: int) -> Floats:
+        """Return the draws over an arm's pictures, (draws, N)."""
+        if arm.pictures not in self._made:
+            self._made[arm.pictures] = self._draw(num_images, self.num_draws, arm.pictures)
+        return self._made[arm.pictures]
+
+
+def measure_arm(
+    variant: str, counts: Mapping[int, Counts], weights: Draws
+) -> tuple[Arm, pd.DataFrame]:
+    """Score a variant's runs and every resample of them.
+
+    Args:
+        variant: Its name.
+        counts: Counts of its runs by seed, all of the same pictures and width.
+        weights: Resamples.
+
+    Returns:
+        The arm, and a row for each class: `low` and `high` of IoU.
+    """
+    first = next(iter(counts.values()))
+    values = np.stack([item.values for item in counts.values()])
+    S, N, C = *values.shape[:2], first.num_classes
+    points, ious = score_flat(values.sum(1, dtype=np.int64), C)
+    draws, iou_draws = score_flat(resample(weights.over(first, N), values), C)
+    seeds = tuple(counts)
+    seed_weights = draw_seed_weights(seeds, len(draws), first.pictures)
+    found = _clip(estimate(points, draws, seed_weights, N))
+    bounds = pd.DataFrame({"variant": variant, "score": list(first.scores), "mean": found.mean})
+    bounds = bounds.assign(low=found.low, high=found.high, num_seeds=S, num_images=N)
+    arm = Arm(first.pictures, N, seeds, first.scores, points, draws, bounds)
+    classes = _clip(estimate(ious, iou_draws, seed_weights, N))
+    return arm, pd.DataFrame({"low": classes.low, "high": classes.high})
+
+
+def why_no_pairs(before: Arm, after: Arm) -> str:
+    """Say why two arms cannot be paired; empty if they can."""
+    if before.pictures != after.pictures:
+        return "they were not evaluated on the same pictures with the same labels"
+    if not set(before.seeds) & set(after.seeds):
+        return "no seed finished both"
+    return ""
+
+
+def compare_arms(before: Arm, after: Arm) -> pd.DataFrame:
+    """Return what `after` has more, with the interval and Student's t: a row for each score."""
+    seeds = _common(before, after)
+    M = min(before.points.shape[1], after.points.shape[1])  # the boundary's score if both have it
+    rows = [[arm.seeds.index(seed) for seed in seeds] for arm in (before, after)]
+    points = after.points[rows[1], :M] - before.points[rows[0], :M]
+    draws = after.draws[:, rows[1], :M] - before.draws[:, rows[0], :M]
+    seed_weights = draw_seed_weights(seeds, len(draws), before.pictures)
+    found = estimate(points, draws, seed_weights, before.num_images)
+    return pd.DataFrame(
+        {
+            "variant": after.bounds["variant"].iloc[0],
+            "score": list(after.scores[:M]),
+            "diff": found.mean,
+            "low": found.low,
+            "high": found.high,
+            "error": found.error,
+            "freedom": found.freedom,
+            "num_seeds": len(seeds),
+            "num_images": before.num_images,
+            "p": found.p_value(),
+        }
+    )
+
+
+def weigh_arms(
+    before: Arm,
+    after: Arm,
+    counts_before: Mapping[int, Counts],
+    counts_after: Mapping[int, Counts],
+    swaps: Draws,
+) -> pd.DataFrame:
+    """Compare two arms, and test them by permutations too.
+
+    `p` is the larger of two: that of Student's t, for which seeds and pictures are both drawn, and
+    that of permutations, `p_images`, which assumes no distribution but takes the trained networks
+    as given. Whoever claims a difference of methods needs both (an intersection-union test).
+    """
+    frame = compare_arms(before, after)
+    if not swaps.num_draws:
+        return frame.assign(p_images=np.nan)
+    seeds, M = _common(before, after), len(frame)
+    width = min(next(iter(c.values())).values.shape[1] for c in (counts_before, counts_after))
+    values = [
+        np.stack([counts[seed].values[:, :width] for seed in seeds])
+        for counts in (counts_after, counts_before)
+    ]
+    num_classes = next(iter(counts_after.values())).num_classes
+    p_images = swap_p_value(
+        values[0],
+        values[1],
+        swaps.over(before, before.num_images),
+        lambda counts: score_flat(counts, num_classes)[0][..., :M],
+    )
+    return frame.assign(p_images=p_images, p=np.fmax(p_images, frame["p"]))
+
+
+def _common(before: Arm, after: Arm) -> Sequence[int]:
+    return [seed for seed in before.seeds if seed in after.seeds]
+
+
+def _clip(found: Estimate) -> Estimate:
+    """Keep an interval of a fraction between 0 and 1; stretching may have left that."""
+    low, high = (np.clip(end, 0, 1) for end in (found.low, found.high))
+    return Estimate(found.mean, low, high, found.error, found.freedom)

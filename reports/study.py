@@ -1,0 +1,95 @@
+"""Everything a report is made of, read once: records, frames, and which variants are drawn.
+
+In: a plan and a store. Out: a `Study`, which tables, figures and page share.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from bench.plan import Plan
+from bench.store import Store
+from reports.frame import Record, class_frame, find_factors, read_records, runs_frame
+from reports.intervals import Intervals, find_intervals
+from reports.stats import add_intervals, has_grid, summarize_variants
+
+MAX_DRAWN = 40
+"""Variants that figures show. Tables hold all; a figure of more is neither read nor quick."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """One plan with what a store knows of it."""
+
+    plan: Plan
+    store: Store
+    records: Sequence[Record]
+    factors: Sequence[str]
+    """Dotted keys in which the variants differ, besides backbone and skip."""
+    runs: pd.DataFrame
+    summary: pd.DataFrame
+    """One row for each variant, with intervals where counts give them."""
+    classes: pd.DataFrame
+    drawn: Plan
+    """The plan cut to the variants that figures show."""
+    intervals: Intervals
+    """What the counts of the pictures say beyond the means."""
+
+    @property
+    def drawn_runs(self) -> pd.DataFrame:
+        """The rows of `runs` that figures show."""
+        return self.runs[self.runs["variant"].isin(self.drawn.variants)]
+
+    @property
+    def drawn_summary(self) -> pd.DataFrame:
+        """The rows of `summary` that figures show."""
+        return self.summary[self.summary["variant"].isin(self.drawn.variants)]
+
+    @property
+    def grouped(self) -> bool:
+        """Whether the variants drawn are told apart by backbone and skip."""
+        return is_grouped(self.drawn_runs)
+
+    @property
+    def omission(self) -> str:
+        """A sentence on the variants that figures leave out; empty if they show all."""
+        total, drawn = len(self.plan.variants), len(self.drawn.variants)
+        if total == drawn:
+            return ""
+        return (
+            f"Figures show {drawn} of {total} variants: those of highest mean mIoU, and the "
+            "baseline. Tables hold all."
+        )
+
+
+def read_study(plan: Plan, store: Store) -> Study:
+    """Read the outcome of every planned run, and summarise it."""
+    records = read_records(plan, store)
+    runs = runs_frame(plan, store, records)
+    intervals = find_intervals(records, store, plan.baseline)
+    summary = add_intervals(summarize_variants(runs, plan.baseline), intervals)
+    classes = class_frame(plan, store, records)
+    drawn = cut_plan(plan, summary, MAX_DRAWN)
+    return Study(plan, store, records, find_factors(plan), runs, summary, classes, drawn, intervals)
+
+
+def is_grouped(runs: pd.DataFrame) -> bool:
+    """Say whether the variants fill at least half a grid of backbones and skips.
+
+    The best of very many variants are scattered over one: a panel each would say little.
+    """
+    cells = runs.drop_duplicates("variant")[["backbone", "skip"]]
+    size = cells["backbone"].nunique() * cells["skip"].nunique()
+    return has_grid(runs) and 2 * len(cells) >= size
+
+
+def cut_plan(plan: Plan, summary: pd.DataFrame, most: int, always: Sequence[str] = ()) -> Plan:
+    """Keep the variants of highest mean mIoU, the baseline and those in `always`, in order."""
+    if len(plan.variants) <= most:
+        return plan
+    ranked = summary.sort_values("miou_mean", ascending=False, kind="stable")["variant"]
+    first = [*always, *([plan.baseline] if plan.baseline else [])]
+    kept = set(list(dict.fromkeys([*first, *ranked]))[:most])
+    return dataclasses.replace(plan, runs=tuple(r for r in plan.runs if r.variant in kept))

@@ -1,0 +1,62 @@
+"""compare and report as a person calls them; what they compute is tested in tests/reports."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from ablations.report_cli import app
+from bench.plan import Run
+from bench.spec import ModelSpec, RunSpec, TrainSpec
+from bench.store import Result, Store
+from fcn.errors import InputError
+
+CONFUSIONS = {100: [[6, 2], [2, 6]], 200: [[7, 1], [1, 7]]}
+
+
+def make_store(folder, steps):
+    """A store with one finished run of so many steps, without counts of its pictures."""
+    store = Store(folder)
+    spec = RunSpec(model=ModelSpec(backbone="resnet18"), train=TrainSpec(steps=steps))
+    run = Run(spec, "f" * 64)
+    store.prepare(run)
+    store.publish(
+        Result(
+            run_id=run.id, run=run.to_json(), split="test", num_images=2, class_names=("a", "b"),
+            palette=((0, 0, 0), (9, 9, 9)), confusion=CONFUSIONS[steps], num_parameters=10,
+            train_seconds=1.0, evaluate_seconds=1.0, environment={"commit": f"c{steps}"},
+            digests={}, finished="2026-01-01T00:00:00+00:00",
+        )
+    )  # fmt: skip
+    return folder
+
+
+@pytest.fixture
+def stores(tmp_path):
+    return [str(make_store(tmp_path / f"s{steps}", steps)) for steps in (100, 200)]
+
+
+def test_two_stores_are_compared_as_json(stores):
+    ended = CliRunner().invoke(app, ["compare", *stores, "--json"])
+    (row,) = json.loads(ended.output)
+    assert row["variant"] == "resnet18-fcn8s"
+    assert row["miou_diff"] == pytest.approx(7 / 9 - 6 / 10)
+    assert row["miou_low"] is None
+    assert "counts of" in row["note"]
+    assert row["changed"] == "train.steps 100 → 200; commit c100 → c200"
+
+
+def test_two_stores_are_compared_as_a_table_and_as_files(stores, tmp_path):
+    shown = CliRunner().invoke(app, ["compare", *stores]).output
+    assert "train.steps 100 → 200" in shown
+    assert "+17.8" in shown
+    ended = CliRunner().invoke(app, ["compare", *stores, "--out", str(tmp_path / "out")])
+    assert "compare.md" in ended.output
+    assert "+17.8" in (tmp_path / "out" / "compare.md").read_text()
+
+
+def test_a_folder_that_is_no_store_is_refused(stores, tmp_path):
+    words = ["compare", stores[0], str(tmp_path), "--spec", "quickstart"]
+    ended = CliRunner().invoke(app, words)
+    assert isinstance(ended.exception, InputError)
+    assert "store.json" in str(ended.exception)

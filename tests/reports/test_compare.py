@@ -1,0 +1,85 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from streets import finish
+
+from bench.plan import PlannedRun
+from bench.store import Store
+from fcn.errors import InputError
+from reports.compare import Side, compare_sides, compare_table, to_rows, write_comparison
+from reports.frame import runs_frame
+from reports.matching import plan_stores
+
+
+@pytest.fixture
+def sides(make_plan, tmp_path):
+    """Two stores: the second was trained longer, lacks one variant and has one more."""
+    before, after = make_plan(["a", "b", "gone"], (0, 1)), make_plan(["a", "b"], (0, 1))
+    longer = []
+    for planned in after.runs:
+        train = planned.run.spec.train.model_copy(update={"steps": 800})
+        spec = planned.run.spec.model_copy(update={"train": train})
+        longer.append(PlannedRun(planned.variant, dataclasses.replace(planned.run, spec=spec)))
+    after = dataclasses.replace(after, runs=tuple(longer))
+    stores = [Store(tmp_path / name) for name in ("one", "two")]
+    for plan, store, gain in zip((before, after), stores, (0, 150), strict=True):
+        for planned in plan.runs:
+            rng = np.random.default_rng(gain)
+            counts = rng.integers(0, 20, (8, 8, 8)) + (200 + gain) * np.eye(8, dtype=int)
+            finish(store, planned, confusions=counts.astype(np.int32), log=False)
+    return [Side(n, p, s) for n, p, s in zip(("A", "B"), (before, after), stores, strict=True)]
+
+
+def test_differences_are_paired_by_seed_and_changes_named(sides):
+    rows = {row["variant"]: row for row in to_rows(compare_sides(*sides))}
+    assert list(rows) == ["a", "b", "gone"]
+    frames = [runs_frame(side.plan, side.store).set_index(["variant", "seed"]) for side in sides]
+    for seed_mean, row in ((("a", slice(None)), rows["a"]), (("b", slice(None)), rows["b"])):
+        one, other = (frame.loc[seed_mean, "miou"].mean() for frame in frames)
+        assert row["miou_diff"] == pytest.approx(other - one)
+        assert row["num_pairs"] == 2
+        assert row["changed"] == "train.steps 400 → 800"
+    assert rows["gone"]["note"] == "only before"
+    assert rows["gone"]["miou_diff"] is None
+    json.dumps(list(rows.values()), allow_nan=False)
+
+
+def test_pictures_that_differ_give_no_interval(sides):
+    row = to_rows(compare_sides(*sides))[0]  # drawn counts: other labels on each side
+    assert row["miou_low"] is None
+    assert "same pictures" in row["note"]
+
+
+def test_the_same_pictures_give_an_interval_around_the_difference(plan, store):
+    runs = tuple(r for r in plan.runs if r.variant in ("vgg16-none", "vgg16-fcn8s"))
+    arms = [
+        tuple(PlannedRun("x", r.run) for r in runs if r.variant == name)
+        for name in ("vgg16-none", "vgg16-fcn8s")
+    ]
+    sides = [Side(str(i), dataclasses.replace(plan, runs=arm), store) for i, arm in enumerate(arms)]
+    row = to_rows(compare_sides(*sides))[0]
+    assert row["miou_low"] < row["miou_diff"] < row["miou_high"]
+    assert row["changed"] == "model.skip none → fcn8s"
+    same = to_rows(compare_sides(sides[0], sides[0]))[0]
+    assert (same["miou_diff"], same["note"]) == (0, "the same runs")
+
+
+def test_a_comparison_is_written_as_markdown_and_csv(sides, tmp_path):
+    frame = compare_sides(*sides)
+    page = write_comparison(frame, "A`|", "B", tmp_path / "out")
+    text = page.read_text()
+    assert text.startswith("# `A'|` → `B`")
+    assert "train.steps 400 → 800" in text
+    assert (tmp_path / "out" / "compare.csv").read_text().startswith("variant,num_before")
+    assert len(compare_table(frame).cells) == 3
+
+
+def test_stores_without_a_question_are_matched_by_what_varies_within_them(sides):
+    plans = plan_stores([side.store for side in sides])
+    names = [plan.variants for plan in plans]
+    assert sorted(names[0]) == [f"vgg16-fcn8s model.head=head-{i}" for i in range(3)]
+    assert sorted(names[1]) == sorted(names[0])[:2]  # steps differ between the stores: no name
+    with pytest.raises(InputError, match="holds no runs"):
+        plan_stores([Store(sides[0].store.root.parent / "empty")])

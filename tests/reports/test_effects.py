@@ -1,0 +1,81 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from reports.canvas import adapt, save_figure
+from reports.confusions import plot_confusions, sum_confusions
+from reports.costs import find_front, list_costs, plot_costs
+from reports.effects import plot_differences, plot_interaction
+from reports.frame import curves_frame, read_records, runs_frame, watched_frame
+from reports.stats import summarize_variants
+from reports.style import INK, ON_DARK
+
+
+@pytest.fixture(scope="module")
+def summary(plan, store):
+    return summarize_variants(runs_frame(plan, store), plan.baseline)
+
+
+def test_each_backbone_is_a_line_over_skips(summary):
+    figure = plot_interaction(summary)
+    points = {text.split(":")[0]: text.split(": ")[1] for _, _, text in figure.marks()}
+    assert len(points) == 12
+    mean = summary.set_index("variant").loc["vgg16-fcn8s", "miou_mean"]
+    assert points["vgg16-fcn8s"] == f"{100 * mean:.1f}"
+    named = [text.get_text() for text in figure.axes[0].texts]
+    assert sorted(named) == ["alexnet", "googlenet", "resnet50", "vgg16"]
+
+
+def test_differences_take_intervals_where_there_are_any(summary):
+    rows = len(summary) - 1
+    plain = plot_differences(summary, "alexnet-none")
+    assert sum(" [" in text for *_, text in plain.marks()) == rows - 2  # two have one pair
+    given = summary.assign(miou_diff_low=-0.001, miou_diff_high=0.5)
+    ends = [line.get_xdata() for line in plot_differences(given, "alexnet-none").axes[0].lines]
+    assert sum(list(x) == [-0.001, 0.5] for x in ends if np.size(x) == 2) == rows
+
+
+def test_the_front_holds_what_nothing_beats_on_both():
+    rng = np.random.default_rng(0)
+    cost, score = pd.Series(rng.random(40)), pd.Series(rng.random(40))
+    beaten = [any(cost[j] <= cost[i] and score[j] > score[i] for j in range(40)) for i in range(40)]
+    assert sorted(find_front(cost, score)) == [i for i in range(40) if not beaten[i]]
+    assert find_front(pd.Series([1.0, 2.0]), pd.Series([np.nan, 0.5])) == [1]
+
+
+def test_costs_are_drawn_where_recorded_and_differ(summary):
+    assert list_costs(summary) == ["num_parameters", "train_seconds"]
+    more = summary.assign(latency_ms=np.arange(len(summary)), gmacs=3.0)
+    assert list_costs(more) == ["num_parameters", "latency_ms", "train_seconds"]
+    figure = plot_costs(summary, grouped=True)
+    figure.draw_without_rendering()
+    done = int(summary["miou_mean"].notna().sum())
+    assert len(figure.marks()) == 2 * done
+
+
+def test_confusion_rows_add_up_to_one(plan, store):
+    records = read_records(plan, store)
+    counts = sum_confusions(records, ["vgg16-fcn8s", "absent"])
+    assert list(counts) == ["vgg16-fcn8s"]
+    results = [r.result for r in records if r.planned.variant == "vgg16-fcn8s"]
+    assert (counts["vgg16-fcn8s"] == sum(np.array(r.confusion) for r in results)).all()
+    figure = plot_confusions(counts, results[0].class_names)
+    said = [text for *_, text in figure.marks()]
+    shares = [float(text.split(": ")[-1].split()[0]) for text in said if "road called" in text]
+    assert sum(shares) == pytest.approx(100, abs=4)  # cells below half a percent are empty
+
+
+def test_curves_run_over_pictures_and_seconds_too(plan, store):
+    curves, watched = curves_frame(plan, store), watched_frame(plan, store)
+    assert (curves["images"] == 8 * curves["step"]).all()
+    assert (watched["seconds"] == 1.5 * watched["step"]).all()
+
+
+def test_a_figure_is_dark_for_slides_and_turns_dark_with_the_page(summary):
+    files = save_figure(plot_interaction(summary))
+    assert set(files) == {".svg", "-dark.svg", ".png"}
+    assert INK in files[".svg"].decode()
+    assert not [c for c in ON_DARK if c in files["-dark.svg"].decode()]
+    adaptive = adapt(files[".svg"])
+    assert adaptive.startswith("<svg")
+    assert f"fill:{ON_DARK[INK]}!important" in adaptive

@@ -1,0 +1,39 @@
+import dataclasses
+
+from streets import finish
+
+from bench.store import Failure
+from reports.frame import read_records
+from reports.provenance import list_changes, list_facts
+
+
+def test_every_run_leads_to_its_making(make_plan, small_store):
+    plan = make_plan(["a", "b"], (0, 1), command="fcn-bench run heads")
+    result = finish(small_store, plan.runs[0], log=False)
+    more = {"commit": "c0ffee", "timm": "1.0.20", "threads": 2, "inexact": "threads 1 → 2"}
+    small_store.publish(dataclasses.replace(result, environment={**result.environment, **more}))
+    blocked = Failure("blocked", "its parent failed")
+    small_store.record_failure(plan.runs[1].run.id, blocked)
+    facts = list_facts(plan, read_records(plan, small_store))
+    assert {name: len(runs) for name, runs in facts.items()} == {"a": 2, "b": 2}
+    first, second = (dict(run.facts) for run in facts["a"])
+    run_id = plan.runs[0].run.id
+    assert first["run"] == run_id
+    assert first["folder in the store"] == f"{run_id[:2]}/{run_id}/"
+    assert first["commit"] == "c0ffee"
+    assert first["versions"] == "torch 2.11.0, timm 1.0.20"
+    assert first["device"] == "cuda, NVIDIA H100, 2 threads"
+    assert first["resumed inexactly"] == "threads 1 → 2"
+    assert first["command"] == "fcn-bench run heads"
+    assert second["state"] == "failed (blocked): its parent failed"
+    assert dict(facts["b"][0].facts)["state"] == "missing"
+    assert facts["b"][1].settings == "model.head: head-1\nseed: 1"
+
+
+def test_changes_name_settings_and_software(make_plan, small_store):
+    plan = make_plan(["a", "b"])
+    for planned in plan.runs:
+        finish(small_store, planned, log=False)
+    one, other = read_records(plan, small_store)
+    assert list_changes(one, one) == ""
+    assert list_changes(one, other) == "model.head head-0 → head-1"
