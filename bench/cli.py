@@ -62,8 +62,15 @@ def exec_run(
     run_dir: Path,
     device: Device = "auto",
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+    with_parent: Annotated[
+        bool, typer.Option("--with-parent", help="Leave when standard input closes.")
+    ] = False,
 ) -> None:
     """Execute the run of one folder; the engines call this."""
+    from bench.run.signals import leave_with_parent
+
+    if with_parent:
+        leave_with_parent(sys.stdin.fileno())  # before torch is imported, which takes seconds
     from bench.run.execute import Options, execute
 
     code = execute(run_dir, Options(device=device, threads=threads))
