@@ -137,6 +137,31 @@ def show_run(
     show(rows, as_json=False)
 
 
+@runs_app.command("verify")
+def verify_runs(runs: RunsDir = Path("runs"), as_json: AsJson = False) -> None:
+    """Hash every file again; find damage, and what was left behind."""
+    from bench.upkeep import verify
+
+    findings = list(verify(Store(runs)))
+    show([{"kind": f.kind, "path": str(f.path), "what": f.message} for f in findings], as_json)
+    if any(finding.kind != "leftover" for finding in findings):
+        raise typer.Exit(1)
+
+
+@runs_app.command("prune")
+def prune_runs(
+    run: Annotated[list[str] | None, typer.Argument(help="Runs to remove, by id.")] = None,
+    runs: RunsDir = Path("runs"),
+    failed: Annotated[bool, typer.Option("--failed", help="Remove failed runs too.")] = False,
+) -> None:
+    """Remove what no result needs; a finished run only if it is named."""
+    from bench.upkeep import prune
+
+    store = Store(runs)
+    freed = prune(store, failed=failed, run_ids=[store.find(prefix) for prefix in run or ()])
+    typer.echo(f"{freed / 2**20:.1f} MiB freed")
+
+
 @data_app.command("check")
 def check_data(
     dataset: Annotated[str, typer.Argument(help="Name of a dataset.")],

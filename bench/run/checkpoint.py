@@ -17,9 +17,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from bench.atomic import replacing, write_json
+from bench.atomic import file_digest, replacing, write_json
 from bench.faults import fault_point
-from bench.run.weights import file_digest, to_plain_memory
+from bench.run.weights import to_plain_memory
 
 NUM_KEPT = 2
 EXACT_KEYS = ("device", "device_name", "threads", "torch")

@@ -16,7 +16,7 @@ import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
-from bench.atomic import write_json
+from bench.atomic import file_digest, write_json
 from bench.data.batches import Batches, eval_batches
 from bench.data.pack import open_pack
 from bench.faults import fault_point
@@ -29,7 +29,7 @@ from bench.run.losses import pixel_loss, resolve_class_weights
 from bench.run.optim import create_optimizer
 from bench.run.signals import StopFlag, stop_on_signals
 from bench.run.train import StepLog, fit
-from bench.run.weights import copy_shared_weights, file_digest, load_weights, save_weights
+from bench.run.weights import copy_shared_weights, load_weights, save_weights
 from bench.store import Result, Store
 from fcn.model import FCN, create_model
 

@@ -1,6 +1,5 @@
 """Weights of runs: written at the end, read by children and predictions; no pickle."""
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -37,12 +36,6 @@ def copy_shared_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> dict
         "new": [name for name in own if name not in taken],
         "unused": [name for name in weights if name not in taken],
     }
-
-
-def file_digest(path: Path) -> str:
-    """Return the sha256 of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def to_plain_memory(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -11,11 +11,12 @@ import pytest
 import torch
 from filelock import FileLock
 
+from bench.atomic import file_digest
 from bench.metrics import summarize
 from bench.run import execute as module
 from bench.run import outcome
 from bench.run.execute import Options, execute
-from bench.run.weights import file_digest, load_weights
+from bench.run.weights import load_weights
 
 OPTIONS = Options(device="cpu", threads=1)
 
