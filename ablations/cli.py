@@ -15,8 +15,10 @@ from ablations.registry import list_ablations
 from ablations.report_cli import Out, say, write
 from ablations.report_cli import app as report_app
 from ablations.yaml_file import load_yaml
-from bench.cli import AsJson, DataDir, Plugins, RunsDir, run_app, show
 from bench.cli import app as bench_app
+from bench.command import AsJson, DataDir, Plugins, RunsDir, run_app, show
+from bench.grid.controller import Engine, Policy, execute_plan
+from bench.grid.local import plan_slots
 from bench.plan import Plan
 from bench.plugins import absolute, load_plugins
 from bench.store import Store
@@ -86,6 +88,15 @@ def run(
         list[str] | None, typer.Option("--devices", help="As --device; repeatable.")
     ] = None,
     slots: Annotated[int | None, typer.Option(help="Runs at a time on each device.", min=1)] = None,
+    engine: Annotated[
+        str, typer.Option(help="local: a process per run; warm: forked, for short runs.")
+    ] = "local",
+    fail_fast: Annotated[
+        bool, typer.Option("--fail-fast", help="Stop at the first failure.")
+    ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try what failed for good again too.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan; run nothing.")
     ] = False,
@@ -95,12 +106,15 @@ def run(
     store = Store(runs)
     plan, catalog = plan_spec(spec, store, data, settings)
     missing = [run for run in plan.unique_runs() if store.status(run.id) != "done"]
-    if dry_run or missing:
-        costs = _check(plan, store, catalog)
-        if dry_run:
-            show(_plan_rows(plan, store, costs), as_json=False)
-            return
-    num_undone = _execute(plan, store, device or ["auto"], slots, plugin) if missing else 0
+    if dry_run:
+        show(_plan_rows(plan, store, _check(plan, store, catalog)), as_json=False)
+        return
+    num_undone = 0
+    if missing:
+        chosen = _create_engine(engine, device or ["auto"], slots, plugin)
+        _check(plan, store, catalog)
+        policy = Policy(fail_fast=fail_fast, retry_failed=retry_failed)
+        num_undone = _execute(plan, store, chosen, policy)
     write(plan, store, out)
     if num_undone:
         say(f"{num_undone} of {len(plan.runs)} runs did not finish; the report says why")
@@ -126,19 +140,22 @@ def _check(plan: Plan, store: Store, catalog: "Catalog") -> "dict[str, ModelCost
     return costs
 
 
-def _execute(
-    plan: Plan, store: Store, devices: list[str], slots: int | None, plugins: list[str] | None
-) -> int:
-    from bench.grid.controller import execute_plan
-    from bench.grid.local import LocalEngine, plan_slots
-    from bench.grid.progress import GridProgress
+def _create_engine(
+    name: str, devices: list[str], slots: int | None, plugins: list[str] | None
+) -> Engine:
+    from bench.grid.engines import create_engine
     from bench.run.environment import choose_device
 
-    names = [str(choose_device(name)) for name in devices]
-    engine = LocalEngine(plan_slots(names, slots), absolute(plugins))
+    names = [str(choose_device(device)) for device in devices]
+    return create_engine(name, plan_slots(names, slots), absolute(plugins))
+
+
+def _execute(plan: Plan, store: Store, engine: Engine, policy: Policy) -> int:
+    from bench.grid.progress import GridProgress
+
     try:
         with GridProgress(plan, store, Console(highlight=False)) as progress:
-            return execute_plan(plan, store, engine, progress)
+            return execute_plan(plan, store, engine, progress, policy)
     except KeyboardInterrupt:
         say("stopped; what ran is checkpointed, and the same command goes on from there")
         raise typer.Exit(130) from None

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ablations.planning import Set, Spec, plan_spec
-from bench.cli import AsJson, DataDir, Plugins, RunsDir, show
+from bench.command import AsJson, DataDir, Plugins, RunsDir, show
 from bench.plan import Plan
 from bench.plugins import load_plugins
 from bench.store import Store

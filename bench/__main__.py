@@ -1,6 +1,7 @@
 """`python -m bench`: bench's own commands, as the engines start them."""
 
-from bench.cli import app, run_app
+from bench.cli import app
+from bench.command import run_app
 
 if __name__ == "__main__":
     run_app(app)

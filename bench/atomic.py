@@ -1,5 +1,6 @@
-"""Writing so that a reader sees the old file or the new one, never half of either."""
+"""Files: written so that a reader sees the old one or the new one, never half; and digests."""
 
+import hashlib
 import json
 import os
 import tempfile
@@ -33,6 +34,12 @@ def write_json(path: Path, values: Any) -> None:
     text = json.dumps(values, indent=1, allow_nan=False, ensure_ascii=False)
     with replacing(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def file_digest(path: Path) -> str:
+    """Return the sha256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _umask() -> int:

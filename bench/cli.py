@@ -1,65 +1,20 @@
-"""bench's commands: exec, predict, profile, runs, data. Heavy imports wait for their command."""
+"""bench's commands: exec, predict, heatmap, profile, runs, data. Heavy imports wait."""
 
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from bench.metrics import summarize
-from bench.plan import Run
+from bench.command import AsJson, Device, Plugins, RunsDir, show
 from bench.plugins import load_plugins
-from bench.spec import DataSpec, parse
 from bench.store import Store
-from fcn.errors import InputError
-
-INPUT_ERROR = 65
+from bench.store_cli import data_app, runs_app
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
-runs_app = typer.Typer(no_args_is_help=True, help="Look into the store.")
-data_app = typer.Typer(no_args_is_help=True, help="Check and pack pictures.")
 app.add_typer(runs_app, name="runs")
 app.add_typer(data_app, name="data")
-
-RunsDir = Annotated[Path, typer.Option("--runs", help="Folder of the run store.")]
-DataDir = Annotated[Path | None, typer.Option("--data", help="Folder of the pictures.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, mps, cuda or cuda:N.")]
-Plugins = Annotated[
-    list[str] | None,
-    typer.Option("--plugin", help="Module or .py file that registers parts; repeatable."),
-]
-
-
-def run_app(to_run: typer.Typer) -> None:
-    """Run a command line; an `InputError` becomes one paragraph and exit code 65."""
-    try:
-        to_run()
-    except InputError as error:
-        if "--debug" in sys.argv:
-            raise
-        Console(stderr=True, highlight=False).print(
-            Text(f"error: {error}", style="red"), soft_wrap=True
-        )
-        sys.exit(INPUT_ERROR)
-
-
-def show(rows: list[dict[str, Any]], as_json: bool) -> None:
-    """Print rows with the same keys as a table, or as JSON."""
-    if as_json:
-        typer.echo(json.dumps(rows, indent=1, ensure_ascii=False))
-        return
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for key in rows[0] if rows else ():
-        table.add_column(key, overflow="fold")
-    for row in rows:
-        table.add_row(*("–" if value is None else str(value) for value in row.values()))
-    # Where there is no terminal, a table is as wide as it needs to be.
-    Console(width=None if sys.stdout.isatty() else 1000).print(table)
 
 
 @app.command("exec")
@@ -68,8 +23,15 @@ def exec_run(
     device: Device = "auto",
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
     plugin: Plugins = None,
+    with_parent: Annotated[
+        bool, typer.Option("--with-parent", help="Leave when standard input closes.")
+    ] = False,
 ) -> None:
     """Execute the run of one folder; the engines call this."""
+    from bench.run.signals import leave_with_parent
+
+    if with_parent:
+        leave_with_parent(sys.stdin.fileno())  # before torch is imported, which takes seconds
     from bench.run.execute import Options, execute
 
     load_plugins(plugin)
@@ -107,6 +69,24 @@ def predict(
             typer.echo(written)
 
 
+@app.command()
+def heatmap(
+    image: Annotated[Path, typer.Argument(help="A picture, at least one window large.")],
+    backbone: Annotated[str, typer.Option(help="alexnet, caffenet or a VGG.")] = "vgg16",
+    pretrained: Annotated[str, typer.Option(help="true, a timm tag, or a file.")] = "true",
+    label: Annotated[
+        int | None, typer.Option("--class", help="Class to draw; the highest one by default.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Picture to write.")] = Path("heatmap.png"),
+    as_json: AsJson = False,
+) -> None:
+    """Slide a classifier over a picture: the figure that opens the FCN paper."""
+    from bench.heatmaps import draw_heatmap
+
+    weights = {"true": True, "false": False}.get(pretrained, pretrained)
+    show(draw_heatmap(image, backbone, weights, label, out), as_json)
+
+
 @app.command("profile")
 def profile_backbones(
     backbones: Annotated[list[str], typer.Argument(help="Any names of timm.")],
@@ -139,106 +119,3 @@ def profile_backbones(
         typer.echo(json.dumps([to_json(one) for one in profiles], indent=1, ensure_ascii=False))
     else:
         show(to_rows(profiles), as_json=False)
-
-
-@runs_app.command("list")
-def list_runs(runs: RunsDir = Path("runs"), as_json: AsJson = False) -> None:
-    """List every run of a store with its state and scores."""
-    store = Store(runs)
-    show([_row(store, run_id) for run_id in store.run_ids()], as_json)
-
-
-@runs_app.command("show")
-def show_run(
-    run: Annotated[str, typer.Argument(help="Run id, or its first digits.")],
-    runs: RunsDir = Path("runs"),
-    as_json: AsJson = False,
-) -> None:
-    """Show one run: settings, state, scores, where it ran."""
-    store = Store(runs)
-    run_id = store.find(run)
-    result, failure = store.result(run_id), store.failure(run_id)
-    values = _row(store, run_id) | {
-        "folder": str(store.run_dir(run_id)),
-        "parent": store.run(run_id).parent,
-        "environment": result.environment if result else None,
-        "failure": None if failure is None else f"{failure.reason}: {failure.message}",
-        "spec": store.run(run_id).spec.model_dump(mode="json"),
-    }
-    if as_json:
-        typer.echo(json.dumps(values, indent=1, ensure_ascii=False))
-        return
-    rows = [{"key": key, "value": value} for key, value in values.items() if key != "spec"]
-    rows += [{"key": key, "value": value} for key, value in _flatten(values["spec"])]
-    show(rows, as_json=False)
-
-
-@data_app.command("check")
-def check_data(
-    dataset: Annotated[str, typer.Argument(help="Name of a dataset.")],
-    data: DataDir = None,
-    option: Annotated[list[str] | None, typer.Option(help="key=value of the dataset.")] = None,
-    as_json: AsJson = False,
-    plugin: Plugins = None,
-) -> None:
-    """Read every picture and label; name each that cannot be used."""
-    load_plugins(plugin)
-    from bench.data.check import check
-    from bench.data.registry import open_dataset
-
-    report = check(open_dataset(data_spec(dataset, option or []), data))
-    show(report.rows(), as_json)
-    report.raise_problems()
-
-
-@data_app.command("prepare")
-def prepare_data(
-    dataset: Annotated[str, typer.Argument(help="Name of a dataset.")],
-    data: DataDir = None,
-    runs: RunsDir = Path("runs"),
-    option: Annotated[list[str] | None, typer.Option(help="key=value of the dataset.")] = None,
-    plugin: Plugins = None,
-) -> None:
-    """Check a dataset and decode it into the store, so that runs start at once."""
-    load_plugins(plugin)
-    from bench.data.catalog import Catalog
-
-    packed = Catalog(Store(runs), data).pack(data_spec(dataset, option or []))
-    typer.echo(f"{packed.folder}: {len(packed)} pictures, fingerprint {packed.fingerprint[:16]}")
-
-
-def data_spec(dataset: str, options: list[str]) -> DataSpec:
-    """Build a `DataSpec` from a name and key=value texts."""
-    import yaml
-
-    pairs = dict(option.partition("=")[::2] for option in options)
-    values = {key: yaml.safe_load(value) for key, value in pairs.items()}
-    return parse(DataSpec, {"dataset": dataset, "options": values}, where="--option")
-
-
-def _row(store: Store, run_id: str) -> dict[str, Any]:
-    run: Run = store.run(run_id)
-    result = store.result(run_id)
-    scores = None if result is None else summarize(result.confusion)
-    return {
-        "id": run_id,
-        "state": store.status(run_id),
-        "backbone": run.spec.model.external or run.spec.model.backbone,
-        "skip": None if run.spec.model.external else run.spec.model.skip,
-        "dataset": run.spec.data.dataset,
-        "steps": run.spec.train.steps,
-        "seed": run.spec.seed,
-        "pixel_acc": None if scores is None else round(scores.pixel_acc, 4),
-        "miou": None if scores is None else round(scores.miou, 4),
-        "seconds": None
-        if result is None
-        else round(result.train_seconds + result.evaluate_seconds, 1),
-    }
-
-
-def _flatten(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    rows: list[tuple[str, Any]] = []
-    for key, value in values.items():
-        nested = isinstance(value, dict) and value
-        rows += _flatten(value, f"{prefix}{key}.") if nested else [(f"{prefix}{key}", value)]
-    return rows

@@ -6,7 +6,9 @@ packs/<fingerprint>/           decoded pictures, shared by all runs
 <2 hex>/<id>/spec.yaml         the run, written once
              env.json          versions, device, threads of the last attempt
              metrics.jsonl     one line per logged step
-             checkpoint.safetensors, model.safetensors
+             checkpoint-*      the last two: tensors, and a manifest with their checksum
+             notes.json        what was met on the way: damage, inexact resumes
+             model.safetensors weights after the last step
              eval/<split>.npz  confusion matrix and prediction of each picture
              failure.json      why the last attempt ended early
              result.json       written last, by rename: its presence means done
@@ -55,6 +57,8 @@ class Result:
     """Where the starting weights came from."""
     boundary: list[list[int]] | None = None
     """Boundary pixels over the split, 2 x C: intersections and unions; None unless asked for."""
+    notes: tuple[str, ...] = ()
+    """What a reader must know: resumed inexactly, a damaged checkpoint set aside."""
     format: int = FORMAT
 
 
@@ -173,6 +177,22 @@ class Store:
     def forget_failure(self, run_id: str) -> None:
         """Clear the last failure, before a new attempt."""
         (self.run_dir(run_id) / "failure.json").unlink(missing_ok=True)
+
+    def add_notes(self, run_id: str, notes: tuple[str, ...]) -> tuple[str, ...]:
+        """Keep what a reader of the result must know; return the notes of all attempts."""
+        path = self.run_dir(run_id) / "notes.json"
+        kept = (_read_json(path) or {}).get("notes", [])
+        if notes:
+            kept = [*kept, *notes]
+            write_json(path, {"notes": kept})
+        return tuple(kept)
+
+    def heartbeat(self, run_id: str) -> int:
+        """Return a number that changes while a run is alive; 0 before its first step."""
+        try:
+            return (self.run_dir(run_id) / "heartbeat").stat().st_mtime_ns
+        except FileNotFoundError:
+            return 0
 
     def logs(self, run_id: str) -> list[dict[str, Any]]:
         """Read the step logs; a last line cut by a kill is left out."""

@@ -101,8 +101,8 @@ def _list_facts(plan: Plan, record: Record) -> Iterator[tuple[str, str]]:
         yield "training", duration(result.train_seconds)
         yield "evaluation", duration(result.evaluate_seconds)
         yield "finished", result.finished
-        if environment.get("inexact"):
-            yield "resumed inexactly", str(environment["inexact"])
+        for note in result.notes:
+            yield "note", note
     if plan.command:
         yield "command", plan.command
 

@@ -45,12 +45,12 @@ class LocalEngine:
         """Start a run's process; its output goes to `log.txt` in the run's folder."""
         slot = self._free.pop(0)
         command = [sys.executable, "-m", "bench", "exec", str(run_dir)]
-        command += ["--device", slot.device, "--threads", str(slot.threads)]
+        command += ["--device", slot.device, "--threads", str(slot.threads), "--with-parent"]
         command += [word for plugin in self._plugins for word in ("--plugin", plugin)]
         with (run_dir / "log.txt").open("ab") as log:
             process = subprocess.Popen(
                 command,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,  # its end tells the run that this process is gone
                 stdout=log,
                 stderr=log,
                 env={**os.environ, "OMP_NUM_THREADS": str(slot.threads)},
@@ -67,8 +67,14 @@ class LocalEngine:
                 break
             time.sleep(0.05)
         for run_id in ended:
-            self._free.append(self._running.pop(run_id)[1])
+            process, slot = self._running.pop(run_id)
+            _close_pipe(process)
+            self._free.append(slot)
         return [Exit(run_id, code) for run_id, code in ended.items()]
+
+    def kill(self, run_id: str) -> None:
+        """End a run's process at once; `poll` then reports it."""
+        self._running[run_id][0].kill()
 
     def stop(self) -> None:
         """Ask what still runs to checkpoint and leave; end what does not within the grace."""
@@ -82,7 +88,13 @@ class LocalEngine:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+            _close_pipe(process)
         self._running.clear()
+
+
+def _close_pipe(process: subprocess.Popen[bytes]) -> None:
+    assert process.stdin is not None
+    process.stdin.close()
 
 
 def plan_slots(devices: Sequence[str], slots_per_device: int | None) -> list[Slot]:

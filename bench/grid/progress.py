@@ -71,6 +71,12 @@ class GridProgress:
         self.console.print(Text(f"{count} {_title(planned)} {how}{self._left()}"), soft_wrap=True)
         self._display.update(self._total, completed=self._ended, note=self._left())
 
+    def retried(self, planned: PlannedRun, failure: Failure) -> None:
+        """Say that an attempt failed and another will be made."""
+        self._display.remove_task(self._running.pop(planned.run.id)[1])
+        how = f"{_title(planned)}: {failure.message} ({failure.reason}); it is tried again"
+        self.console.print(Text(how), soft_wrap=True)
+
     def tick(self) -> None:
         """Read how far the running runs are, and show it."""
         states = []

@@ -1,92 +1,129 @@
-"""Checkpoints: weights, optimiser state and the step in one safetensors file; no pickle.
+"""Checkpoints: weights, optimiser state and the step, in safetensors; no pickle.
 
 Nothing else is state: batches, augmentation, dropout and learning rate are functions of the step.
+A checkpoint is a tensor file and, written after it, a manifest with its checksum: neither format
+notices a flipped bit by itself. The last two are kept; a damaged one is set aside for the older.
 """
 
-import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import torch
-from safetensors import safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from bench.atomic import replacing
+from bench.atomic import file_digest, replacing, write_json
+from bench.faults import fault_point
+from bench.run.weights import to_plain_memory
 
+NUM_KEPT = 2
+EXACT_KEYS = ("device", "device_name", "threads", "torch")
+"""What must be the same for a resumed run to give the same bits."""
+
+_NAME = re.compile(r"checkpoint-(\d{9})\.json")
 _MODEL = "model."
 _OPTIMIZER = "optimizer."
 
 
-def save_checkpoint(path: Path, model: nn.Module, optimizer: Optimizer, step: int) -> None:
-    """Write weights, optimiser state and step, atomically."""
+@dataclass(frozen=True)
+class Resumed:
+    """Where training goes on from."""
+
+    step: int = 0
+    """Step already made; 0 for a fresh start."""
+    notes: tuple[str, ...] = ()
+    """What a reader of the result must know: damage that was met, or why bits may differ."""
+
+
+def save_checkpoint(
+    folder: Path, model: nn.Module, optimizer: Optimizer, step: int, environment: Mapping[str, Any]
+) -> None:
+    """Write a checkpoint, atomically, and remove all but the last two."""
     tensors = {_MODEL + name: tensor for name, tensor in model.state_dict().items()}
     for index, state in optimizer.state_dict()["state"].items():
         for name, tensor in state.items():
             if tensor is not None:  # SGD without momentum keeps None
                 tensors[f"{_OPTIMIZER}{index}.{name}"] = tensor
+    path = folder / f"checkpoint-{step:09d}.safetensors"
     with replacing(path) as temporary:
-        save_file(_to_cpu(tensors), temporary, metadata={"step": str(step)})
+        save_file(to_plain_memory(tensors), temporary)
+    fault_point("checkpoint.tensors_written")
+    setting = {key: environment.get(key) for key in EXACT_KEYS}
+    manifest = {"step": step, "sha256": file_digest(path), "environment": setting}
+    write_json(path.with_suffix(".json"), manifest)
+    fault_point("checkpoint.written")
+    for old in _manifests(folder)[NUM_KEPT:]:
+        _remove(old)
+    fault_point("checkpoint.pruned")
 
 
-def load_checkpoint(path: Path, model: nn.Module, optimizer: Optimizer) -> int:
-    """Restore what `save_checkpoint` wrote and return its step; 0 if there is no file."""
-    if not path.exists():
-        return 0
-    with safe_open(path, framework="pt") as file:
-        step = int(file.metadata()["step"])
-    tensors = load_file(path)
-    model.load_state_dict(_below(tensors, _MODEL))
+def load_checkpoint(
+    folder: Path, model: nn.Module, optimizer: Optimizer, environment: Mapping[str, Any]
+) -> Resumed:
+    """Restore the newest checkpoint that is whole; damaged ones go to `quarantine/`."""
+    notes: list[str] = []
+    for path in _manifests(folder):
+        try:
+            manifest = _restore(path, model, optimizer)
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            notes.append(f"checkpoint {path.stem} was damaged ({error}) and set aside")
+            _set_aside(path)
+            continue
+        changed = [
+            f"{key} {was!r} -> {environment.get(key)!r}"
+            for key, was in manifest["environment"].items()
+            if was != environment.get(key)
+        ]
+        if changed:
+            notes.append(f"resumed inexactly at step {manifest['step']}: {', '.join(changed)}")
+        return Resumed(manifest["step"], tuple(notes))
+    return Resumed(0, tuple(notes))
 
+
+def remove_checkpoints(folder: Path) -> None:
+    """Remove all checkpoints of a finished run."""
+    for path in _manifests(folder):
+        _remove(path)
+
+
+def _restore(path: Path, model: nn.Module, optimizer: Optimizer) -> dict[str, Any]:
+    manifest: dict[str, Any] = json.loads(path.read_bytes())
+    tensor_file = path.with_suffix(".safetensors")
+    if file_digest(tensor_file) != manifest["sha256"]:
+        raise ValueError("its checksum is another")
+    tensors = load_file(tensor_file)
     states: dict[int, dict[str, Tensor]] = {}
     for key, tensor in _below(tensors, _OPTIMIZER).items():
         index, _, name = key.partition(".")
         states.setdefault(int(index), {})[name] = tensor
+    model.load_state_dict(_below(tensors, _MODEL))
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": states, "param_groups": groups})
-    return step
+    return manifest
 
 
-def save_weights(path: Path, model: nn.Module) -> None:
-    """Write the model's weights and buffers, atomically."""
-    with replacing(path) as temporary:
-        save_file(_to_cpu(model.state_dict()), temporary)
+def _manifests(folder: Path) -> list[Path]:
+    """Return the manifests of a run's folder, newest first."""
+    return sorted((p for p in folder.iterdir() if _NAME.fullmatch(p.name)), reverse=True)
 
 
-def load_weights(path: Path) -> dict[str, Tensor]:
-    """Read weights that `save_weights` wrote."""
-    return load_file(path)
+def _remove(manifest: Path) -> None:
+    # The manifest first: without it the tensors are no checkpoint.
+    for path in (manifest, manifest.with_suffix(".safetensors")):
+        path.unlink(missing_ok=True)
 
 
-def copy_shared_weights(model: nn.Module, weights: dict[str, Tensor]) -> dict[str, list[str]]:
-    """Copy each tensor whose name and shape the model shares; the rest stays as it was made.
-
-    Returns:
-        Names under `copied`, `new` (only in the model) and `unused` (only in the weights).
-    """
-    own = model.state_dict()
-    copied = [name for name, t in own.items() if name in weights and weights[name].shape == t.shape]
-    model.load_state_dict({name: weights[name] for name in copied}, strict=False)
-    taken = set(copied)
-    return {
-        "copied": copied,
-        "new": [name for name in own if name not in taken],
-        "unused": [name for name in weights if name not in taken],
-    }
-
-
-def file_digest(path: Path) -> str:
-    """Return the sha256 of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _to_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Copy to plain memory: channels-last tensors are written in the usual order."""
-    return {
-        name: torch.clone(t.cpu(), memory_format=torch.contiguous_format)
-        for name, t in tensors.items()
-    }
+def _set_aside(manifest: Path) -> None:
+    quarantine = manifest.parent / "quarantine"
+    quarantine.mkdir(exist_ok=True)
+    for path in (manifest, manifest.with_suffix(".safetensors")):
+        if path.exists():
+            path.replace(quarantine / path.name)
 
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

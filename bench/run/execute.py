@@ -6,7 +6,7 @@ A run that was stopped goes on from its checkpoint, with the same bits as if it 
 
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -17,25 +17,20 @@ import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
-from bench.atomic import write_json
+from bench.atomic import file_digest, write_json
 from bench.data.batches import Batches, eval_batches
 from bench.data.pack import open_pack
+from bench.faults import fault_point
 from bench.run import outcome
-from bench.run.checkpoint import (
-    copy_shared_weights,
-    file_digest,
-    load_checkpoint,
-    load_weights,
-    save_checkpoint,
-    save_weights,
-)
+from bench.run.checkpoint import load_checkpoint, remove_checkpoints, save_checkpoint
 from bench.run.environment import choose_device, describe_environment
 from bench.run.evaluate import Evaluation, evaluate, save_evaluation
 from bench.run.log import RunLog
 from bench.run.losses import pixel_loss, resolve_class_weights
 from bench.run.optim import create_optimizer
-from bench.run.signals import stop_on_signals
-from bench.run.train import fit
+from bench.run.signals import StopFlag, stop_on_signals
+from bench.run.train import StepLog, fit
+from bench.run.weights import copy_shared_weights, load_weights, save_weights
 from bench.store import Result, Store
 from fcn.model import Network, create_model
 from fcn.weights import find_loaded
@@ -63,6 +58,7 @@ def execute(run_dir: Path, options: Options) -> int:
     run_id = run_dir.name
     try:
         with FileLock(run_dir / "lock", timeout=0):
+            fault_point("run.locked")
             if store.status(run_id) != "done":
                 store.forget_failure(run_id)
                 _Execution(store, run_id, options).complete()
@@ -91,18 +87,21 @@ class _Execution:
         self.environment = describe_environment(self.device)
         self.pack = open_pack(store.packs_dir, self.run.fingerprint)
         write_json(self.folder / "env.json", self.environment)
+        self.notes: tuple[str, ...] = ()
 
     def complete(self) -> None:
         """Train, evaluate, publish."""
         model, weights = self.start_model()
         train_seconds = self.train(model)
         save_weights(self.folder / "model.safetensors", model)
+        fault_point("weights.written")
 
         split = self.spec.evaluate.split
         start = time.perf_counter()
         evaluation = self.evaluate(model, split, boundary=self.spec.evaluate.boundary)
         evaluate_seconds = time.perf_counter() - start
         save_evaluation(self.folder / "eval" / f"{split}.npz", evaluation)
+        fault_point("evaluation.written")
 
         outlines = evaluation.boundaries
         files = ("spec.yaml", "metrics.jsonl", "model.safetensors", f"eval/{split}.npz")
@@ -122,9 +121,11 @@ class _Execution:
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
             weights=weights,
             boundary=None if outlines is None else outlines.sum(0, dtype=np.int64).tolist(),
+            notes=self.notes,
         )
+        fault_point("result.writing")
         self.store.publish(result)
-        (self.folder / "checkpoint.safetensors").unlink(missing_ok=True)
+        remove_checkpoints(self.folder)
 
     def start_model(self) -> tuple[Network, dict[str, Any]]:
         """Create the network as it is before the first step, and say where its weights are from."""
@@ -145,7 +146,7 @@ class _Execution:
 
     def train(self, model: Network) -> float:
         """Train from the checkpoint, if any, to the last step; return its seconds in all."""
-        train, checkpoint = self.spec.train, self.folder / "checkpoint.safetensors"
+        train = self.spec.train
         loss_fn = partial(
             pixel_loss, ignore_index=self.pack.ignore_index, class_weights=self.class_weights()
         )
@@ -159,24 +160,39 @@ class _Execution:
             device=self.device,
         )
         optimizer = create_optimizer(model, train)
-        after = load_checkpoint(checkpoint, model, optimizer)
-        log = RunLog(self.folder / "metrics.jsonl", after)
-        steps = fit(model, batches, loss_fn, optimizer, train, seed=self.spec.seed, after=after)
+        resumed = load_checkpoint(self.folder, model, optimizer, self.environment)
+        self.notes = self.store.add_notes(self.run.id, resumed.notes)
+        log = RunLog(self.folder / "metrics.jsonl", resumed.step)
+        seed = self.spec.seed
+        steps = fit(model, batches, loss_fn, optimizer, train, seed=seed, after=resumed.step)
         saved = time.monotonic()
         with stop_on_signals() as stop:
             for step_log in steps:
-                step = step_log.step
-                log.add(step_log)
-                self.watch(model, step, log)
-                is_due = time.monotonic() - saved >= self.options.checkpoint_seconds
-                if step < (train.steps or 0) and (stop.requested or is_due):
+                self.note_step(step_log, log)
+                self.watch(model, step_log.step, log)
+                if step_log.step < (train.steps or 0) and self.is_due(saved, stop):
                     log.flush()
-                    save_checkpoint(checkpoint, model, optimizer, step)
+                    save_checkpoint(self.folder, model, optimizer, step_log.step, self.environment)
                     saved = time.monotonic()
                     if stop.requested:
-                        raise outcome.StoppedError(f"stopped by a signal after step {step}")
+                        raise outcome.StoppedError(
+                            f"stopped by a signal after step {step_log.step}"
+                        )
         log.flush()
         return log.seconds
+
+    def note_step(self, step_log: StepLog, log: RunLog) -> None:
+        """Log a step, and show that the run is alive."""
+        fault_point("step")
+        if fault_point("loss"):
+            step_log = replace(step_log, loss=step_log.loss * float("nan"))
+        log.add(step_log)
+        (self.folder / "heartbeat").touch()
+
+    def is_due(self, saved: float, stop: StopFlag) -> bool:
+        """Say whether a checkpoint is due: by a signal, or by time since the last."""
+        waited = time.monotonic() - saved
+        return stop.requested or waited >= self.options.checkpoint_seconds
 
     def watch(self, model: Network, step: int, log: RunLog) -> None:
         """Score a split along the way, where the spec asks for it."""

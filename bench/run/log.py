@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from bench.faults import fault_point
 from bench.run.evaluate import Evaluation
 from bench.run.outcome import NonFiniteLossError
 from bench.run.train import StepLog
@@ -76,6 +77,7 @@ class RunLog:
     def _append(self, rows: list[dict[str, Any]]) -> None:
         with self._path.open("a", encoding="utf-8") as file:
             file.write("".join(map(_line, rows)))
+        fault_point("log.written")
 
 
 def _line(row: dict[str, Any]) -> str:

@@ -8,11 +8,12 @@ from fcn.errors import InputError
 
 DONE = 0
 INPUT = 65
+BUSY = 69
 ERROR = 70
 MEMORY = 71
 DISK = 74
 STOPPED = 75
-BUSY = 76
+ORPHANED = 76
 NONFINITE = 78
 
 REASONS = {
@@ -21,7 +22,7 @@ REASONS = {
     MEMORY: "memory",
     DISK: "disk",
     STOPPED: "stopped",
-    BUSY: "busy",
+    ORPHANED: "stopped",
     NONFINITE: "nonfinite",
 }
 """Words for the exit codes, as they stand in a failure's record."""

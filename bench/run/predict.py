@@ -10,7 +10,7 @@ from PIL import Image
 
 from bench.data.augment import to_network
 from bench.data.files import read_image
-from bench.run.checkpoint import load_weights
+from bench.run.weights import load_weights
 from bench.store import Store
 from fcn.errors import InputError
 from fcn.model import create_model

@@ -1,10 +1,23 @@
 """Signals as a flag that the loop reads: nothing is done inside a handler."""
 
+import os
 import signal
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
+
+from bench.run.outcome import ORPHANED
+
+SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGUSR1") if hasattr(signal, name)
+)
+"""Schedulers send SIGTERM or SIGUSR1 before they take a machine away."""
+
+ORPHAN_SECONDS = 0.8
+"""Time to reach the next checkpoint after the controller is gone."""
 
 
 @dataclass
@@ -16,17 +29,36 @@ class StopFlag:
 
 @contextmanager
 def stop_on_signals() -> Iterator[StopFlag]:
-    """Turn SIGTERM and the first SIGINT into a flag; the second SIGINT leaves at once."""
+    """Turn SIGTERM, SIGUSR1 and the first SIGINT into a flag; the second SIGINT leaves at once."""
     flag = StopFlag()
 
     def request(number: int, frame: FrameType | None) -> None:
         flag.requested = True
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    numbers = (signal.SIGTERM, signal.SIGINT)
-    before = [signal.signal(number, request) for number in numbers]
+    before = [signal.signal(number, request) for number in SIGNALS]
     try:
         yield flag
     finally:
-        for number, handler in zip(numbers, before, strict=True):
+        for number, handler in zip(SIGNALS, before, strict=True):
             signal.signal(number, handler)
+
+
+def leave_with_parent(descriptor: int) -> None:
+    """Start a thread that ends this process when a pipe closes.
+
+    The controller holds the other end and never writes: however it ends, kill -9 included, the
+    pipe closes. The run is then asked to checkpoint, and gone within a second.
+
+    Args:
+        descriptor: The reading end of the pipe.
+    """
+
+    def wait() -> None:
+        while os.read(descriptor, 1):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(ORPHAN_SECONDS)
+        os._exit(ORPHANED)
+
+    threading.Thread(target=wait, daemon=True, name="leave_with_parent").start()

@@ -11,11 +11,12 @@ import pytest
 import torch
 from filelock import FileLock
 
+from bench.atomic import file_digest
 from bench.metrics import summarize
 from bench.run import execute as module
 from bench.run import outcome
-from bench.run.checkpoint import file_digest, load_weights
 from bench.run.execute import Options, execute
+from bench.run.weights import load_weights
 
 OPTIONS = Options(device="cpu", threads=1)
 
@@ -39,7 +40,7 @@ def test_a_run_leaves_its_whole_record(tiny_run):
     assert 0 < summarize(result.confusion).pixel_acc < 1
     assert set(store.predictions(run.id, "test")) == set(names)
     assert [row["step"] for row in store.logs(run.id) if "split" in row] == [3, 6]
-    assert not (folder / "checkpoint.safetensors").exists()
+    assert not list(folder.glob("checkpoint*"))
     assert json.loads((folder / "env.json").read_text())["threads"] == 1
 
 
@@ -104,7 +105,7 @@ def test_killed_and_resumed_equals_uninterrupted_bit_for_bit(tiny_run):
     process.kill()
     process.wait()
     assert store.status(run.id) == "missing"
-    assert (folder / "checkpoint.safetensors").exists()
+    assert list(folder.glob("checkpoint-*.json"))
     assert execute(folder, OPTIONS) == outcome.DONE
     digests = [s.result(run.id).digests["model.safetensors"] for s in (whole_store, store)]
     assert digests[0] == digests[1]

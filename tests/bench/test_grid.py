@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from bench.grid.controller import Exit, execute_plan
+from bench.grid.controller import Exit, Policy, execute_plan
 from bench.grid.local import LocalEngine, Slot, plan_slots
 from bench.grid.progress import last_step
 from bench.plan import Plan, PlannedRun, Run
@@ -66,11 +66,15 @@ class PretendEngine:
 @dataclass
 class Notes:
     ends: dict = field(default_factory=dict)
+    retries: list = field(default_factory=list)
 
     def started(self, planned): ...
 
     def ended(self, planned, failure):
         self.ends[planned.variant] = failure and failure.reason
+
+    def retried(self, planned, failure):
+        self.retries.append(failure.reason)
 
     def tick(self): ...
 
@@ -112,11 +116,31 @@ def test_one_failure_stops_only_its_children(tmp_path):
         "v0": "error", "v1": "killed", "v2": None, "v3": "blocked", "v4": "blocked",
     }  # fmt: skip
     assert "signal 9" in store.failure(killed.id).message
+    assert sorted(notes.retries) == ["error", "killed", "killed"]
     assert bad.id in store.failure(child.id).message
 
     # Called again, what failed is tried again, and then its children can run.
     assert execute_plan(plan, store, PretendEngine(store), notes) == 0
     assert store.failure(bad.id) is None
+
+
+def test_what_would_end_the_same_way_is_left_unless_told(tmp_path):
+    store, notes = Store(tmp_path), Notes()
+    run = run_of(0)
+    store.prepare(run)
+    store.record_failure(run.id, Failure("nonfinite", "the loss is nan"))
+    engine = PretendEngine(store)
+    assert execute_plan(plan_of(run), store, engine, notes) == 1
+    assert engine.started == []
+    assert execute_plan(plan_of(run), store, engine, notes, Policy(retry_failed=True)) == 0
+
+
+def test_the_first_failure_can_end_everything(tmp_path):
+    store = Store(tmp_path)
+    engine = PretendEngine(store, outcomes={0: "broken"})
+    policy = Policy(fail_fast=True)
+    assert execute_plan(plan_of(run_of(0), run_of(1)), store, engine, Notes(), policy) == 2
+    assert run_of(1).id not in engine.started
 
 
 def test_the_engine_is_stopped_when_the_controller_is_interrupted(tmp_path):

@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from bench.cli import app, run_app
+from bench.cli import app
+from bench.command import run_app
 from bench.profiles import parse_size, to_rows
 from fcn.errors import InputError
 from fcn.profile import profile

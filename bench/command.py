@@ -1,0 +1,51 @@
+"""What all commands share: options, listings, and errors as one paragraph."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from fcn.errors import InputError
+
+INPUT_ERROR = 65
+
+RunsDir = Annotated[Path, typer.Option("--runs", help="Folder of the run store.")]
+DataDir = Annotated[Path | None, typer.Option("--data", help="Folder of the pictures.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, mps, cuda or cuda:N.")]
+Plugins = Annotated[
+    list[str] | None,
+    typer.Option("--plugin", help="Module or .py file that registers parts; repeatable."),
+]
+
+
+def run_app(to_run: typer.Typer) -> None:
+    """Run a command line; an `InputError` becomes one paragraph and exit code 65."""
+    try:
+        to_run()
+    except InputError as error:
+        if "--debug" in sys.argv:
+            raise
+        Console(stderr=True, highlight=False).print(
+            Text(f"error: {error}", style="red"), soft_wrap=True
+        )
+        sys.exit(INPUT_ERROR)
+
+
+def show(rows: list[dict[str, Any]], as_json: bool) -> None:
+    """Print rows with the same keys as a table, or as JSON."""
+    if as_json:
+        typer.echo(json.dumps(rows, indent=1, ensure_ascii=False))
+        return
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for key in rows[0] if rows else ():
+        table.add_column(key, overflow="fold")
+    for row in rows:
+        table.add_row(*("–" if value is None else str(value) for value in row.values()))
+    # Where there is no terminal, a table is as wide as it needs to be.
+    Console(width=None if sys.stdout.isatty() else 1000).print(table)

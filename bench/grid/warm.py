@@ -1,0 +1,91 @@
+"""The warm engine: runs forked from a server that has torch loaded, for grids of short runs.
+
+A start takes hundredths of a second in place of seconds; the results are the same. The server is
+started once per command, and ends with it.
+"""
+
+import multiprocessing
+import os
+import sys
+from collections.abc import Sequence
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+from bench.grid.controller import Exit
+from bench.grid.local import GRACE_SECONDS, Slot
+from bench.plugins import load_plugins
+
+
+class WarmEngine:
+    """Forks each run from a server that has torch loaded.
+
+    Args:
+        slots: Places for runs; several may name one device.
+        plugins: Modules that each run loads first.
+    """
+
+    def __init__(self, slots: Sequence[Slot], plugins: Sequence[str] = ()) -> None:
+        self._plugins = list(plugins)
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["bench.run.execute"])
+        self._free = list(slots)
+        self._running: dict[str, tuple[ForkServerProcess, Slot, int]] = {}
+
+    def free_slots(self) -> int:
+        """Return how many runs can be started now."""
+        return len(self._free)
+
+    def start(self, run_dir: Path) -> None:
+        """Fork a run's process; its output goes to `log.txt` in the run's folder."""
+        slot = self._free.pop(0)
+        reader, writer = self._context.Pipe(duplex=False)
+        arguments = (run_dir, slot.device, slot.threads, self._plugins, reader)
+        process = self._context.Process(target=_execute, args=arguments)
+        process.start()
+        reader.close()
+        self._running[run_dir.name] = (process, slot, os.dup(writer.fileno()))
+        writer.close()
+
+    def poll(self, seconds: float) -> list[Exit]:
+        """Wait up to `seconds` for processes to end, and return those that did."""
+        wait([process.sentinel for process, _, _ in self._running.values()], timeout=seconds)
+        exits = []
+        for run_id, (process, slot, pipe) in list(self._running.items()):
+            if process.exitcode is not None:
+                exits.append(Exit(run_id, process.exitcode))
+                self._free.append(slot)
+                os.close(pipe)
+                del self._running[run_id]
+        return exits
+
+    def kill(self, run_id: str) -> None:
+        """End a run's process at once; `poll` then reports it."""
+        self._running[run_id][0].kill()
+
+    def stop(self) -> None:
+        """Ask what still runs to checkpoint and leave; end what does not within the grace."""
+        for process, _, _ in self._running.values():
+            process.terminate()
+        for process, _, pipe in self._running.values():
+            process.join(GRACE_SECONDS)
+            process.kill()
+            process.join()
+            os.close(pipe)
+        self._running.clear()
+
+
+def _execute(
+    run_dir: Path, device: str, threads: int, plugins: list[str], pipe: Connection
+) -> None:
+    """Execute a run in the forked process."""
+    from bench.run.execute import Options, execute
+    from bench.run.signals import leave_with_parent
+
+    os.setsid()  # Ctrl-C reaches runs through `stop`, and only once
+    leave_with_parent(pipe.fileno())
+    load_plugins(plugins)
+    with (run_dir / "log.txt").open("ab") as log:
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(log.fileno(), stream.fileno())
+    sys.exit(execute(run_dir, Options(device=device, threads=threads)))

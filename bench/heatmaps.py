@@ -1,0 +1,78 @@
+"""Heatmaps: a classifier slid over a picture, and the map of one class drawn over it.
+
+In: a picture and a classification network. Out: a PNG, and the classes it sees most of.
+
+Reference: Long et al., 2015, figure 2, arXiv:1411.4038.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib import colormaps
+from PIL import Image
+from timm.data.imagenet_info import ImageNetInfo
+
+from bench.data.files import read_image
+from fcn.alignment import IMAGE_GRID, FixedUpsampling
+from fcn.errors import InputError
+from fcn.heatmap import compute_heatmap, create_heatmap_model
+
+NUM_SHOWN = 5
+OVERLAY = 0.6
+"""Share of the map in the picture that is drawn."""
+
+
+def draw_heatmap(
+    path: Path, backbone: str, pretrained: bool | str, label: int | None, out: Path
+) -> list[dict[str, Any]]:
+    """Draw the probability of a class at each window over a picture; reads and writes disk.
+
+    Args:
+        path: The picture.
+        backbone: A network whose classifier can be made convolutional.
+        pretrained: True, a timm tag, or the path of a weights file.
+        label: Class to draw; None for the one with the highest mean probability.
+        out: PNG to write, of the picture's size.
+
+    Returns:
+        The classes with the highest mean probability over the windows, highest first.
+
+    Raises:
+        InputError: The picture is too small or unreadable, or the weights cannot be had.
+    """
+    image = read_image(path)
+    model = create_heatmap_model(backbone, pretrained).eval()
+    picture = torch.from_numpy(image).permute(2, 0, 1).float() / 255
+    scores, _ = compute_heatmap(model, picture)
+    if label is not None and not 0 <= label < len(scores):
+        raise InputError(f"--class {label}: {backbone} has the classes 0 to {len(scores) - 1}")
+    probabilities = scores.softmax(0)
+    means = probabilities.mean((1, 2))
+    highest = means.topk(NUM_SHOWN).indices.tolist()
+    chosen = highest[0] if label is None else label
+
+    upsample = FixedUpsampling(model.grid, IMAGE_GRID)
+    size = (image.shape[0], image.shape[1])
+    heat = upsample(probabilities[chosen][None, None], size)[0, 0].numpy()
+    colours = colormaps["inferno"](heat / max(float(heat.max()), 1e-12))[..., :3]
+    blend = (1 - OVERLAY) * image / 255 + OVERLAY * colours
+    Image.fromarray((255 * blend).round().astype(np.uint8)).save(out)
+    return [
+        {
+            "class": index,
+            "name": describe_class(index, len(scores)),
+            "mean probability": round(float(means[index]), 4),
+            "highest": round(float(probabilities[index].max()), 4),
+            "drawn": str(out) if index == chosen else None,
+        }
+        for index in dict.fromkeys([*highest, chosen])
+    ]
+
+
+def describe_class(index: int, num_classes: int) -> str | None:
+    """Name a class of ImageNet-1k; None for other sets of classes."""
+    if num_classes != 1000:
+        return None
+    return str(ImageNetInfo("imagenet-1k").index_to_description(index))

@@ -1,0 +1,46 @@
+"""Weights of runs: written at the end, read by children and predictions; no pickle."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from bench.atomic import replacing
+
+
+def save_weights(path: Path, model: nn.Module) -> None:
+    """Write the model's weights and buffers, atomically."""
+    with replacing(path) as temporary:
+        save_file(to_plain_memory(model.state_dict()), temporary)
+
+
+def load_weights(path: Path) -> dict[str, Tensor]:
+    """Read weights that `save_weights` wrote."""
+    return load_file(path)
+
+
+def copy_shared_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, list[str]]:
+    """Copy each tensor whose name and shape the model shares; the rest stays as it was made.
+
+    Returns:
+        Names under `copied`, `new` (only in the model) and `unused` (only in the weights).
+    """
+    own = model.state_dict()
+    copied = [name for name, t in own.items() if name in weights and weights[name].shape == t.shape]
+    model.load_state_dict({name: weights[name] for name in copied}, strict=False)
+    taken = set(copied)
+    return {
+        "copied": copied,
+        "new": [name for name in own if name not in taken],
+        "unused": [name for name in weights if name not in taken],
+    }
+
+
+def to_plain_memory(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copy tensors to the CPU in the usual order, whatever their layout on the device."""
+    return {
+        name: torch.clone(tensor.cpu(), memory_format=torch.contiguous_format)
+        for name, tensor in tensors.items()
+    }

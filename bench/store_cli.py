@@ -1,0 +1,145 @@
+"""Commands over the store and its data: runs list, show, verify, prune; data check, prepare."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bench.command import AsJson, DataDir, Plugins, RunsDir, show
+from bench.metrics import summarize
+from bench.plan import Run
+from bench.plugins import load_plugins
+from bench.spec import DataSpec, parse
+from bench.store import Store
+
+runs_app = typer.Typer(no_args_is_help=True, help="Look into the store.")
+data_app = typer.Typer(no_args_is_help=True, help="Check and pack pictures.")
+
+
+@runs_app.command("list")
+def list_runs(runs: RunsDir = Path("runs"), as_json: AsJson = False) -> None:
+    """List every run of a store with its state and scores."""
+    store = Store(runs)
+    show([_row(store, run_id) for run_id in store.run_ids()], as_json)
+
+
+@runs_app.command("show")
+def show_run(
+    run: Annotated[str, typer.Argument(help="Run id, or its first digits.")],
+    runs: RunsDir = Path("runs"),
+    as_json: AsJson = False,
+) -> None:
+    """Show one run: settings, state, scores, where it ran."""
+    store = Store(runs)
+    run_id = store.find(run)
+    result, failure = store.result(run_id), store.failure(run_id)
+    values = _row(store, run_id) | {
+        "folder": str(store.run_dir(run_id)),
+        "parent": store.run(run_id).parent,
+        "environment": result.environment if result else None,
+        "failure": None if failure is None else f"{failure.reason}: {failure.message}",
+        "spec": store.run(run_id).spec.model_dump(mode="json"),
+    }
+    if as_json:
+        typer.echo(json.dumps(values, indent=1, ensure_ascii=False))
+        return
+    rows = [{"key": key, "value": value} for key, value in values.items() if key != "spec"]
+    rows += [{"key": key, "value": value} for key, value in _flatten(values["spec"])]
+    show(rows, as_json=False)
+
+
+@runs_app.command("verify")
+def verify_runs(runs: RunsDir = Path("runs"), as_json: AsJson = False) -> None:
+    """Hash every file again; find damage, and what was left behind."""
+    from bench.upkeep import verify
+
+    findings = list(verify(Store(runs)))
+    show([{"kind": f.kind, "path": str(f.path), "what": f.message} for f in findings], as_json)
+    if any(finding.kind != "leftover" for finding in findings):
+        raise typer.Exit(1)
+
+
+@runs_app.command("prune")
+def prune_runs(
+    run: Annotated[list[str] | None, typer.Argument(help="Runs to remove, by id.")] = None,
+    runs: RunsDir = Path("runs"),
+    failed: Annotated[bool, typer.Option("--failed", help="Remove failed runs too.")] = False,
+) -> None:
+    """Remove what no result needs; a finished run only if it is named."""
+    from bench.upkeep import prune
+
+    store = Store(runs)
+    freed = prune(store, failed=failed, run_ids=[store.find(prefix) for prefix in run or ()])
+    typer.echo(f"{freed / 2**20:.1f} MiB freed")
+
+
+@data_app.command("check")
+def check_data(
+    dataset: Annotated[str, typer.Argument(help="Name of a dataset.")],
+    data: DataDir = None,
+    option: Annotated[list[str] | None, typer.Option(help="key=value of the dataset.")] = None,
+    as_json: AsJson = False,
+    plugin: Plugins = None,
+) -> None:
+    """Read every picture and label; name each that cannot be used."""
+    load_plugins(plugin)
+    from bench.data.check import check
+    from bench.data.registry import open_dataset
+
+    report = check(open_dataset(data_spec(dataset, option or []), data))
+    show(report.rows(), as_json)
+    report.raise_problems()
+
+
+@data_app.command("prepare")
+def prepare_data(
+    dataset: Annotated[str, typer.Argument(help="Name of a dataset.")],
+    data: DataDir = None,
+    runs: RunsDir = Path("runs"),
+    option: Annotated[list[str] | None, typer.Option(help="key=value of the dataset.")] = None,
+    plugin: Plugins = None,
+) -> None:
+    """Check a dataset and decode it into the store, so that runs start at once."""
+    load_plugins(plugin)
+    from bench.data.catalog import Catalog
+
+    packed = Catalog(Store(runs), data).pack(data_spec(dataset, option or []))
+    typer.echo(f"{packed.folder}: {len(packed)} pictures, fingerprint {packed.fingerprint[:16]}")
+
+
+def data_spec(dataset: str, options: list[str]) -> DataSpec:
+    """Build a `DataSpec` from a name and key=value texts."""
+    import yaml
+
+    pairs = dict(option.partition("=")[::2] for option in options)
+    values = {key: yaml.safe_load(value) for key, value in pairs.items()}
+    return parse(DataSpec, {"dataset": dataset, "options": values}, where="--option")
+
+
+def _row(store: Store, run_id: str) -> dict[str, Any]:
+    run: Run = store.run(run_id)
+    result = store.result(run_id)
+    scores = None if result is None else summarize(result.confusion)
+    return {
+        "id": run_id,
+        "state": store.status(run_id),
+        "backbone": run.spec.model.external or run.spec.model.backbone,
+        "skip": None if run.spec.model.external else run.spec.model.skip,
+        "dataset": run.spec.data.dataset,
+        "steps": run.spec.train.steps,
+        "seed": run.spec.seed,
+        "pixel_acc": None if scores is None else round(scores.pixel_acc, 4),
+        "miou": None if scores is None else round(scores.miou, 4),
+        "seconds": None
+        if result is None
+        else round(result.train_seconds + result.evaluate_seconds, 1),
+    }
+
+
+def _flatten(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    rows: list[tuple[str, Any]] = []
+    for key, value in values.items():
+        nested = isinstance(value, dict) and value
+        rows += _flatten(value, f"{prefix}{key}.") if nested else [(f"{prefix}{key}", value)]
+    return rows

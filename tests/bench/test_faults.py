@@ -1,0 +1,225 @@
+"""Kills, damage and faults: nothing finished is lost, and what is resumed has the same bits."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from bench import faults
+from bench.grid.controller import Policy, execute_plan
+from bench.grid.local import LocalEngine, Slot
+from bench.grid.warm import WarmEngine
+from bench.plan import Plan, PlannedRun
+from bench.run import outcome
+from bench.run.execute import Options, execute
+from bench.store import Store
+
+OFTEN = Options(device="cpu", threads=1, checkpoint_seconds=0)
+TINY = {"train.steps": 30, "train.accumulate": 1, "evaluate.watch_every": 0}
+
+
+class Silent:
+    def __init__(self):
+        self.retries = []
+
+    def started(self, planned): ...
+
+    def ended(self, planned, failure): ...
+
+    def retried(self, planned, failure):
+        self.retries.append(failure.reason)
+
+    def tick(self): ...
+
+
+def plan_of(run):
+    return Plan("p", "q", "", (PlannedRun("v", run),))
+
+
+def fork(function):
+    """Run a function in a forked child and return its pid."""
+    pid = os.fork()
+    if pid == 0:
+        os._exit(function())
+    return pid
+
+
+@pytest.fixture
+def reference(tiny_run):
+    """Digest of the weights of an uninterrupted run."""
+    store, run = tiny_run(TINY, folder="reference")
+    assert execute(store.run_dir(run.id), OFTEN) == outcome.DONE
+    return store.result(run.id).digests["model.safetensors"]
+
+
+@pytest.mark.filterwarnings("ignore:This process.*fork:DeprecationWarning")
+def test_twenty_random_kills_change_no_bit(tiny_run, reference):
+    store, run = tiny_run(TINY, folder="killed")
+    folder = store.run_dir(run.id)
+    chance = random.Random(0)
+    kills = 0
+    for _ in range(200):
+        pid = fork(lambda: execute(folder, OFTEN))
+        if kills < 20:
+            time.sleep(chance.uniform(0.02, 0.25))
+            os.kill(pid, signal.SIGKILL)
+        _, status = os.waitpid(pid, 0)
+        kills += os.WIFSIGNALED(status)
+        if store.status(run.id) == "done":
+            break
+    assert store.result(run.id).digests["model.safetensors"] == reference
+    assert not store.result(run.id).notes
+    print(f"{kills} kills")
+    assert kills >= 3  # a fast machine may finish before all twenty
+    assert not list(folder.glob("checkpoint*"))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.write_bytes(path.read_bytes()[:-1]),
+        lambda path: path.write_bytes(b""),
+        lambda path: flip_a_bit(path),
+        lambda path: path.unlink(),
+        lambda path: path.with_suffix(".json").write_text("{"),
+    ],
+)
+def test_a_damaged_checkpoint_is_set_aside_for_the_older(tiny_run, reference, monkeypatch, damage):
+    store, run = tiny_run(TINY, folder="damaged")
+    folder = store.run_dir(run.id)
+    monkeypatch.setenv(faults.VARIABLE, "step:raise@9")
+    monkeypatch.setattr(faults, "_passed", faults.Counter())
+    assert execute(folder, OFTEN) == outcome.ERROR
+    newest = sorted(folder.glob("checkpoint-*.safetensors"))[-1]
+    damage(newest)
+    monkeypatch.delenv(faults.VARIABLE)
+    assert execute(folder, OFTEN) == outcome.DONE
+    result = store.result(run.id)
+    assert result.digests["model.safetensors"] == reference
+    assert "damaged" in result.notes[0]
+    assert list((folder / "quarantine").iterdir())
+
+
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[-1000] ^= 0x40
+    path.write_bytes(content)
+
+
+def test_another_number_of_threads_is_noted(tiny_run, monkeypatch):
+    store, run = tiny_run(TINY)
+    folder = store.run_dir(run.id)
+    monkeypatch.setenv(faults.VARIABLE, "step:raise@5")
+    monkeypatch.setattr(faults, "_passed", faults.Counter())
+    execute(folder, OFTEN)
+    monkeypatch.delenv(faults.VARIABLE)
+    assert execute(folder, Options("cpu", 2)) == outcome.DONE
+    assert "resumed inexactly at step 4: threads 1 -> 2" in store.result(run.id).notes[0]
+
+
+ENDS = {
+    "raise": (outcome.ERROR, "error"),
+    "oom": (outcome.MEMORY, "memory"),
+    "enospc": (outcome.DISK, "disk"),
+}
+
+
+@pytest.mark.parametrize("point", faults.POINTS)
+def test_a_fault_at_every_point_is_recorded_and_survived(tiny_run, reference, monkeypatch, point):
+    """Every point is hit, under one of the actions in turn; the next attempt has the same bits."""
+    store, run = tiny_run(TINY)
+    folder = store.run_dir(run.id)
+    action = list(ENDS)[faults.POINTS.index(point) % len(ENDS)]
+    monkeypatch.setenv(faults.VARIABLE, f"{point}:{action}")
+    monkeypatch.setattr(faults, "_passed", faults.Counter())
+    code, reason = ENDS[action]
+    assert execute(folder, OFTEN) == code
+    assert store.failure(run.id).reason == reason
+    assert point in store.failure(run.id).message
+    monkeypatch.delenv(faults.VARIABLE)
+    assert execute(folder, OFTEN) == outcome.DONE
+    assert store.result(run.id).digests["model.safetensors"] == reference
+
+
+def test_a_poisoned_loss_is_not_tried_again(tiny_run, monkeypatch):
+    store, run = tiny_run(TINY)
+    monkeypatch.setenv(faults.VARIABLE, "loss:nan@7")
+    monkeypatch.setattr(faults, "_passed", faults.Counter())
+    assert execute(store.run_dir(run.id), OFTEN) == outcome.NONFINITE
+    assert "at step 7" in store.failure(run.id).message
+    monkeypatch.delenv(faults.VARIABLE)
+    engine = WarmEngine([Slot("cpu", 1)])
+    assert execute_plan(plan_of(run), store, engine, Silent()) == 1
+    assert execute_plan(plan_of(run), store, engine, Silent(), Policy(retry_failed=True)) == 0
+
+
+@pytest.mark.parametrize(
+    ("fault", "retries", "undone"),
+    [("step:crash@3", ["killed", "killed"], 1), ("step:raise", ["error"], 1)],
+)
+def test_retries_are_by_cause_and_bounded(tiny_run, monkeypatch, fault, retries, undone):
+    store, run = tiny_run(TINY)
+    monkeypatch.setenv(faults.VARIABLE, fault)
+    watcher = Silent()
+    engine = LocalEngine([Slot("cpu", 1)])
+    assert execute_plan(plan_of(run), store, engine, watcher) == undone
+    assert watcher.retries == retries
+
+
+@pytest.mark.slow
+def test_a_hung_run_is_ended_and_tried_again(tiny_run, monkeypatch):
+    store, run = tiny_run(TINY)
+    monkeypatch.setenv(faults.VARIABLE, "step:hang@3")
+    watcher = Silent()
+    engine = LocalEngine([Slot("cpu", 1)])
+    policy = Policy(hang_seconds=15)
+    assert execute_plan(plan_of(run), store, engine, watcher, policy) == 1
+    assert watcher.retries == ["hung", "hung"]
+    assert store.failure(run.id).reason == "hung"
+
+
+@pytest.mark.parametrize("engine", [LocalEngine, WarmEngine])
+def test_engines_give_the_same_bits(tiny_run, reference, engine):
+    store, run = tiny_run(TINY)
+    assert execute_plan(plan_of(run), store, engine([Slot("cpu", 1)]), Silent()) == 0
+    assert store.result(run.id).digests["model.safetensors"] == reference
+
+
+ORPHAN = """
+import sys, time
+from pathlib import Path
+from bench.grid.{module} import {engine}
+from bench.grid.local import Slot
+if __name__ == "__main__":
+    engine = {engine}([Slot("cpu", 1)])
+    engine.start(Path(sys.argv[1]))
+    time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize(("module", "engine"), [("local", "LocalEngine"), ("warm", "WarmEngine")])
+def test_no_orphan_outlives_a_killed_controller(tiny_run, tmp_path, module, engine):
+    store, run = tiny_run({**TINY, "train.steps": 100_000})
+    folder = store.run_dir(run.id)
+    script = tmp_path / "controller.py"
+    script.write_text(ORPHAN.format(module=module, engine=engine))
+    controller = subprocess.Popen([sys.executable, str(script), str(folder)])
+    wait_for(lambda: store.heartbeat(run.id), 60)
+    controller.kill()
+    controller.wait()
+    time.sleep(1.5)
+    beat = store.heartbeat(run.id)
+    time.sleep(0.7)
+    assert store.heartbeat(run.id) == beat
+    assert Store(store.root).status(run.id) != "done"
+
+
+def wait_for(condition, seconds):
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.02)
