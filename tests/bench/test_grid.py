@@ -54,7 +54,8 @@ class PretendEngine:
             if outcome == "done":
                 self.store.publish(result_of(run))
             elif outcome != "killed":
-                self.store.record_failure(run_id, Failure("error", outcome))
+                reason = outcome if outcome == "nonfinite" else "error"
+                self.store.record_failure(run_id, Failure(reason, outcome))
             exits.append(Exit(run_id, {"done": 0, "killed": -9}.get(outcome, 70)))
         self.running = []
         return exits
@@ -137,7 +138,7 @@ def test_what_would_end_the_same_way_is_left_unless_told(tmp_path):
 
 def test_the_first_failure_can_end_everything(tmp_path):
     store = Store(tmp_path)
-    engine = PretendEngine(store, outcomes={0: "broken"})
+    engine = PretendEngine(store, outcomes={0: "nonfinite"})
     policy = Policy(fail_fast=True)
     assert execute_plan(plan_of(run_of(0), run_of(1)), store, engine, Notes(), policy) == 2
     assert run_of(1).id not in engine.started

@@ -9,6 +9,7 @@ import timm
 import torch
 from PIL import Image
 
+import fcn.backbones  # noqa: F401 (registers alexnet)
 from bench.cli import app
 from bench.command import run_app
 
