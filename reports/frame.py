@@ -159,7 +159,7 @@ def _run_row(record: Record, factors: Sequence[str]) -> dict[str, Any]:
     row = {
         **_identity(record.planned),
         "status": record.status,
-        "reason": record.failure.reason if record.failure else "",
+        "reason": record.failure.reason if record.failure else _notes(record),
         "message": record.failure.message if record.failure else "",
         "steps": spec.train.steps,
         "split": spec.evaluate.split,
@@ -198,3 +198,8 @@ def unique_names(names: Sequence[str]) -> list[str]:
     """Number the classes that share a name, so that each keeps its own column."""
     counts = Counter(names)
     return [n if counts[n] == 1 else f"{n} (class {i})" for i, n in enumerate(names)]
+
+
+def _notes(record: Record) -> str:
+    """Say what a reader of a finished run must know, such as an inexact resume."""
+    return "; ".join(record.result.notes) if record.result else ""

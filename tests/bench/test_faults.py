@@ -19,7 +19,7 @@ from bench.run.execute import Options, execute
 from bench.store import Store
 
 OFTEN = Options(device="cpu", threads=1, checkpoint_seconds=0)
-TINY = {"train.steps": 30, "train.accumulate": 1, "evaluate.watch_every": 0}
+TINY = {"train.steps": 14, "train.accumulate": 1, "evaluate.watch_every": 0}
 
 
 class Silent:
@@ -50,10 +50,15 @@ def fork(function):
 
 @pytest.fixture
 def reference(tiny_run):
-    """Digest of the weights of an uninterrupted run."""
-    store, run = tiny_run(TINY, folder="reference")
-    assert execute(store.run_dir(run.id), OFTEN) == outcome.DONE
-    return store.result(run.id).digests["model.safetensors"]
+    """Digest of the weights of an uninterrupted run; made once."""
+    if not DIGESTS:
+        store, run = tiny_run(TINY, folder="reference")
+        assert execute(store.run_dir(run.id), Options("cpu", 1)) == outcome.DONE
+        DIGESTS.append(store.result(run.id).digests["model.safetensors"])
+    return DIGESTS[0]
+
+
+DIGESTS: list[str] = []
 
 
 @pytest.mark.filterwarnings("ignore:This process.*fork:DeprecationWarning")
@@ -65,7 +70,7 @@ def test_twenty_random_kills_change_no_bit(tiny_run, reference):
     for _ in range(200):
         pid = fork(lambda: execute(folder, OFTEN))
         if kills < 20:
-            time.sleep(chance.uniform(0.02, 0.25))
+            time.sleep(chance.uniform(0.02, 0.2))
             os.kill(pid, signal.SIGKILL)
         _, status = os.waitpid(pid, 0)
         kills += os.WIFSIGNALED(status)
@@ -91,7 +96,7 @@ def test_twenty_random_kills_change_no_bit(tiny_run, reference):
 def test_a_damaged_checkpoint_is_set_aside_for_the_older(tiny_run, reference, monkeypatch, damage):
     store, run = tiny_run(TINY, folder="damaged")
     folder = store.run_dir(run.id)
-    monkeypatch.setenv(faults.VARIABLE, "step:raise@9")
+    monkeypatch.setenv(faults.VARIABLE, "step:raise@6")
     monkeypatch.setattr(faults, "_passed", faults.Counter())
     assert execute(folder, OFTEN) == outcome.ERROR
     newest = sorted(folder.glob("checkpoint-*.safetensors"))[-1]

@@ -3,15 +3,17 @@ import dataclasses
 from streets import finish
 
 from bench.store import Failure
-from reports.frame import read_records
+from reports.frame import read_records, runs_frame
 from reports.provenance import list_changes, list_facts
 
 
 def test_every_run_leads_to_its_making(make_plan, small_store):
     plan = make_plan(["a", "b"], (0, 1), command="fcn-bench run heads")
     result = finish(small_store, plan.runs[0], log=False)
-    more = {"commit": "c0ffee", "timm": "1.0.20", "threads": 2, "inexact": "threads 1 → 2"}
-    small_store.publish(dataclasses.replace(result, environment={**result.environment, **more}))
+    more = {"commit": "c0ffee", "timm": "1.0.20", "threads": 2}
+    note = "resumed inexactly at step 4: threads 1 -> 2"
+    environment = {**result.environment, **more}
+    small_store.publish(dataclasses.replace(result, environment=environment, notes=(note,)))
     blocked = Failure("blocked", "its parent failed")
     small_store.record_failure(plan.runs[1].run.id, blocked)
     facts = list_facts(plan, read_records(plan, small_store))
@@ -23,7 +25,9 @@ def test_every_run_leads_to_its_making(make_plan, small_store):
     assert first["commit"] == "c0ffee"
     assert first["versions"] == "torch 2.11.0, timm 1.0.20"
     assert first["device"] == "cuda, NVIDIA H100, 2 threads"
-    assert first["resumed inexactly"] == "threads 1 → 2"
+    assert first["note"] == note
+    runs = runs_frame(plan, small_store)
+    assert runs.loc[runs["run_id"] == run_id, "reason"].item() == note
     assert first["command"] == "fcn-bench run heads"
     assert second["state"] == "failed (blocked): its parent failed"
     assert dict(facts["b"][0].facts)["state"] == "missing"
