@@ -59,6 +59,12 @@ class Result:
     """Boundary pixels over the split, 2 x C: intersections and unions; None unless asked for."""
     notes: tuple[str, ...] = ()
     """What a reader must know: resumed inexactly, a damaged checkpoint set aside."""
+    gmacs: float | None = None
+    """Billions of multiply-adds of one forward pass of a picture of the split."""
+    latency_ms: float | None = None
+    """Median time of that pass on the device, in milliseconds."""
+    peak_memory_mib: float | None = None
+    """Most memory held at once: tensors on a GPU, the whole process on a CPU."""
     format: int = FORMAT
 
 

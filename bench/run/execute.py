@@ -23,6 +23,7 @@ from bench.data.pack import open_pack
 from bench.faults import fault_point
 from bench.run import outcome
 from bench.run.checkpoint import load_checkpoint, remove_checkpoints, save_checkpoint
+from bench.run.costs import measure_costs
 from bench.run.environment import choose_device, describe_environment
 from bench.run.evaluate import Evaluation, evaluate, save_evaluation
 from bench.run.log import RunLog
@@ -103,6 +104,7 @@ class _Execution:
         save_evaluation(self.folder / "eval" / f"{split}.npz", evaluation)
         fault_point("evaluation.written")
 
+        first_picture = next(self.named_batches(model, split))[1][:1]
         outlines = evaluation.boundaries
         files = ("spec.yaml", "metrics.jsonl", "model.safetensors", f"eval/{split}.npz")
         result = Result(
@@ -122,6 +124,7 @@ class _Execution:
             weights=weights,
             boundary=None if outlines is None else outlines.sum(0, dtype=np.int64).tolist(),
             notes=self.notes,
+            **asdict(measure_costs(model, first_picture)),
         )
         fault_point("result.writing")
         self.store.publish(result)
