@@ -109,7 +109,7 @@ def plot_bound(
         ax.set_ylim(0, 1.06)
         ax.set(title="mIoU, %")
         ax.set_xlabel("stride of the prediction, label pixels", color=FAINT)
-        if len(palette) <= 12:
+        if 0 < len(palette) <= 12:  # none before the first run has finished
             figure.legend(loc="outside right center")
     return figure
 

@@ -56,3 +56,10 @@ def test_variants_stand_at_their_stride():
     line = figure.axes[0].lines[-1]
     assert list(line.get_xdata()) == [16, 32]
     assert list(line.get_ydata()) == [0.6, 0.5]
+
+
+def test_a_grid_without_finished_runs_shows_the_bound_alone():
+    columns = ["variant", "backbone", "miou_mean", "num_done"]
+    summary = pd.DataFrame({name: pd.Series(dtype=object) for name in columns})
+    figure = plot_bound({4: 0.9, 8: 0.8, 16: 0.7}, summary, {})
+    assert len(figure.axes) == 1
