@@ -32,7 +32,39 @@ default_cfgs = generate_default_cfgs(
 )
 
 
-class AlexNet(models.AlexNet):
+class ClassifierOfThree(nn.Module):
+    """timm's handles on a network of `features`, `avgpool` and a `classifier` of fc6, fc7, fc8."""
+
+    features: nn.Sequential
+    avgpool: nn.Module
+    classifier: nn.Sequential
+
+    def get_classifier(self) -> nn.Module:
+        """Return the layer that scores the classes."""
+        return self.classifier[6]
+
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
+        """Replace the scoring layer; 0 classes puts an identity in its place."""
+        self.num_classes = num_classes
+        self.classifier[6] = nn.Linear(4096, num_classes) if num_classes else nn.Identity()
+
+    def forward_features(self, images: Tensor) -> Tensor:
+        """Return pool5, (N, 256, h, w)."""
+        features: Tensor = self.features(images)
+        return features
+
+    def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
+        """Return class logits (N, num_classes), or fc7 (N, 4096) if `pre_logits`."""
+        hidden = self.avgpool(features).flatten(1)
+        logits: Tensor = (self.classifier[:6] if pre_logits else self.classifier)(hidden)
+        return logits
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return class logits, (N, num_classes)."""
+        return self.forward_head(self.forward_features(images))
+
+
+class AlexNet(ClassifierOfThree, models.AlexNet):
     """torchvision's AlexNet with timm's handles; the parameter names are torchvision's.
 
     Args:
@@ -59,31 +91,6 @@ class AlexNet(models.AlexNet):
         self.num_classes = num_classes
         if num_classes == 0:
             self.reset_classifier(0)
-
-    def get_classifier(self) -> nn.Module:
-        """Return the layer that scores the classes."""
-        score: nn.Module = self.classifier[6]
-        return score
-
-    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """Replace the scoring layer; 0 classes puts an identity in its place."""
-        self.num_classes = num_classes
-        self.classifier[6] = nn.Linear(4096, num_classes) if num_classes else nn.Identity()
-
-    def forward_features(self, images: Tensor) -> Tensor:
-        """Return pool5, (N, 256, h, w)."""
-        features: Tensor = self.features(images)
-        return features
-
-    def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
-        """Return class logits (N, num_classes), or fc7 (N, 4096) if `pre_logits`."""
-        hidden = self.avgpool(features).flatten(1)
-        logits: Tensor = (self.classifier[:6] if pre_logits else self.classifier)(hidden)
-        return logits
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return class logits, (N, num_classes)."""
-        return self.forward_head(self.forward_features(images))
 
 
 def alexnet(pretrained: bool = False, **kwargs: Any) -> nn.Module:

@@ -14,8 +14,9 @@ from typing import Any
 import timm
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
-from torch import Tensor, nn
+from torch import nn
 
+from fcn.backbones.alexnet import ClassifierOfThree
 from fcn.backbones.normalisation import LocalResponseNormalisation
 
 default_cfgs = generate_default_cfgs(
@@ -34,7 +35,7 @@ default_cfgs = generate_default_cfgs(
 )
 
 
-class CaffeNet(nn.Module):
+class CaffeNet(ClassifierOfThree):
     """Five convolutions, three fully connected layers.
 
     Args:
@@ -84,30 +85,6 @@ class CaffeNet(nn.Module):
             {"num_chs": 256, "reduction": 32, "module": "features.14"},
         ]
         self.reset_classifier(num_classes)
-
-    def get_classifier(self) -> nn.Module:
-        """Return the layer that scores the classes."""
-        return self.classifier[6]
-
-    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """Replace the scoring layer; 0 classes puts an identity in its place."""
-        self.num_classes = num_classes
-        self.classifier[6] = nn.Linear(4096, num_classes) if num_classes else nn.Identity()
-
-    def forward_features(self, images: Tensor) -> Tensor:
-        """Return pool5, (N, 256, h, w)."""
-        features: Tensor = self.features(images)
-        return features
-
-    def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
-        """Return class logits (N, num_classes), or fc7 (N, 4096) if `pre_logits`."""
-        hidden = self.avgpool(features).flatten(1)
-        logits: Tensor = (self.classifier[:6] if pre_logits else self.classifier)(hidden)
-        return logits
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return class logits, (N, num_classes)."""
-        return self.forward_head(self.forward_features(images))
 
 
 def caffenet(pretrained: bool = False, **kwargs: Any) -> nn.Module:
