@@ -34,7 +34,42 @@ default_cfgs = generate_default_cfgs(
 )
 
 
-class GoogLeNet(models.GoogLeNet):
+class PooledClassifier(nn.Module):
+    """timm's handles on layers in running order that end in `avgpool`, `dropout` and `fc`."""
+
+    avgpool: nn.Module
+    dropout: nn.Module
+    fc: nn.Module
+
+    def get_classifier(self) -> nn.Module:
+        """Return the layer that scores the classes."""
+        return self.fc
+
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
+        """Replace the scoring layer; 0 classes puts an identity in its place."""
+        self.num_classes = num_classes
+        self.fc = nn.Linear(1024, num_classes) if num_classes else nn.Identity()
+
+    def forward_features(self, images: Tensor) -> Tensor:
+        """Return inception5b, (N, 1024, h, w)."""
+        features = images
+        for name, layer in self.named_children():
+            if name == "avgpool":  # layers are registered in running order
+                break
+            features = layer(features)
+        return features
+
+    def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
+        """Return class logits (N, num_classes), or pooled features (N, 1024) if `pre_logits`."""
+        pooled: Tensor = self.dropout(self.avgpool(features).flatten(1))
+        return pooled if pre_logits else self.fc(pooled)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return class logits, (N, num_classes)."""
+        return self.forward_head(self.forward_features(images))
+
+
+class GoogLeNet(PooledClassifier, models.GoogLeNet):
     """torchvision's GoogLeNet with timm's handles; the parameter names are torchvision's.
 
     Args:
@@ -66,33 +101,6 @@ class GoogLeNet(models.GoogLeNet):
         self.num_classes = num_classes
         if num_classes == 0:
             self.reset_classifier(0)
-
-    def get_classifier(self) -> nn.Module:
-        """Return the layer that scores the classes."""
-        return self.fc
-
-    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """Replace the scoring layer; 0 classes puts an identity in its place."""
-        self.num_classes = num_classes
-        self.fc = nn.Linear(1024, num_classes) if num_classes else nn.Identity()
-
-    def forward_features(self, images: Tensor) -> Tensor:
-        """Return inception5b, (N, 1024, h, w)."""
-        features = images
-        for name, layer in self.named_children():
-            if name == "avgpool":  # torchvision registers its layers in running order
-                break
-            features = layer(features)
-        return features
-
-    def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
-        """Return class logits (N, num_classes), or pooled features (N, 1024) if `pre_logits`."""
-        pooled: Tensor = self.dropout(self.avgpool(features).flatten(1))
-        return pooled if pre_logits else self.fc(pooled)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return class logits, (N, num_classes)."""
-        return self.forward_head(self.forward_features(images))
 
 
 def googlenet(pretrained: bool = False, **kwargs: Any) -> nn.Module:

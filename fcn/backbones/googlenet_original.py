@@ -16,6 +16,7 @@ from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from torch import Tensor, nn
 
+from fcn.backbones.googlenet import PooledClassifier
 from fcn.backbones.normalisation import LocalResponseNormalisation
 
 default_cfgs = generate_default_cfgs(
@@ -80,7 +81,7 @@ class Inception(nn.Module):
         return torch.cat([branch(features) for branch in branches], dim=1)
 
 
-class GoogLeNetOriginal(nn.Module):
+class GoogLeNetOriginal(PooledClassifier):
     """GoogLeNet of 2014.
 
     Args:
@@ -117,33 +118,6 @@ class GoogLeNetOriginal(nn.Module):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
                 nn.init.zeros_(module.bias)  # type: ignore[arg-type]
         self.reset_classifier(num_classes)
-
-    def get_classifier(self) -> nn.Module:
-        """Return the layer that scores the classes."""
-        return self.fc
-
-    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """Replace the scoring layer; 0 classes puts an identity in its place."""
-        self.num_classes = num_classes
-        self.fc = nn.Linear(1024, num_classes) if num_classes else nn.Identity()
-
-    def forward_features(self, images: Tensor) -> Tensor:
-        """Return inception5b, (N, 1024, h, w)."""
-        features = images
-        for name, layer in self.named_children():
-            if name == "avgpool":  # layers are registered in running order
-                break
-            features = layer(features)
-        return features
-
-    def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
-        """Return class logits (N, num_classes), or pooled features (N, 1024) if `pre_logits`."""
-        pooled: Tensor = self.dropout(self.avgpool(features).flatten(1))
-        return pooled if pre_logits else self.fc(pooled)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return class logits, (N, num_classes)."""
-        return self.forward_head(self.forward_features(images))
 
 
 def googlenet_original(pretrained: bool = False, **kwargs: Any) -> nn.Module:
