@@ -47,10 +47,20 @@ class External(nn.Module):
         self.mean = tuple(mean)
         self.std = tuple(std)
         self.granularity = granularity
-        self.resize = FixedUpsampling(IMAGE_GRID, IMAGE_GRID)
+        self.upsampling = _Resizing(IMAGE_GRID, IMAGE_GRID)
 
     def forward(self, images: Tensor, size: tuple[int, int] | None = None) -> Tensor:
         """Return logits (N, C, *size), by default at the size of the images, in fp32.
+
+        Raises:
+            InputError: The network gives something else than logits of `num_classes` classes.
+        """
+        cells = (images.shape[-2], images.shape[-1])
+        resized: Tensor = self.upsampling(self.score(images), size or cells)
+        return resized
+
+    def score(self, images: Tensor) -> Tensor:
+        """Return logits (N, C, h, w) as the network gives them.
 
         Raises:
             InputError: The network gives something else than logits of `num_classes` classes.
@@ -59,12 +69,7 @@ class External(nn.Module):
         g = self.granularity
         padded = F.pad(images, (0, -width % g, 0, -height % g)) if g > 1 else images
         logits = self._logits(self.net(padded))
-        if g > 1:
-            logits = logits[..., :height, :width]
-        # Whatever their number, the cells cover the picture: the same as `align_corners=False`.
-        cells = (logits.shape[-2], logits.shape[-1])
-        resized: Tensor = self.resize(logits, size or (height, width), cells)
-        return resized
+        return logits[..., :height, :width] if g > 1 else logits
 
     def _logits(self, output: Any) -> Tensor:
         logits = output
@@ -81,3 +86,12 @@ class External(nn.Module):
                 f"{self.num_classes}, h, w), alone, under 'out' in a dictionary, or first in a list"
             )
         return logits
+
+
+class _Resizing(FixedUpsampling):
+    """Bilinear, from any number of cells: they cover the picture, as with `align_corners=False`."""
+
+    def forward(
+        self, logits: Tensor, size: tuple[int, int], cells: tuple[int, int] | None = None
+    ) -> Tensor:
+        return super().forward(logits, size, (logits.shape[-2], logits.shape[-1]))

@@ -75,19 +75,32 @@ class FCN(nn.Module):
         Raises:
             InputError: The images are too small for the backbone.
         """
+        cells = (images.shape[-2], images.shape[-1])
+        result: Tensor = self.upsampling(self.score(images), size or cells, cells)
+        return result
+
+    def score(self, images: Tensor) -> Tensor:
+        """Return logits (N, C, h, w) on the finest grid; `upsampling` takes them to pixels.
+
+        A loss or a prediction that takes pictures one by one from here holds full-size logits of
+        one picture in place of a batch.
+
+        Args:
+            images: As for `forward`.
+
+        Raises:
+            InputError: The images are too small for the backbone.
+        """
         features = self.backbone(images)
-        logits = self.head(features[self.output_stride])
+        logits: Tensor = self.head(features[self.output_stride])
         for stride, skip in self.skips.items():
             logits = skip(logits, features[int(stride)])
-        if self.scores is not None:
-            logits = self.scores(logits)
-        cells = (images.shape[-2], images.shape[-1])
-        result: Tensor = self.upsampling(logits, size or cells, cells)
-        return result
+        return logits if self.scores is None else self.scores(logits)
 
 
 Network = FCN | External
-"""What can be trained and scored: both have `mean`, `std` and `forward(images, size)`."""
+"""What can be trained and scored: both have `mean`, `std`, `forward(images, size)`, and its two
+stages, `score(images)` and `upsampling(logits, size, cells)`."""
 
 
 @remember_settings

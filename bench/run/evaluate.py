@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from bench.atomic import replacing
 from bench.run.boundary import count_boundary
+from bench.run.slices import slices
 from bench.run.train import autocast
+from fcn.model import Network
 
 NUM_KEPT = 64
 """Predictions kept per run, evenly spaced over the split, for the report's pictures."""
@@ -42,7 +44,7 @@ class Evaluation:
 
 
 def evaluate(
-    model: nn.Module,
+    model: Network,
     batches: Iterable[tuple[list[str], Tensor, Tensor]],
     *,
     num_images: int,
@@ -54,7 +56,7 @@ def evaluate(
     """Count every picture of a split.
 
     Args:
-        model: Network; `model(images, size)` gives logits at `size`.
+        model: Network on its device.
         batches: Names, images (N, 3, h, w) and targets (N, H, W) at the label's own size.
         num_images: Pictures in all, to space out the predictions that are kept.
         num_classes: Number of classes C.
@@ -71,8 +73,7 @@ def evaluate(
     with torch.inference_mode():
         for batch_names, images, target in batches:
             with autocast(images.device, precision):
-                logits = model(images, size=tuple(target.shape[1:]))
-            pred = logits.argmax(1)
+                pred = predict_classes(model, images, (target.shape[1], target.shape[2]))
             confusions.append(count(pred, target, num_classes, ignore_index).cpu())
             if boundary:
                 boundaries.append(count_boundary(pred, target, num_classes, ignore_index).cpu())
@@ -82,6 +83,22 @@ def evaluate(
                 names.append(name)
     outlines = torch.cat(boundaries).numpy().astype(np.int32) if boundary else None
     return Evaluation(names, torch.cat(confusions).numpy().astype(np.int32), predictions, outlines)
+
+
+def predict_classes(model: Network, images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return the class of the highest logit of each pixel, (N, *size), int64.
+
+    Full-size logits exist for a slice of the pictures at a time.
+
+    Args:
+        model: Network in evaluation mode.
+        images: (N, 3, h, w), normalised.
+        size: Height and width of the prediction.
+    """
+    scores = model.score(images)
+    cells = (images.shape[-2], images.shape[-1])
+    parts = [model.upsampling(scores[part], size, cells).argmax(1) for part in slices(scores, size)]
+    return torch.cat(parts)
 
 
 def count(pred: Tensor, target: Tensor, num_classes: int, ignore_index: int) -> Tensor:

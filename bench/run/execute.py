@@ -27,7 +27,7 @@ from bench.run.costs import measure_costs
 from bench.run.environment import choose_device, describe_environment
 from bench.run.evaluate import Evaluation, evaluate, save_evaluation
 from bench.run.log import RunLog
-from bench.run.losses import pixel_loss, resolve_class_weights
+from bench.run.losses import network_loss, resolve_class_weights
 from bench.run.optim import create_optimizer
 from bench.run.signals import StopFlag, stop_on_signals
 from bench.run.train import StepLog, fit
@@ -151,7 +151,10 @@ class _Execution:
         """Train from the checkpoint, if any, to the last step; return its seconds in all."""
         train = self.spec.train
         loss_fn = partial(
-            pixel_loss, ignore_index=self.pack.ignore_index, class_weights=self.class_weights()
+            network_loss,
+            model,
+            ignore_index=self.pack.ignore_index,
+            class_weights=self.class_weights(),
         )
         batches = Batches(
             self.pack,

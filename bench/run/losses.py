@@ -1,25 +1,30 @@
 """Losses: logits and target to one number, the same bits every time on every device."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional as F
+from torch import Tensor, nn
+
+from bench.run.slices import slices
+from fcn.model import Network
 
 
-def pixel_loss(
-    logits: Tensor, target: Tensor, *, ignore_index: int, class_weights: Tensor | None = None
+def network_loss(
+    model: Network,
+    images: Tensor,
+    target: Tensor,
+    *,
+    ignore_index: int,
+    class_weights: Tensor | None = None,
 ) -> Tensor:
-    """Mean cross-entropy over labelled pixels; zero (with zero gradient) where none is labelled.
-
-    Per-pixel losses are summed here because torch's own mean adds with atomics on CUDA, and gives
-    NaN for a crop that is all void.
+    """Mean cross-entropy of a network over labelled pixels; see `pixel_loss`.
 
     Args:
-        logits: (N, C, H, W), any floating type.
+        model: The network.
+        images: (N, 3, H, W), normalised.
         target: (N, H, W), int64, classes or `ignore_index`.
         ignore_index: Target value that is not counted.
         class_weights: Weight of each class, (C,); the mean is weighted by them.
@@ -27,16 +32,48 @@ def pixel_loss(
     Returns:
         The loss, (), float32.
     """
-    losses = F.cross_entropy(
-        logits.float(), target, class_weights, ignore_index=ignore_index, reduction="none"
+    return pixel_loss(
+        model.score(images),
+        target,
+        model.upsampling,
+        ignore_index=ignore_index,
+        class_weights=class_weights,
     )
-    labelled = target != ignore_index
-    if class_weights is None:
-        total = labelled.sum().clamp(min=1)
-    else:
-        weights = class_weights[target.where(labelled, 0)].where(labelled, 0)
-        total = weights.sum().clamp(min=torch.finfo(weights.dtype).tiny)
-    return losses.sum() / total
+
+
+def pixel_loss(
+    scores: Tensor,
+    target: Tensor,
+    upsampling: nn.Module,
+    *,
+    ignore_index: int,
+    class_weights: Tensor | None = None,
+) -> Tensor:
+    """Mean cross-entropy over labelled pixels; zero (with zero gradient) where none is labelled.
+
+    Full-size logits exist for a slice of the pictures at a time, and their gradient is taken at
+    once: less memory, and most of the time less time, than one pass over the batch.
+    Per-pixel losses are summed here because torch's own mean adds with atomics on CUDA, and gives
+    NaN for a crop that is all void.
+
+    Args:
+        scores: Logits on a coarse grid, (N, C, h, w), any floating type.
+        target: (N, H, W), int64, classes or `ignore_index`.
+        upsampling: (scores, (H, W)) -> logits (n, C, H, W).
+        ignore_index: Target value that is not counted.
+        class_weights: Weight of each class, (C,); the mean is weighted by them.
+
+    Returns:
+        The loss, (), float32.
+    """
+    weights = (target != ignore_index).float()
+    if class_weights is not None:
+        weights *= class_weights[target.where(target != ignore_index, 0)]
+    weights /= weights.sum().clamp(min=torch.finfo(weights.dtype).tiny)
+    parameters = [p for p in upsampling.parameters() if p.requires_grad]
+    classes = target.where(target != ignore_index, 0)
+    loss: Tensor = _SlicedLoss.apply(scores, classes, weights, upsampling, *parameters)
+    return loss
 
 
 def resolve_class_weights(
@@ -65,3 +102,47 @@ def resolve_class_weights(
     frequency[present] = counts.sum(0)[present] / shown_in[present]
     balanced = np.where(present, np.median(frequency[present]) / frequency, 1.0)
     return torch.tensor(balanced, dtype=torch.float32)
+
+
+class _SlicedLoss(torch.autograd.Function):
+    """Weighted sum of per-pixel cross-entropies, whose gradient is computed along with it."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        scores: Tensor,
+        classes: Tensor,
+        weights: Tensor,
+        upsampling: nn.Module,
+        *parameters: Tensor,
+    ) -> Tensor:
+        size = (classes.shape[-2], classes.shape[-1])
+        total = scores.new_zeros((), dtype=torch.float32)
+        gradients = [torch.zeros_like(x) for x in (scores, *parameters)]
+        for part in slices(scores, size):
+            with torch.enable_grad():
+                coarse = scores[part].detach().requires_grad_()
+                logits = upsampling(coarse, size)
+            losses, slope = _cross_entropy(logits.detach().float(), classes[part], weights[part])
+            total += losses
+            found = torch.autograd.grad(logits, (coarse, *parameters), slope.to(logits.dtype))
+            gradients[0][part] = found[0]
+            for gradient, more in zip(gradients[1:], found[1:], strict=True):
+                gradient += more
+        ctx.save_for_backward(*gradients)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
+        scores, *parameters = (slope * gradient for gradient in ctx.saved_tensors)
+        return scores, None, None, None, *parameters
+
+
+def _cross_entropy(logits: Tensor, classes: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the weighted sum over pixels, (), and its gradient, (n, C, H, W)."""
+    at = classes[:, None]
+    log_probability = logits.log_softmax(1)
+    total = -(log_probability.gather(1, at)[:, 0] * weights).sum()
+    slope = log_probability.exp_()
+    slope.scatter_(1, at, slope.gather(1, at) - 1)  # each place once: the same bits every time
+    return total, slope.mul_(weights[:, None])

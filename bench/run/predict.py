@@ -10,6 +10,7 @@ from PIL import Image
 
 from bench.data.augment import to_network
 from bench.data.files import read_image
+from bench.run.evaluate import predict_classes
 from bench.run.weights import load_weights
 from bench.store import Store
 from fcn.errors import InputError
@@ -48,8 +49,8 @@ def predict(
         image = read_image(path)
         x = to_network(image, spec.data.input_scale, mean=model.mean, std=model.std, device=device)
         with torch.inference_mode():
-            logits = model(x, size=image.shape[:2])
-        yield path, image, logits.argmax(1)[0].to(torch.uint8).cpu().numpy()
+            pred = predict_classes(model, x, (image.shape[0], image.shape[1]))
+        yield path, image, pred[0].to(torch.uint8).cpu().numpy()
 
 
 def save_prediction(

@@ -53,7 +53,7 @@ def fit(
     Args:
         model: Network on its device.
         batches: Source of batches; step k uses batches (k-1)*accumulate to k*accumulate - 1.
-        loss_fn: (logits, target) -> loss.
+        loss_fn: (images, target) -> loss of the model.
         optimizer: Holds the model's parameters.
         train: Settings; `steps` must be resolved.
         seed: The run's seed.
@@ -72,7 +72,7 @@ def fit(
         for k in range((step - 1) * train.accumulate, step * train.accumulate):
             images, target = batches.batch(k)
             with autocast(images.device, train.precision):
-                loss = loss_fn(model(images), target) / train.accumulate
+                loss = loss_fn(images, target) / train.accumulate
             loss.backward()  # type: ignore[no-untyped-call]
             losses.append(loss.detach())
 

@@ -137,14 +137,14 @@ def test_a_child_starts_from_its_parents_weights(tiny_run):
 
 def test_a_nonfinite_loss_ends_the_run_with_its_step(tiny_run, monkeypatch):
     store, run = tiny_run()
-    loss = module.pixel_loss
+    loss = module.network_loss
     calls = []
 
     def poisoned(*args, **kwargs):
         calls.append(1)
         return loss(*args, **kwargs) * (float("nan") if len(calls) > 6 else 1)
 
-    monkeypatch.setattr(module, "pixel_loss", poisoned)
+    monkeypatch.setattr(module, "network_loss", poisoned)
     assert execute(store.run_dir(run.id), OPTIONS) == outcome.NONFINITE
     failure = store.failure(run.id)
     assert failure.reason == "nonfinite"

@@ -1,30 +1,69 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from bench.run.losses import pixel_loss, resolve_class_weights
 from bench.run.optim import create_optimizer, lr_at
+from bench.run.slices import SLICE_MIB
 from bench.spec import TrainSpec
+from fcn.alignment import IMAGE_GRID, Grid
+from fcn.upsampling import UPSAMPLINGS, list_upsamplings
+
+
+class Same(nn.Module):
+    """No upsampling: the scores are at the target's size."""
+
+    def forward(self, logits, size):
+        assert logits.shape[-2:] == size
+        return logits
+
+
+@pytest.fixture
+def one_picture_a_slice(monkeypatch):
+    monkeypatch.setitem(SLICE_MIB, "cpu", 0)
+
+
+def some_target(*shape, num_classes):
+    return torch.randint(0, num_classes, shape).where(torch.rand(shape) > 0.3, 255)
 
 
 @pytest.mark.parametrize("weights", [None, torch.tensor([0.5, 2.0, 1.0, 3.0])])
-def test_loss_and_gradient_equal_torchs_mean(weights):
+@pytest.mark.parametrize("name", list_upsamplings())
+def test_loss_and_gradients_equal_torchs_over_the_whole_batch(name, weights, one_picture_a_slice):
     torch.manual_seed(0)
-    logits = torch.randn(2, 4, 5, 6, requires_grad=True)
-    target = torch.randint(0, 4, (2, 5, 6)).where(torch.rand(2, 5, 6) > 0.3, 255)
-    ours = pixel_loss(logits, target, ignore_index=255, class_weights=weights)
-    (gradient,) = torch.autograd.grad(ours, logits)
-    theirs = F.cross_entropy(logits, target, weights, ignore_index=255)
+    upsampling = UPSAMPLINGS[name](4, Grid(4.0, 1.5), IMAGE_GRID)
+    scores = torch.randn(3, 4, 5, 6, requires_grad=True)
+    target = some_target(3, 20, 24, num_classes=4)
+    target[1] = 255
+    sources = [scores, *upsampling.parameters()]
+    ours = pixel_loss(scores, target, upsampling, ignore_index=255, class_weights=weights)
+    theirs = F.cross_entropy(upsampling(scores, (20, 24)), target, weights, ignore_index=255)
     torch.testing.assert_close(ours, theirs)
-    torch.testing.assert_close(gradient, torch.autograd.grad(theirs, logits)[0])
+    # As part of a larger sum, the way a loop with `accumulate` uses it.
+    gradients = torch.autograd.grad(ours / 2, sources)
+    torch.testing.assert_close(gradients, torch.autograd.grad(theirs / 2, sources))
+
+
+def test_full_size_logits_of_the_batch_never_exist(one_picture_a_slice):
+    held = []
+
+    class Watched(Same):
+        def forward(self, logits, size):
+            held.append(len(logits))
+            return super().forward(logits, size)
+
+    scores = torch.randn(3, 4, 5, 6, requires_grad=True)
+    pixel_loss(scores, some_target(3, 5, 6, num_classes=4), Watched(), ignore_index=255).backward()
+    assert held == [1, 1, 1]
 
 
 def test_a_void_batch_has_zero_loss_and_zero_gradient():
     logits = torch.randn(1, 3, 4, 4, requires_grad=True)
     target = torch.full((1, 4, 4), 255)
     for weights in (None, torch.ones(3)):
-        loss = pixel_loss(logits, target, ignore_index=255, class_weights=weights)
+        loss = pixel_loss(logits, target, Same(), ignore_index=255, class_weights=weights)
         assert loss == 0
         assert (torch.autograd.grad(loss, logits)[0] == 0).all()
 

@@ -24,8 +24,8 @@ class Numbered:
         return images, (samples.view(-1, 1, 1).long() + torch.arange(4).view(1, 2, 2)) % 3
 
 
-def loss_fn(logits, target):
-    return F.cross_entropy(logits, target)
+def loss_of(model):
+    return lambda images, target: F.cross_entropy(model(images), target)
 
 
 def create(train, dropout=0.0):
@@ -36,7 +36,7 @@ def create(train, dropout=0.0):
 
 def run(train, *, batches, after=0, dropout=0.0):
     model, optimizer = create(train, dropout)
-    logs = list(fit(model, batches, loss_fn, optimizer, train, seed=7, after=after))
+    logs = list(fit(model, batches, loss_of(model), optimizer, train, seed=7, after=after))
     return model, logs
 
 
@@ -56,7 +56,7 @@ def test_one_step_is_the_textbooks_sgd():
     model, _ = run(train, batches=Numbered())
     fresh, _ = create(train)
     images, target = Numbered().batch(0)
-    loss_fn(fresh(images), target).backward()
+    loss_of(fresh)(images, target).backward()
     weight, bias = fresh[1].weight, fresh[1].bias
     expected = weight - 0.5 * (weight.grad + 0.1 * weight)
     torch.testing.assert_close(model[1].weight, expected)
