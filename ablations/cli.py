@@ -18,7 +18,7 @@ from ablations.yaml_file import load_yaml
 from bench.cli import app as bench_app
 from bench.command import AsJson, DataDir, Plugins, RunsDir, run_app, show
 from bench.grid.controller import Engine, Policy, execute_plan
-from bench.grid.local import plan_slots
+from bench.grid.slots import plan_slots
 from bench.plan import Plan
 from bench.plugins import absolute, load_plugins
 from bench.store import Store

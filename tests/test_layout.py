@@ -21,6 +21,7 @@ TORCH_FREE = [
     "bench.grid.controller",
     "bench.grid.local",
     "bench.grid.progress",
+    "bench.grid.slots",
     "fcn",
     "reports.page",
 ]

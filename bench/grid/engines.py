@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 
 from bench.grid.controller import Engine
-from bench.grid.local import LocalEngine, Slot
+from bench.grid.local import LocalEngine
+from bench.grid.slots import Slot
 from bench.grid.warm import WarmEngine
 from fcn.registry import Registry
 

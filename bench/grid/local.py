@@ -1,27 +1,15 @@
 """The local engine: a process per run, on the slots of this machine's devices."""
 
-import os
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from bench.grid.controller import Exit
+from bench.grid.slots import Slot, exec_command, exec_environment
 
 GRACE_SECONDS = 30.0
 """Time a run has to write its checkpoint when it is asked to leave."""
-
-
-@dataclass(frozen=True)
-class Slot:
-    """A place for one run at a time."""
-
-    device: str
-    """`cpu`, `mps`, or `cuda:0` and so on."""
-    threads: int
-    """CPU threads of the run."""
 
 
 class LocalEngine:
@@ -44,16 +32,13 @@ class LocalEngine:
     def start(self, run_dir: Path) -> None:
         """Start a run's process; its output goes to `log.txt` in the run's folder."""
         slot = self._free.pop(0)
-        command = [sys.executable, "-m", "bench", "exec", str(run_dir)]
-        command += ["--device", slot.device, "--threads", str(slot.threads), "--with-parent"]
-        command += [word for plugin in self._plugins for word in ("--plugin", plugin)]
         with (run_dir / "log.txt").open("ab") as log:
             process = subprocess.Popen(
-                command,
+                exec_command(run_dir, slot, self._plugins),
                 stdin=subprocess.PIPE,  # its end tells the run that this process is gone
                 stdout=log,
                 stderr=log,
-                env={**os.environ, "OMP_NUM_THREADS": str(slot.threads)},
+                env=exec_environment(slot),
                 start_new_session=True,  # Ctrl-C reaches runs through `stop`, and only once
             )
         self._running[run_dir.name] = (process, slot)
@@ -95,21 +80,3 @@ class LocalEngine:
 def _close_pipe(process: subprocess.Popen[bytes]) -> None:
     assert process.stdin is not None
     process.stdin.close()
-
-
-def plan_slots(devices: Sequence[str], slots_per_device: int | None) -> list[Slot]:
-    """Lay out slots over devices and share the CPU's threads among them.
-
-    Args:
-        devices: Device names as torch spells them.
-        slots_per_device: Runs at a time on each; None for one per GPU, and one per core on the CPU
-            (small networks gain more from a second run than from a second thread).
-    """
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
-    counts = [slots_per_device or (cores if device == "cpu" else 1) for device in devices]
-    threads = max(1, cores // sum(counts))
-    rounds = range(max(counts))  # devices take turns, so that the first runs spread out
-    names = [d for turn in rounds for d, n in zip(devices, counts, strict=True) if turn < n]
-    return [Slot(device=name, threads=threads) for name in names]

@@ -13,7 +13,8 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 from bench.grid.controller import Exit
-from bench.grid.local import GRACE_SECONDS, Slot
+from bench.grid.local import GRACE_SECONDS
+from bench.grid.slots import Slot
 from bench.plugins import load_plugins
 
 

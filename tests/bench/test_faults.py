@@ -11,7 +11,8 @@ import pytest
 
 from bench import faults
 from bench.grid.controller import Policy, execute_plan
-from bench.grid.local import LocalEngine, Slot
+from bench.grid.local import LocalEngine
+from bench.grid.slots import Slot
 from bench.grid.warm import WarmEngine
 from bench.plan import Plan, PlannedRun
 from bench.run import outcome
@@ -198,7 +199,7 @@ ORPHAN = """
 import sys, time
 from pathlib import Path
 from bench.grid.{module} import {engine}
-from bench.grid.local import Slot
+from bench.grid.slots import Slot
 if __name__ == "__main__":
     engine = {engine}([Slot("cpu", 1)])
     engine.start(Path(sys.argv[1]))

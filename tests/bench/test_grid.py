@@ -2,15 +2,18 @@
 
 import json
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import pytest
 
 from bench.grid.controller import Exit, Policy, execute_plan
-from bench.grid.local import LocalEngine, Slot, plan_slots
+from bench.grid.local import LocalEngine
 from bench.grid.progress import last_step
+from bench.grid.slots import Slot, exec_command, plan_slots
 from bench.plan import Plan, PlannedRun, Run
 from bench.spec import RunSpec, TrainSpec
 from bench.store import Failure, Result, Store
+from fcn.errors import InputError
 
 
 def run_of(seed, parent=None):
@@ -176,6 +179,24 @@ def test_slots_take_turns_over_devices_and_share_the_threads():
     assert [slot.device for slot in slots] == ["cuda:0", "cuda:1", "cuda:0", "cuda:1"]
     assert all(slot.threads >= 1 for slot in slots)
     assert len({slot.threads for slot in slots}) == 1
+
+
+def test_a_slot_of_several_devices_takes_its_share_of_them():
+    slots = plan_slots(["cuda:0", "cuda:1", "cuda:2", "cuda:3"], None, devices_per_run=2)
+    assert [slot.devices for slot in slots] == [("cuda:0", "cuda:1"), ("cuda:2", "cuda:3")]
+    (slot,) = plan_slots(["cpu"], 1, devices_per_run=3)
+    assert slot.devices == ("cpu", "cpu", "cpu")
+    for devices in (["cuda:0", "cuda:1", "cuda:2"], ["cuda:0", "cuda:0"], ["cuda:0", "cpu"]):
+        with pytest.raises(InputError, match="2 devices each"):
+            plan_slots(devices, None, devices_per_run=2)
+
+
+def test_the_command_of_a_slot_names_each_device(tmp_path):
+    words = exec_command(tmp_path, Slot("cuda:0", 4, ("cuda:1",)), ["mine"])
+    assert words[1:5] == ["-m", "bench", "exec", str(tmp_path)]
+    named = [value for key, value in pairwise(words) if key == "--device"]
+    assert named == ["cuda:0", "cuda:1"]
+    assert words[-2:] == ["--plugin", "mine"]
 
 
 def test_the_last_step_is_read_from_the_end_of_the_log(tmp_path):

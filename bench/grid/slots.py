@@ -1,0 +1,91 @@
+"""Slots: places for one run at a time, on the devices of this machine, and the command for each.
+
+In: device names. Out: slots; and for a slot, the argument list and environment of its process,
+whatever engine starts it.
+"""
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fcn.errors import InputError
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place for one run at a time."""
+
+    device: str
+    """`cpu`, `mps`, or `cuda:0` and so on: where the run's first process computes."""
+    threads: int
+    """CPU threads of each process of the run."""
+    further: tuple[str, ...] = ()
+    """Devices of the run's other processes; none for a run on one device."""
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """One device for each process of the run."""
+        return (self.device, *self.further)
+
+
+def exec_command(run_dir: Path, slot: Slot, plugins: Sequence[str] = ()) -> list[str]:
+    """Return the argument list that executes a run in a slot, on one device or over several.
+
+    The process leaves when its standard input closes, which tells it that its engine is gone. Its
+    exit code is one of `bench.run.outcome`, over how many processes it may spread the run.
+    """
+    command = [sys.executable, "-m", "bench", "exec", str(run_dir)]
+    command += [word for device in slot.devices for word in ("--device", device)]
+    command += ["--threads", str(slot.threads), "--with-parent"]
+    return command + [word for plugin in plugins for word in ("--plugin", plugin)]
+
+
+def exec_environment(slot: Slot) -> Mapping[str, str]:
+    """Return the environment of that command."""
+    return {**os.environ, "OMP_NUM_THREADS": str(slot.threads)}
+
+
+def plan_slots(
+    devices: Sequence[str], slots_per_device: int | None, devices_per_run: int = 1
+) -> list[Slot]:
+    """Lay out slots over devices and share the CPU's threads among their processes.
+
+    Args:
+        devices: Device names as torch spells them.
+        slots_per_device: Runs at a time on each; None for one per GPU, and on the CPU for as many
+            as have a core for each process (small networks gain more from a second run than from a
+            second thread).
+        devices_per_run: Devices that one run is spread over: GPUs next to each other in `devices`,
+            or processes on the CPU.
+
+    Raises:
+        InputError: The devices cannot be dealt out in groups of that size.
+    """
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    groups = _group(devices, devices_per_run)
+    on_cpu = max(1, cores // devices_per_run)
+    counts = [slots_per_device or (on_cpu if group[0] == "cpu" else 1) for group in groups]
+    threads = max(1, cores // (sum(counts) * devices_per_run))
+    rounds = range(max(counts))  # groups take turns, so that the first runs spread out
+    chosen = [g for turn in rounds for g, n in zip(groups, counts, strict=True) if turn < n]
+    return [Slot(group[0], threads, group[1:]) for group in chosen]
+
+
+def _group(devices: Sequence[str], size: int) -> list[tuple[str, ...]]:
+    """Deal devices out to runs; each `cpu` stands for as many processes as a run needs."""
+    if size == 1:
+        return [(device,) for device in devices]
+    if set(devices) == {"cpu"}:
+        return [("cpu",) * size for _ in devices]
+    gpus = [device for device in devices if device.startswith("cuda")]
+    if len(gpus) != len(devices) or len(set(gpus)) != len(gpus) or len(gpus) % size:
+        raise InputError(
+            f"{len(devices)} devices ({', '.join(devices)}) cannot be dealt out to runs over "
+            f"{size} devices each: give --devices-per-run a divisor of the number of different "
+            "GPUs named by --devices, or --devices cpu for processes on the CPU"
+        )
+    return [tuple(gpus[i : i + size]) for i in range(0, len(gpus), size)]
