@@ -18,9 +18,9 @@ from ablations.yaml_file import load_yaml
 from bench.cli import app as bench_app
 from bench.command import AsJson, DataDir, Plugins, RunsDir, run_app, show
 from bench.grid.controller import Engine, Policy, execute_plan
-from bench.grid.slots import plan_slots
+from bench.grid.engines import Request, create_engine
 from bench.plan import Plan
-from bench.plugins import absolute, load_plugins
+from bench.plugins import load_plugins
 from bench.store import Store
 from fcn.registry import unknown_name
 
@@ -111,7 +111,8 @@ def run(
         return
     num_undone = 0
     if missing:
-        chosen = _create_engine(engine, device or ["auto"], slots, plugin)
+        request = Request(store.root, device or ["auto"], slots, plugin or ())
+        chosen = create_engine(engine, request)
         _check(plan, store, catalog)
         policy = Policy(fail_fast=fail_fast, retry_failed=retry_failed)
         num_undone = _execute(plan, store, chosen, policy)
@@ -138,16 +139,6 @@ def _check(plan: Plan, store: Store, catalog: "Catalog") -> "dict[str, ModelCost
     packs = {fingerprint: catalog.pack(data) for fingerprint, data in specs.items()}
     check_pictures(plan, packs)
     return costs
-
-
-def _create_engine(
-    name: str, devices: list[str], slots: int | None, plugins: list[str] | None
-) -> Engine:
-    from bench.grid.engines import create_engine
-    from bench.run.environment import choose_device
-
-    names = [str(choose_device(device)) for device in devices]
-    return create_engine(name, plan_slots(names, slots), absolute(plugins))
 
 
 def _execute(plan: Plan, store: Store, engine: Engine, policy: Policy) -> int:

@@ -1,29 +1,58 @@
-"""Engines by name: where a grid's runs are started."""
+"""Engines by name: where a grid's runs are started.
+
+In: a name and what a command asks for. Out: an `Engine`. A new one is a function registered here.
+"""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from bench.grid.controller import Engine
 from bench.grid.local import LocalEngine
-from bench.grid.slots import Slot
+from bench.grid.slots import Slot, plan_slots
 from bench.grid.warm import WarmEngine
+from bench.plugins import absolute
 from fcn.registry import Registry
 
-ENGINES: Registry[Callable[[Sequence[Slot], Sequence[str]], Engine]] = Registry("engine")
-"""name -> engine over slots of this machine, whose runs load some plugins first."""
 
-ENGINES.register("local")(LocalEngine)
-ENGINES.register("warm")(WarmEngine)
+@dataclass(frozen=True)
+class Request:
+    """What a command asks of an engine. Nothing here changes a result beyond rounding."""
+
+    store: Path
+    """Folder of the run store."""
+    devices: Sequence[str] = ("auto",)
+    """Devices as torch spells them."""
+    slots: int | None = None
+    """Runs at a time on each device; None leaves it to the engine."""
+    plugins: Sequence[str] = ()
+    """Modules that each run loads first."""
 
 
-def create_engine(name: str, slots: Sequence[Slot], plugins: Sequence[str] = ()) -> Engine:
+ENGINES: Registry[Callable[[Request], Engine]] = Registry("engine")
+
+
+def create_engine(name: str, request: Request) -> Engine:
     """Create an engine.
 
-    Args:
-        name: `local` or `warm`.
-        slots: Places for runs.
-        plugins: Modules that each run loads first.
-
     Raises:
-        InputError: There is no such engine.
+        InputError: There is no such engine, or it cannot do what is asked.
     """
-    return ENGINES[name](slots, plugins)
+    return ENGINES[name](request)
+
+
+@ENGINES.register("local")
+def _local(request: Request) -> Engine:
+    return LocalEngine(_slots_here(request), absolute(request.plugins))
+
+
+@ENGINES.register("warm")
+def _warm(request: Request) -> Engine:
+    return WarmEngine(_slots_here(request), absolute(request.plugins))
+
+
+def _slots_here(request: Request) -> list[Slot]:
+    """Lay out the slots of this machine."""
+    from bench.run.environment import choose_device
+
+    return plan_slots([str(choose_device(device)) for device in request.devices], request.slots)
