@@ -14,6 +14,7 @@ from ablations.planning import Set, Spec, plan_spec
 from ablations.registry import list_ablations
 from ablations.report_cli import Out, say, write
 from ablations.report_cli import app as report_app
+from ablations.speed_cli import app as speed_app
 from ablations.yaml_file import load_yaml
 from bench.cli import app as bench_app
 from bench.command import AsJson, DataDir, Plugins, RunsDir, run_app, show
@@ -209,6 +210,7 @@ _LISTINGS: dict[str, Callable[[], Iterable[dict[str, Any]]]] = {
 
 app.add_typer(report_app)
 app.add_typer(bench_app)
+app.add_typer(speed_app, name="speed")
 
 if __name__ == "__main__":
     main()

@@ -1,0 +1,1 @@
+"""How fast, how much, how long: this code against the limit of the device and the usual loop."""

@@ -1,0 +1,101 @@
+"""Training and evaluation: the limit, ours and the usual loop, in one process, in turns."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.speed.loops import evaluate_ours, limit, ours
+from bench.speed.timing import Side, Spread, choose_steps, interleave, speed_ratio
+from bench.speed.usual import UsualEvaluation, UsualLoop, with_interpolation
+from bench.speed.workload import Workload
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long is measured."""
+
+    rounds: int = 5
+    """Blocks of each side."""
+    block_seconds: float = 1.0
+    """Length of a block at the limit's pace."""
+    workers: int = 0
+    """Loading processes of the usual loop."""
+
+
+def compare_training(
+    workload: Workload, scratch: Path, effort: Effort, *, usual: bool = True
+) -> dict[str, Any]:
+    """Time steps of training.
+
+    Args:
+        workload: What is trained.
+        scratch: Folder for files of the loops.
+        effort: How long is measured.
+        usual: Time the usual loop too.
+
+    Returns:
+        Settings, milliseconds of a step on each side, and ratios of speeds.
+    """
+    sides = {
+        "limit": _side(limit(workload), workload),
+        "ours": _side(ours(workload, scratch / "ours"), workload),
+    }
+    if usual:
+        loop = UsualLoop(workload, scratch / "train", effort.workers)
+        ready = 1 + loop.num_ready
+        sides["usual"] = Side(loop.step, workload.wait, warm_up=ready, settle=loop.settle)
+    steps = choose_steps(sides["limit"], effort.block_seconds)
+    for side in sides.values():
+        side.step()  # the first is slow: memory is taken, kernels are chosen
+    seconds = interleave(sides, rounds=effort.rounds, steps=steps)
+    record = describe(workload)
+    record |= {f"{name} ms": Spread.of(seconds[name]).scaled(1e3) for name in sides}
+    record["ours ÷ limit"] = speed_ratio(seconds, "ours", "limit")
+    if usual:
+        record["ours ÷ usual"] = speed_ratio(seconds, "ours", "usual")
+    return record
+
+
+def compare_evaluation(workload: Workload, scratch: Path, effort: Effort) -> dict[str, Any]:
+    """Time passes over the test split.
+
+    Returns:
+        Settings, pictures per second of ours and of the usual evaluation, and their ratio.
+    """
+    model = workload.create_network()
+    usual_model = with_interpolation(workload.create_network())
+    usual = UsualEvaluation(workload, usual_model, scratch / "test", effort.workers)
+    num_images = len(workload.pack.indices(workload.spec.evaluate.split))
+    sides = {
+        "ours": Side(lambda: evaluate_ours(workload, model), workload.wait),
+        "usual": Side(usual.run, workload.wait),
+    }
+    steps = choose_steps(sides["ours"], effort.block_seconds, at_least=1)
+    seconds = interleave(sides, rounds=effort.rounds, steps=steps)
+    record = describe(workload)
+    height, width = workload.pack.size(workload.pack.indices("test")[0])
+    record |= {"pixels": f"{height}x{width}", "pictures": num_images}
+    record.pop("batch")
+    for name, values in seconds.items():
+        record[f"{name} pictures/s"] = Spread.of([num_images / value for value in values])
+    record["ours ÷ usual"] = speed_ratio(seconds, "ours", "usual")
+    return record
+
+
+def describe(workload: Workload) -> dict[str, Any]:
+    """Return the settings that tell workloads apart."""
+    spec = workload.spec
+    assert spec.train.crop is not None
+    return {
+        "backbone": spec.model.backbone,
+        "skip": spec.model.skip,
+        "pixels": "x".join(map(str, spec.train.crop)),
+        "batch": spec.train.batch_size,
+        "classes": workload.num_classes,
+        "precision": spec.train.precision,
+    }
+
+
+def _side(loop: Iterator[None], workload: Workload) -> Side:
+    return Side(lambda: next(loop), workload.wait)

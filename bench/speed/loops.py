@@ -1,0 +1,97 @@
+"""The limit of the device, and ours: the code that runs are made of, step by step.
+
+Each loop is a generator that makes one step when it is asked for one.
+"""
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from torch import Tensor
+
+from bench.data.batches import Batches, eval_batches
+from bench.run.evaluate import Evaluation, evaluate
+from bench.run.execute import EVAL_BATCH_SIZE
+from bench.run.log import RunLog
+from bench.run.losses import network_loss
+from bench.run.optim import create_optimizer
+from bench.run.train import autocast, fit
+from bench.speed.workload import Workload
+from fcn.model import Network
+
+
+def limit(workload: Workload) -> Iterator[None]:
+    """Make steps on one batch that lies on the device: forward, loss, backward, update alone."""
+    model, train = workload.create_network().train(), workload.spec.train
+    optimizer = create_optimizer(model, train)
+    images, target = create_batches(workload, model).batch(0)
+    loss_fn = partial(network_loss, model, ignore_index=workload.pack.ignore_index)
+    while True:
+        optimizer.zero_grad(set_to_none=True)
+        with autocast(images.device, train.precision):
+            loss = loss_fn(images, target)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        yield
+
+
+def ours(workload: Workload, folder: Path) -> Iterator[None]:
+    """Make the steps of a run: packed pictures, augmentation, loss, log and heartbeat."""
+    model, train = workload.create_network(), workload.spec.train
+    steps = fit(
+        model,
+        create_batches(workload, model),
+        partial(network_loss, model, ignore_index=workload.pack.ignore_index),
+        create_optimizer(model, train),
+        train,
+        seed=workload.spec.seed,
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    log = RunLog(folder / "metrics.jsonl", after=0)
+    for step_log in steps:
+        log.add(step_log)
+        (folder / "heartbeat").touch()
+        yield
+
+
+def evaluate_ours(workload: Workload, model: Network) -> Evaluation:
+    """Score the split as a run does: one confusion matrix per picture, at the label's size."""
+    pack, split = workload.pack, workload.spec.evaluate.split
+    return evaluate(
+        model,
+        _named_batches(workload, model),
+        num_images=len(pack.indices(split)),
+        num_classes=workload.num_classes,
+        ignore_index=pack.ignore_index,
+        precision=workload.spec.train.precision,
+    )
+
+
+def create_batches(workload: Workload, model: Network) -> Batches:
+    """Open the training batches of a run."""
+    return Batches(
+        workload.pack,
+        workload.spec.train,
+        input_scale=1.0,
+        seed=workload.spec.seed,
+        mean=model.mean,
+        std=model.std,
+        device=workload.device,
+    )
+
+
+def _named_batches(
+    workload: Workload, model: Network
+) -> Iterator[tuple[list[str], Tensor, Tensor]]:
+    pack = workload.pack
+    batches = eval_batches(
+        pack,
+        workload.spec.evaluate.split,
+        input_scale=1.0,
+        mean=model.mean,
+        std=model.std,
+        device=workload.device,
+        batch_size=EVAL_BATCH_SIZE,
+    )
+    for indices, images, target in batches:
+        yield [pack.name(i) for i in indices], images, target

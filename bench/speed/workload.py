@@ -1,0 +1,94 @@
+"""What all sides of a comparison share: the run's settings, the pictures, the device.
+
+In: names and sizes. Out: a `Workload`, from which each side builds the same network.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from bench.data.catalog import Catalog
+from bench.data.pack import Pack
+from bench.run.environment import choose_device
+from bench.spec import DataSpec, EvaluateSpec, ModelSpec, RunSpec, TrainSpec
+from bench.store import Store
+from fcn.model import Network, create_model
+
+ENDLESS = 10**6
+"""Steps of a training that is measured and never ends."""
+
+NUM_DRAWN = 64
+"""Pictures of each split where they are drawn."""
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One network over one dataset on one device."""
+
+    spec: RunSpec
+    pack: Pack
+    num_classes: int
+    """Channels of the logits; may be more than the labels use."""
+    device: torch.device
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """Layout of pictures and convolutions."""
+        return torch.channels_last if self.spec.train.channels_last else torch.contiguous_format
+
+    def create_network(self) -> Network:
+        """Create the network, with the same weights each time, as a run does."""
+        torch.manual_seed(self.spec.seed)
+        model = create_model(**self.spec.model.model_dump(), num_classes=self.num_classes)
+        return model.to(device=self.device, memory_format=self.memory_format)  # type: ignore[call-overload, no-any-return]
+
+    def wait(self) -> None:
+        """Return when the device has done what it was given."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        elif self.device.type == "mps":
+            torch.mps.synchronize()
+
+
+def open_data(dataset: str, data: Path | None, size: tuple[int, int], scratch: Path) -> Pack:
+    """Pack a dataset into a scratch store; `shapes` is drawn as large as `size`."""
+    options: dict[str, int | float | str | bool] = {}
+    if dataset == "shapes":
+        options = {"size": max(size), "num_train": NUM_DRAWN, "num_val": 1, "num_test": NUM_DRAWN}
+    return Catalog(Store(scratch), data).pack(DataSpec(dataset=dataset, options=options))
+
+
+def create_workload(
+    pack: Pack,
+    *,
+    backbone: str,
+    skip: str,
+    size: tuple[int, int],
+    batch: int,
+    precision: str,
+    classes: int | None,
+    device: str,
+) -> Workload:
+    """Put a workload together.
+
+    Args:
+        pack: The pictures.
+        backbone: Any timm name.
+        skip: Skip strategy.
+        size: Height and width of a training crop.
+        batch: Pictures in a batch.
+        precision: "fp32" or "bf16".
+        classes: Number of classes; None for that of the pictures.
+        device: As torch spells it, or "auto".
+
+    Raises:
+        InputError: A name is unknown, or the device is not there.
+    """
+    train = {"steps": ENDLESS, "batch_size": batch, "crop": size, "scale": (0.5, 2.0)}
+    spec = RunSpec(
+        model=ModelSpec(backbone=backbone, skip=skip, score_init="random"),
+        train=TrainSpec.model_validate({**train, "precision": precision, "lr": 1e-3}),
+        evaluate=EvaluateSpec(split="test"),
+    )
+    return Workload(spec, pack, classes or pack.num_classes, choose_device(device))
