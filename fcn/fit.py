@@ -9,22 +9,28 @@ from fcn.backbones.classifiers import require_classifier
 from fcn.backbones.taps import list_strides
 from fcn.errors import InputError
 from fcn.heads import HEADS
+from fcn.inputs import InputFusion
 from fcn.skips import SKIPS
 
 Padding = Literal["exact", "pad100"]
 
 
-def require_sense(num_classes: int, in_chans: int, dropout: float) -> None:
+def require_sense(
+    classes: tuple[int, ...], channels: tuple[int, ...], dropout: float, input_fusion: InputFusion
+) -> None:
     """Refuse numbers out of range.
 
     Raises:
         InputError: One of them is.
     """
-    if num_classes < 1 or in_chans < 1 or not 0 <= dropout < 1:
+    if min(classes) < 1 or min(channels, default=0) < 1 or not 0 <= dropout < 1:
+        numbers = ", ".join(map(str, classes)), ", ".join(map(str, channels))
         raise InputError(
-            f"num_classes {num_classes}, in_chans {in_chans}, dropout {dropout}: "
+            f"num_classes {numbers[0]}, channels {numbers[1]}, dropout {dropout}: "
             "the first two must be at least 1, dropout in [0, 1)"
         )
+    if input_fusion not in ("early", "late"):
+        raise InputError(f"input_fusion is {input_fusion!r}; it may be 'early' or 'late'")
 
 
 def require_fit(

@@ -8,22 +8,26 @@ With padding "pad100" the image is padded and maps are cropped, as in the refere
 Reference: Long, Shelhamer and Darrell, 2015, section 4.2, arXiv:1411.4038.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from functools import partial
 
 from torch import Tensor, nn
 
 from fcn.alignment import IMAGE_GRID, Grid
-from fcn.backbones.taps import Backbone, Tap, create_backbone, create_backbone_and_classifier
+from fcn.assembly import FeatureMap, Ways, create_scores, create_skips
+from fcn.backbones.taps import Backbone, create_backbone, create_backbone_and_classifier
+from fcn.errors import InputError
 from fcn.external import External
 from fcn.fit import Padding, require_fit, require_sense
 from fcn.fusions import FUSIONS
 from fcn.geometry import find_shift
-from fcn.heads import HEADS, ScoreInit, create_score
+from fcn.heads import HEADS, ScoreInit
+from fcn.inputs import LATE_EXTERNAL, RGB, InputFusion, LateFusion, Statistics, channel_statistics
 from fcn.libraries import create_external
-from fcn.reference import CroppedUpsampling, Deconvolution
+from fcn.reference import CroppedUpsampling
 from fcn.settings import remember_settings
-from fcn.skips import SKIPS, Skip, SkipStrategy, Stack, create_convolutions
+from fcn.skips import SKIPS, Skip
+from fcn.targets import per_target
 from fcn.upsampling import UPSAMPLINGS
 
 
@@ -98,8 +102,8 @@ class FCN(nn.Module):
         return logits if self.scores is None else self.scores(logits)
 
 
-Network = FCN | External
-"""What can be trained and scored: both have `mean`, `std`, `forward(images, size)`, and its two
+Network = FCN | LateFusion | External
+"""What can be trained and scored: all have `mean`, `std`, `forward(images, size)`, and its two
 stages, `score(images)` and `upsampling(logits, size, cells)`."""
 
 
@@ -119,6 +123,10 @@ def create_model(
     output_stride: int | None = None,
     pretrained: bool | str = False,
     in_chans: int = 3,
+    inputs: Mapping[str, int] | None = None,
+    statistics: Statistics | None = None,
+    input_fusion: InputFusion = "early",
+    more_classes: Sequence[int] = (),
     external: str | None = None,
 ) -> Network:
     """Build an FCN from names; reads weights from the disk or the network if asked for them.
@@ -139,30 +147,88 @@ def create_model(
         output_stride: Of the deepest features, for families that can dilate; None for their own.
         pretrained: Of the backbone: False, True, a timm tag, or the path of a local file.
         in_chans: Channels of the images.
+        inputs: Channels of each input by name, in their order in the images; in place of
+            `in_chans`. Published filters serve the first.
+        statistics: Mean and deviation of the inputs' channels, where not those of the backbone.
+        input_fusion: Of several inputs: "early", one network whose first filters are as deep, or
+            "late", a network for each, whose scores are averaged (see `fcn.inputs`).
+        more_classes: Numbers of classes of further targets; their logits follow those of the first
+            (see `fcn.targets`).
         external: A network of another library instead (see `fcn.libraries`); with it, only
-            `num_classes`, `pretrained` and `in_chans` are used.
+            `num_classes`, `more_classes`, `pretrained`, `inputs` and `in_chans` are used.
 
     Raises:
         InputError: A name is unknown, or the parts do not fit together. Nothing was trained yet.
     """
+    classes = (num_classes, *more_classes)
+    depths = {RGB: in_chans} if inputs is None else dict(inputs)
+    require_sense(classes, tuple(depths.values()), dropout, input_fusion)
     if external is not None:
-        return create_external(
-            external, num_classes=num_classes, pretrained=pretrained, in_chans=in_chans
+        if input_fusion == "late":
+            raise InputError(LATE_EXTERNAL)
+        model = create_external(
+            external,
+            num_classes=sum(classes),
+            pretrained=pretrained,
+            in_chans=sum(depths.values()),
         )
+        if inputs is not None:
+            model.mean, model.std = channel_statistics(model.mean, model.std, depths, statistics)
+        return model
+    create = partial(
+        _create_fcn,
+        backbone,
+        classes=classes,
+        skip=skip,
+        head=head,
+        upsampling=upsampling,
+        upsampling_last=upsampling_last,
+        fusion=fusion,
+        score_init=score_init,
+        dropout=dropout,
+        padding=padding,
+        output_stride=output_stride,
+        pretrained=pretrained,
+        statistics=statistics,
+    )
+    if input_fusion == "early" or len(depths) == 1:
+        return create(inputs=depths)
+    streams = {name: create(inputs={name: number}) for name, number in depths.items()}
+    return LateFusion(streams, list(depths.values()))
+
+
+def _create_fcn(
+    backbone: str,
+    *,
+    classes: tuple[int, ...],
+    skip: str,
+    head: str,
+    upsampling: str,
+    upsampling_last: str | None,
+    fusion: str,
+    score_init: ScoreInit,
+    dropout: float,
+    padding: Padding,
+    output_stride: int | None,
+    pretrained: bool | str,
+    inputs: Mapping[str, int],
+    statistics: Statistics | None,
+) -> FCN:
     # Names first: they cost nothing, and a backbone may cost a download.
-    ways = _Ways(num_classes, upsampling, fusion, score_init, pad100=padding == "pad100")
+    ways = Ways(classes, upsampling, fusion, score_init, pad100=padding == "pad100")
     strategy, create_head, last = SKIPS[skip], HEADS[head], upsampling_last or upsampling
     _ = FUSIONS[fusion], UPSAMPLINGS[upsampling], UPSAMPLINGS[last]
-    require_sense(num_classes, in_chans, dropout)
     coarsest = require_fit(
         backbone, skip=skip, head=head, fusion=fusion, padding=padding, output_stride=output_stride
     )
     strides, extra = (*strategy.strides, coarsest), {}
+    in_chans, *more = inputs.values()
     if getattr(create_head, "needs_classifier", False):
         trunk, classifier = create_backbone_and_classifier(
             backbone,
             pretrained=pretrained,
             in_chans=in_chans,
+            more_chans=sum(more),
             strides=strides,
             pad100=ways.pad100,
         )
@@ -172,82 +238,23 @@ def create_model(
             backbone,
             pretrained=pretrained,
             in_chans=in_chans,
+            more_chans=sum(more),
             strides=strides,
             output_stride=output_stride,
         )
 
-    tap, width = trunk.taps[coarsest], (*strategy.widths, num_classes)[0]
+    trunk.mean, trunk.std = channel_statistics(trunk.mean, trunk.std, inputs, statistics)
+    tap, width = trunk.taps[coarsest], (*strategy.widths, ways.num_classes)[0]
     map_init = "usual" if strategy.widths else score_init
     first = create_head(tap.channels, width, dropout=dropout, score_init=map_init, **extra)
     jump, centre = find_shift(first, tap.channels)
-    start = _Map(width, Grid(coarsest * jump, tap.offset + coarsest * centre))
-    skips, finest = _create_skips(strategy, trunk.taps, start, ways)
-    scores = _create_scores(strategy, finest.channels, ways) if strategy.widths else None
-    to_pixels = (
-        CroppedUpsampling(num_classes, finest.grid, last)
-        if ways.pad100
-        else UPSAMPLINGS[last](num_classes, finest.grid, IMAGE_GRID)
-    )
-    return FCN(trunk, first, skips, to_pixels, scores)
+    start = FeatureMap(width, Grid(coarsest * jump, tap.offset + coarsest * centre))
+    skips, finest = create_skips(strategy, trunk.taps, start, ways)
+    scores = create_scores(strategy, finest.channels, ways) if strategy.widths else None
 
+    def to_pixels(number: int) -> nn.Module:
+        if ways.pad100:
+            return CroppedUpsampling(number, finest.grid, last)
+        return UPSAMPLINGS[last](number, finest.grid, IMAGE_GRID)
 
-@dataclass(frozen=True)
-class _Ways:
-    """How maps are scored, carried and fused, in names."""
-
-    num_classes: int
-    upsampling: str
-    fusion: str
-    score_init: ScoreInit
-    pad100: bool
-
-
-@dataclass(frozen=True)
-class _Map:
-    """What is upsampled and fused: class scores in the paper's nets, wider maps in decoders."""
-
-    channels: int
-    grid: Grid
-
-
-def _create_skips(
-    strategy: SkipStrategy, taps: Mapping[int, Tap], start: _Map, ways: _Ways
-) -> tuple[dict[int, Skip], _Map]:
-    """Return the skips by stride, and the map which the last of them gives."""
-    skips, current = {}, start
-    for step, stride in enumerate(strategy.strides):
-        skips[stride], current = _create_skip(strategy, step, taps[stride], current, ways)
-    return skips, current
-
-
-def _create_skip(
-    strategy: SkipStrategy, step: int, tap: Tap, coarser: _Map, ways: _Ways
-) -> tuple[Skip, _Map]:
-    _, scale = strategy.steps()[step]
-    width = strategy.widths[step + 1] if strategy.widths else ways.num_classes
-    # A fused feature takes the map's channels; a stacked one keeps its own, or gets the width.
-    joined = {"fuse": coarser.channels, "stack": width, "stack_raw": tap.channels}[strategy.merge]
-    init: ScoreInit = "usual" if strategy.widths else ways.score_init
-    raw = strategy.merge == "stack_raw"
-    score = nn.Identity() if raw else create_score(tap.channels, joined, init)
-    grid, crop = Grid(tap.stride, tap.offset), None
-    upsampling: nn.Module
-    if ways.pad100:
-        upsampling = carry = Deconvolution(coarser.channels, coarser.grid, grid, ways.upsampling)
-        grid, crop = carry.grid, carry.first
-    else:
-        upsampling = UPSAMPLINGS[ways.upsampling](coarser.channels, coarser.grid, grid)
-    if strategy.merge == "fuse":
-        fusion = FUSIONS[ways.fusion](joined)
-    else:
-        fusion, joined = Stack(), coarser.channels + joined
-    refine = create_convolutions(joined, width, strategy.refine) if strategy.refine else None
-    skip = Skip(score, upsampling, fusion, scale=scale, crop=crop, refine=refine)
-    return skip, _Map(width if strategy.refine else joined, grid)
-
-
-def _create_scores(strategy: SkipStrategy, channels: int, ways: _Ways) -> nn.Module:
-    """Return what turns the finest map of a decoder into logits."""
-    width = strategy.widths[-1] if strategy.finish else channels
-    layers = create_convolutions(channels, width, strategy.finish)
-    return nn.Sequential(*layers, create_score(width, ways.num_classes, ways.score_init))
+    return FCN(trunk, first, skips, per_target(classes, to_pixels), scores)

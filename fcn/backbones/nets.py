@@ -7,7 +7,7 @@ see the picture in windows where they cannot.
 """
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from fcn.backbones.classifiers import convolutionalize
 from fcn.backbones.windows import REFUSALS, Windows, find_own_size
 from fcn.errors import InputError
 from fcn.geometry import trace_geometry
+from fcn.inputs import widen
 from fcn.registry import unknown_name, unknown_part
 from fcn.weights import create_with_weights
 
@@ -124,17 +125,20 @@ def create_net(
     *,
     pretrained: bool | str,
     in_chans: int,
+    more_chans: int = 0,
     output_stride: int | None = None,
 ) -> nn.Module:
     """Build the part of a network that gives the features of those strides, a list of tensors.
 
+    `more_chans` further channels of the images start as `fcn.inputs.widen` says.
+
     Raises:
-        InputError: See `find_abilities` and `create_with_weights`.
+        InputError: See `find_abilities`, `create_with_weights` and `widen`.
     """
     abilities = find_abilities(name, output_stride)
     wanted = sorted(abilities.indices[stride] for stride in strides)
 
-    def create(name: str, **options: Any) -> nn.Module:
+    def create(name: str, in_chans: int = in_chans, **options: Any) -> nn.Module:
         if not _is_vgg(name):
             options |= abilities.options
             net: Any = timm.create_model(
@@ -149,11 +153,18 @@ def create_net(
         taps.pretrained_cfg = net.pretrained_cfg  # as timm's wrappers have it
         return taps
 
-    return create_with_weights(create, name, pretrained)
+    net = create_with_weights(create, name, pretrained)
+    _widen(net, create, name, in_chans, more_chans)
+    return net
 
 
 def create_net_and_classifier(
-    name: str, strides: Sequence[int], *, pretrained: bool | str, in_chans: int
+    name: str,
+    strides: Sequence[int],
+    *,
+    pretrained: bool | str,
+    in_chans: int,
+    more_chans: int = 0,
 ) -> tuple[nn.Module, tuple[nn.Conv2d, ...]]:
     """Build a network as `create_net` does, and its classifier as convolutions.
 
@@ -162,11 +173,12 @@ def create_net_and_classifier(
     """
     wanted = sorted(find_abilities(name).indices[stride] for stride in strides)
 
-    def create(name: str, **options: Any) -> nn.Module:
+    def create(name: str, in_chans: int = in_chans, **options: Any) -> nn.Module:
         net: nn.Module = timm.create_model(name, in_chans=in_chans, **options)
         return net
 
     whole: Any = create_with_weights(create, name, pretrained)
+    _widen(whole, create, name, in_chans, more_chans)
     classifier = convolutionalize(whole)
     net: Any
     if _is_vgg(name):
@@ -176,6 +188,22 @@ def create_net_and_classifier(
     net.pretrained_cfg = whole.pretrained_cfg
     net.loaded_weights = getattr(whole, "loaded_weights", None)
     return net, classifier
+
+
+def _widen(
+    net: nn.Module, create: Callable[..., nn.Module], name: str, in_chans: int, more_chans: int
+) -> None:
+    if not more_chans:
+        return
+    try:
+        with device("meta"):
+            wide = create(name, in_chans=in_chans + more_chans)
+    except REFUSALS as error:
+        raise InputError(
+            f"backbone {name!r} cannot be built for {in_chans + more_chans} channels ({error}); "
+            "use model.input_fusion late"
+        ) from error
+    widen(net, wide, in_chans)
 
 
 def _find_dilated(name: str, output_stride: int) -> Abilities:

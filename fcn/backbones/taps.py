@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from fcn.backbones.nets import create_net, create_net_and_classifier, find_abilities
 from fcn.errors import InputError
 from fcn.geometry import Geometry, run_on_meta, trace_geometry
+from fcn.inputs import per_channel
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,9 @@ class Backbone(nn.Module):
         self.in_chans = in_chans
         self.granularity = granularity
         config: Any = net.pretrained_cfg
-        self.mean = _per_channel(config["mean"], in_chans)
+        self.mean = per_channel(config["mean"], in_chans)
         """Of pictures scaled to 0..1, per channel."""
-        self.std = _per_channel(config["std"], in_chans)
+        self.std = per_channel(config["std"], in_chans)
         self._ample = 8 * (granularity if granularity > 1 else max(32, *strides))
         traced = trace_geometry(net, (1, in_chans, self._ample, self._ample))
         # Swin and its kin give (N, H, W, C): the two equal sides tell which axis is the third.
@@ -123,6 +124,7 @@ def create_backbone(
     *,
     pretrained: bool | str = False,
     in_chans: int = 3,
+    more_chans: int = 0,
     strides: Sequence[int] | None = None,
     output_stride: int | None = None,
 ) -> Backbone:
@@ -133,6 +135,7 @@ def create_backbone(
         pretrained: False for random weights, True for the published ones, the tag of others, or
             the path of a local .safetensors or .pth file.
         in_chans: Channels of the images; weights for 3 are summed or repeated.
+        more_chans: Further channels, whose filters start as the mean of those.
         strides: Of the features wanted; None for all. Deeper layers are left out.
         output_stride: Of the deepest features, where the family can dilate; None for its own.
 
@@ -142,9 +145,14 @@ def create_backbone(
     abilities = find_abilities(name, output_stride)
     strides = _require_strides(name, strides, abilities.strides)
     net = create_net(
-        name, strides, pretrained=pretrained, in_chans=in_chans, output_stride=output_stride
+        name,
+        strides,
+        pretrained=pretrained,
+        in_chans=in_chans,
+        more_chans=more_chans,
+        output_stride=output_stride,
     )
-    return Backbone(net, strides, in_chans=in_chans, granularity=abilities.granularity)
+    return Backbone(net, strides, in_chans=in_chans + more_chans, granularity=abilities.granularity)
 
 
 def create_backbone_and_classifier(
@@ -152,6 +160,7 @@ def create_backbone_and_classifier(
     *,
     pretrained: bool | str = False,
     in_chans: int = 3,
+    more_chans: int = 0,
     strides: Sequence[int] | None = None,
     pad100: bool = False,
 ) -> tuple[Backbone, tuple[nn.Conv2d, ...]]:
@@ -161,6 +170,7 @@ def create_backbone_and_classifier(
         name: alexnet, caffenet or a VGG of timm.
         pretrained: See `create_backbone`; of the classifier, too.
         in_chans: Channels of the images.
+        more_chans: Further channels, whose filters start as the mean of those.
         strides: Of the features wanted; None for all.
         pad100: Pad and pool as the reference nets do, see `pad_as_reference`.
 
@@ -173,11 +183,12 @@ def create_backbone_and_classifier(
     abilities = find_abilities(name)
     strides = _require_strides(name, strides, abilities.strides)
     net, classifier = create_net_and_classifier(
-        name, strides, pretrained=pretrained, in_chans=in_chans
+        name, strides, pretrained=pretrained, in_chans=in_chans, more_chans=more_chans
     )
     if pad100:
         pad_as_reference(net)
-    backbone = Backbone(net, strides, in_chans=in_chans, granularity=abilities.granularity)
+    channels = in_chans + more_chans
+    backbone = Backbone(net, strides, in_chans=channels, granularity=abilities.granularity)
     return backbone, classifier
 
 
@@ -228,13 +239,6 @@ def _tap(stride: int, channels: int, geometry: Geometry) -> Tap:
     if y == x and y.jump == stride:
         return Tap(stride, channels, y.centre, y.receptive_field)
     return Tap(stride, channels, (stride - 1) / 2, None)
-
-
-def _per_channel(values: Sequence[float], in_chans: int) -> tuple[float, ...]:
-    """Return one number per channel, by timm's rule for weights: one averages, more repeat."""
-    if in_chans == 1:
-        return (sum(values) / len(values),)
-    return tuple(values[channel % len(values)] for channel in range(in_chans))
 
 
 def _listed(strides: Sequence[int]) -> str:
