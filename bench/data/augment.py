@@ -2,10 +2,10 @@
 
 A view is linear in each axis, so a batch of them is two matrix products: A_y @ image @ A_x^T, with
 a triangle filter that widens when shrinking (antialiasing). Targets take the nearest pixel and are
-never interpolated. Products run on 0..255 values and normalising comes last, so that a view at
-scale 1 gives the original pixels exactly and outside is 0, the mean.
+never interpolated. A view at scale 1 gives the original pixels exactly; outside is 0, the mean.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bench.data.resample import Bands, normalise, resample, take_nearest
 from bench.spec import TrainSpec
 
 Size = tuple[int, int]
@@ -84,18 +85,13 @@ def view_images(
     Returns:
         (N, 3, h, w) float32; 0 outside the pictures.
     """
-    pixels = images.permute(0, 3, 1, 2).float()
     device = images.device
-    statistics = torch.tensor([list(mean), list(std)], device=device).view(2, 1, -1, 1, 1)
+    statistics = torch.tensor([list(mean), list(std)], device=device)
     if all(_is_whole(view, out_size) for view in views):
-        return (pixels / 255 - statistics[0]) / statistics[1]
-
-    rows, in_rows = _weights(views, 0, out_size[0], pixels.shape[2], device)
-    columns, in_columns = _weights(views, 1, out_size[1], pixels.shape[3], device)
-    seen = rows[:, None] @ pixels @ columns[:, None].mT  # (N, 3, h, w)
-    normalised = (seen / 255 - statistics[0]) / statistics[1]
-    inside = in_rows[:, None, :, None] & in_columns[:, None, None, :]
-    return torch.where(inside, normalised, 0.0)
+        return normalise(images, statistics).permute(0, 3, 1, 2)
+    padded = (images.shape[1], images.shape[2])
+    rows, columns = (_weights(views, axis, out_size[axis], padded[axis], device) for axis in (0, 1))
+    return resample(images, rows, columns, statistics)
 
 
 def view_targets(
@@ -112,12 +108,8 @@ def view_targets(
     Returns:
         (N, h, w) int64.
     """
-    rows, in_rows = _nearest(views, 0, out_size[0], targets.device)
-    columns, in_columns = _nearest(views, 1, out_size[1], targets.device)
-    picture = torch.arange(len(views), device=targets.device)[:, None, None]
-    seen = targets[picture, rows[:, :, None], columns[:, None, :]].long()
-    inside = in_rows[:, :, None] & in_columns[:, None, :]
-    return torch.where(inside, seen, ignore_index)
+    rows, columns = (_nearest(views, axis, out_size[axis], targets.device) for axis in (0, 1))
+    return take_nearest(targets, rows, columns, outside=ignore_index)
 
 
 def to_network(
@@ -171,17 +163,20 @@ def _positions(
 
 def _weights(
     views: Sequence[View], axis: int, length: int, padded: int, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """Return the weight of each source pixel, (N, length, padded), and what lies inside."""
+) -> Bands:
+    """Return the weight of each source pixel at each place of the views."""
     at, size, scaled = _positions(views, axis, length, device)
-    inside = (at >= 0) & (at < scaled)
     shrink = size / scaled  # exactly 1 at scale 1, and then each row holds a single 1
-    centre = ((at + 0.5) * shrink)[..., None]
-    source = torch.arange(padded, device=device) + 0.5
-    weights = (1 - (source - centre).abs() / shrink.clamp_min(1)[..., None]).clamp_min(0)
-    weights = torch.where(source < size[..., None], weights, 0.0)
-    total = weights.sum(-1, keepdim=True)
-    return torch.where(inside[..., None], weights / total, 0.0), inside
+    reach = shrink.clamp_min(1)
+    centre = (at + 0.5) * shrink
+    first = (centre - reach).floor().long()
+    num_taps = 2 * math.ceil(max(1.0, *(v.size[axis] / v.scaled[axis] for v in views))) + 2
+    taps = first[..., None] + torch.arange(num_taps, device=device)
+    weights = (1 - (taps + 0.5 - centre[..., None]).abs() / reach[..., None]).clamp_min(0)
+    weights = weights.where((taps >= 0) & (taps < size[..., None]), 0.0)
+    weights = weights / weights.sum(-1, keepdim=True)
+    inside = (at >= 0) & (at < scaled)
+    return Bands(weights.where(inside[..., None], 0.0), first, inside, padded)
 
 
 def _nearest(

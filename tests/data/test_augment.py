@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from bench.data.augment import (
     View,
+    _weights,
     draw_view,
     scaled_size,
     to_network,
@@ -163,3 +164,22 @@ def test_input_scale_resizes_for_the_network():
     x = to_network(image[0].numpy(), 0.5, device=torch.device("cpu"), **PLAIN)
     assert x.shape == (1, 3, 10, 12)
     assert scaled_size((3, 3), 0.1) == (1, 1)
+
+
+def test_a_cpu_multiplies_blocks_to_what_whole_matrices_give():
+    """The route of a GPU, one matrix per axis, against that of a CPU, block by block."""
+    rng = np.random.default_rng(0)
+    train = TrainSpec(steps=1, crop=(150, 170), scale=(0.3, 3.0))
+    views = [draw_view(rng, (130, 200), train, 1.0) for _ in range(12)]
+    images = torch.from_numpy(rng.integers(0, 256, (12, 130, 200, 3), dtype=np.uint8))
+    seen = view_images(images, views, (150, 170), mean=MEAN, std=STD)
+    rows, columns = (
+        _weights(views, axis, train.crop[axis], images.shape[1 + axis], images.device)
+        for axis in (0, 1)
+    )
+    statistics = torch.tensor([MEAN, STD])[:, None, None]
+    whole = rows.matrices()[:, None, None] @ images.movedim(3, 1).float()[:, :, None]
+    whole = (whole @ columns.matrices()[:, None, None].mT)[:, :, 0].movedim(1, 3)
+    inside = (rows.inside[:, :, None] & columns.inside[:, None, :])[..., None]
+    expected = ((whole / 255 - statistics[0]) / statistics[1]).where(inside, 0.0)
+    torch.testing.assert_close(seen, expected.movedim(3, 1), atol=1e-5, rtol=1e-5)
