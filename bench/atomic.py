@@ -6,25 +6,55 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 
+@dataclass(frozen=True)
+class _Stage:
+    """Where files of one folder are written before they are renamed into it."""
+
+    folder: Path
+    scratch: Path
+
+
+_STAGE: ContextVar[_Stage | None] = ContextVar("stage", default=None)
+
+
+@contextmanager
+def staging(folder: Path, scratch: Path) -> Iterator[None]:
+    """Write what goes into `folder` in `scratch` first, as long as the block lasts.
+
+    Without `scratch` nothing reaches `folder` any more: who removes it shuts the writer out, and
+    no writer has to be told.
+
+    Args:
+        folder: Folder whose files are staged, those below it too.
+        scratch: Folder on the same file system, which is there already.
+    """
+    token = _STAGE.set(_Stage(folder, scratch))
+    try:
+        yield
+    finally:
+        _STAGE.reset(token)
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path` that takes its place if the block ends well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(
-        dir=path.parent, prefix=f".tmp-{path.name}-", suffix=path.suffix
-    )
-    os.close(handle)
-    temporary = Path(name)
+    """Give a temporary path beside `path` that takes its place if the block ends well.
+
+    The folder is synced after the rename: what has a name outlives a loss of power.
+    """
+    temporary = _create_temporary(path)
     try:
         yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())  # mkstemp and safetensors leave 0600
+        temporary.chmod(0o666 & ~umask())  # mkstemp and safetensors leave 0600
         temporary.replace(path)
+        sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -42,7 +72,32 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _umask() -> int:
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder last, where the system can (Windows opens no folders)."""
+    if os.name != "nt":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _create_temporary(path: Path) -> Path:
+    stage = _STAGE.get()
+    staged = stage is not None and path.is_relative_to(stage.folder)
+    folder = stage.scratch if stage is not None and staged else path.parent
+    if not staged:
+        folder.mkdir(parents=True, exist_ok=True)
+    prefix, suffix = f".tmp-{path.name}-", path.suffix
+    handle, name = tempfile.mkstemp(dir=folder, prefix=prefix, suffix=suffix)
+    os.close(handle)
+    if staged:
+        path.parent.mkdir(exist_ok=True)  # not its parents: a deleted folder stays deleted
+    return Path(name)
+
+
+def umask() -> int:
+    """Return the permissions that new files of this process do not get."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

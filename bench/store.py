@@ -7,6 +7,8 @@ packs/<fingerprint>/           decoded pictures, shared by all runs
              env.json          versions, device, threads of the last attempt
              metrics.jsonl     one line per logged step
              checkpoint-*      the last two: tensors, and a manifest with their checksum
+             attempts.json     who began the run, and when
+             lease-*           who makes it now, with files on their way (`bench.lease`)
              notes.json        what was met on the way: damage, inexact resumes
              model.safetensors weights after the last step
              eval/<split>.npz  confusion matrix and prediction of each picture

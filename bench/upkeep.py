@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.atomic import file_digest
+from bench.lease import find_stale
 from bench.store import Store
 
 
@@ -43,12 +44,15 @@ def verify(store: Store) -> Iterator[Finding]:
 def find_leftovers(store: Store) -> Iterator[Finding]:
     """Find files that no result and no later attempt needs."""
     for path in sorted(store.root.rglob(".tmp-*")):
-        yield Finding(path, "leftover", "a write that was cut short")
+        if not path.parent.parent.name.startswith("lease-"):
+            yield Finding(path, "leftover", "a write that was cut short")
     for path in sorted(store.root.glob("[0-9a-f][0-9a-f]/*")):
         if not (path / "spec.yaml").exists():
             yield Finding(path, "leftover", "a folder without spec.yaml")
     for run_id in store.run_ids():
         folder = store.run_dir(run_id)
+        for path in find_stale(folder):
+            yield Finding(path, "leftover", "the lease of a process that is gone")
         if (folder / "quarantine").is_dir():
             yield Finding(folder / "quarantine", "leftover", "damaged checkpoints, set aside")
         if store.status(run_id) == "done":

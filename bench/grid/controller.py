@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from bench.plan import Plan, PlannedRun
-from bench.run.outcome import BUSY
+from bench.run.outcome import BUSY, ORPHANED
 from bench.store import Failure, Store
 
 BUSY_SECONDS = 2.0
@@ -148,7 +148,7 @@ class _Grid:
             status = self.store.status(ended.run_id)
             if status == "done":
                 self.watcher.ended(planned, None)
-            elif ended.code == BUSY:
+            elif ended.code in (BUSY, ORPHANED):  # another command makes it
                 self.waiting[ended.run_id] = planned
                 self._not_before[ended.run_id] = time.monotonic() + BUSY_SECONDS
             else:

@@ -4,6 +4,7 @@ In: a run's folder with `spec.yaml`. Out: the files of that folder; `result.json
 A run that was stopped goes on from its checkpoint, with the same bits as if it never had been.
 """
 
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -14,13 +15,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
 from torch import Tensor
 
 from bench.atomic import file_digest, write_json
 from bench.data.batches import Batches, eval_batches
 from bench.data.pack import open_pack
 from bench.faults import fault_point
+from bench.lease import LEASE_SECONDS, BusyError, Lease, LeaseLostError, hold
 from bench.run import outcome
 from bench.run.checkpoint import load_checkpoint, remove_checkpoints, save_checkpoint
 from bench.run.costs import measure_costs
@@ -48,6 +49,8 @@ class Options:
     """CPU threads; None leaves torch's choice."""
     checkpoint_seconds: float = 60.0
     """Least time between two checkpoints."""
+    lease_seconds: float = LEASE_SECONDS
+    """Time after which a holder of the run that shows no life is turned out."""
 
 
 def execute(run_dir: Path, options: Options) -> int:
@@ -55,18 +58,24 @@ def execute(run_dir: Path, options: Options) -> int:
 
     Reads and writes the store; sets torch's thread count and global random state.
     """
-    store = Store(run_dir.parent.parent)
-    run_id = run_dir.name
     try:
-        with FileLock(run_dir / "lock", timeout=0):
-            fault_point("run.locked")
-            if store.status(run_id) != "done":
-                store.forget_failure(run_id)
-                _Execution(store, run_id, options).complete()
-    except Timeout:
-        return outcome.BUSY
+        with hold(run_dir, options.lease_seconds) as lease:
+            return _execute(lease, Store(run_dir.parent.parent), options)
+    except (BusyError, LeaseLostError, OSError) as error:  # OSError: no record could be written
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return outcome.exit_code(error)
+
+
+def _execute(lease: Lease, store: Store, options: Options) -> int:
+    run_id = lease.run_dir.name
+    try:
+        fault_point("run.locked")
+        if store.status(run_id) != "done":
+            store.forget_failure(run_id)
+            _Execution(lease, store, run_id, options).complete()
     except Exception as error:
         # The one place where a run ends: whatever happened becomes its record.
+        lease.check()
         logs = store.logs(run_id)
         store.record_failure(run_id, outcome.describe(error, logs[-1]["step"] if logs else None))
         return outcome.exit_code(error)
@@ -76,9 +85,10 @@ def execute(run_dir: Path, options: Options) -> int:
 class _Execution:
     """What the stages of one run share."""
 
-    def __init__(self, store: Store, run_id: str, options: Options) -> None:
+    def __init__(self, lease: Lease, store: Store, run_id: str, options: Options) -> None:
         if options.threads:
             torch.set_num_threads(options.threads)
+        self.lease = lease
         self.store = store
         self.options = options
         self.run = store.run(run_id)
@@ -127,6 +137,7 @@ class _Execution:
             **asdict(measure_costs(model, first_picture)),
         )
         fault_point("result.writing")
+        self.lease.check()
         self.store.publish(result)
         remove_checkpoints(self.folder)
 
@@ -189,6 +200,7 @@ class _Execution:
 
     def note_step(self, step_log: StepLog, log: RunLog) -> None:
         """Log a step, and show that the run is alive."""
+        self.lease.check()
         fault_point("step")
         if fault_point("loss"):
             step_log = replace(step_log, loss=step_log.loss * float("nan"))

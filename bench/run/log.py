@@ -8,10 +8,13 @@
 
 import json
 import math
+import os
 import time
+import weakref
 from pathlib import Path
 from typing import Any
 
+from bench.atomic import replacing
 from bench.faults import fault_point
 from bench.run.evaluate import Evaluation
 from bench.run.outcome import NonFiniteLossError
@@ -32,10 +35,13 @@ class RunLog:
     def __init__(self, path: Path, after: int) -> None:
         kept = [row for row in _read_rows(path) if row["step"] <= after]
         self.seconds = max((row["seconds"] for row in kept if "seconds" in row), default=0.0)
-        self._path = path
         self._pending: list[tuple[StepLog, float]] = []
         self._mark = time.perf_counter()
-        path.write_text("".join(map(_line, kept)), encoding="utf-8")
+        # A new file, and held open: rows of an attempt that lost its lease go to the old one.
+        with replacing(path) as temporary:
+            self._descriptor = os.open(temporary, os.O_WRONLY | os.O_APPEND)
+            weakref.finalize(self, os.close, self._descriptor)
+            self._write(kept)
 
     def add(self, log: StepLog) -> None:
         """Take a step's log; write when enough have come together."""
@@ -75,9 +81,13 @@ class RunLog:
         self._pending.clear()
 
     def _append(self, rows: list[dict[str, Any]]) -> None:
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write("".join(map(_line, rows)))
+        self._write(rows)
         fault_point("log.written")
+
+    def _write(self, rows: list[dict[str, Any]]) -> None:
+        rest = "".join(map(_line, rows)).encode()
+        while rest:  # a disk that fills up takes a part first
+            rest = rest[os.write(self._descriptor, rest) :]
 
 
 def _line(row: dict[str, Any]) -> str:

@@ -1,8 +1,10 @@
 """How a run's process ends: exit codes with meanings, and exceptions told apart by cause."""
 
 import errno
+import re
 import traceback
 
+from bench.lease import BusyError, FolderGoneError, LeaseLostError
 from bench.store import Failure
 from fcn.errors import InputError
 
@@ -15,6 +17,13 @@ DISK = 74
 STOPPED = 75
 ORPHANED = 76
 NONFINITE = 78
+
+DISK_ERRORS = {
+    getattr(errno, name)
+    for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EIO", "EACCES", "ESTALE")
+    if hasattr(errno, name)
+}
+"""Full, over quota, too large, read only, broken, not ours, gone."""
 
 REASONS = {
     INPUT: "spec or data",
@@ -46,7 +55,11 @@ def exit_code(error: BaseException) -> int:
         return INPUT
     if isinstance(error, MemoryError) or _mentions(error, "out of memory", "can't allocate memory"):
         return MEMORY
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    if isinstance(error, BusyError):
+        return BUSY
+    if isinstance(error, LeaseLostError):
+        return ORPHANED
+    if isinstance(error, FolderGoneError) or _os_error(error) in DISK_ERRORS:
         return DISK
     return ERROR
 
@@ -58,6 +71,14 @@ def describe(error: BaseException, step: int | None) -> Failure:
     details = "" if known else "".join(traceback.format_exception(error))[-4000:]
     message = str(error) if known else f"{type(error).__name__}: {error}"
     return Failure(reason=REASONS[code], message=message, step=step, details=details)
+
+
+def _os_error(error: BaseException) -> int | None:
+    """Return the number of a failed system call; safetensors gives it only in its text."""
+    if isinstance(error, OSError):
+        return error.errno
+    match = re.search(r"\(os error (\d+)\)|\bErrno (\d+)\b", str(error))
+    return int(match[1] or match[2]) if match else None
 
 
 def _mentions(error: BaseException, *phrases: str) -> bool:

@@ -9,10 +9,10 @@ import time
 import numpy as np
 import pytest
 import torch
-from filelock import FileLock
 
 from bench.atomic import file_digest
 from bench.check import count_cost
+from bench.lease import hold
 from bench.metrics import summarize
 from bench.run import execute as module
 from bench.run import outcome
@@ -178,7 +178,7 @@ def test_an_error_is_recorded_with_its_reason(tiny_run, monkeypatch, error, code
 def test_a_run_that_another_process_holds_is_left_alone(tiny_run):
     store, run = tiny_run()
     folder = store.run_dir(run.id)
-    with FileLock(folder / "lock"):
+    with hold(folder):
         code = f"import sys; from bench.cli import app; app(['exec', {str(folder)!r}])"
         ended = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True)
     assert ended.returncode == outcome.BUSY

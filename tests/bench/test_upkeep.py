@@ -1,5 +1,9 @@
+import os
+import signal
+
 import pytest
 
+from bench.lease import hold
 from bench.run.execute import Options, execute
 from bench.upkeep import prune, verify
 
@@ -44,3 +48,18 @@ def test_pruning_frees_leftovers_and_leaves_results(finished):
     assert list(verify(store)) == []
     assert prune(store, run_ids=[folder.name]) > 1000
     assert not folder.exists()
+
+
+def test_what_a_killed_process_left_is_found_and_pruned(finished):
+    store, folder = finished
+    pid = os.fork()
+    if pid == 0:
+        with hold(folder):
+            (next(folder.glob("lease-*/*/")) / ".tmp-half").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(pid, 0)
+    (finding,) = verify(store)
+    assert finding.kind == "leftover"
+    assert "process that is gone" in finding.message
+    prune(store)
+    assert list(verify(store)) == []

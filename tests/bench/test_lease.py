@@ -1,0 +1,246 @@
+"""One writer per run: who may write, who is turned out, and what the latter can still do."""
+
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import threading
+import time
+from dataclasses import asdict, replace
+
+import pytest
+
+from bench import holder as holders
+from bench.atomic import replacing, write_json
+from bench.holder import Holder
+from bench.lease import (
+    BusyError,
+    FolderGoneError,
+    LeaseLostError,
+    Watch,
+    count_attempts,
+    find_stale,
+    hold,
+)  # fmt: skip
+
+SHORT = 0.4
+"""A lease short enough for a test."""
+
+
+@pytest.fixture
+def run_dir(tmp_path):
+    folder = tmp_path / "ab" / "abcdef"
+    folder.mkdir(parents=True)
+    (folder / "spec.yaml").touch()
+    return folder
+
+
+def pretend_elsewhere(run_dir):
+    """Make the present lease look like one of another machine, whose processes we cannot see."""
+    (lease,) = run_dir.glob("lease-*")
+    path = lease / "holder.json"
+    path.write_text(json.dumps(asdict(replace(Holder.read(path), host="elsewhere"))))
+    return lease
+
+
+def start(context, target, *arguments):
+    process = context.Process(target=target, args=arguments)
+    process.start()
+    return process
+
+
+def take_and_wait(run_dir, seconds=60.0):
+    with hold(run_dir, seconds):
+        (run_dir / "held").touch()
+        time.sleep(600)
+
+
+@pytest.fixture
+def fork():
+    context = multiprocessing.get_context("fork")
+    yield context
+    for process in multiprocessing.active_children():
+        process.kill()
+        process.join()
+
+
+def wait_for(path):
+    until = time.monotonic() + 60
+    while not path.exists():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def test_a_live_holder_is_left_alone_whatever_the_clock_says(run_dir, monkeypatch):
+    with hold(run_dir, SHORT):
+        pretend_elsewhere(run_dir)
+        monkeypatch.setattr(time, "time", lambda: -1e9)
+        with pytest.raises(BusyError), hold(run_dir, SHORT):
+            pass
+        time.sleep(2 * SHORT)
+        assert not Watch(run_dir, SHORT).is_free()
+    assert count_attempts(run_dir) == 1
+
+
+def test_a_released_lease_leaves_only_the_record(run_dir):
+    for attempt in (1, 2, 3):
+        with hold(run_dir) as lease:
+            assert lease.holder.attempt == attempt
+    assert {path.name for path in run_dir.iterdir()} == {"spec.yaml", "attempts.json"}
+    assert count_attempts(run_dir) == 3
+
+
+def test_an_error_within_passes_through_and_frees_the_run(run_dir):
+    with pytest.raises(ZeroDivisionError), hold(run_dir):
+        raise ZeroDivisionError
+    assert Watch(run_dir).is_free()
+
+
+def test_a_killed_holder_is_replaced_at_once(run_dir, fork):
+    process = start(fork, take_and_wait, run_dir)
+    wait_for(run_dir / "held")
+    assert not Watch(run_dir).is_free()
+    os.kill(process.pid, signal.SIGKILL)  # and nobody waits for it: it stays as a zombie
+    deadline = time.monotonic() + 30
+    while not find_stale(run_dir):
+        assert time.monotonic() < deadline
+    with hold(run_dir, seconds=3600) as lease:  # an hour's lease: not waited for
+        assert lease.holder.attempt == 2
+    assert not find_stale(run_dir)
+
+
+def test_a_child_of_the_holder_does_not_keep_the_lease(run_dir, fork):
+    def die_and_leave_a_child():
+        with hold(run_dir):
+            child = os.fork()
+            if child == 0:
+                time.sleep(600)
+            (run_dir / "child").write_text(str(child))
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    start(fork, die_and_leave_a_child).join()
+    child = int((run_dir / "child").read_text())
+    try:
+        with hold(run_dir, seconds=3600) as lease:
+            assert lease.holder.attempt == 2
+            os.kill(child, 0)  # it is still there
+    finally:
+        os.kill(child, signal.SIGKILL)
+
+
+def test_a_process_number_given_again_is_another_process(run_dir, monkeypatch):
+    with hold(run_dir) as lease:
+        assert not lease.holder.is_dead()
+        monkeypatch.setattr(holders, "_process_start", lambda pid: "later")
+        assert lease.holder.is_dead()
+        assert not replace(lease.holder, host="elsewhere").is_dead()
+        assert not replace(lease.holder, machine="another boot").is_dead()
+
+
+def test_a_frozen_holder_is_replaced_after_the_lease_and_writes_nothing_more(run_dir, fork):
+    process = start(fork, write_on_and_on, run_dir)
+    wait_for(run_dir / "text")
+    os.kill(process.pid, signal.SIGSTOP)
+    with hold(run_dir, SHORT) as lease:
+        assert lease.holder.attempt == 2
+        write_json(run_dir / "text", {"by": "second"})
+        os.kill(process.pid, signal.SIGCONT)
+        process.join(60)
+        assert process.exitcode == 76
+    assert json.loads((run_dir / "text").read_text()) == {"by": "second"}
+    assert {path.name for path in run_dir.iterdir()} == {"spec.yaml", "attempts.json", "text"}
+
+
+def write_on_and_on(run_dir):
+    """Write as fast as possible, checking nothing: the fence alone must hold."""
+    try:
+        with hold(run_dir, SHORT):
+            while True:
+                write_json(run_dir / "text", {"by": "first"})
+    except LeaseLostError:
+        os._exit(76)
+
+
+@pytest.mark.parametrize("moment", ["before", "within"])
+def test_a_write_that_wakes_up_late_does_not_arrive(run_dir, moment):
+    """Frozen anywhere, also between its last check and the rename."""
+    path = run_dir / "result.json"
+
+    def write_late():
+        with hold(run_dir, 3600) as lease:
+            lease.check()
+            if moment == "before":
+                others_take_it_over(run_dir)
+            with replacing(path) as temporary:
+                temporary.write_text("late")
+                if moment == "within":
+                    others_take_it_over(run_dir)
+
+    with pytest.raises(LeaseLostError):
+        write_late()
+    assert path.read_text() == "new"
+
+
+def others_take_it_over(run_dir):
+    pretend_elsewhere(run_dir)
+    done = threading.Event()  # another thread has a stage of its own, as another process would
+
+    def take():
+        watch = Watch(run_dir, 0)
+        while not watch.is_free():
+            pass
+        with hold(run_dir):
+            (run_dir / "result.json").write_text("new")
+            done.set()
+
+    threading.Thread(target=take).start()
+    assert done.wait(60)
+
+
+def test_a_deleted_folder_is_told_from_a_lost_lease(run_dir):
+    def write_into_nothing():
+        with hold(run_dir) as lease:
+            shutil.rmtree(run_dir)
+            with pytest.raises(FolderGoneError, match="abcdef was deleted"):
+                lease.check()
+            write_json(run_dir / "eval" / "test.json", {})
+
+    with pytest.raises(FolderGoneError):
+        write_into_nothing()
+    assert not run_dir.exists()
+
+
+def test_of_many_that_try_at_once_one_at_a_time_succeeds(run_dir, fork):
+    """Processes that die in the middle are among them; each attempt has its own number."""
+    processes = [start(fork, try_often, run_dir, seed) for seed in range(6)]
+    for process in processes:
+        process.join(120)
+    assert {process.exitcode for process in processes} <= {0, -9}
+    with hold(run_dir):
+        pass
+    numbers = [
+        a["attempt"] for a in json.loads((run_dir / "attempts.json").read_text())["attempts"]
+    ]
+    assert numbers == sorted(set(numbers))
+    assert len(numbers) > 12
+    assert not (run_dir / "collision").exists()
+
+
+def try_often(run_dir, seed):
+    until, count = time.monotonic() + 20, 0
+    while count < 4 and time.monotonic() < until:
+        try:
+            with hold(run_dir, 3600):
+                count += 1
+                try:
+                    os.close(os.open(run_dir / "inside", os.O_CREAT | os.O_EXCL))
+                except FileExistsError:
+                    (run_dir / "collision").touch()
+                time.sleep(0.002)
+                (run_dir / "inside").unlink(missing_ok=True)
+                if seed == 0 and count == 3:
+                    os.kill(os.getpid(), signal.SIGKILL)
+        except BusyError:
+            pass
+        time.sleep(0.001)
