@@ -5,6 +5,7 @@ a triangle filter that widens when shrinking (antialiasing). Targets take the ne
 never interpolated. A view at scale 1 gives the original pixels exactly; outside is 0, the mean.
 """
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -86,11 +87,13 @@ def view_images(
         (N, 3, h, w) float32; 0 outside the pictures.
     """
     device = images.device
-    statistics = torch.tensor([list(mean), list(std)], device=device)
+    statistics = _statistics(tuple(mean), tuple(std), device)
     if all(_is_whole(view, out_size) for view in views):
         return normalise(images, statistics).permute(0, 3, 1, 2)
     padded = (images.shape[1], images.shape[2])
-    rows, columns = (_weights(views, axis, out_size[axis], padded[axis], device) for axis in (0, 1))
+    rows, columns = (
+        _weights(views, axis, out_size[axis], padded[axis]).to(device) for axis in (0, 1)
+    )
     return resample(images, rows, columns, statistics)
 
 
@@ -108,8 +111,10 @@ def view_targets(
     Returns:
         (N, h, w) int64.
     """
-    rows, columns = (_nearest(views, axis, out_size[axis], targets.device) for axis in (0, 1))
-    return take_nearest(targets, rows, columns, outside=ignore_index)
+    (rows, in_rows), (columns, in_columns) = (
+        _nearest(views, axis, out_size[axis]) for axis in (0, 1)
+    )
+    return take_nearest(targets, (rows, in_rows), (columns, in_columns), outside=ignore_index)
 
 
 def to_network(
@@ -147,31 +152,24 @@ def _is_whole(view: View, out_size: Size) -> bool:
     return view == View(out_size, out_size)
 
 
-def _positions(
-    views: Sequence[View], axis: int, length: int, device: torch.device
-) -> tuple[Tensor, Tensor, Tensor]:
+def _positions(views: Sequence[View], axis: int, length: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return which pixel of the resized picture is seen at each place, (N, length), and sizes."""
-    start = [view.left if axis else view.top for view in views]
-    is_mirrored = [view.flip and axis == 1 for view in views]
-    numbers = [[v.size[axis], v.scaled[axis]] for v in views]
-    step = torch.arange(length, device=device)
-    first = torch.tensor(start, device=device)[:, None]
-    mirrored = torch.tensor(is_mirrored, device=device)[:, None]
-    sizes = torch.tensor(numbers, device=device)
-    return first + torch.where(mirrored, length - 1 - step, step), sizes[:, :1], sizes[:, 1:]
+    first = torch.tensor([[view.left if axis else view.top] for view in views])
+    is_mirrored = torch.tensor([[view.flip and axis == 1] for view in views])
+    sizes = torch.tensor([[view.size[axis], view.scaled[axis]] for view in views])
+    step = torch.arange(length)
+    return first + torch.where(is_mirrored, length - 1 - step, step), sizes[:, :1], sizes[:, 1:]
 
 
-def _weights(
-    views: Sequence[View], axis: int, length: int, padded: int, device: torch.device
-) -> Bands:
+def _weights(views: Sequence[View], axis: int, length: int, padded: int) -> Bands:
     """Return the weight of each source pixel at each place of the views."""
-    at, size, scaled = _positions(views, axis, length, device)
+    at, size, scaled = _positions(views, axis, length)
     shrink = size / scaled  # exactly 1 at scale 1, and then each row holds a single 1
     reach = shrink.clamp_min(1)
     centre = (at + 0.5) * shrink
     first = (centre - reach).floor().long()
     num_taps = 2 * math.ceil(max(1.0, *(v.size[axis] / v.scaled[axis] for v in views))) + 2
-    taps = first[..., None] + torch.arange(num_taps, device=device)
+    taps = first[..., None] + torch.arange(num_taps)
     weights = (1 - (taps + 0.5 - centre[..., None]).abs() / reach[..., None]).clamp_min(0)
     weights = weights.where((taps >= 0) & (taps < size[..., None]), 0.0)
     weights = weights / weights.sum(-1, keepdim=True)
@@ -179,11 +177,16 @@ def _weights(
     return Bands(weights.where(inside[..., None], 0.0), first, inside, padded)
 
 
-def _nearest(
-    views: Sequence[View], axis: int, length: int, device: torch.device
-) -> tuple[Tensor, Tensor]:
+def _nearest(views: Sequence[View], axis: int, length: int) -> tuple[Tensor, Tensor]:
     """Return the source pixel under each place, (N, length), and what lies inside."""
-    at, size, scaled = _positions(views, axis, length, device)
+    at, size, scaled = _positions(views, axis, length)
     inside = (at >= 0) & (at < scaled)
     source = (2 * at + 1) * size // (2 * scaled)  # in whole numbers: the same on every device
-    return torch.where(inside, source, 0), inside
+    return source.where(inside, 0), inside
+
+
+# Made once: to make a tensor on a GPU from numbers waits for all that it was given before.
+@functools.lru_cache(maxsize=16)
+def _statistics(mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> Tensor:
+    with torch.inference_mode(False):  # evaluation may be first to ask, and training next
+        return torch.tensor([mean, std], device=device)

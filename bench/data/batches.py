@@ -13,6 +13,7 @@ from torch import Tensor
 
 from bench.data.augment import Size, draw_view, to_network, view_images, view_targets
 from bench.data.pack import Pack
+from bench.data.resample import send
 from bench.spec import TrainSpec
 from fcn.errors import InputError
 
@@ -172,7 +173,7 @@ class _Pictures:
         """Return images (N, H, W, 3) and targets (N, H, W), uint8, padded to the largest."""
         if self._resident is None:
             return self._load(indices)
-        rows = torch.tensor([self._row[i] for i in indices], device=self._device)
+        rows = send(torch.tensor([self._row[i] for i in indices]), self._device)
         return self._resident[0][rows], self._resident[1][rows]
 
     def _load(self, indices: list[int]) -> tuple[Tensor, Tensor]:
@@ -184,8 +185,8 @@ class _Pictures:
             images[k, :h, :w] = self._pack.image(i)
             targets[k, :h, :w] = self._pack.target(i)
         return (
-            torch.from_numpy(images).to(self._device),
-            torch.from_numpy(targets).to(self._device),
+            send(torch.from_numpy(images), self._device),
+            send(torch.from_numpy(targets), self._device),
         )
 
 

@@ -38,6 +38,11 @@ class Bands:
     padded: int
     """Pixels of the axis, padding included."""
 
+    def to(self, device: torch.device) -> "Bands":
+        """Return the bands on a device."""
+        weights, first, inside = (send(x, device) for x in (self.weights, self.first, self.inside))
+        return Bands(weights, first, inside, self.padded)
+
     def matrices(self) -> Tensor:
         """Return the weights as matrices, (N, length, padded)."""
         N, length, taps = self.weights.shape
@@ -63,6 +68,13 @@ class Bands:
         low = min(max(min(ends), 0), self.padded - 1)
         high = max(low + 1, min(max(ends) + self.weights.shape[2], self.padded))
         return Block(slice(start, stop), slice(low, high))
+
+
+def send(tensor: Tensor, device: torch.device) -> Tensor:
+    """Copy a CPU's tensor to a device without waiting for what the device is doing."""
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 def normalise(images: Tensor, statistics: Tensor) -> Tensor:
@@ -111,8 +123,8 @@ def take_nearest(
 
     Args:
         targets: (N, H, W) uint8.
-        rows: Index of each row, (N, h), and whether it lies inside.
-        columns: Index of each column, (N, w), and whether it lies inside.
+        rows: Index of each row, (N, h), and whether it lies inside; on the CPU.
+        columns: Index of each column, (N, w), and whether it lies inside; on the CPU.
         outside: Label where either does not.
 
     Returns:
@@ -120,9 +132,11 @@ def take_nearest(
     """
     if targets.device.type == "cpu":
         return _take_one_by_one(targets, rows, columns, outside)
-    picture = torch.arange(len(targets), device=targets.device)[:, None, None]
-    seen = targets[picture, rows[0][:, :, None], columns[0][:, None, :]]
-    return seen.long().where(rows[1][:, :, None] & columns[1][:, None, :], outside)
+    device = targets.device
+    (y, in_y), (x, in_x) = (tuple(send(t, device) for t in axis) for axis in (rows, columns))
+    picture = torch.arange(len(targets), device=device)[:, None, None]
+    seen = targets[picture, y[:, :, None], x[:, None, :]].long()
+    return seen.where(in_y[:, :, None] & in_x[:, None, :], outside)
 
 
 def _resample_by_blocks(images: Tensor, rows: Bands, columns: Bands, statistics: Tensor) -> Tensor:

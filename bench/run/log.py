@@ -14,6 +14,8 @@ import weakref
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from bench.atomic import replacing
 from bench.faults import fault_point
 from bench.run.evaluate import Evaluation
@@ -66,8 +68,10 @@ class RunLog:
             NonFiniteLossError: A loss is NaN or infinite; the rows before it are written.
         """
         rows: list[dict[str, Any]] = []
-        for log, seconds in self._pending:
-            loss = float(log.loss)
+        losses = (
+            torch.stack([log.loss for log, _ in self._pending]).tolist() if self._pending else []
+        )
+        for (log, seconds), loss in zip(self._pending, losses, strict=True):
             if not math.isfinite(loss):
                 self._append(rows)
                 raise NonFiniteLossError(
@@ -79,6 +83,10 @@ class RunLog:
             )
         self._append(rows)
         self._pending.clear()
+
+    def _losses(self) -> list[float]:
+        """Wait for the device once, not once a step."""
+        return torch.stack([log.loss for log, _ in self._pending]).tolist() if self._pending else []
 
     def _append(self, rows: list[dict[str, Any]]) -> None:
         self._write(rows)

@@ -50,13 +50,16 @@ def test_a_run_leaves_its_whole_record(tiny_run):
 
 
 def test_golden_losses(tiny_run):
-    """Recorded; a change that moves them says why in its commit (rounding differs by machine)."""
-    store, run = tiny_run()
+    """Recorded; a change that moves them says why in its commit (rounding differs by machine).
+
+    Eight pictures a batch: with two, batch norms over two values turn rounding into signs.
+    """
+    store, run = tiny_run({"train.batch_size": 8, "train.accumulate": 1})
     execute(store.run_dir(run.id), OPTIONS)
-    assert losses(store, run) == pytest.approx(GOLDEN, rel=2e-3)
+    assert losses(store, run) == pytest.approx(GOLDEN, rel=5e-4)
 
 
-GOLDEN = [1.83995, 1.81088, 1.8003, 1.75898, 1.78541, 1.81529]
+GOLDEN = [1.831149, 1.769969, 1.786142, 1.719833, 1.717265, 1.697883]
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])

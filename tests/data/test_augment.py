@@ -174,8 +174,7 @@ def test_a_cpu_multiplies_blocks_to_what_whole_matrices_give():
     images = torch.from_numpy(rng.integers(0, 256, (12, 130, 200, 3), dtype=np.uint8))
     seen = view_images(images, views, (150, 170), mean=MEAN, std=STD)
     rows, columns = (
-        _weights(views, axis, train.crop[axis], images.shape[1 + axis], images.device)
-        for axis in (0, 1)
+        _weights(views, axis, train.crop[axis], images.shape[1 + axis]) for axis in (0, 1)
     )
     statistics = torch.tensor([MEAN, STD])[:, None, None]
     whole = rows.matrices()[:, None, None] @ images.movedim(3, 1).float()[:, :, None]

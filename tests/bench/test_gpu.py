@@ -1,0 +1,56 @@
+"""What only a CUDA device can show."""
+
+from functools import partial
+
+import pytest
+import torch
+
+from bench.data.batches import Batches
+from bench.data.pack import open_pack
+from bench.run.losses import network_loss
+from bench.run.optim import create_optimizer
+from bench.run.train import fit
+from fcn.model import create_model
+
+pytestmark = pytest.mark.gpu
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_step_never_waits_for_the_device(tiny_run, precision):
+    """Whoever waits leaves the device idle; torch raises where a step would."""
+    store, run = tiny_run({"train.precision": precision})
+    device = torch.device("cuda")
+    pack = open_pack(store.packs_dir, run.fingerprint)
+    model = create_model(**run.spec.model.model_dump(), num_classes=pack.num_classes).to(device)
+    train = run.spec.train
+    batches = Batches(
+        pack, train, input_scale=1.0, seed=0, mean=model.mean, std=model.std, device=device
+    )
+    loss_fn = partial(network_loss, model, ignore_index=pack.ignore_index)
+    steps = fit(model, batches, loss_fn, create_optimizer(model, train), train, seed=0)
+    next(steps)  # the first may wait: constants are copied to the device
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        assert [log.step for log in steps] == list(range(2, train.steps + 1))
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def test_views_are_those_of_the_cpu(tiny_run):
+    store, run = tiny_run()
+    pack = open_pack(store.packs_dir, run.fingerprint)
+
+    def draw(device):
+        batches = Batches(
+            pack,
+            run.spec.train,
+            input_scale=1.0,
+            seed=0,
+            mean=(0.5,) * 3,
+            std=(0.25,) * 3,
+            device=torch.device(device),
+        )
+        return [x.cpu() for x in batches.batch(3)]
+
+    for ours, theirs in zip(draw("cuda"), draw("cpu"), strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
