@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from bench.atomic import file_digest, write_json
 from bench.data.batches import Batches, eval_batches
@@ -23,6 +24,7 @@ from bench.data.pack import open_pack
 from bench.faults import fault_point
 from bench.lease import LEASE_SECONDS, BusyError, Lease, LeaseLostError, hold
 from bench.run import outcome
+from bench.run.average import averaged, swap_average
 from bench.run.checkpoint import load_checkpoint, remove_checkpoints, save_checkpoint
 from bench.run.costs import measure_costs
 from bench.run.environment import choose_device, describe_environment
@@ -186,7 +188,7 @@ class _Execution:
         with stop_on_signals() as stop:
             for step_log in steps:
                 self.note_step(step_log, log)
-                self.watch(model, step_log.step, log)
+                self.watch(model, optimizer, step_log.step, log)
                 if step_log.step < (train.steps or 0) and self.is_due(saved, stop):
                     log.flush()
                     save_checkpoint(self.folder, model, optimizer, step_log.step, self.environment)
@@ -196,6 +198,7 @@ class _Execution:
                             f"stopped by a signal after step {step_log.step}"
                         )
         log.flush()
+        swap_average(optimizer)
         return log.seconds
 
     def note_step(self, step_log: StepLog, log: RunLog) -> None:
@@ -212,12 +215,13 @@ class _Execution:
         waited = time.monotonic() - saved
         return stop.requested or waited >= self.options.checkpoint_seconds
 
-    def watch(self, model: Network, step: int, log: RunLog) -> None:
+    def watch(self, model: Network, optimizer: Optimizer, step: int, log: RunLog) -> None:
         """Score a split along the way, where the spec asks for it."""
         settings = self.spec.evaluate
         if settings.watch_every and step % settings.watch_every == 0:
             log.flush()
-            evaluation = self.evaluate(model, settings.watch_split)
+            with averaged(optimizer):
+                evaluation = self.evaluate(model, settings.watch_split)
             log.add_watched(step, settings.watch_split, evaluation)
 
     def evaluate(self, model: Network, split: str, *, boundary: bool = False) -> Evaluation:

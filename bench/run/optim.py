@@ -5,19 +5,27 @@ import math
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
+from bench.run.average import keep_average
 from bench.spec import TrainSpec
 
 
 def create_optimizer(model: nn.Module, train: TrainSpec) -> Optimizer:
-    """Create the optimiser of `train`; vectors (biases, norms) are not decayed."""
+    """Create the optimiser of `train`; vectors (biases, norms) are not decayed.
+
+    With `train.ema_decay` it keeps a moving average of the parameters too.
+    """
     parameters = [p for p in model.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": train.weight_decay},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
+    optimizer: Optimizer
     if train.optimizer == "adamw":
-        return AdamW(groups, lr=train.lr, betas=(train.momentum, 0.999))
-    return SGD(groups, lr=train.lr, momentum=train.momentum)
+        optimizer = AdamW(groups, lr=train.lr, betas=(train.momentum, 0.999))
+    else:
+        optimizer = SGD(groups, lr=train.lr, momentum=train.momentum)
+    keep_average(optimizer, train)
+    return optimizer
 
 
 def lr_at(step: int, train: TrainSpec) -> float:

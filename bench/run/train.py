@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from bench.run.average import decay_at
 from bench.run.optim import lr_at
 from bench.spec import TrainSpec
 
@@ -65,7 +66,7 @@ def fit(
         seed_step(seed, step)
         lr = lr_at(step, train)
         for group in optimizer.param_groups:
-            group["lr"] = lr
+            group.update(lr=lr, ema_decay=decay_at(step, train))
 
         optimizer.zero_grad(set_to_none=True)
         losses = []

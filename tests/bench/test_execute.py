@@ -62,12 +62,16 @@ def test_golden_losses(tiny_run):
 GOLDEN = [1.831149, 1.769969, 1.786142, 1.719833, 1.717265, 1.697883]
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize(("optimizer", "ema_decay"), [("sgd", 0.0), ("sgd", 0.9), ("adamw", 0.9)])
 @pytest.mark.parametrize("stop_at", [1, 4])
 def test_stopped_and_resumed_equals_uninterrupted_bit_for_bit(
-    tiny_run, monkeypatch, optimizer, stop_at
+    tiny_run, monkeypatch, optimizer, ema_decay, stop_at
 ):
-    settings = {"train.optimizer": optimizer, "train.lr": 0.003}
+    settings = {
+        "train.optimizer": optimizer,
+        "train.lr": 0.003,
+        "train.ema_decay": ema_decay,
+    }
     whole_store, run = tiny_run(settings, folder="whole")
     assert execute(whole_store.run_dir(run.id), OPTIONS) == outcome.DONE
 

@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel
 
+from bench.run.average import averaged
 from bench.run.optim import create_optimizer
 from bench.run.train import fit, seed_step
 from bench.spec import TrainSpec
@@ -99,3 +101,26 @@ def test_bf16_trains_close_to_fp32():
     losses = [[log.loss.item() for log in logs] for logs in (exact, rounded)]
     assert losses[0] != losses[1]
     assert losses[0] == pytest.approx(losses[1], rel=0.02)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_averages_are_those_of_torchs_own_averaged_model(optimizer):
+    settings = {"steps": 30, "lr": 0.05, "optimizer": optimizer}
+    train = TrainSpec(ema_decay=0.6, **settings)
+    model, ours = create(train)
+    reference = None
+    for _ in fit(model, Numbered(), loss_of(model), ours, train, seed=7):
+        if reference is None:
+            reference = AveragedModel(model, multi_avg_fn=average_by_hand)
+        reference.update_parameters(model)
+    plain, _ = run(TrainSpec(**settings), batches=Numbered())
+    with averaged(ours):
+        torch.testing.assert_close(list(model.parameters()), list(reference.module.parameters()))
+        assert not torch.equal(model[1].weight, plain[1].weight)
+    assert torch.equal(model[1].weight, plain[1].weight)  # averaging leaves training as it is
+
+
+def average_by_hand(averages, parameters, num_averaged):
+    decay = min(0.6, (1 + num_averaged + 1) / (10 + num_averaged + 1))
+    for average, parameter in zip(averages, parameters, strict=True):
+        average.copy_(decay * average + (1 - decay) * parameter)
