@@ -98,7 +98,7 @@ class TrainSpec(Schema):
     clip_grad_norm: Positive | None = None
     """Largest gradient norm; longer gradients are scaled down to it."""
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Decay per step of a moving average of the weights, which then is what is scored; 0 for none."""
+    """Decay per step of a moving average of the weights, which is what is scored; 0 for none."""
     class_weights: Literal["none", "median_frequency"] | tuple[Positive, ...] = "none"
     """Weight of each class in the loss: none, median frequency balancing, or one per class."""
     crop: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] | None = None

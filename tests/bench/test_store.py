@@ -41,7 +41,8 @@ DEFAULTS = {
         "split": "train", "batch_size": 16, "accumulate": 1, "optimizer": "sgd", "lr": 0.01,
         "momentum": 0.9, "weight_decay": 5e-4, "schedule": "poly", "power": 0.9, "warmup_steps": 0,
         "clip_grad_norm": None, "ema_decay": 0.0, "class_weights": "none", "crop": None,
-        "scale": [1.0, 1.0], "flip": True, "precision": "fp32", "channels_last": True, "init_from": None,
+        "scale": [1.0, 1.0], "flip": True, "precision": "fp32", "channels_last": True,
+        "init_from": None,
     },
     "evaluate": {"split": "test", "watch_split": "val", "watch_every": 0, "boundary": False},
 }  # fmt: skip
