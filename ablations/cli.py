@@ -90,8 +90,17 @@ def run(
     ] = None,
     slots: Annotated[int | None, typer.Option(help="Runs at a time on each device.", min=1)] = None,
     engine: Annotated[
-        str, typer.Option(help="local: a process per run; warm: forked, for short runs.")
+        str,
+        typer.Option(
+            help="local: a process per run; warm: forked, for short runs; ray: a cluster."
+        ),
     ] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="With ray: HOST:PORT of the cluster's head, or auto.")
+    ] = None,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="With ray: use a cluster that asks for no token.")
+    ] = False,
     fail_fast: Annotated[
         bool, typer.Option("--fail-fast", help="Stop at the first failure.")
     ] = False,
@@ -112,7 +121,7 @@ def run(
         return
     num_undone = 0
     if missing:
-        request = Request(store.root, device or ["auto"], slots, plugin or ())
+        request = Request(store.root, device or ["auto"], slots, plugin or (), address, insecure)
         chosen = create_engine(engine, request)
         _check(plan, store, catalog)
         policy = Policy(fail_fast=fail_fast, retry_failed=retry_failed)

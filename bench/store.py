@@ -75,7 +75,7 @@ class Failure:
     """Why a run ended early."""
 
     reason: str
-    """One word: spec, data, nonfinite, memory, disk, error, killed, stopped, blocked."""
+    """One word: spec, data, nonfinite, memory, disk, error, killed, lost, stopped, blocked."""
     message: str
     step: int | None = None
     details: str = ""

@@ -17,8 +17,10 @@ from bench.store import Failure, Store
 BUSY_SECONDS = 2.0
 """Time before a run that another command holds is looked at again."""
 
-RETRIES = {"killed": 2, "hung": 2, "stopped": 2, "error": 1}
-"""Further attempts within one command, by cause. What is not here would end the same way again."""
+RETRIES = {"killed": 2, "hung": 2, "stopped": 2, "error": 1, "lost": 10}
+"""Further attempts within one command, by cause, each cause counted for itself. What is not here
+would end the same way again. Machines come and go through no fault of a run, so losing one costs it
+none of the few tries for its own failures; but a run that takes machine after machine down ends."""
 
 DETERMINED = ("nonfinite", "spec or data")
 """Causes that a later command meets again too, unless it is told to try."""
@@ -31,6 +33,8 @@ class Exit:
     run_id: str
     code: int
     """Exit code of `bench.run.outcome`; negative for a signal."""
+    lost: str | None = None
+    """What was lost with it, if its machine is gone: then nothing is known of its end."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +122,7 @@ class _Grid:
         self.waiting = {i: first_use[i] for i in ids if self._is_wanted(i)}
         self.running: dict[str, PlannedRun] = {}
         self.is_over = False
-        self._failures: Counter[str] = Counter()
+        self._failures: Counter[tuple[str, str]] = Counter()
         self._not_before: dict[str, float] = {}
         self._beats: dict[str, tuple[int, float]] = {}
         self._hung: set[str] = set()
@@ -151,6 +155,9 @@ class _Grid:
             elif ended.code in (BUSY, ORPHANED):  # another command makes it
                 self.waiting[ended.run_id] = planned
                 self._not_before[ended.run_id] = time.monotonic() + BUSY_SECONDS
+                self._hung.discard(ended.run_id)
+            elif ended.lost:
+                self._fail(planned, Failure(reason="lost", message=ended.lost))
             else:
                 hung = ended.run_id in self._hung
                 failure = self.store.failure(ended.run_id) or _killed(self.store, ended, hung=hung)
@@ -185,9 +192,9 @@ class _Grid:
 
     def _fail(self, planned: PlannedRun, failure: Failure) -> None:
         run_id = planned.run.id
-        self._failures[run_id] += 1
+        self._failures[run_id, failure.reason] += 1
         self._hung.discard(run_id)
-        if self._failures[run_id] <= RETRIES.get(failure.reason, 0):
+        if self._failures[run_id, failure.reason] <= RETRIES.get(failure.reason, 0):
             self.store.forget_failure(run_id)
             self.waiting[run_id] = planned
             self.watcher.retried(planned, failure)

@@ -1,6 +1,7 @@
 """Engines by name: where a grid's runs are started.
 
-In: a name and what a command asks for. Out: an `Engine`. A new one is a function registered here.
+In: a name and what a command asks for. Out: an `Engine`. A new one is a function
+registered here; `tests/bench/test_engines.py` then holds it to what all engines promise.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,9 +10,12 @@ from pathlib import Path
 
 from bench.grid.controller import Engine
 from bench.grid.local import LocalEngine
+from bench.grid.nodes import Nodes
+from bench.grid.ray import RayEngine
 from bench.grid.slots import Slot, plan_slots
 from bench.grid.warm import WarmEngine
 from bench.plugins import absolute
+from fcn.errors import InputError
 from fcn.registry import Registry
 
 
@@ -27,6 +31,10 @@ class Request:
     """Runs at a time on each device; None leaves it to the engine."""
     plugins: Sequence[str] = ()
     """Modules that each run loads first."""
+    address: str | None = None
+    """Head of a cluster; None for this machine alone."""
+    insecure: bool = False
+    """Whether a cluster that lets anybody in is used."""
 
 
 ENGINES: Registry[Callable[[Request], Engine]] = Registry("engine")
@@ -51,8 +59,20 @@ def _warm(request: Request) -> Engine:
     return WarmEngine(_slots_here(request), absolute(request.plugins))
 
 
+@ENGINES.register("ray")
+def _ray(request: Request) -> Engine:
+    nodes = Nodes(request.store, request.devices, request.slots, absolute(request.plugins))
+    plugins = absolute(request.plugins)
+    return RayEngine(nodes, plugins, request.address, insecure=request.insecure)
+
+
 def _slots_here(request: Request) -> list[Slot]:
     """Lay out the slots of this machine."""
     from bench.run.environment import choose_device
 
+    if request.address is not None or request.insecure:
+        raise InputError(
+            "--address and --insecure are about a cluster, but this engine starts runs on this "
+            "machine alone; leave them out, or choose --engine ray"
+        )
     return plan_slots([str(choose_device(device)) for device in request.devices], request.slots)

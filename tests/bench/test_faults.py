@@ -3,8 +3,6 @@
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
@@ -17,7 +15,6 @@ from bench.grid.warm import WarmEngine
 from bench.plan import Plan, PlannedRun
 from bench.run import outcome
 from bench.run.execute import Options, execute
-from bench.store import Store
 
 OFTEN = Options(device="cpu", threads=1, checkpoint_seconds=0)
 TINY = {"train.steps": 14, "train.accumulate": 1, "evaluate.watch_every": 0}
@@ -186,46 +183,3 @@ def test_a_hung_run_is_ended_and_tried_again(tiny_run, monkeypatch):
     assert execute_plan(plan_of(run), store, engine, watcher, policy) == 1
     assert watcher.retries == ["hung", "hung"]
     assert store.failure(run.id).reason == "hung"
-
-
-@pytest.mark.parametrize("engine", [LocalEngine, WarmEngine])
-def test_engines_give_the_same_bits(tiny_run, reference, engine):
-    store, run = tiny_run(TINY)
-    assert execute_plan(plan_of(run), store, engine([Slot("cpu", 1)]), Silent()) == 0
-    assert store.result(run.id).digests["model.safetensors"] == reference
-
-
-ORPHAN = """
-import sys, time
-from pathlib import Path
-from bench.grid.{module} import {engine}
-from bench.grid.slots import Slot
-if __name__ == "__main__":
-    engine = {engine}([Slot("cpu", 1)])
-    engine.start(Path(sys.argv[1]))
-    time.sleep(600)
-"""
-
-
-@pytest.mark.parametrize(("module", "engine"), [("local", "LocalEngine"), ("warm", "WarmEngine")])
-def test_no_orphan_outlives_a_killed_controller(tiny_run, tmp_path, module, engine):
-    store, run = tiny_run({**TINY, "train.steps": 100_000})
-    folder = store.run_dir(run.id)
-    script = tmp_path / "controller.py"
-    script.write_text(ORPHAN.format(module=module, engine=engine))
-    controller = subprocess.Popen([sys.executable, str(script), str(folder)])
-    wait_for(lambda: store.heartbeat(run.id), 60)
-    controller.kill()
-    controller.wait()
-    time.sleep(1.5)
-    beat = store.heartbeat(run.id)
-    time.sleep(0.7)
-    assert store.heartbeat(run.id) == beat
-    assert Store(store.root).status(run.id) != "done"
-
-
-def wait_for(condition, seconds):
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.02)

@@ -128,6 +128,32 @@ def test_one_failure_stops_only_its_children(tmp_path):
     assert store.failure(bad.id) is None
 
 
+@dataclass
+class LosingEngine(PretendEngine):
+    """Loses its machine so many times, after an attempt that was killed."""
+
+    losses: int = 0
+
+    def poll(self, seconds):
+        ended, self.running = self.running[0], []
+        if len(self.started) == 1:
+            return [Exit(ended, -9)]
+        if len(self.started) <= 1 + self.losses:
+            return [Exit(ended, -9, lost="node n was lost")]
+        self.store.publish(result_of(self.store.run(ended)))
+        return [Exit(ended, 0)]
+
+
+def test_lost_machines_cost_a_run_none_of_its_few_tries(tmp_path):
+    store, notes, run = Store(tmp_path / "a"), Notes(), run_of(0)
+    assert execute_plan(plan_of(run), store, LosingEngine(store, losses=5), notes) == 0
+    assert notes.retries == ["killed"] + 5 * ["lost"]
+    # A run that takes every machine down with it is given up.
+    store, notes = Store(tmp_path / "b"), Notes()
+    assert execute_plan(plan_of(run), store, LosingEngine(store, losses=99), notes) == 1
+    assert store.failure(run.id).message == "node n was lost"
+
+
 def test_what_would_end_the_same_way_is_left_unless_told(tmp_path):
     store, notes = Store(tmp_path), Notes()
     run = run_of(0)
