@@ -142,10 +142,8 @@ def _check(plan: Plan, store: Store, catalog: "Catalog") -> "dict[str, ModelCost
     from bench.check import check_models, check_pictures
 
     specs = {planned.run.fingerprint: planned.run.spec.data for planned in plan.runs}
-    num_classes = {
-        fingerprint: catalog.facts(data).num_classes for fingerprint, data in specs.items()
-    }
-    costs = check_models(plan, num_classes)
+    facts = {fingerprint: catalog.facts(data) for fingerprint, data in specs.items()}
+    costs = check_models(plan, facts)
     packs = {fingerprint: catalog.pack(data) for fingerprint, data in specs.items()}
     check_pictures(plan, packs)
     return costs

@@ -4,18 +4,20 @@ Models are built and run on the meta device: shapes alone, no memory, no arithme
 Out: what each costs, or an `InputError` that says which variant asks for what cannot be.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.data.augment import scaled_size
 from bench.data.batches import require_equal_sizes
+from bench.data.catalog import DatasetFacts
 from bench.data.pack import Pack
 from bench.plan import Plan, PlannedRun
-from bench.spec import ModelSpec
+from bench.spec import ModelSpec, TrainSpec
 from fcn.errors import InputError
 from fcn.model import create_model
 
@@ -34,28 +36,30 @@ class ModelCost:
     """Height and width in pixels."""
 
 
-def check_models(plan: Plan, num_classes: Mapping[str, int]) -> dict[str, ModelCost]:
+def check_models(plan: Plan, facts: Mapping[str, DatasetFacts]) -> dict[str, ModelCost]:
     """Build each variant's model, and run it at its training size.
 
     Args:
         plan: What is to be run.
-        num_classes: Number of classes by dataset fingerprint.
+        facts: Of the datasets, by fingerprint.
 
     Returns:
         Cost by variant.
 
     Raises:
-        InputError: A backbone, skip, size or list of weights is impossible.
+        InputError: A backbone, skip, size, input, label map or list of weights is impossible.
     """
     costs: dict[str, ModelCost] = {}
-    known: dict[tuple[ModelSpec, int, tuple[int, int]], ModelCost] = {}
+    known: dict[str, ModelCost] = {}
     for planned in _first_seeds(plan):
-        spec, classes = planned.run.spec, num_classes[planned.run.fingerprint]
-        key = (spec.model, classes, spec.train.crop or DEFAULT_SIZE)
+        spec, data = planned.run.spec, facts[planned.run.fingerprint]
         with _naming(plan, planned):
-            _require_weight_per_class(spec.train.class_weights, classes)
+            _require_weights(spec.train, data.classes(spec.data))
+            options = data.network_options(spec.data)
+            size = spec.train.crop or DEFAULT_SIZE
+            key = repr((spec.model, options, size))
             if key not in known:
-                known[key] = count_cost(*key)
+                known[key] = count_cost(spec.model, options, size)
         costs[planned.variant] = known[key]
     return costs
 
@@ -70,9 +74,10 @@ def check_pictures(plan: Plan, packs: Mapping[str, Pack]) -> None:
     Raises:
         InputError: Pictures of a batch differ in size, or one is too small for a backbone.
     """
-    fitting: set[tuple[ModelSpec, tuple[int, int]]] = set()
+    fitting: set[str] = set()
     for planned in _first_seeds(plan):
-        spec, pack = planned.run.spec, packs[planned.run.fingerprint]
+        spec = planned.run.spec
+        pack = packs[planned.run.fingerprint].choose(spec.data.inputs, spec.data.targets)
         splits = {spec.evaluate.split}
         if spec.evaluate.watch_every:
             splits.add(spec.evaluate.watch_split)
@@ -84,21 +89,30 @@ def check_pictures(plan: Plan, packs: Mapping[str, Pack]) -> None:
                 sides = zip(*(pack.size(i) for i in pack.indices(split)), strict=True)
                 height, width = map(min, sides)
                 size = scaled_size((height, width), spec.data.input_scale)
-                if (spec.model, size) not in fitting:
-                    count_cost(spec.model, pack.num_classes, size)
-                    fitting.add((spec.model, size))
+                options = pack.network_options()
+                if (key := repr((spec.model, options, size))) not in fitting:
+                    count_cost(spec.model, options, size)
+                    fitting.add(key)
 
 
-def count_cost(model_spec: ModelSpec, num_classes: int, size: tuple[int, int]) -> ModelCost:
+def count_cost(
+    model_spec: ModelSpec, options: Mapping[str, Any], size: tuple[int, int]
+) -> ModelCost:
     """Build a model on the meta device, run one picture of `size`, and count.
+
+    Args:
+        model_spec: The network.
+        options: What the data add: `num_classes`, and inputs and label maps beyond the usual.
+        size: Height and width in pixels.
 
     Raises:
         InputError: The model is impossible, or the picture too small for it.
     """
     settings = model_spec.model_dump() | {"pretrained": False}
     with torch.device("meta"):
-        model = create_model(**settings, num_classes=num_classes).eval()
-        images = torch.empty(1, 3, *size)
+        model = create_model(**settings, **options).eval()
+        channels = sum(options.get("inputs", {"rgb": 3}).values())
+        images = torch.empty(1, channels, *size)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(images)
     # The counter counts a multiply-add as two operations.
@@ -126,9 +140,16 @@ def _naming(plan: Plan, planned: PlannedRun) -> Iterator[None]:
         raise InputError(f"{plan.name}, variant {planned.variant}: {error}") from error
 
 
-def _require_weight_per_class(weights: str | tuple[float, ...], num_classes: int) -> None:
-    if not isinstance(weights, str) and len(weights) != num_classes:
+def _require_weights(train: TrainSpec, classes: Sequence[int]) -> None:
+    """Refuse lists of weights that do not fit the label maps."""
+    weights, factors = train.class_weights, train.target_weights
+    if not isinstance(weights, str) and len(weights) != sum(classes):
         raise InputError(
-            f"train.class_weights has {len(weights)} numbers for {num_classes} classes; give one "
+            f"train.class_weights has {len(weights)} numbers for {sum(classes)} classes; give one "
             "for each class, in the dataset's order"
+        )
+    if factors and len(factors) != len(classes):
+        raise InputError(
+            f"train.target_weights has {len(factors)} numbers for {len(classes)} label maps; give "
+            "one for each of data.targets, or none"
         )

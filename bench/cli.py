@@ -50,6 +50,10 @@ def predict(
     images: Annotated[list[Path], typer.Argument(help="Pictures, any size.")],
     runs: RunsDir = Path("runs"),
     out: Annotated[Path, typer.Option(help="Folder for masks and overlays.")] = Path("predictions"),
+    more: Annotated[
+        list[str] | None,
+        typer.Option("--input", help="depth=FOLDER: files of a further input, of the same stems."),
+    ] = None,
     device: Device = "auto",
     plugin: Plugins = None,
 ) -> None:
@@ -63,10 +67,14 @@ def predict(
 
     result = store.result(run_id)
     out.mkdir(parents=True, exist_ok=True)
-    for path, image, pred in predict_all(store, run_id, images, choose_device(device)):
+    folders = {name: Path(place) for name, _, place in (text.partition("=") for text in more or ())}
+    for found in predict_all(store, run_id, images, choose_device(device), folders):
         assert result is not None
-        for written in save_prediction(out / path.stem, image, pred, result.palette):
-            typer.echo(written)
+        for target, pred in found.preds.items():
+            palette = result.others[target]["palette"] if target else result.palette
+            stem = out / "-".join(filter(None, (found.path.stem, target)))
+            for written in save_prediction(stem, found.image, pred, palette):
+                typer.echo(written)
 
 
 @app.command()

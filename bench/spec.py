@@ -50,6 +50,9 @@ class ModelSpec(Schema):
     """Exact alignment, or the reference nets' 100 pixels of padding and crops."""
     output_stride: Annotated[int, Field(ge=1)] | None = None
     """Pixels between the deepest features, for backbones that can dilate; none for their own."""
+    input_fusion: Literal["early", "late"] = "early"
+    """Where several of `data.inputs` meet: early, one network with deeper first filters; late, a
+    network for each, whose scores are averaged."""
     external: Name | None = None
     """Network of another library in the place of an FCN: torchvision/fcn_resnet50,
     smp/Unet(resnet18) or package.module:callable. Of the keys above, only `pretrained` then
@@ -63,9 +66,23 @@ class DataSpec(Schema):
     """A registered dataset; `fcn-bench list datasets` shows them."""
     options: dict[str, int | float | str | bool] = {}
     """Settings of that dataset, as its loader documents them."""
+    inputs: Annotated[tuple[Name, ...], Field(min_length=1)] = ("rgb",)
+    """What the network sees: rgb, and what more the dataset has. Published filters serve the
+    first."""
+    targets: tuple[Name, ...] = ()
+    """Label maps that the network learns together; none for the dataset's own. Reports compare the
+    first, and show the others beside it."""
     input_scale: Annotated[float, Field(gt=0, le=4)] = 1.0
     """Factor by which pictures are resized for the network, in training and evaluation alike.
     Scores are always taken at the label's own size."""
+
+    @model_validator(mode="after")
+    def _each_once(self) -> "DataSpec":
+        for key in ("inputs", "targets"):
+            names = getattr(self, key)
+            if len(set(names)) < len(names):
+                raise ValueError(f"{key} {list(names)} hold one twice")
+        return self
 
 
 class TrainSpec(Schema):
@@ -100,7 +117,10 @@ class TrainSpec(Schema):
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Decay per step of a moving average of the weights, which is what is scored; 0 for none."""
     class_weights: Literal["none", "median_frequency"] | tuple[Positive, ...] = "none"
-    """Weight of each class in the loss: none, median frequency balancing, or one per class."""
+    """Weight of each class in the loss: none, median frequency balancing, or one per class (of
+    several label maps, one map's classes after the other's)."""
+    target_weights: tuple[Positive, ...] = ()
+    """Weight of each label map's loss in their sum; none for 1 each, as in the reference."""
     crop: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] | None = None
     """Height and width of training crops in pixels, after scaling; none for whole pictures."""
     scale: tuple[Positive, Positive] = (1.0, 1.0)

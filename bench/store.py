@@ -67,6 +67,10 @@ class Result:
     """Median time of that pass on the device, in milliseconds."""
     peak_memory_mib: float | None = None
     """Most memory held at once: tensors on a GPU, the whole process on a CPU."""
+    others: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Further label maps by name: `class_names`, `palette`, `confusion`."""
+    inputs: tuple[dict[str, Any], ...] = ()
+    """What the network saw beside or instead of pictures, in the order of `data.inputs`."""
     format: int = FORMAT
 
 
@@ -210,12 +214,18 @@ class Store:
         lines = path.read_bytes().split(b"\n")
         return [json.loads(line) for line in lines[:-1]]
 
-    def confusions(self, run_id: str, split: str) -> tuple[list[str], NDArray[np.int32]]:
-        """Read per-image counts: image names, and matrices (N, C, C)."""
+    def confusions(
+        self, run_id: str, split: str, target: str | None = None
+    ) -> tuple[list[str], NDArray[np.int32]]:
+        """Read per-image counts: image names, and matrices (N, C, C).
+
+        `target` names a further label map; None is the first.
+        """
         # Opened here: numpy leaves a damaged file open.
         path = self._eval_path(run_id, split)
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            return [str(name) for name in file["names"]], file["confusions"]
+            key = "confusions" if target is None else f"confusions.{target}"
+            return [str(name) for name in file["names"]], file[key]
 
     def boundaries(self, run_id: str, split: str) -> NDArray[np.int32] | None:
         """Read per-image boundary counts, (N, 2, C): intersections, unions; None if not taken."""

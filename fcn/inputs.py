@@ -21,7 +21,8 @@ RGB = "rgb"
 """Name of the input that every dataset has, and every network takes unless told otherwise."""
 
 Statistics = Mapping[str, Sequence[Sequence[float]]]
-"""By input: mean and standard deviation of each channel, for pictures scaled to 0..1."""
+"""By input: mean and standard deviation of each channel, for pictures scaled to 0..1; either may
+be empty, for those of the weights."""
 
 
 LATE_EXTERNAL = (
@@ -141,11 +142,10 @@ def channel_statistics(
     """
     chosen: list[list[float]] = [[], []]
     for name, number in inputs.items():
-        own = (statistics or {}).get(name)
-        # Of many channels, those of a network for several inputs, the first three are a colour's.
-        usual = [per_channel(values[:3], number) for values in (mean, std)]
-        for found, values in zip(chosen, own or usual, strict=True):
-            found.extend(values)
+        own = (statistics or {}).get(name, [(), ()])
+        for found, given, usual in zip(chosen, own, (mean, std), strict=True):
+            # Of many channels, those of a network for several inputs, three are a colour's.
+            found.extend(given or per_channel(usual[:3], number))
     return tuple(chosen[0]), tuple(chosen[1])
 
 

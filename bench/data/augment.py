@@ -77,14 +77,14 @@ def view_images(
     """Resample pictures and normalise them.
 
     Args:
-        images: Pictures, (N, H, W, 3) uint8; smaller ones are padded below and to the right.
+        images: Pictures, (N, H, W, K) uint8; smaller ones are padded below and to the right.
         views: One for each picture.
         out_size: Height h and width w of what is seen.
         mean: Of each channel, on the scale 0..1.
         std: Of each channel, on the scale 0..1.
 
     Returns:
-        (N, 3, h, w) float32; 0 outside the pictures.
+        (N, K, h, w) float32; 0 outside the pictures.
     """
     device = images.device
     statistics = _statistics(tuple(mean), tuple(std), device)
@@ -128,14 +128,14 @@ def to_network(
     """Turn one picture or several of one size into the network's input, nothing random.
 
     Args:
-        image: (H, W, 3) or (N, H, W, 3), uint8.
+        image: (H, W, K) or (N, H, W, K), uint8.
         input_scale: Factor by which they are resized; 1 gives the original pixels.
         mean: Of each channel, on the scale 0..1.
         std: Of each channel, on the scale 0..1.
         device: Where to compute.
 
     Returns:
-        (N, 3, h, w) float32 on the device, N = 1 for one picture.
+        (N, K, h, w) float32 on the device, N = 1 for one picture.
     """
     pixels = torch.from_numpy(np.array(image, ndmin=4)).to(device)  # copies: packs are read only
     size = (pixels.shape[1], pixels.shape[2])

@@ -61,7 +61,11 @@ class Batches:
         self._pictures = _Pictures(pack, self._indices, device)
 
     def batch(self, index: int) -> tuple[Tensor, Tensor]:
-        """Return batch number `index`: images (N, 3, h, w) float32 and target (N, h, w) int64."""
+        """Return batch number `index`.
+
+        Images are (N, K, h, w) float32, K the channels of all inputs; targets (N, h, w) int64, or
+        (N, T, h, w) of several label maps.
+        """
         chosen = self.picture_indices(index)
         views = []
         for k, i in enumerate(chosen):
@@ -69,9 +73,14 @@ class Batches:
             views.append(draw_view(rng, self._pack.size(i), self._train, self._input_scale))
         out_size = self._train.crop or views[0].scaled
         images, targets = self._pictures.take(chosen)
+        maps = [targets] if len(self._pack.targets) == 1 else targets.unbind(1)
+        seen = [
+            view_targets(labels, views, out_size, ignore_index=target.ignore_index)
+            for labels, target in zip(maps, self._pack.targets, strict=True)
+        ]
         return (
             view_images(images, views, out_size, **self._statistics),
-            view_targets(targets, views, out_size, ignore_index=self._pack.ignore_index),
+            seen[0] if len(seen) == 1 else torch.stack(seen, dim=1),
         )
 
     def picture_indices(self, index: int) -> list[int]:
@@ -131,8 +140,8 @@ def eval_batches(
         batch_size: Most pictures in one batch; a batch ends where the size changes.
 
     Yields:
-        The pack's numbers of the N pictures, images (N, 3, h, w) float32 at network size, and
-        targets (N, H, W) int64 at the label's own size.
+        The pack's numbers of the N pictures, images (N, K, h, w) float32 at network size, and
+        targets (N, H, W) int64 at the label's own size, or (N, T, H, W) of several label maps.
 
     Raises:
         InputError: The split does not exist.
@@ -163,14 +172,14 @@ class _Pictures:
         self._row = {int(i): row for row, i in enumerate(indices)}
         self._resident: tuple[Tensor, Tensor] | None = None
         sizes = [pack.size(i) for i in self._row]
-        num_bytes = 4 * sum(H * W for H, W in sizes)
+        num_bytes = (pack.num_channels + len(pack.targets)) * sum(H * W for H, W in sizes)
         if device.type == "cuda" and len(set(sizes)) == 1:
             free, _ = torch.cuda.mem_get_info(device)
             if num_bytes < DEVICE_SHARE * free:
                 self._resident = self._load(list(self._row))
 
     def take(self, indices: list[int]) -> tuple[Tensor, Tensor]:
-        """Return images (N, H, W, 3) and targets (N, H, W), uint8, padded to the largest."""
+        """Return images (N, H, W, K) and targets (N, [T,] H, W), uint8, padded to the largest."""
         if self._resident is None:
             return self._load(indices)
         rows = send(torch.tensor([self._row[i] for i in indices]), self._device)
@@ -179,11 +188,13 @@ class _Pictures:
     def _load(self, indices: list[int]) -> tuple[Tensor, Tensor]:
         sizes = [self._pack.size(i) for i in indices]
         H, W = _largest(sizes)
-        images = np.zeros((len(indices), H, W, 3), dtype=np.uint8)
-        targets = np.zeros((len(indices), H, W), dtype=np.uint8)
+        num_maps = len(self._pack.targets)
+        maps = () if num_maps == 1 else (num_maps,)
+        images = np.zeros((len(indices), H, W, self._pack.num_channels), dtype=np.uint8)
+        targets = np.zeros((len(indices), *maps, H, W), dtype=np.uint8)
         for k, (i, (h, w)) in enumerate(zip(indices, sizes, strict=True)):
             images[k, :h, :w] = self._pack.image(i)
-            targets[k, :h, :w] = self._pack.target(i)
+            targets[k, ..., :h, :w] = self._pack.target(i)
         return (
             send(torch.from_numpy(images), self._device),
             send(torch.from_numpy(targets), self._device),

@@ -5,9 +5,19 @@ them; a report, which may be made on another machine, takes what the store remem
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
+from bench.data.layers import (
+    COLOUR,
+    SEMANTIC,
+    Input,
+    choose_inputs,
+    network_options,
+    require_targets,
+    to_json,
+)
 from bench.data.pack import Pack, pack
 from bench.data.registry import Dataset, open_dataset
 from bench.spec import DataSpec
@@ -22,6 +32,38 @@ class DatasetFacts:
     num_images: dict[str, int]
     """Pictures in each split."""
     num_classes: int
+    """Of the dataset's own label map."""
+    target_name: str = SEMANTIC
+    """Name of that map."""
+    more_inputs: tuple[dict[str, Any], ...] = ()
+    """Inputs beside the picture, as `Input.from_json` reads them."""
+    more_targets: dict[str, int] = field(default_factory=dict)
+    """Classes of further label maps, by name."""
+
+    def network_options(self, data: DataSpec) -> dict[str, Any]:
+        """Return how `fcn.create_model` builds a network for the layers that a spec asks for.
+
+        Raises:
+            InputError: The dataset does not have one of them.
+        """
+        inputs = (COLOUR, *map(Input.from_json, self.more_inputs))
+        return network_options(choose_inputs(inputs, data.inputs), self.classes(data))
+
+    def classes(self, data: DataSpec) -> tuple[int, ...]:
+        """Return the number of classes of each label map that a spec asks for.
+
+        Raises:
+            InputError: The dataset does not have one of them.
+        """
+        known = {self.target_name: self.num_classes, **self.more_targets}
+        require_targets(known, data.targets)
+        return tuple(known[name] for name in data.targets or (self.target_name,))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values; what most datasets do not have is left out."""
+        usual = asdict(DatasetFacts(self.fingerprint, self.num_images, self.num_classes))
+        always = {"fingerprint", "num_images", "num_classes"}
+        return {k: v for k, v in asdict(self).items() if k in always or v != usual[k]}
 
 
 class Catalog:
@@ -64,7 +106,7 @@ class Catalog:
         key = _key(data)
         facts = self.facts(data)
         packed = pack(self._dataset(key, data), self._store.packs_dir)
-        self._store.remember_dataset(key, asdict(facts))
+        self._store.remember_dataset(key, facts.to_json())
         return packed
 
     def _read(self, key: str, data: DataSpec) -> DatasetFacts:
@@ -73,6 +115,9 @@ class Catalog:
             fingerprint=dataset.fingerprint(),
             num_images={split: len(names) for split, names in dataset.splits.items()},
             num_classes=len(dataset.class_names),
+            target_name=dataset.target_name,
+            more_inputs=tuple(to_json(one) for one in dataset.more_inputs),
+            more_targets={one.name: len(one.class_names) for one in dataset.more_targets},
         )
 
     def _dataset(self, key: str, data: DataSpec) -> Dataset:

@@ -9,15 +9,13 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fcn.errors import InputError
+from bench.data.layers import COLOUR, SEMANTIC, Input, LabelMap, Palette, to_json
 from fcn.registry import Registry
-
-Palette = tuple[tuple[int, int, int], ...]
 
 GOLDEN_TURN = 0.381966
 """Share of the colour circle between two neighbours: the golden angle never comes round to a hue
@@ -26,7 +24,7 @@ already used, however many classes there are."""
 
 @dataclass(frozen=True)
 class Dataset(ABC):
-    """Pictures with labels. Subclasses say where they come from.
+    """Pictures with labels. Subclasses say where they come from, and read what more they have.
 
     Raises:
         InputError: Class names, colours and `ignore_index` do not fit each other.
@@ -43,26 +41,29 @@ class Dataset(ABC):
     splits: dict[str, tuple[str, ...]]
     """Names of the pictures in each split."""
 
+    target_name: str = field(default=SEMANTIC, kw_only=True)
+    """Name of the label map that `read` gives."""
+    more_inputs: tuple[Input, ...] = field(default=(), kw_only=True)
+    """Inputs beside the picture: depth, HHA."""
+    more_targets: tuple[LabelMap, ...] = field(default=(), kw_only=True)
+    """Further label maps of the same pictures."""
+
     def __post_init__(self) -> None:
-        C = len(self.class_names)
-        if not 2 <= C <= 255:
-            raise InputError(
-                f"dataset {self.name!r} has {C} classes; give 2 to 255, background included"
-            )
-        twice = sorted({name for name in self.class_names if self.class_names.count(name) > 1})
-        if twice:
-            raise InputError(
-                f"dataset {self.name!r} has two classes called {twice[0]!r}; rename one"
-            )
-        if len(self.palette) != C:
-            raise InputError(
-                f"dataset {self.name!r} has {len(self.palette)} colours for {C} classes"
-            )
-        if not C <= self.ignore_index <= 255:
-            raise InputError(
-                f"ignore_index {self.ignore_index} of dataset {self.name!r} must lie in {C}..255: "
-                f"labels are 8 bit, and 0..{C - 1} are its classes; 255 is usual"
-            )
+        first, *more = self.targets
+        first.require_sense(f"dataset {self.name!r}")
+        for target in more:
+            target.require_sense(f"label map {target.name!r} of dataset {self.name!r}")
+
+    @property
+    def inputs(self) -> tuple[Input, ...]:
+        """All inputs, the picture first."""
+        return (COLOUR, *self.more_inputs)
+
+    @property
+    def targets(self) -> tuple[LabelMap, ...]:
+        """All label maps, that of `read` first."""
+        own = LabelMap(self.target_name, self.class_names, self.palette, self.ignore_index)
+        return (own, *self.more_targets)
 
     @abstractmethod
     def read(self, split: str, name: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -71,6 +72,22 @@ class Dataset(ABC):
         Raises:
             InputError: They cannot be read; the message names the file and the way out.
         """
+
+    def read_input(self, split: str, name: str, wanted: Input) -> NDArray[np.uint8]:
+        """Return one of `more_inputs` of a picture, (H, W, channels) uint8.
+
+        Raises:
+            InputError: It cannot be read.
+        """
+        raise NotImplementedError(f"dataset {self.name!r} does not read {wanted.name!r}")
+
+    def read_target(self, split: str, name: str, wanted: LabelMap) -> NDArray[np.uint8]:
+        """Return one of `more_targets` of a picture, (H, W) uint8.
+
+        Raises:
+            InputError: It cannot be read.
+        """
+        raise NotImplementedError(f"dataset {self.name!r} does not read {wanted.name!r}")
 
     @abstractmethod
     def content(self) -> list[object]:
@@ -92,6 +109,9 @@ class Dataset(ABC):
         """
         # The palette stays out: colours change how a result looks, never what it is.
         values = [self.name, self.class_names, self.ignore_index, self.splits, self.content()]
+        if self.more_inputs or self.more_targets:
+            values.append([to_json(one) for one in self.more_inputs])
+            values.append([[m.name, m.class_names, m.ignore_index] for m in self.more_targets])
         canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 

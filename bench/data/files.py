@@ -10,7 +10,7 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from bench.data.dataset import Dataset
+from bench.data.layers import Input, LabelMap
 from fcn.errors import InputError
 
 MAX_PIXELS = 64 * 2**20
@@ -42,10 +43,26 @@ class FileDataset(Dataset):
     files: dict[tuple[str, str], tuple[Path, Path]]
     """Image and label file, relative to `root`, by (split, name)."""
 
+    more_files: dict[str, dict[tuple[str, str], Path]] = field(default_factory=dict, kw_only=True)
+    """By name of a further input or label map: its file, relative to `root`, by (split, name)."""
+
     def read(self, split: str, name: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Return the image (H, W, 3) and target (H, W) of a picture; reads disk."""
         image, mask = self.files[split, name]
-        return read_image(self.root / image), read_mask(self.root / mask)
+        return read_image(self.root / image), self.read_labels(self.root / mask, self.target_name)
+
+    def read_input(self, split: str, name: str, wanted: Input) -> NDArray[np.uint8]:
+        """Return a further input (H, W, channels) of a picture; reads disk."""
+        return read_input(self.root / self.more_files[wanted.name][split, name], wanted)
+
+    def read_target(self, split: str, name: str, wanted: LabelMap) -> NDArray[np.uint8]:
+        """Return a further label map (H, W) of a picture; reads disk."""
+        path = self.root / self.more_files[wanted.name][split, name]
+        return self.read_labels(path, wanted.name)
+
+    def read_labels(self, path: Path, target: str) -> NDArray[np.uint8]:
+        """Return the label map (H, W) of a file; formats other than pictures come in here."""
+        return read_mask(path)
 
     def describe(self, split: str, name: str) -> str:
         """Name a picture by its image and label file."""
@@ -54,14 +71,18 @@ class FileDataset(Dataset):
 
     def content(self) -> list[object]:
         """Return the digest of every file by its path below the folder; reads disk."""
-        paths = sorted({path for pair in self.files.values() for path in pair})
+        layers = {
+            (split, name): [*pair, *(files[split, name] for files in self.more_files.values())]
+            for (split, name), pair in self.files.items()
+        }
+        paths = sorted({path for row in layers.values() for path in row})
         missing = [str(self.root / path) for path in paths if not (self.root / path).is_file()]
         if missing:
             raise InputError(join_problems([f"{path} is missing" for path in missing]))
         rows: list[object] = []
-        for key, (image, mask) in sorted(self.files.items()):
-            digests = [_digest(self.root / image), _digest(self.root / mask)]
-            rows.append([*key, image.as_posix(), mask.as_posix(), *digests])
+        for key, row in sorted(layers.items()):
+            digests = [_digest(self.root / path) for path in row]
+            rows.append([*key, *(path.as_posix() for path in row), *digests])
         return rows
 
 
@@ -84,6 +105,60 @@ def read_image(path: Path) -> NDArray[np.uint8]:
                 raise InputError(f"{path} has transparent pixels; save it without transparency")
             return rgba[..., :3].copy()
         return np.array(upright.convert("RGB"), dtype=np.uint8)
+
+
+def read_input(path: Path, wanted: Input) -> NDArray[np.uint8]:
+    """Read a file of an input, (H, W, channels) uint8.
+
+    Files of 16 bits, such as depth, become 8 by the logarithm of their values.
+
+    Raises:
+        InputError: It is missing or damaged, or not what the input is.
+    """
+    if wanted.channels == 3:
+        return read_image(path)
+    if wanted.channels != 1:
+        raise InputError(f"input {wanted.name!r} has {wanted.channels} channels; files have 1 or 3")
+    with _opened(path) as image:
+        deep = image.mode == "I" or image.mode.startswith("I;16")
+        if deep == (wanted.log_range is None) or not (deep or image.mode in ("L", "P", "1")):
+            bits = "8" if wanted.log_range is None else "16"
+            raise InputError(
+                f"{path} has mode {image.mode}; input {wanted.name!r} is grey of {bits} bits: save "
+                "it as such a PNG"
+            )
+        values = np.array(image)
+    if wanted.log_range is None:
+        return values.astype(np.uint8)[..., None]
+    return encode_log(values, wanted.log_range, path)[..., None]
+
+
+def picture_mode(path: Path) -> str:
+    """Return Pillow's name of a picture's kind: L, RGB, I;16 and so on.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    with _opened(path) as image:
+        return str(image.mode)
+
+
+def encode_log(
+    values: NDArray[np.integer], log_range: tuple[float, float], path: Path
+) -> NDArray[np.uint8]:
+    """Turn positive values into 0..255 by their logarithm; those beyond the range are its ends.
+
+    Raises:
+        InputError: A value is 0: a hole, whose depth is not known.
+    """
+    if values.min() <= 0:
+        raise InputError(
+            f"{path} has {int((values <= 0).sum())} pixels of 0, where nothing was measured; fill "
+            "such holes, as the published depth maps have them filled"
+        )
+    low, high = np.log(log_range)
+    scaled = 255 * (np.log(values.astype(np.float64)) - low) / (high - low)
+    return np.asarray(np.clip(np.rint(scaled), 0, 255), dtype=np.uint8)
 
 
 def read_mask(path: Path) -> NDArray[np.uint8]:

@@ -2,27 +2,39 @@
 
 `masks/` holds class indices under the same stems; `classes.txt` a name per line, in the order of
 the indices; `train.txt`, `val.txt`, `test.txt` a stem per line. One `splits.yaml`
-(`train: [a, b]`) may stand for the lists. Pictures may be of any size and in subfolders.
+(`train: [a, b]`) may stand for the lists. Pictures may be of any size and in subfolders. Options
+name further folders with files of the same stems: inputs such as `depth/`, and label maps such as
+`geometric/`, whose classes are in `classes-geometric.txt`.
 """
 
+import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import yaml
 
 from bench.data.dataset import DATASETS, spread_colours
-from bench.data.files import FileDataset, join_problems, read_lines
+from bench.data.files import FileDataset, join_problems, picture_mode, read_lines
+from bench.data.layers import Input, LabelMap
 from fcn.errors import InputError
 
 SPLITS = ("train", "val", "test")
+DEEP = (256.0, 65535.0)
+"""Values of 16-bit files that become 0 and 255, such as depth in millimetres: steps of 2 %."""
 
 
 @DATASETS.register("folder")
-def load_folder(data_dir: Path | None, *, ignore_index: int = 255) -> FileDataset:
+def load_folder(
+    data_dir: Path | None, *, ignore_index: int = 255, inputs: str = "", targets: str = ""
+) -> FileDataset:
     """Open a folder of pictures; reads its lists.
 
     Args:
         data_dir: The folder.
         ignore_index: Label of pixels that are neither trained on nor scored.
+        inputs: Names of folders with further inputs, such as "depth hha". The first file of each
+            says whether it is colour or grey, and of 8 or 16 bits; 16 bits become 8 by logarithms.
+        targets: Names of folders with further label maps, such as "geometric".
 
     Raises:
         InputError: A folder or list is missing or cannot be understood.
@@ -50,6 +62,10 @@ def load_folder(data_dir: Path | None, *, ignore_index: int = 255) -> FileDatase
         for split, stems in splits.items()
         for stem in stems
     }
+    more_inputs = tuple(_find_input(data_dir, name) for name in _names("inputs", inputs))
+    more_targets = tuple(
+        _find_target(data_dir, name, ignore_index) for name in _names("targets", targets)
+    )
     return FileDataset(
         name="folder",
         class_names=class_names,
@@ -58,7 +74,50 @@ def load_folder(data_dir: Path | None, *, ignore_index: int = 255) -> FileDatase
         splits=splits,
         root=data_dir,
         files=files,
+        more_inputs=more_inputs,
+        more_targets=more_targets,
+        more_files={
+            name: _files_of(data_dir, name, files)
+            for name in (*(i.name for i in more_inputs), *(t.name for t in more_targets))
+        },
     )
+
+
+def _names(option: str, text: str) -> list[str]:
+    """Read the folders that an option names."""
+    names = text.replace(",", " ").split()
+    for name in names:
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", name) or name in ("images", "masks", "rgb"):
+            raise InputError(
+                f"data.options.{option} of dataset 'folder' has {name!r}; name folders beside "
+                "images/ and masks/, by letters and digits"
+            )
+    return names
+
+
+def _find_input(root: Path, name: str) -> Input:
+    """Say what the files of a further input are, by the first of them."""
+    found = _files_by_stem(root, name)
+    if not found:
+        raise InputError(f"{root / name} is no folder of pictures; data.options.inputs names it")
+    mode = picture_mode(root / next(iter(found.values())))
+    if mode in ("L", "P", "1"):
+        return Input(name, 1)
+    if mode == "I" or mode.startswith("I;16"):
+        return Input(name, 1, log_range=DEEP)
+    return Input(name, 3)
+
+
+def _find_target(root: Path, name: str, ignore_index: int) -> LabelMap:
+    class_names = _read_classes(root / f"classes-{name}.txt")
+    return LabelMap(name, class_names, spread_colours(len(class_names)), ignore_index)
+
+
+def _files_of(
+    root: Path, name: str, files: Iterable[tuple[str, str]]
+) -> dict[tuple[str, str], Path]:
+    found = _files_by_stem(root, name)
+    return {key: found.get(key[1], Path(name, f"{key[1]}.png")) for key in files}
 
 
 def _read_classes(path: Path) -> tuple[str, ...]:

@@ -1,17 +1,14 @@
 """A dataset decoded once: flat uint8 files that all runs map into memory, and an index.
 
 In: a `Dataset`. Out: `Pack`, read only, in `<packs_dir>/<first 16 of the fingerprint>/` with
-`images.bin` (H, W, 3 of each picture), `targets.bin` (H, W of each) and `index.json`.
+`images.bin` (H, W, 3 of each picture), `targets.bin` (H, W of each) and `index.json`; further
+inputs and label maps, where a dataset has them, in `input-NAME.bin` and `target-NAME.bin`.
 A pack appears by one rename: whoever sees it sees all of it.
 """
 
+import copy
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,26 +16,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.check import DataReport, check
-from bench.data.dataset import Dataset, Palette
+from bench.data.dataset import Dataset
+from bench.data.layers import (
+    COLOUR,
+    SEMANTIC,
+    Input,
+    LabelMap,
+    Palette,
+    choose_inputs,
+    choose_targets,
+    network_options,
+)
+from bench.data.packing import (
+    LAYOUT,
+    Entry,
+    input_file,
+    publish,
+    scratch_beside,
+    target_file,
+    write_pack,
+)
 from fcn.errors import InputError
 
 __all__ = ["DataReport", "Pack", "check", "open_pack", "pack"]
-
-LAYOUT = 1
-"""Version of the files; raise it when they change."""
-
-
-@dataclass(frozen=True)
-class _Entry:
-    """One picture in the index."""
-
-    name: str
-    split: str
-    height: int
-    width: int
-    offset: int
-    """Pixels before it, in both files."""
-    class_counts: list[int]
 
 
 class Pack:
@@ -55,21 +55,71 @@ class Pack:
         index = _read_index(folder)
         self.folder = folder
         self.fingerprint: str = index["fingerprint"]
-        self.class_names: tuple[str, ...] = tuple(index["class_names"])
-        self.palette: Palette = tuple((r, g, b) for r, g, b in index["palette"])
-        self.ignore_index: int = index["ignore_index"]
-        self._entries = [_Entry(**entry) for entry in index["pictures"]]
+        self._entries = [Entry(**entry) for entry in index["pictures"]]
         num_pixels = sum(entry.height * entry.width for entry in self._entries)
-        self._images = _map(folder / "images.bin", 3 * num_pixels)
-        self._targets = _map(folder / "targets.bin", num_pixels)
+        first = _label_map({"name": index.get("target_name", SEMANTIC), **index})
+        more_inputs = [Input.from_json(one) for one in index.get("inputs", ())]
+        more_targets = [_label_map(one) for one in index.get("targets", ())]
+        self.available_inputs = (COLOUR, *more_inputs)
+        self.available_targets = (first, *more_targets)
+        self._inputs = {COLOUR.name: _map(folder / "images.bin", 3 * num_pixels)}
+        self._targets = {first.name: _map(folder / "targets.bin", num_pixels)}
+        for one in more_inputs:
+            path = folder / input_file(one.name)
+            self._inputs[one.name] = _map(path, one.channels * num_pixels)
+        for target in more_targets:
+            self._targets[target.name] = _map(folder / target_file(target.name), num_pixels)
+        self.inputs: tuple[Input, ...] = (COLOUR,)
+        """What `image` gives, side by side."""
+        self.targets: tuple[LabelMap, ...] = (first,)
+        """What `target` gives."""
 
     def __len__(self) -> int:
         return len(self._entries)
 
+    def choose(self, inputs: Sequence[str], targets: Sequence[str]) -> "Pack":
+        """Return the same pack, of which `image` and `target` give what is named.
+
+        Args:
+            inputs: Names of inputs, at least one.
+            targets: Names of label maps; none for the dataset's first.
+
+        Raises:
+            InputError: The dataset has no such input or label map.
+        """
+        chosen = copy.copy(self)
+        chosen.inputs = choose_inputs(self.available_inputs, inputs)
+        chosen.targets = choose_targets(self.available_targets, targets)
+        return chosen
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes of the first label map chosen."""
+        return self.targets[0].class_names
+
+    @property
+    def palette(self) -> Palette:
+        """Display colours of those classes."""
+        return self.targets[0].palette
+
+    @property
+    def ignore_index(self) -> int:
+        """Label of pixels that do not count in that map."""
+        return self.targets[0].ignore_index
+
     @property
     def num_classes(self) -> int:
-        """Number of classes C."""
+        """Number of its classes C."""
         return len(self.class_names)
+
+    @property
+    def num_channels(self) -> int:
+        """Channels of the inputs chosen, together."""
+        return sum(one.channels for one in self.inputs)
+
+    def network_options(self) -> dict[str, Any]:
+        """Return how `fcn.create_model` builds a network for what is chosen."""
+        return network_options(self.inputs, [len(one.class_names) for one in self.targets])
 
     def indices(self, split: str) -> list[int]:
         """Return the numbers of a split's pictures, in the dataset's order.
@@ -84,16 +134,19 @@ class Pack:
         return found
 
     def image(self, index: int) -> NDArray[np.uint8]:
-        """Return a picture, (H, W, 3) uint8, a read-only view of the file."""
-        at = self._entries[index]
-        stop = at.offset + at.height * at.width
-        return self._images[3 * at.offset : 3 * stop].reshape(at.height, at.width, 3)
+        """Return a picture, (H, W, num_channels) uint8; one input is a read-only view."""
+        parts = [self._cut(self._inputs[one.name], index, one.channels) for one in self.inputs]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
 
     def target(self, index: int) -> NDArray[np.uint8]:
-        """Return a label map, (H, W) uint8, a read-only view of the file."""
+        """Return a label map, (H, W) uint8, a read-only view; or several, (T, H, W)."""
+        parts = [self._cut(self._targets[one.name], index, 1)[..., 0] for one in self.targets]
+        return parts[0] if len(parts) == 1 else np.stack(parts)
+
+    def _cut(self, pixels: NDArray[np.uint8], index: int, channels: int) -> NDArray[np.uint8]:
         at = self._entries[index]
         stop = at.offset + at.height * at.width
-        return self._targets[at.offset : stop].reshape(at.height, at.width)
+        return pixels[channels * at.offset : channels * stop].reshape(at.height, at.width, channels)
 
     def name(self, index: int) -> str:
         """Return a picture's name, unique in its split."""
@@ -103,9 +156,17 @@ class Pack:
         """Return a picture's height and width in pixels."""
         return self._entries[index].height, self._entries[index].width
 
-    def image_class_counts(self, split: str) -> NDArray[np.int64]:
-        """Return the pixels of each class in each picture of a split, (N, C), int64."""
-        rows = [self._entries[i].class_counts for i in self.indices(split)]
+    def image_class_counts(self, split: str, target: str | None = None) -> NDArray[np.int64]:
+        """Return the pixels of each class in each picture of a split, (N, C), int64.
+
+        Args:
+            split: Name of the split.
+            target: Name of a label map; None for the first chosen.
+        """
+        name = target or self.targets[0].name
+        entries = [self._entries[i] for i in self.indices(split)]
+        first = self.available_targets[0].name
+        rows = [e.class_counts if name == first else e.more_counts[name] for e in entries]
         return np.array(rows, dtype=np.int64)
 
     def class_counts(self, split: str) -> NDArray[np.int64]:
@@ -132,68 +193,19 @@ def pack(dataset: Dataset, packs_dir: Path) -> Pack:
     fingerprint = dataset.fingerprint()
     folder = packs_dir / fingerprint[:16]
     if not folder.exists():
-        with _scratch_beside(folder) as scratch:
-            _write(dataset, fingerprint, scratch)
-            _publish(scratch, folder)
+        with scratch_beside(folder) as scratch:
+            write_pack(dataset, fingerprint, scratch)
+            publish(scratch, folder)
     return open_pack(packs_dir, fingerprint)
 
 
-def _write(dataset: Dataset, fingerprint: str, folder: Path) -> None:
-    with (
-        (folder / "images.bin").open("wb") as images,
-        (folder / "targets.bin").open("wb") as targets,
-    ):
-
-        def keep(image: NDArray[np.uint8], target: NDArray[np.uint8]) -> None:
-            images.write(image.tobytes())
-            targets.write(target.tobytes())
-
-        report = check(dataset, keep)
-        report.raise_problems()
-        for file in (images, targets):
-            file.flush()
-            os.fsync(file.fileno())
-
-    pictures, offset = [], 0
-    for p in report.pictures:
-        counts = list(p.class_counts)
-        pictures.append(vars(_Entry(p.name, p.split, p.height, p.width, offset, counts)))
-        offset += p.height * p.width
-    index = {
-        "layout": LAYOUT,
-        "fingerprint": fingerprint,
-        "class_names": dataset.class_names,
-        "palette": dataset.palette,
-        "ignore_index": dataset.ignore_index,
-        "pictures": pictures,
-    }
-    with (folder / "index.json").open("w", encoding="utf-8") as text:
-        json.dump(index, text, ensure_ascii=False)
-        text.flush()
-        os.fsync(text.fileno())
-
-
-@contextmanager
-def _scratch_beside(folder: Path) -> Iterator[Path]:
-    """Give a new folder on the same disk, removed afterwards if it is still there."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".tmp-{folder.name}-"))
-    try:
-        yield scratch
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _publish(scratch: Path, folder: Path) -> None:
-    """Rename into place. Who comes second finds the same content there and leaves it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    scratch.chmod(0o777 & ~mask)  # mkdtemp gives 0700, but a store may be shared
-    try:
-        scratch.rename(folder)
-    except OSError:
-        if not (folder / "index.json").is_file():
-            raise
+def _label_map(values: Mapping[str, Any]) -> LabelMap:
+    return LabelMap(
+        name=values["name"],
+        class_names=tuple(values["class_names"]),
+        palette=tuple((r, g, b) for r, g, b in values["palette"]),
+        ignore_index=values["ignore_index"],
+    )
 
 
 def _read_index(folder: Path) -> dict[str, Any]:

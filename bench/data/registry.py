@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import get_type_hints
 
-from bench.data import camvid, folder, shapes
+from bench.data import camvid, folder, nyudv2, shapes, siftflow
 from bench.data.dataset import DATASETS, Dataset
 from bench.spec import DataSpec
 from fcn.errors import InputError
@@ -17,7 +17,7 @@ from fcn.registry import unknown_name
 
 __all__ = ["BUILT_IN", "DATASETS", "Dataset", "list_datasets", "open_dataset"]
 
-BUILT_IN = (camvid, folder, shapes)
+BUILT_IN = (camvid, folder, nyudv2, shapes, siftflow)
 """Modules whose loaders come with the project."""
 
 

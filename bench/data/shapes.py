@@ -2,7 +2,8 @@
 
 Six classes told by local colour and texture. Bars of 2 to 4 px, thin rings and spiky outlines can
 only be drawn by fine strides, so that FCN-32s, 16s and 8s differ after a minute of training.
-A picture depends on (seed, split, index) alone.
+A picture depends on (seed, split, index) alone. Options add depth, and a second label map: whether
+a shape lies low or high, which depth shows and colour does not.
 """
 
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.dataset import DATASETS, Dataset
+from bench.data.layers import Input, LabelMap
 from fcn.errors import InputError
 
 DRAWING_VERSION = 1
@@ -26,8 +28,15 @@ CLASSES = {
     "star": (141, 89, 174),
 }
 GROUND, DISC, RING, BAR, POLYGON, STAR = range(len(CLASSES))
+GEOMETRY = {"ground": (206, 199, 184), "low": (120, 150, 200), "high": (60, 70, 130)}
+HEIGHTS = ((0, 0), (30, 70), (110, 150))
+"""Of ground, low and high shapes, in grey levels of depth above the ground; apart."""
+DEPTH = Input("depth", 1, mean=(0.35,), std=(0.2,))
 VOID = 255
 SPLITS = ("train", "val", "test")
+
+MOST_SHAPES = 13
+"""Of one picture: two polygons and stars, two rings, four discs, three bars."""
 
 DESIGN_PX = 64
 """Picture size that radii below are given for; they grow with the picture, line widths do not."""
@@ -46,8 +55,39 @@ class Shapes(Dataset):
 
     def read(self, split: str, name: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Draw the image (H, W, 3) and target (H, W) of a picture."""
+        drawing = self._draw(split, name)
+        return drawing.image, drawing.target
+
+    def read_input(self, split: str, name: str, wanted: Input) -> NDArray[np.uint8]:
+        """Draw the depth (H, W, 1) of a picture: a ground that rises, shapes above it, noise."""
+        drawing, kinds, rng = self._heights(split, name)
+        low, high = np.array(HEIGHTS).T
+        heights = rng.uniform(low[kinds], high[kinds])
+        ground = np.linspace(30, 70, self.size)[:, None]
+        depth = ground + heights[drawing.order] + rng.normal(0, 3, drawing.order.shape)
+        return np.asarray(np.clip(depth.round(), 0, 255), dtype=np.uint8)[..., None]
+
+    def read_target(self, split: str, name: str, wanted: LabelMap) -> NDArray[np.uint8]:
+        """Draw the geometric label map (H, W) of a picture."""
+        drawing, kinds, _ = self._heights(split, name)
+        geometry = kinds[drawing.order].astype(np.uint8)
+        geometry[drawing.target == VOID] = VOID
+        return geometry
+
+    def _draw(self, split: str, name: str) -> "Drawing":
         index = int(name.rpartition("-")[2])
         return draw(np.random.default_rng([self.seed, SPLITS.index(split), index]), self.size)
+
+    def _heights(
+        self, split: str, name: str
+    ) -> tuple["Drawing", NDArray[np.int64], np.random.Generator]:
+        """Draw whether each shape is low (1) or high (2); the ground is 0."""
+        drawing = self._draw(split, name)
+        index = int(name.rpartition("-")[2])
+        rng = np.random.default_rng([self.seed, SPLITS.index(split), index, 1])  # not the drawing's
+        kinds = rng.integers(1, 3, MOST_SHAPES + 1)
+        kinds[0] = 0
+        return drawing, kinds, rng
 
     def content(self) -> list[object]:
         """Return what the drawing depends on."""
@@ -63,6 +103,8 @@ def load_shapes(
     num_val: int = 32,
     num_test: int = 64,
     seed: int = 0,
+    depth: bool = False,
+    geometric: bool = False,
 ) -> Shapes:
     """Set up the drawing.
 
@@ -73,6 +115,8 @@ def load_shapes(
         num_val: Pictures to watch training with.
         num_test: Pictures to judge with.
         seed: Seed of the drawing, not negative.
+        depth: Draw depth too, an input of one channel.
+        geometric: Draw a second label map too, called `geometric`.
 
     Raises:
         InputError: A number is out of range.
@@ -96,29 +140,42 @@ def load_shapes(
         },
         size=size,
         seed=seed,
+        more_inputs=(DEPTH,) * depth,
+        more_targets=(LabelMap("geometric", tuple(GEOMETRY), tuple(GEOMETRY.values()), VOID),)
+        * geometric,
     )
 
 
-def draw(rng: np.random.Generator, size: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+@dataclass(frozen=True)
+class Drawing:
+    """One picture."""
+
+    image: NDArray[np.uint8]
+    """(H, W, 3)."""
+    target: NDArray[np.uint8]
+    """Classes, (H, W)."""
+    order: NDArray[np.int64]
+    """Which shape is seen at each pixel, (H, W): 0 for the ground, the last drawn highest."""
+
+
+def draw(rng: np.random.Generator, size: int) -> Drawing:
     """Draw one picture.
 
     Args:
         rng: Source of everything random.
         size: Height and width in pixels.
-
-    Returns:
-        Image (size, size, 3) and target (size, size), both uint8.
     """
     y, x = np.mgrid[:size, :size] + 0.5
     unit = size / DESIGN_PX
     image = _texture(rng, GROUND, x, y)
     target = np.full((size, size), GROUND, dtype=np.uint8)
+    order = np.zeros((size, size), dtype=np.int64)
 
     # Large shapes first, so that thin ones lie on top and stay whole.
     kinds = [POLYGON] * rng.integers(1, 3) + [STAR] * rng.integers(1, 3)
     thin = [RING] * rng.integers(1, 3) + [DISC] * rng.integers(2, 5) + [BAR] * rng.integers(1, 4)
     kinds += [thin[k] for k in rng.permutation(len(thin))]
-    for kind in kinds:
+    for number, kind in enumerate(kinds, start=1):
         centre_x, centre_y = rng.uniform(0.1, 0.9, 2) * size
         distance = _distance(rng, kind, x - centre_x, y - centre_y, unit)
         below_right = np.pad(distance, ((1, 0), (1, 0)), mode="edge")[:-1, :-1]
@@ -127,10 +184,11 @@ def draw(rng: np.random.Generator, size: int) -> tuple[NDArray[np.uint8], NDArra
         image = image * (1 - 0.25 * shadow)
         image = image * (1 - cover) + _texture(rng, kind, x, y) * cover
         target[distance < 0] = kind
+        order[distance < 0] = number
         if kind in (POLYGON, STAR) and rng.random() < 0.25:
             target[np.abs(distance) < 0.7] = VOID  # an undecided outline, as annotators leave it
 
-    return _expose(rng, image, x / size, y / size), target
+    return Drawing(_expose(rng, image, x / size, y / size), target, order)
 
 
 def _distance(rng: np.random.Generator, kind: int, x: Plane, y: Plane, unit: float) -> Plane:

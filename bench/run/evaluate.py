@@ -3,8 +3,8 @@
 Every picture counts, at its label's own size: the last upsampling goes straight to that grid.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.atomic import replacing
+from bench.data.layers import LabelMap
 from bench.run.boundary import count_boundary
 from bench.run.slices import slices
 from bench.run.train import autocast
 from fcn.model import Network
+from fcn.targets import split_targets
 
 NUM_KEPT = 64
 """Predictions kept per run, evenly spaced over the split, for the report's pictures."""
@@ -35,6 +37,8 @@ class Evaluation:
     """Predicted classes (H, W) of some pictures, by name."""
     boundaries: NDArray[np.int32] | None = None
     """Boundary pixels, (N, 2, C): intersections and unions; None unless asked for."""
+    others: dict[str, "Evaluation"] = field(default_factory=dict)
+    """Counts of further label maps, by name."""
 
     @property
     def confusion(self) -> NDArray[np.int64]:
@@ -48,8 +52,7 @@ def evaluate(
     batches: Iterable[tuple[list[str], Tensor, Tensor]],
     *,
     num_images: int,
-    num_classes: int,
-    ignore_index: int,
+    targets: Sequence[LabelMap],
     precision: str,
     boundary: bool = False,
 ) -> Evaluation:
@@ -57,48 +60,76 @@ def evaluate(
 
     Args:
         model: Network on its device.
-        batches: Names, images (N, 3, h, w) and targets (N, H, W) at the label's own size.
+        batches: Names, images (N, K, h, w) and targets (N, H, W) at the label's own size; of
+            several label maps (N, T, H, W).
         num_images: Pictures in all, to space out the predictions that are kept.
-        num_classes: Number of classes C.
-        ignore_index: Target value that is not counted.
+        targets: The label maps; the counts of the first have those of the others with them.
         precision: As in training, "fp32" or "bf16".
         boundary: Count boundary pixels too.
     """
     model.eval()
     kept = {round(i) for i in np.linspace(0, num_images - 1, min(num_images, NUM_KEPT))}
+    classes = [len(target.class_names) for target in targets]
+    tallies = [_Tally(target, boundary) for target in targets]
     names: list[str] = []
-    confusions: list[Tensor] = []
-    boundaries: list[Tensor] = []
-    predictions: dict[str, NDArray[np.uint8]] = {}
     with torch.inference_mode():
         for batch_names, images, target in batches:
+            labels = [target] if len(targets) == 1 else target.unbind(1)
+            size = (target.shape[-2], target.shape[-1])
             with autocast(images.device, precision):
-                pred = predict_classes(model, images, (target.shape[1], target.shape[2]))
-            confusions.append(count(pred, target, num_classes, ignore_index).cpu())
-            if boundary:
-                boundaries.append(count_boundary(pred, target, num_classes, ignore_index).cpu())
-            for i, name in enumerate(batch_names):
-                if len(names) in kept:
-                    predictions[name] = pred[i].to(torch.uint8).cpu().numpy()
-                names.append(name)
-    outlines = torch.cat(boundaries).numpy().astype(np.int32) if boundary else None
-    return Evaluation(names, torch.cat(confusions).numpy().astype(np.int32), predictions, outlines)
+                preds = predict_targets(model, images, size, classes)
+            chosen = [i for i in range(len(batch_names)) if len(names) + i in kept]
+            for tally, pred, own in zip(tallies, preds, labels, strict=True):
+                tally.add(batch_names, pred, own, chosen)
+            names += batch_names
+    first, *others = (tally.finish(names) for tally in tallies)
+    further = zip((target.name for target in targets[1:]), others, strict=True)
+    return replace(first, others=dict(further))
 
 
-def predict_classes(model: Network, images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return the class of the highest logit of each pixel, (N, *size), int64.
+class _Tally:
+    """Counts of one label map, as pictures come."""
+
+    def __init__(self, target: LabelMap, boundary: bool) -> None:
+        self._sizes = len(target.class_names), target.ignore_index
+        self._boundary = boundary
+        self._confusions: list[Tensor] = []
+        self._boundaries: list[Tensor] = []
+        self._predictions: dict[str, NDArray[np.uint8]] = {}
+
+    def add(self, names: list[str], pred: Tensor, target: Tensor, kept: Iterable[int]) -> None:
+        """Count a batch; of the pictures numbered in `kept`, keep the prediction."""
+        self._confusions.append(count(pred, target, *self._sizes).cpu())
+        if self._boundary:
+            self._boundaries.append(count_boundary(pred, target, *self._sizes).cpu())
+        for i in kept:
+            self._predictions[names[i]] = pred[i].to(torch.uint8).cpu().numpy()
+
+    def finish(self, names: list[str]) -> Evaluation:
+        """Return the counts of all pictures."""
+        confusions = torch.cat(self._confusions).numpy().astype(np.int32)
+        outlines = torch.cat(self._boundaries).numpy().astype(np.int32) if self._boundary else None
+        return Evaluation(names, confusions, self._predictions, outlines)
+
+
+def predict_targets(
+    model: Network, images: Tensor, size: tuple[int, int], classes: Sequence[int]
+) -> list[Tensor]:
+    """Return the class of the highest logit of each pixel, (N, *size) int64, by label map.
 
     Full-size logits exist for a slice of the pictures at a time.
 
     Args:
         model: Network in evaluation mode.
-        images: (N, 3, h, w), normalised.
+        images: (N, K, h, w), normalised.
         size: Height and width of the prediction.
+        classes: Number of classes of each label map.
     """
-    scores = model.score(images)
     cells = (images.shape[-2], images.shape[-1])
-    parts = [model.upsampling(scores[part], size, cells).argmax(1) for part in slices(scores, size)]
-    return torch.cat(parts)
+    return [
+        torch.cat([up(scores[part], size, cells).argmax(1) for part in slices(scores, size)])
+        for scores, up in split_targets(model.score(images), model.upsampling, classes)
+    ]
 
 
 def count(pred: Tensor, target: Tensor, num_classes: int, ignore_index: int) -> Tensor:
@@ -130,6 +161,11 @@ def save_evaluation(path: Path, evaluation: Evaluation) -> None:
     if evaluation.boundaries is not None:
         arrays["boundary_intersections"] = evaluation.boundaries[:, 0]
         arrays["boundary_unions"] = evaluation.boundaries[:, 1]
+    for target, other in evaluation.others.items():
+        arrays[f"confusions.{target}"] = other.confusions
+        if other.boundaries is not None:
+            arrays[f"boundary_intersections.{target}"] = other.boundaries[:, 0]
+            arrays[f"boundary_unions.{target}"] = other.boundaries[:, 1]
     arrays |= {f"pred_{i}": pred for i, pred in enumerate(evaluation.predictions.values())}
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **arrays)

@@ -20,6 +20,7 @@ from torch.optim import Optimizer
 
 from bench.atomic import file_digest, write_json
 from bench.data.batches import Batches, eval_batches
+from bench.data.layers import COLOUR, to_json
 from bench.data.pack import open_pack
 from bench.faults import fault_point
 from bench.lease import LEASE_SECONDS, BusyError, Lease, LeaseLostError, hold
@@ -30,7 +31,7 @@ from bench.run.costs import measure_costs
 from bench.run.environment import choose_device, describe_environment
 from bench.run.evaluate import Evaluation, evaluate, save_evaluation
 from bench.run.log import RunLog
-from bench.run.losses import network_loss, resolve_class_weights
+from bench.run.losses import network_loss, resolve_class_weights, split_class_weights
 from bench.run.optim import create_optimizer
 from bench.run.signals import StopFlag, stop_on_signals
 from bench.run.train import StepLog, fit
@@ -98,7 +99,9 @@ class _Execution:
         self.folder = store.run_dir(run_id)
         self.device = choose_device(options.device)
         self.environment = describe_environment(self.device)
-        self.pack = open_pack(store.packs_dir, self.run.fingerprint)
+        data = self.spec.data
+        whole = open_pack(store.packs_dir, self.run.fingerprint)
+        self.pack = whole.choose(data.inputs, data.targets)
         write_json(self.folder / "env.json", self.environment)
         self.notes: tuple[str, ...] = ()
 
@@ -127,6 +130,8 @@ class _Execution:
             class_names=self.pack.class_names,
             palette=self.pack.palette,
             confusion=evaluation.confusion.tolist(),
+            others=self.describe_others(evaluation),
+            inputs=tuple(to_json(one) for one in self.pack.inputs if one != COLOUR),
             num_parameters=sum(p.numel() for p in model.parameters()),
             train_seconds=train_seconds,
             evaluate_seconds=evaluate_seconds,
@@ -147,7 +152,7 @@ class _Execution:
         """Create the network as it is before the first step, and say where its weights are from."""
         torch.manual_seed(self.spec.seed)
         settings = self.spec.model.model_dump()
-        model = create_model(**settings, num_classes=self.pack.num_classes)
+        model = create_model(**settings, **self.pack.network_options())
         loaded = find_loaded(model)
         weights: dict[str, Any] = {
             "pretrained": self.spec.model.pretrained,
@@ -166,8 +171,9 @@ class _Execution:
         loss_fn = partial(
             network_loss,
             model,
-            ignore_index=self.pack.ignore_index,
+            targets=self.pack.targets,
             class_weights=self.class_weights(),
+            target_weights=train.target_weights,
         )
         batches = Batches(
             self.pack,
@@ -230,8 +236,7 @@ class _Execution:
             model,
             self.named_batches(model, split),
             num_images=len(self.pack.indices(split)),
-            num_classes=self.pack.num_classes,
-            ignore_index=self.pack.ignore_index,
+            targets=self.pack.targets,
             precision=self.spec.train.precision,
             boundary=boundary,
         )
@@ -252,8 +257,23 @@ class _Execution:
         for indices, images, target in batches:
             yield [self.pack.name(i) for i in indices], images, target
 
-    def class_weights(self) -> Tensor | None:
-        """Return the loss weight of each class on the device, or None."""
-        counts = self.pack.image_class_counts(self.spec.train.split)
-        weights = resolve_class_weights(self.spec.train.class_weights, counts)
-        return None if weights is None else weights.to(self.device)
+    def class_weights(self) -> list[Tensor | None]:
+        """Return the loss weight of each class on the device, or None, by label map."""
+        train, targets = self.spec.train, self.pack.targets
+        settings = split_class_weights(train.class_weights, [len(t.class_names) for t in targets])
+        found = [
+            resolve_class_weights(own, self.pack.image_class_counts(train.split, target.name))
+            for own, target in zip(settings, targets, strict=True)
+        ]
+        return [None if weights is None else weights.to(self.device) for weights in found]
+
+    def describe_others(self, evaluation: Evaluation) -> dict[str, dict[str, Any]]:
+        """Return what the record holds of further label maps."""
+        return {
+            target.name: {
+                "class_names": target.class_names,
+                "palette": target.palette,
+                "confusion": evaluation.others[target.name].confusion.tolist(),
+            }
+            for target in self.pack.targets[1:]
+        }

@@ -8,8 +8,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from bench.data.layers import LabelMap
 from bench.run.slices import slices
 from fcn.model import Network
+from fcn.targets import split_targets
 
 
 def network_loss(
@@ -17,28 +19,40 @@ def network_loss(
     images: Tensor,
     target: Tensor,
     *,
-    ignore_index: int,
-    class_weights: Tensor | None = None,
+    targets: Sequence[LabelMap],
+    class_weights: Sequence[Tensor | None] = (),
+    target_weights: Sequence[float] = (),
 ) -> Tensor:
     """Mean cross-entropy of a network over labelled pixels; see `pixel_loss`.
 
     Args:
         model: The network.
-        images: (N, 3, H, W), normalised.
-        target: (N, H, W), int64, classes or `ignore_index`.
-        ignore_index: Target value that is not counted.
-        class_weights: Weight of each class, (C,); the mean is weighted by them.
+        images: (N, K, H, W), normalised.
+        target: (N, H, W), int64, classes or `ignore_index`; (N, T, H, W) of several label maps,
+            whose losses are added up.
+        targets: The label maps.
+        class_weights: For each label map the weight of each class, (C,), by which its mean is
+            weighted, or None; none for no weights.
+        target_weights: Factor on each label map's loss; none for 1 each, as in the reference.
 
     Returns:
         The loss, (), float32.
     """
-    return pixel_loss(
-        model.score(images),
-        target,
-        model.upsampling,
-        ignore_index=ignore_index,
-        class_weights=class_weights,
-    )
+    classes = [len(one.class_names) for one in targets]
+    parts = split_targets(model.score(images), model.upsampling, classes)
+    labels = [target] if len(targets) == 1 else target.unbind(1)
+    losses = [
+        pixel_loss(scores, own, upsampling, ignore_index=one.ignore_index, class_weights=weights)
+        for (scores, upsampling), own, one, weights in zip(
+            parts, labels, targets, class_weights or [None] * len(targets), strict=True
+        )
+    ]
+    if target_weights:
+        losses = [weight * loss for weight, loss in zip(target_weights, losses, strict=True)]
+    total, *others = losses
+    for loss in others:
+        total = total + loss
+    return total
 
 
 def pixel_loss(
@@ -74,6 +88,16 @@ def pixel_loss(
     classes = target.where(target != ignore_index, 0)
     loss: Tensor = _SlicedLoss.apply(scores, classes, weights, upsampling, *parameters)
     return loss
+
+
+def split_class_weights(
+    setting: Literal["none", "median_frequency"] | Sequence[float], classes: Sequence[int]
+) -> list[Literal["none", "median_frequency"] | Sequence[float]]:
+    """Return the setting of each label map: numbers are given one map after the other."""
+    if isinstance(setting, str):
+        return [setting] * len(classes)
+    ends = [sum(classes[: t + 1]) for t in range(len(classes))]
+    return [setting[end - number : end] for number, end in zip(classes, ends, strict=True)]
 
 
 def resolve_class_weights(

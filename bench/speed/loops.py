@@ -25,7 +25,7 @@ def limit(workload: Workload) -> Iterator[None]:
     model, train = workload.create_network().train(), workload.spec.train
     optimizer = create_optimizer(model, train)
     images, target = create_batches(workload, model).batch(0)
-    loss_fn = partial(network_loss, model, ignore_index=workload.pack.ignore_index)
+    loss_fn = partial(network_loss, model, targets=workload.targets)
     while True:
         optimizer.zero_grad(set_to_none=True)
         with autocast(images.device, train.precision):
@@ -41,7 +41,7 @@ def ours(workload: Workload, folder: Path) -> Iterator[None]:
     steps = fit(
         model,
         create_batches(workload, model),
-        partial(network_loss, model, ignore_index=workload.pack.ignore_index),
+        partial(network_loss, model, targets=workload.targets),
         create_optimizer(model, train),
         train,
         seed=workload.spec.seed,
@@ -61,8 +61,7 @@ def evaluate_ours(workload: Workload, model: Network) -> Evaluation:
         model,
         _named_batches(workload, model),
         num_images=len(pack.indices(split)),
-        num_classes=workload.num_classes,
-        ignore_index=pack.ignore_index,
+        targets=workload.targets,
         precision=workload.spec.train.precision,
     )
 

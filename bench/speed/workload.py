@@ -3,12 +3,13 @@
 In: names and sizes. Out: a `Workload`, from which each side builds the same network.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from bench.data.catalog import Catalog
+from bench.data.layers import LabelMap
 from bench.data.pack import Pack
 from bench.run.environment import choose_device
 from bench.spec import DataSpec, EvaluateSpec, ModelSpec, RunSpec, TrainSpec
@@ -31,6 +32,12 @@ class Workload:
     num_classes: int
     """Channels of the logits; may be more than the labels use."""
     device: torch.device
+
+    @property
+    def targets(self) -> tuple[LabelMap]:
+        """The label map, with as many classes as the network has."""
+        names = tuple(str(c) for c in range(self.num_classes))
+        return (replace(self.pack.targets[0], class_names=names),)
 
     @property
     def memory_format(self) -> torch.memory_format:

@@ -43,7 +43,7 @@ def test_a_run_leaves_its_whole_record(tiny_run):
     assert [row["step"] for row in store.logs(run.id) if "split" in row] == [3, 6]
     assert not list(folder.glob("checkpoint*"))
     assert json.loads((folder / "env.json").read_text())["threads"] == 1
-    expected = count_cost(run.spec.model, num_classes=6, size=(32, 32)).gmacs
+    expected = count_cost(run.spec.model, {"num_classes": 6}, size=(32, 32)).gmacs
     assert result.gmacs == pytest.approx(expected, abs=1e-4)
     assert 0 < result.latency_ms < 60_000
     assert 50 < result.peak_memory_mib < 100_000

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from bench.run.evaluate import predict_classes
+from bench.run.evaluate import predict_targets
 from bench.run.slices import SLICE_MIB, slices
 from fcn.external import External
 from fcn.model import create_model
@@ -34,5 +34,5 @@ def test_predictions_by_slices_are_those_of_the_whole_batch(create, size, monkey
     model = create().eval()
     images = torch.randn(3, 3, 32, 48)
     with torch.inference_mode():
-        pred = predict_classes(model, images, size)
+        pred = predict_targets(model, images, size, [5])[0]
         assert torch.equal(pred, model(images, size=size).argmax(1))

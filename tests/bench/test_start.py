@@ -41,9 +41,9 @@ def test_a_network_of_another_library_is_trained_scored_and_used(tiny_run, tmp_p
     assert len({row["loss"] for row in store.logs(run.id) if "loss" in row}) == 3
     path = tmp_path / "picture.png"
     Image.fromarray(np.zeros((50, 37, 3), dtype=np.uint8)).save(path)
-    ((_, _, pred),) = predict(store, run.id, [path], torch.device("cpu"))
-    assert pred.shape == (50, 37)
-    cost = count_cost(run.spec.model, 5, (64, 64))
+    (found,) = predict(store, run.id, [path], torch.device("cpu"))
+    assert found.preds[""].shape == (50, 37)
+    cost = count_cost(run.spec.model, {"num_classes": 5}, (64, 64))
     assert cost.num_parameters > 3e6
     # The field has a default and changes no id of a run without it.
     assert tiny_run()[1].id != run.id

@@ -1,13 +1,18 @@
 """Small datasets of every kind, in a temporary folder."""
 
 import pytest
-from small_datasets import write_camvid, write_folder
+from small_datasets import write_camvid, write_folder, write_nyudv2, write_siftflow
 
 from bench.data.registry import open_dataset
 from bench.spec import DataSpec
 
 SMALL = {"shapes": {"size": 32, "num_train": 6, "num_val": 2, "num_test": 3}}
-WRITERS = {"camvid": write_camvid, "folder": write_folder}
+WRITERS = {
+    "camvid": write_camvid,
+    "folder": write_folder,
+    "nyudv2": write_nyudv2,
+    "siftflow": write_siftflow,
+}
 
 
 @pytest.fixture
@@ -15,11 +20,13 @@ def make_dataset(tmp_path):
     """Open a small dataset by name; twice gives two copies in different places."""
     count = iter(range(100))
 
-    def make(name):
+    def make(name, **options):
         root = tmp_path / f"copy{next(count)}"
         if name in WRITERS:
             WRITERS[name](root)
-        return open_dataset(DataSpec(dataset=name, options=SMALL.get(name, {})), root)
+        return open_dataset(
+            DataSpec(dataset=name, options={**SMALL.get(name, {}), **options}), root
+        )
 
     return make
 

@@ -1,0 +1,126 @@
+"""Packing: a dataset checked and written, a folder that appears whole or not at all.
+
+In: a `Dataset`. Out: the files that `bench.data.pack.Pack` maps into memory.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench.data.check import Layers, check
+from bench.data.dataset import Dataset
+from bench.data.layers import SEMANTIC, to_json
+
+LAYOUT = 1
+"""Version of the files; raise it when they change."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One picture in the index."""
+
+    name: str
+    split: str
+    height: int
+    width: int
+    offset: int
+    """Pixels before it, in both files."""
+    class_counts: list[int]
+    more_counts: dict[str, list[int]] = field(default_factory=dict)
+    """Of each further label map."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values; what most datasets do not have is left out."""
+        return {key: value for key, value in vars(self).items() if value or key != "more_counts"}
+
+
+def write_pack(dataset: Dataset, fingerprint: str, folder: Path) -> None:
+    """Check a dataset and write it into a folder.
+
+    Raises:
+        InputError: Pictures cannot be used; the first twenty problems are named.
+    """
+    names = ["images.bin", "targets.bin"]
+    names += [input_file(one.name) for one in dataset.more_inputs]
+    names += [target_file(one.name) for one in dataset.more_targets]
+    with ExitStack() as stack:
+        files = [stack.enter_context((folder / name).open("wb")) for name in names]
+
+        def keep(layers: Layers) -> None:
+            for file, layer in zip(files, layers, strict=True):
+                file.write(layer.tobytes())
+
+        report = check(dataset, keep)
+        report.raise_problems()
+        for file in files:
+            file.flush()
+            os.fsync(file.fileno())
+
+    pictures, offset = [], 0
+    for p in report.pictures:
+        more = {name: list(counts) for name, counts in p.more_counts.items()}
+        entry = Entry(p.name, p.split, p.height, p.width, offset, list(p.class_counts), more)
+        pictures.append(entry.to_json())
+        offset += p.height * p.width
+    index = {
+        "layout": LAYOUT,
+        "fingerprint": fingerprint,
+        "class_names": dataset.class_names,
+        "palette": dataset.palette,
+        "ignore_index": dataset.ignore_index,
+        "pictures": pictures,
+        **_more_layers(dataset),
+    }
+    with (folder / "index.json").open("w", encoding="utf-8") as text:
+        json.dump(index, text, ensure_ascii=False)
+        text.flush()
+        os.fsync(text.fileno())
+
+
+@contextmanager
+def scratch_beside(folder: Path) -> Iterator[Path]:
+    """Give a new folder on the same disk, removed afterwards if it is still there."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".tmp-{folder.name}-"))
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def publish(scratch: Path, folder: Path) -> None:
+    """Rename into place. Who comes second finds the same content there and leaves it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    scratch.chmod(0o777 & ~mask)  # mkdtemp gives 0700, but a store may be shared
+    try:
+        scratch.rename(folder)
+    except OSError:
+        if not (folder / "index.json").is_file():
+            raise
+
+
+def input_file(name: str) -> str:
+    """Return the file of a further input in a pack."""
+    return f"input-{name}.bin"
+
+
+def target_file(name: str) -> str:
+    """Return the file of a further label map in a pack."""
+    return f"target-{name}.bin"
+
+
+def _more_layers(dataset: Dataset) -> dict[str, Any]:
+    """Describe what a dataset has beside a picture and a label map; most have nothing."""
+    layers: dict[str, Any] = {
+        "inputs": [to_json(one) for one in dataset.more_inputs],
+        "targets": [to_json(one) for one in dataset.more_targets],
+    }
+    names = {} if dataset.target_name == SEMANTIC else {"target_name": dataset.target_name}
+    return {**names, **{key: value for key, value in layers.items() if value}}

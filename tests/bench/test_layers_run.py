@@ -1,0 +1,174 @@
+"""Runs with more than a picture in and more than one label map out."""
+
+import signal
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.nn import functional as F
+
+from bench.data.layers import LabelMap
+from bench.data.pack import open_pack
+from bench.data.registry import open_dataset
+from bench.metrics import summarize
+from bench.run import execute as module
+from bench.run import outcome
+from bench.run.evaluate import evaluate
+from bench.run.execute import Options, execute
+from bench.run.losses import network_loss, split_class_weights
+from bench.run.predict import predict
+from fcn.errors import InputError
+from fcn.model import create_model
+
+OPTIONS = Options(device="cpu", threads=1)
+DRAWN = {"size": 32, "num_train": 12, "num_val": 3, "num_test": 5, "depth": True, "geometric": True}
+BOTH = {
+    "data.options": DRAWN,
+    "data.inputs": ["rgb", "depth"],
+    "data.targets": ["semantic", "geometric"],
+}
+LATE = {**BOTH, "model.input_fusion": "late"}
+
+
+def losses(store, run):
+    return [row["loss"] for row in store.logs(run.id) if "loss" in row]
+
+
+@pytest.mark.parametrize(
+    "settings", [BOTH, pytest.param(LATE, marks=pytest.mark.slow)], ids=["early", "late"]
+)
+def test_stopped_and_resumed_equals_uninterrupted_bit_for_bit(tiny_run, monkeypatch, settings):
+    whole_store, run = tiny_run(settings, folder="whole")
+    assert execute(whole_store.run_dir(run.id), OPTIONS) == outcome.DONE
+    store, same = tiny_run(settings, folder="stopped")
+    assert same.id == run.id
+    fit = module.fit
+
+    def fit_and_signal(*args, **kwargs):
+        for log in fit(*args, **kwargs):
+            if log.step == 3:
+                signal.raise_signal(signal.SIGTERM)
+            yield log
+
+    monkeypatch.setattr(module, "fit", fit_and_signal)
+    assert execute(store.run_dir(run.id), OPTIONS) == outcome.STOPPED
+    monkeypatch.setattr(module, "fit", fit)
+    torch.manual_seed(123)
+    assert execute(store.run_dir(run.id), OPTIONS) == outcome.DONE
+    ours, theirs = (s.result(run.id) for s in (whole_store, store))
+    assert ours.digests["model.safetensors"] == theirs.digests["model.safetensors"]
+    assert losses(whole_store, run) == losses(store, run)
+    assert ours.others == theirs.others
+
+
+def test_every_label_map_is_counted_and_kept(tiny_run):
+    store, run = tiny_run(BOTH)
+    execute(store.run_dir(run.id), OPTIONS)
+    result = store.result(run.id)
+    other = result.others["geometric"]
+    assert list(other["class_names"]) == ["ground", "low", "high"]
+    names, confusions = store.confusions(run.id, "test", "geometric")
+    assert confusions.sum(0).tolist() == other["confusion"]
+    assert names == store.confusions(run.id, "test")[0]
+    # Both label maps leave the same pixels out here, so both count the same ones.
+    assert np.sum(other["confusion"]) == np.sum(result.confusion)
+    assert 0 < summarize(np.array(other["confusion"])).pixel_acc < 1
+    assert [one["name"] for one in result.inputs] == ["depth"]
+
+
+def test_one_further_label_map_alone_is_the_runs_own(tiny_run):
+    store, run = tiny_run({"data.options": DRAWN, "data.targets": ["geometric"]})
+    execute(store.run_dir(run.id), OPTIONS)
+    result = store.result(run.id)
+    assert tuple(result.class_names) == ("ground", "low", "high")
+    assert result.others == {}
+    counts = open_pack(store.packs_dir, run.fingerprint).choose(["rgb"], ["geometric"])
+    assert np.sum(result.confusion, axis=1).tolist() == counts.class_counts("test").tolist()
+
+
+SEMANTIC = LabelMap("semantic", ("a", "b", "c", "d"), ((0, 0, 0),) * 4, 255)
+GEOMETRIC = LabelMap("geometric", ("x", "y"), ((0, 0, 0),) * 2, 9)
+
+
+def _two_targets():
+    torch.manual_seed(0)
+    model = create_model("resnet10t", num_classes=4, more_classes=(2,), score_init="random")
+    images = torch.randn(3, 3, 32, 40)
+    semantic = torch.randint(0, 4, (3, 32, 40)).where(torch.rand(3, 32, 40) > 0.2, 255)
+    geometric = torch.randint(0, 2, (3, 32, 40)).where(torch.rand(3, 32, 40) > 0.4, 9)
+    return model.eval(), images, semantic, geometric
+
+
+@pytest.mark.parametrize("factors", [(), (2.0, 0.5)])
+def test_the_loss_is_the_sum_of_torchs_losses(factors):
+    model, images, semantic, geometric = _two_targets()
+    weights = [torch.tensor([1.0, 2.0, 0.5, 3.0]), None]
+    target = torch.stack([semantic, geometric], dim=1)
+    ours = network_loss(
+        model,
+        images,
+        target,
+        targets=(SEMANTIC, GEOMETRIC),
+        class_weights=weights,
+        target_weights=factors,
+    )
+    ours.backward()
+    gradient = model.backbone.net.conv1[0].weight.grad.clone()
+    model.zero_grad()
+    logits = model(images)
+    first = F.cross_entropy(logits[:, :4], semantic, weights[0], ignore_index=255)
+    second = F.cross_entropy(logits[:, 4:], geometric, ignore_index=9)
+    one, other = factors or (1.0, 1.0)
+    (one * first + other * second).backward()
+    torch.testing.assert_close(ours, one * first + other * second)
+    torch.testing.assert_close(model.backbone.net.conv1[0].weight.grad, gradient)
+
+
+def test_evaluation_counts_each_label_map_by_its_own_classes():
+    model, images, semantic, geometric = _two_targets()
+    batch = (["p", "q", "r"], images, torch.stack([semantic, geometric], dim=1))
+    found = evaluate(
+        model, [batch], num_images=3, targets=(SEMANTIC, GEOMETRIC), precision="fp32", boundary=True
+    )
+    logits = model(images).detach()
+    for target, evaluation, part, ignore in (
+        (semantic, found, logits[:, :4], 255),
+        (geometric, found.others["geometric"], logits[:, 4:], 9),
+    ):
+        pred, C = part.argmax(1), part.shape[1]
+        cells = (target * C + pred)[target != ignore]
+        expected = torch.bincount(cells, minlength=C * C).view(C, C)
+        assert evaluation.confusion.tolist() == expected.tolist()
+        assert evaluation.boundaries.shape == (3, 2, C)
+    assert set(found.predictions) == {"p", "q", "r"}
+
+
+def test_weights_of_classes_are_given_one_label_map_after_the_other():
+    assert split_class_weights("none", [2, 3]) == ["none", "none"]
+    assert split_class_weights((1, 2, 3, 4, 5), [2, 3]) == [(1, 2), (3, 4, 5)]
+
+
+def test_predict_reads_every_input_and_gives_every_label_map(tiny_run, tmp_path):
+    store, run = tiny_run({**LATE, "train.scale": [1.0, 1.0]})
+    execute(store.run_dir(run.id), OPTIONS)
+    dataset = open_dataset(run.spec.data, None)
+    names = dataset.splits["test"][:2]
+    for folder in ("pictures", "depths"):
+        (tmp_path / folder).mkdir()
+    for name in names:
+        depth = dataset.read_input("test", name, dataset.more_inputs[0])[..., 0]
+        Image.fromarray(dataset.read("test", name)[0]).save(tmp_path / "pictures" / f"{name}.png")
+        Image.fromarray(depth).save(tmp_path / "depths" / f"{name}.png")
+    paths = sorted((tmp_path / "pictures").iterdir())
+    cpu, folders = torch.device("cpu"), {"depth": tmp_path / "depths"}
+    kept = store.predictions(run.id, "test")
+    for path, found in zip(paths, predict(store, run.id, paths, cpu, folders), strict=True):
+        assert np.array_equal(found.preds[""], kept[path.stem])
+        assert found.preds["geometric"].shape == (32, 32)
+        assert found.preds["geometric"].max() <= 2
+    with pytest.raises(InputError, match=r"rgb, depth: .* --input depth=FOLDER"):
+        next(predict(store, run.id, paths, cpu))
+    (tmp_path / "depths" / f"{names[0]}.png").unlink()
+    with pytest.raises(InputError, match="has 0 files with the stem"):
+        list(predict(store, run.id, paths, cpu, folders))
