@@ -32,11 +32,17 @@ SUFFIXES = (".png", ".jpg", ".jpeg")
 
 
 @DATASETS.register("camvid")
-def load_camvid(data_dir: Path | None) -> FileDataset:
+def load_camvid(data_dir: Path | None, *, held_out: str = "") -> FileDataset:
     """Find CamVid's files in `data_dir`, or in its folder `camvid` or `CamVid`.
 
+    Args:
+        data_dir: The folder.
+        held_out: A sequence of `train`, such as 0006R0, that becomes a split of its own named
+            `held_out`: a better judge of settings than `val`, and one that leaves `test` alone.
+
     Raises:
-        InputError: The folder is not there, or a list names a file in no known way.
+        InputError: The folder is not there, a list names a file in no known way, or `train` has no
+            such sequence, or no other.
     """
     root = _find_root(data_dir)
     files: dict[tuple[str, str], tuple[Path, Path]] = {}
@@ -45,6 +51,9 @@ def load_camvid(data_dir: Path | None) -> FileDataset:
         pairs = _list_pairs(root, split)
         splits[split] = tuple(image.stem for image, _ in pairs)
         files |= {(split, pair[0].stem): pair for pair in pairs}
+    if held_out:
+        splits |= _hold_out(splits["train"], held_out)
+        files |= {("held_out", stem): files["train", stem] for stem in splits["held_out"]}
     return FileDataset(
         name="camvid",
         class_names=tuple(CLASSES),
@@ -67,6 +76,18 @@ def _find_root(data_dir: Path | None) -> Path:
         f"dataset 'camvid' is not in {data_dir}: expected train/ and trainannot/ there, or in "
         f"{places[1]}; give the folder that holds them with --data DIR"
     )
+
+
+def _hold_out(train: tuple[str, ...], sequence: str) -> dict[str, tuple[str, ...]]:
+    """Split train into a sequence and the rest; a stem is SEQUENCE_FRAME."""
+    sequences = sorted({stem.partition("_")[0] for stem in train})
+    if sequence not in sequences or len(sequences) == 1:
+        raise InputError(
+            f"data.options.held_out is {sequence!r}; train has the sequences "
+            f"{', '.join(sequences)}: name one, with another left to train on"
+        )
+    of_it = tuple(stem for stem in train if stem.startswith(f"{sequence}_"))
+    return {"train": tuple(s for s in train if s not in of_it), "held_out": of_it}
 
 
 def _list_pairs(root: Path, split: str) -> list[tuple[Path, Path]]:

@@ -137,6 +137,24 @@ class TestCamvid:
         assert dataset.files["val", "c"][0] == Path("val/c.jpg")
         assert check(dataset).problems == ()
 
+    def test_a_sequence_of_train_becomes_a_split_of_its_own(self, tmp_path):
+        root = write_camvid(tmp_path)
+        for stem, name in {"a": "01TP_1", "b": "0006R0_2"}.items():
+            for folder in ("train", "trainannot"):
+                (root / folder / f"{stem}.png").rename(root / folder / f"{name}.png")
+        (root / "train.txt").write_text("01TP_1\n0006R0_2\n")
+        whole = open_dataset(DataSpec(dataset="camvid"), root)
+        options = {"held_out": "0006R0"}
+        dataset = open_dataset(DataSpec(dataset="camvid", options=options), root)
+        assert dataset.splits["train"] == ("01TP_1",)
+        assert dataset.splits["held_out"] == ("0006R0_2",)
+        ours, theirs = dataset.read("held_out", "0006R0_2"), whole.read("train", "0006R0_2")
+        assert all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
+        assert dataset.fingerprint() != whole.fingerprint()
+        assert check(dataset).problems == ()
+        with pytest.raises(InputError, match="train has the sequences 0006R0, 01TP"):
+            open_dataset(DataSpec(dataset="camvid", options={"held_out": "0016E5"}), root)
+
     @pytest.mark.parametrize("line", ["a b c", "../../x.png ../y.png", "x/y/z"])
     def test_odd_line_is_quoted(self, tmp_path, line):
         root = write_camvid(tmp_path)
@@ -216,3 +234,12 @@ def test_real_camvid_has_the_known_class_frequencies():
     for split, percent in known.items():
         # One unit of the second decimal: Building of train is 24.215, recorded as 24.22.
         np.testing.assert_allclose(100 * report.class_frequencies(split), percent, atol=0.01)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(("sequence", "num"), [("0001TP", 62), ("0006R0", 101), ("0016E5", 204)])
+def test_real_camvids_sequences_have_the_known_lengths(sequence, num):
+    spec = DataSpec(dataset="camvid", options={"held_out": sequence})
+    splits = open_dataset(spec, Path(os.environ["FCN_BENCH_CAMVID"])).splits
+    assert len(splits["held_out"]) == num
+    assert len(splits["train"]) == 367 - num
