@@ -22,6 +22,7 @@ from bench.grid.controller import Engine, Policy, execute_plan
 from bench.grid.engines import Request, create_engine
 from bench.plan import Plan
 from bench.plugins import load_plugins
+from bench.run.signals import interrupt_on_signals
 from bench.store import Store
 from fcn.registry import unknown_name
 
@@ -153,7 +154,10 @@ def _execute(plan: Plan, store: Store, engine: Engine, policy: Policy) -> int:
     from bench.grid.progress import GridProgress
 
     try:
-        with GridProgress(plan, store, Console(highlight=False)) as progress:
+        with (
+            interrupt_on_signals(),
+            GridProgress(plan, store, Console(highlight=False)) as progress,
+        ):
             return execute_plan(plan, store, engine, progress, policy)
     except KeyboardInterrupt:
         say("stopped; what ran is checkpointed, and the same command goes on from there")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from bench.command import AsJson, Device, Plugins, RunsDir, show
+from bench.lease import LEASE_SECONDS
 from bench.plugins import load_plugins
 from bench.store import Store
 from bench.store_cli import data_app, runs_app
@@ -26,6 +27,9 @@ def exec_run(
     with_parent: Annotated[
         bool, typer.Option("--with-parent", help="Leave when standard input closes.")
     ] = False,
+    lease_seconds: Annotated[
+        float, typer.Option(help="Time after which a holder without a beat is turned out.")
+    ] = LEASE_SECONDS,
 ) -> None:
     """Execute the run of one folder; the engines call this."""
     from bench.run.signals import leave_with_parent
@@ -35,7 +39,7 @@ def exec_run(
     from bench.run.execute import Options, execute
 
     load_plugins(plugin)
-    code = execute(run_dir, Options(device=device, threads=threads))
+    code = execute(run_dir, Options(device=device, threads=threads, lease_seconds=lease_seconds))
     if code:
         failure = Store(run_dir.parent.parent).failure(run_dir.name)
         typer.echo(

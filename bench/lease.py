@@ -37,7 +37,7 @@ _NAME = re.compile(r"(?:lease|\.tmp-lost)-(\d{6})")
 
 
 class BusyError(Exception):
-    """Another process makes the run, and is alive."""
+    """The run cannot be made now: another process makes it, or its parent is not done."""
 
 
 class LeaseLostError(Exception):

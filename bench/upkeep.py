@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.atomic import file_digest
+from bench.data.pack import find_damage
 from bench.lease import find_stale
 from bench.store import Store
 
@@ -24,7 +25,7 @@ class Finding:
 
 
 def verify(store: Store) -> Iterator[Finding]:
-    """Hash every file of every finished run again, and look for what was left behind."""
+    """Hash every file of every finished run and pack again, and look for what was left behind."""
     for run_id in store.run_ids():
         folder = store.run_dir(run_id)
         try:
@@ -38,6 +39,9 @@ def verify(store: Store) -> Iterator[Finding]:
                 yield Finding(folder / name, "missing", "the result names it")
             elif file_digest(folder / name) != digest:
                 yield Finding(folder / name, "damaged", "its content is not what the result says")
+    for path in sorted(store.packs_dir.glob("[0-9a-f]*")):
+        for damaged, why in find_damage(path):
+            yield Finding(damaged, "damaged", why)
     yield from find_leftovers(store)
 
 

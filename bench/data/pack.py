@@ -8,13 +8,14 @@ A pack appears by one rename: whoever sees it sees all of it.
 
 import copy
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.atomic import file_digest
 from bench.data.check import DataReport, check
 from bench.data.dataset import Dataset
 from bench.data.layers import (
@@ -182,6 +183,22 @@ def open_pack(packs_dir: Path, fingerprint: str) -> Pack:
         InputError: It is not there, or not whole.
     """
     return Pack(packs_dir / fingerprint[:16])
+
+
+def find_damage(folder: Path) -> Iterator[tuple[Path, str]]:
+    """Read a pack again and yield each file that is not what was written, and why.
+
+    Packs of earlier versions have no digests: of these only the sizes are checked.
+    """
+    try:
+        Pack(folder)
+        digests = _read_index(folder).get("digests", {})
+    except InputError as error:
+        yield folder, str(error)
+        return
+    for name, digest in digests.items():
+        if file_digest(folder / name) != digest:
+            yield folder / name, f"its content is not what was packed; {_damaged(folder)}"
 
 
 def pack(dataset: Dataset, packs_dir: Path) -> Pack:

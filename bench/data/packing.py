@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench.atomic import file_digest, sync_folder, umask
 from bench.data.check import Layers, check
 from bench.data.dataset import Dataset
 from bench.data.layers import SEMANTIC, to_json
@@ -76,6 +77,7 @@ def write_pack(dataset: Dataset, fingerprint: str, folder: Path) -> None:
         "ignore_index": dataset.ignore_index,
         "pictures": pictures,
         **_more_layers(dataset),
+        "digests": {name: file_digest(folder / name) for name in names},
     }
     with (folder / "index.json").open("w", encoding="utf-8") as text:
         json.dump(index, text, ensure_ascii=False)
@@ -96,11 +98,10 @@ def scratch_beside(folder: Path) -> Iterator[Path]:
 
 def publish(scratch: Path, folder: Path) -> None:
     """Rename into place. Who comes second finds the same content there and leaves it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    scratch.chmod(0o777 & ~mask)  # mkdtemp gives 0700, but a store may be shared
+    scratch.chmod(0o777 & ~umask())  # mkdtemp gives 0700, but a store may be shared
     try:
         scratch.rename(folder)
+        sync_folder(folder.parent)
     except OSError:
         if not (folder / "index.json").is_file():
             raise

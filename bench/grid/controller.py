@@ -6,18 +6,24 @@ The controller knows order, causes and retries; engines know only how to start a
 
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
+from bench.grid.endings import describe_end, last_step
+from bench.grid.room import LEAST_BYTES, Room
+from bench.lease import LEASE_SECONDS, Watch
 from bench.plan import Plan, PlannedRun
-from bench.run.outcome import BUSY, ORPHANED
+from bench.run.outcome import BUSY, ORPHANED, REASONS, exit_code
 from bench.store import Failure, Store
 
 BUSY_SECONDS = 2.0
 """Time before a run that another command holds is looked at again."""
 
-RETRIES = {"killed": 2, "hung": 2, "stopped": 2, "error": 1, "lost": 10}
+RETRIES = {"killed": 2, "hung": 2, "stopped": 2, "error": 1, "disk": 1, "lost": 10}
 """Further attempts within one command, by cause, each cause counted for itself. What is not here
 would end the same way again. Machines come and go through no fault of a run, so losing one costs it
 none of the few tries for its own failures; but a run that takes machine after machine down ends."""
@@ -47,6 +53,10 @@ class Policy:
     """Try again also what failed for a reason that will be met again."""
     hang_seconds: float = 1800.0
     """Time without a heartbeat after which a run is ended and tried again."""
+    lease_seconds: float = LEASE_SECONDS
+    """Time after which another command's run that shows no life is taken over."""
+    least_bytes: int = LEAST_BYTES
+    """Free space below which nothing is started; more, once a run has shown what it takes."""
 
 
 class Engine(Protocol):
@@ -88,6 +98,10 @@ class Watcher(Protocol):
         """An attempt failed, and another will be made."""
         ...
 
+    def paused(self, why: str) -> None:
+        """Nothing new is started until something changes."""
+        ...
+
     def tick(self) -> None:
         """Time passed; runs write their own logs."""
         ...
@@ -101,12 +115,14 @@ def execute_plan(
     try:
         while (grid.waiting or grid.running) and not grid.is_over:
             grid.block_orphans()
+            grid.note_others()
             grid.start_ready()
             grid.settle(engine.poll(0.5))
             grid.end_hung()
             watcher.tick()
     finally:
         engine.stop()
+        grid.record_rest()
     return sum(store.status(run.id) != "done" for run in plan.unique_runs())
 
 
@@ -122,56 +138,74 @@ class _Grid:
         self.waiting = {i: first_use[i] for i in ids if self._is_wanted(i)}
         self.running: dict[str, PlannedRun] = {}
         self.is_over = False
+        self._room = Room(store.root, policy.least_bytes)
+        self._is_paused = False
         self._failures: Counter[tuple[str, str]] = Counter()
+        self._last_failure: dict[str, Failure] = {}
+        self._given_up: dict[str, Failure] = {}
+        self._unrecorded: dict[str, PlannedRun] = {}
         self._not_before: dict[str, float] = {}
         self._beats: dict[str, tuple[int, float]] = {}
+        self._steps: dict[str, int] = {}
         self._hung: set[str] = set()
+        self._watches: dict[str, Watch] = {}
+        self._elsewhere: set[str] = set()
         for run_id, planned in self.waiting.items():
             store.prepare(planned.run)
             store.forget_failure(run_id)
 
     def start_ready(self) -> None:
         """Start runs whose parent is done, in the order of the plan, while there is room."""
-        now = time.monotonic()
-        ready = [
-            run_id
-            for run_id, planned in self.waiting.items()
-            if self._not_before.get(run_id, 0.0) <= now
-            and (planned.run.parent is None or self.store.status(planned.run.parent) == "done")
-        ]
-        for run_id in ready[: self.engine.free_slots()]:
-            planned = self.running[run_id] = self.waiting.pop(run_id)
-            self._beats[run_id] = (0, now)
-            self.engine.start(self.store.run_dir(run_id))
-            self.watcher.started(planned)
+        for run_id in islice(self._ready(), self.engine.free_slots()):
+            shortage = self._room.shortage()
+            if shortage is None:
+                self._is_paused = False
+                self._start(run_id)
+                continue
+            if not self._is_paused:
+                self.watcher.paused(f"{shortage}; nothing new is started before that")
+                self._is_paused = True
+            if not self.running:  # nobody is left who might make room
+                failure = self._last_failure.get(run_id, Failure("disk", shortage))
+                self._give_up(self.waiting.pop(run_id), failure)
 
     def settle(self, exits: list[Exit]) -> None:
         """Take note of processes that ended: done, to be tried again, or failed."""
         for ended in exits:
-            planned = self.running.pop(ended.run_id)
-            status = self.store.status(ended.run_id)
-            if status == "done":
+            run_id = ended.run_id
+            planned = self.running.pop(run_id)
+            self._room.learn(self.store.run_dir(run_id))
+            if self.store.status(run_id) == "done":
                 self.watcher.ended(planned, None)
             elif ended.code in (BUSY, ORPHANED):  # another command makes it
-                self.waiting[ended.run_id] = planned
-                self._not_before[ended.run_id] = time.monotonic() + BUSY_SECONDS
-                self._hung.discard(ended.run_id)
+                self.waiting[run_id] = planned
+                self._not_before[run_id] = time.monotonic() + BUSY_SECONDS
+                self._hung.discard(run_id)
             elif ended.lost:
                 self._fail(planned, Failure(reason="lost", message=ended.lost))
             else:
-                hung = ended.run_id in self._hung
-                failure = self.store.failure(ended.run_id) or _killed(self.store, ended, hung=hung)
-                self._fail(planned, failure)
+                self._fail(planned, self.store.failure(run_id) or self._describe(ended))
+
+    def note_others(self) -> None:
+        """Take note of what other commands on this store brought to an end."""
+        for run_id in list(self._elsewhere):
+            failure = self.store.failure(run_id)
+            if self.store.status(run_id) == "done":
+                failure = None
+            elif failure is None or failure.reason not in DETERMINED:
+                continue
+            self._elsewhere.discard(run_id)
+            if run_id in self.waiting:
+                self.watcher.ended(self.waiting.pop(run_id), failure)
 
     def block_orphans(self) -> None:
         """Give up runs whose parent failed."""
         for run_id, planned in list(self.waiting.items()):
             parent = planned.run.parent
             lost = parent is not None and parent not in self.waiting | self.running
-            if lost and self.store.status(str(parent)) == "failed":
+            if lost and (parent in self._given_up or self.store.status(str(parent)) == "failed"):
                 why = f"its weights come from run {parent}, which failed"
-                del self.waiting[run_id]
-                self._fail(planned, Failure(reason="blocked", message=why))
+                self._give_up(self.waiting.pop(run_id), Failure("blocked", why))
 
     def end_hung(self) -> None:
         """End runs whose heartbeat has not changed for too long, by this process's own clock."""
@@ -180,9 +214,16 @@ class _Grid:
             last, since = self._beats[run_id]
             if beat != last:
                 self._beats[run_id] = (beat, time.monotonic())
+                self._steps[run_id] = last_step(self.store.run_dir(run_id))[0]
             elif time.monotonic() - since > self.policy.hang_seconds and run_id not in self._hung:
                 self._hung.add(run_id)
                 self.engine.kill(run_id)
+
+    def record_rest(self) -> None:
+        """Write the failures that a full disk kept from being written, as far as it can be done."""
+        for planned in self._unrecorded.values():
+            with suppress(OSError):
+                self._record(planned)
 
     def _is_wanted(self, run_id: str) -> bool:
         failure = self.store.failure(run_id)
@@ -190,28 +231,59 @@ class _Grid:
             return False
         return failure is None or failure.reason not in DETERMINED or self.policy.retry_failed
 
+    def _ready(self) -> Iterator[str]:
+        """Yield runs that can be started, and that no other command makes."""
+        now = time.monotonic()
+        for run_id, planned in list(self.waiting.items()):
+            parent = planned.run.parent
+            if self._not_before.get(run_id, 0.0) > now:
+                continue
+            if parent is not None and self.store.status(parent) != "done":
+                continue
+            folder = self.store.run_dir(run_id)
+            watch = self._watches.setdefault(run_id, Watch(folder, self.policy.lease_seconds))
+            if watch.is_free():
+                yield run_id
+            else:
+                self._elsewhere.add(run_id)
+
+    def _start(self, run_id: str) -> None:
+        planned = self.waiting.pop(run_id)
+        try:
+            self.store.prepare(planned.run)  # its folder may have been deleted
+            self.engine.start(self.store.run_dir(run_id))
+        except OSError as error:
+            self._fail(planned, Failure(REASONS[exit_code(error)], f"not started: {error}"))
+            return
+        self.running[run_id] = planned
+        self._beats[run_id] = (0, time.monotonic())
+        self.watcher.started(planned)
+
+    def _describe(self, ended: Exit) -> Failure:
+        step, hung = self._steps.get(ended.run_id, 0), ended.run_id in self._hung
+        return describe_end(self.store, ended.run_id, ended.code, hung=hung, step=step)
+
     def _fail(self, planned: PlannedRun, failure: Failure) -> None:
         run_id = planned.run.id
         self._failures[run_id, failure.reason] += 1
         self._hung.discard(run_id)
         if self._failures[run_id, failure.reason] <= RETRIES.get(failure.reason, 0):
             self.store.forget_failure(run_id)
+            self._last_failure[run_id] = failure
             self.waiting[run_id] = planned
             self.watcher.retried(planned, failure)
             return
-        self.store.record_failure(run_id, failure)
+        self._give_up(planned, failure)
+
+    def _give_up(self, planned: PlannedRun, failure: Failure) -> None:
+        self._given_up[planned.run.id] = failure
+        try:
+            self._record(planned)
+        except OSError:
+            self._unrecorded[planned.run.id] = planned
         self.watcher.ended(planned, failure)
         self.is_over = self.is_over or self.policy.fail_fast
 
-
-def _killed(store: Store, ended: Exit, *, hung: bool) -> Failure:
-    """Describe a process that left no record: a signal, or an end before Python could speak."""
-    log = store.run_dir(ended.run_id) / "log.txt"
-    tail = log.read_text(encoding="utf-8", errors="replace")[-4000:] if log.exists() else ""
-    step = max((row["step"] for row in store.logs(ended.run_id)), default=None)
-    if hung:
-        message = "no step was made for too long, so the process was ended"
-        return Failure(reason="hung", message=message, step=step, details=tail)
-    how = f"signal {-ended.code}" if ended.code < 0 else f"exit code {ended.code}"
-    message = f"the process ended with {how} and no record"
-    return Failure(reason="killed", message=message, step=step, details=tail)
+    def _record(self, planned: PlannedRun) -> None:
+        self.store.prepare(planned.run)
+        self.store.record_failure(planned.run.id, self._given_up[planned.run.id])

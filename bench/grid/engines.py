@@ -68,11 +68,12 @@ def _ray(request: Request) -> Engine:
 
 def _slots_here(request: Request) -> list[Slot]:
     """Lay out the slots of this machine."""
-    from bench.run.environment import choose_device
+    from bench.run.environment import choose_device, list_gpus
 
     if request.address is not None or request.insecure:
         raise InputError(
             "--address and --insecure are about a cluster, but this engine starts runs on this "
             "machine alone; leave them out, or choose --engine ray"
         )
-    return plan_slots([str(choose_device(device)) for device in request.devices], request.slots)
+    names = [str(choose_device(device)) for device in request.devices]
+    return plan_slots(names, request.slots, gpus=list_gpus())

@@ -3,6 +3,7 @@
 import subprocess
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from bench.grid.controller import Exit
@@ -31,7 +32,7 @@ class LocalEngine:
 
     def start(self, run_dir: Path) -> None:
         """Start a run's process; its output goes to `log.txt` in the run's folder."""
-        slot = self._free.pop(0)
+        slot = self._free[0]
         with (run_dir / "log.txt").open("ab") as log:
             process = subprocess.Popen(
                 exec_command(run_dir, slot, self._plugins),
@@ -41,7 +42,7 @@ class LocalEngine:
                 env=exec_environment(slot),
                 start_new_session=True,  # Ctrl-C reaches runs through `stop`, and only once
             )
-        self._running[run_dir.name] = (process, slot)
+        self._running[run_dir.name] = (process, self._free.pop(0))
 
     def poll(self, seconds: float) -> list[Exit]:
         """Wait up to `seconds` for processes to end, and return those that did."""
@@ -67,14 +68,16 @@ class LocalEngine:
         for process in processes:
             process.terminate()
         until = time.monotonic() + GRACE_SECONDS
-        for process in processes:
-            try:
-                process.wait(timeout=max(0.0, until - time.monotonic()))
-            except subprocess.TimeoutExpired:
+        try:
+            for process in processes:
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(timeout=max(0.0, until - time.monotonic()))
+        finally:  # also when a second Ctrl-C cuts the grace short
+            for process in processes:
                 process.kill()
                 process.wait()
-            _close_pipe(process)
-        self._running.clear()
+                _close_pipe(process)
+            self._running.clear()
 
 
 def _close_pipe(process: subprocess.Popen[bytes]) -> None:

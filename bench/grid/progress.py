@@ -1,15 +1,13 @@
 """What runs, how far, how long still: a live display on a terminal, plain lines elsewhere."""
 
-import json
-import os
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
+from bench.grid.endings import last_step
 from bench.plan import Plan, PlannedRun
 from bench.store import Failure, Store
 
@@ -77,6 +75,10 @@ class GridProgress:
         how = f"{_title(planned)}: {failure.message} ({failure.reason}); it is tried again"
         self.console.print(Text(how), soft_wrap=True)
 
+    def paused(self, why: str) -> None:
+        """Say that nothing new is started, and why."""
+        self.console.print(Text(f"paused: {why}"), soft_wrap=True)
+
     def tick(self) -> None:
         """Read how far the running runs are, and show it."""
         states = []
@@ -108,22 +110,6 @@ class GridProgress:
             if seconds >= 90
             else f", about {seconds:.0f} s left"
         )
-
-
-def last_step(run_dir: Path) -> tuple[int, float | None]:
-    """Read the last logged step and loss of a run from the end of its log; (0, None) before one."""
-    try:
-        with (run_dir / "metrics.jsonl").open("rb") as file:
-            file.seek(0, os.SEEK_END)
-            file.seek(max(0, file.tell() - 4096))
-            lines = file.read().split(b"\n")[:-1]
-    except FileNotFoundError:
-        return 0, None
-    for line in reversed(lines):
-        if line.startswith(b'{"step"') and b'"loss"' in line:
-            row = json.loads(line)
-            return int(row["step"]), float(row["loss"])
-    return 0, None
 
 
 def _title(planned: PlannedRun) -> str:

@@ -23,11 +23,22 @@ class Slot:
     """CPU threads of each process of the run."""
     further: tuple[str, ...] = ()
     """Devices of the run's other processes; none for a run on one device."""
+    gpus: tuple[str, ...] = ()
+    """What CUDA_VISIBLE_DEVICES calls these devices (UUIDs): the run sees no others. Empty leaves
+    it to see what this process sees."""
 
     @property
     def devices(self) -> tuple[str, ...]:
-        """One device for each process of the run."""
+        """One device for each process of the run, as the run counts them."""
+        if self.gpus:
+            return tuple(f"cuda:{i}" for i in range(len(self.gpus)))
         return (self.device, *self.further)
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What the environment of the run's process says of its devices."""
+        visible = {"CUDA_VISIBLE_DEVICES": ",".join(self.gpus)} if self.gpus else {}
+        return {"OMP_NUM_THREADS": str(self.threads), **visible}
 
 
 def exec_command(run_dir: Path, slot: Slot, plugins: Sequence[str] = ()) -> list[str]:
@@ -44,11 +55,14 @@ def exec_command(run_dir: Path, slot: Slot, plugins: Sequence[str] = ()) -> list
 
 def exec_environment(slot: Slot) -> Mapping[str, str]:
     """Return the environment of that command."""
-    return {**os.environ, "OMP_NUM_THREADS": str(slot.threads)}
+    return {**os.environ, **slot.variables}
 
 
 def plan_slots(
-    devices: Sequence[str], slots_per_device: int | None, devices_per_run: int = 1
+    devices: Sequence[str],
+    slots_per_device: int | None,
+    devices_per_run: int = 1,
+    gpus: Sequence[str] = (),
 ) -> list[Slot]:
     """Lay out slots over devices and share the CPU's threads among their processes.
 
@@ -59,6 +73,7 @@ def plan_slots(
             second thread).
         devices_per_run: Devices that one run is spread over: GPUs next to each other in `devices`,
             or processes on the CPU.
+        gpus: UUID of each GPU, in torch's order; a run is then shown only its own.
 
     Raises:
         InputError: The devices cannot be dealt out in groups of that size.
@@ -72,7 +87,14 @@ def plan_slots(
     threads = max(1, cores // (sum(counts) * devices_per_run))
     rounds = range(max(counts))  # groups take turns, so that the first runs spread out
     chosen = [g for turn in rounds for g, n in zip(groups, counts, strict=True) if turn < n]
-    return [Slot(group[0], threads, group[1:]) for group in chosen]
+    return [Slot(group[0], threads, group[1:], _name_gpus(group, gpus)) for group in chosen]
+
+
+def _name_gpus(group: Sequence[str], gpus: Sequence[str]) -> tuple[str, ...]:
+    """Return the UUIDs of `cuda` devices; nothing for others, or where one is not known."""
+    numbers = [int(device.partition(":")[2] or 0) for device in group if device[:4] == "cuda"]
+    known = len(numbers) == len(group) and max(numbers) < len(gpus)
+    return tuple(gpus[i] for i in numbers) if known else ()
 
 
 def _group(devices: Sequence[str], size: int) -> list[tuple[str, ...]]:

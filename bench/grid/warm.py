@@ -7,6 +7,7 @@ started once per command, and ends with it.
 import multiprocessing
 import os
 import sys
+import time
 from collections.abc import Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
@@ -39,13 +40,13 @@ class WarmEngine:
 
     def start(self, run_dir: Path) -> None:
         """Fork a run's process; its output goes to `log.txt` in the run's folder."""
-        slot = self._free.pop(0)
+        slot = self._free[0]
         reader, writer = self._context.Pipe(duplex=False)
-        arguments = (run_dir, slot.device, slot.threads, self._plugins, reader)
+        arguments = (run_dir, slot, self._plugins, reader)
         process = self._context.Process(target=_execute, args=arguments)
         process.start()
         reader.close()
-        self._running[run_dir.name] = (process, slot, os.dup(writer.fileno()))
+        self._running[run_dir.name] = (process, self._free.pop(0), os.dup(writer.fileno()))
         writer.close()
 
     def poll(self, seconds: float) -> list[Exit]:
@@ -68,25 +69,28 @@ class WarmEngine:
         """Ask what still runs to checkpoint and leave; end what does not within the grace."""
         for process, _, _ in self._running.values():
             process.terminate()
-        for process, _, pipe in self._running.values():
-            process.join(GRACE_SECONDS)
-            process.kill()
-            process.join()
-            os.close(pipe)
-        self._running.clear()
+        until = time.monotonic() + GRACE_SECONDS
+        try:
+            for process, _, _ in self._running.values():
+                process.join(max(0.0, until - time.monotonic()))
+        finally:  # also when a second Ctrl-C cuts the grace short
+            for process, _, pipe in self._running.values():
+                process.kill()
+                process.join()
+                os.close(pipe)
+            self._running.clear()
 
 
-def _execute(
-    run_dir: Path, device: str, threads: int, plugins: list[str], pipe: Connection
-) -> None:
+def _execute(run_dir: Path, slot: Slot, plugins: list[str], pipe: Connection) -> None:
     """Execute a run in the forked process."""
     from bench.run.execute import Options, execute
     from bench.run.signals import leave_with_parent
 
     os.setsid()  # Ctrl-C reaches runs through `stop`, and only once
     leave_with_parent(pipe.fileno())
+    os.environ.update(slot.variables)  # the server has touched no GPU yet
     load_plugins(plugins)
     with (run_dir / "log.txt").open("ab") as log:
         for stream in (sys.stdout, sys.stderr):
             os.dup2(log.fileno(), stream.fileno())
-    sys.exit(execute(run_dir, Options(device=device, threads=threads)))
+    sys.exit(execute(run_dir, Options(device=slot.devices[0], threads=slot.threads)))

@@ -33,6 +33,23 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
+def list_gpus() -> list[str]:
+    """Return what CUDA_VISIBLE_DEVICES calls each GPU that torch sees, in torch's order.
+
+    A UUID means the same card whatever order a process counts them in. A name that the variable
+    has already is kept if it is one: torch does not know what a part of a card (MIG) is called.
+    """
+    if torch.version.cuda is None:
+        return []
+    given = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
+    names = []
+    for i in range(torch.cuda.device_count()):
+        is_name = i < len(given) and given[i].startswith(("GPU-", "MIG-"))
+        uuid = torch.cuda.get_device_properties(i).uuid
+        names.append(given[i] if is_name else f"GPU-{uuid}")
+    return names
+
+
 def describe_environment(device: torch.device) -> dict[str, Any]:
     """Return versions, device and threads as plain values."""
     packages = ("torch", "torchvision", "timm", "numpy", "fcn-bench")

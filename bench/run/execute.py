@@ -35,7 +35,7 @@ from bench.run.losses import network_loss, resolve_class_weights, split_class_we
 from bench.run.optim import create_optimizer
 from bench.run.signals import StopFlag, stop_on_signals
 from bench.run.train import StepLog, fit
-from bench.run.weights import copy_shared_weights, load_weights, save_weights
+from bench.run.weights import copy_shared_weights, load_parent, save_weights
 from bench.store import Result, Store
 from fcn.model import Network, create_model
 from fcn.weights import find_loaded
@@ -76,6 +76,8 @@ def _execute(lease: Lease, store: Store, options: Options) -> int:
         if store.status(run_id) != "done":
             store.forget_failure(run_id)
             _Execution(lease, store, run_id, options).complete()
+    except BusyError:
+        raise
     except Exception as error:
         # The one place where a run ends: whatever happened becomes its record.
         lease.check()
@@ -159,7 +161,7 @@ class _Execution:
             **(asdict(loaded) if loaded else {}),
         }
         if self.run.parent is not None:
-            parent = load_weights(self.store.run_dir(self.run.parent) / "model.safetensors")
+            parent = load_parent(self.store, self.run.parent)
             weights = {"parent": self.run.parent, **copy_shared_weights(model, parent)}
         layout = torch.channels_last if self.spec.train.channels_last else torch.contiguous_format
         model.to(device=self.device, memory_format=layout)  # type: ignore[call-overload]

@@ -44,6 +44,22 @@ def stop_on_signals() -> Iterator[StopFlag]:
             signal.signal(number, handler)
 
 
+@contextmanager
+def interrupt_on_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGUSR1 end a command as Ctrl-C does: by a KeyboardInterrupt."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    others = [number for number in SIGNALS if number != signal.SIGINT]
+    before = [signal.signal(number, interrupt) for number in others]
+    try:
+        yield
+    finally:
+        for number, handler in zip(others, before, strict=True):
+            signal.signal(number, handler)
+
+
 def leave_with_parent(descriptor: int) -> None:
     """Start a thread that ends this process when a pipe closes.
 

@@ -7,7 +7,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from bench.atomic import replacing
+from bench.atomic import file_digest, replacing
+from bench.lease import BusyError
+from bench.store import Store
+from fcn.errors import InputError
 
 
 def save_weights(path: Path, model: nn.Module) -> None:
@@ -19,6 +22,25 @@ def save_weights(path: Path, model: nn.Module) -> None:
 def load_weights(path: Path) -> dict[str, Tensor]:
     """Read weights that `save_weights` wrote."""
     return load_file(path)
+
+
+def load_parent(store: Store, run_id: str) -> dict[str, Tensor]:
+    """Read the weights of a finished run, for another to start from.
+
+    Raises:
+        BusyError: The run is not done yet.
+        InputError: Its weights are not what its result says.
+    """
+    result = store.result(run_id)
+    if result is None:
+        raise BusyError(f"the weights come from run {run_id}, which is not done")
+    path = store.run_dir(run_id) / "model.safetensors"
+    if not path.exists() or file_digest(path) != result.digests[path.name]:
+        raise InputError(
+            f"{path} is damaged: it is not what run {run_id} wrote; "
+            f"`fcn-bench runs prune {run_id}` removes the run, and the next command makes it again"
+        )
+    return load_weights(path)
 
 
 def copy_shared_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, list[str]]:

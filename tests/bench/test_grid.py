@@ -1,86 +1,18 @@
 """The controller over an engine that only pretends to run, and the local engine over real ones."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 
 import pytest
+from pretend import Notes, PretendEngine, plan_of, result_of, run_of
 
 from bench.grid.controller import Exit, Policy, execute_plan
+from bench.grid.endings import last_step
 from bench.grid.local import LocalEngine
-from bench.grid.progress import last_step
 from bench.grid.slots import Slot, exec_command, plan_slots
-from bench.plan import Plan, PlannedRun, Run
-from bench.spec import RunSpec, TrainSpec
-from bench.store import Failure, Result, Store
+from bench.store import Failure, Store
 from fcn.errors import InputError
-
-
-def run_of(seed, parent=None):
-    return Run(RunSpec(train=TrainSpec(steps=1), seed=seed), "f" * 64, parent)
-
-
-def plan_of(*runs):
-    return Plan("p", "q", "", tuple(PlannedRun(f"v{i}", run) for i, run in enumerate(runs)))
-
-
-def result_of(run):
-    return Result(
-        run.id, run.to_json(), "test", 1, ("a",), ((0, 0, 0),), [[1]], 1, 1.0, 1.0, {}, {}, ""
-    )
-
-
-@dataclass
-class PretendEngine:
-    """Ends each run at once; `outcomes` says how, by seed (done if not named)."""
-
-    store: Store
-    slots: int = 1
-    outcomes: dict = field(default_factory=dict)
-    started: list = field(default_factory=list)
-    running: list = field(default_factory=list)
-    stopped: bool = False
-
-    def free_slots(self):
-        return self.slots - len(self.running)
-
-    def start(self, run_dir):
-        assert self.free_slots() > 0
-        self.started.append(run_dir.name)
-        self.running.append(run_dir.name)
-
-    def poll(self, seconds):
-        exits = []
-        for run_id in self.running:
-            run = self.store.run(run_id)
-            outcome = self.outcomes.get(run.spec.seed, "done")
-            if outcome == "done":
-                self.store.publish(result_of(run))
-            elif outcome != "killed":
-                reason = outcome if outcome == "nonfinite" else "error"
-                self.store.record_failure(run_id, Failure(reason, outcome))
-            exits.append(Exit(run_id, {"done": 0, "killed": -9}.get(outcome, 70)))
-        self.running = []
-        return exits
-
-    def stop(self):
-        self.stopped = True
-
-
-@dataclass
-class Notes:
-    ends: dict = field(default_factory=dict)
-    retries: list = field(default_factory=list)
-
-    def started(self, planned): ...
-
-    def ended(self, planned, failure):
-        self.ends[planned.variant] = failure and failure.reason
-
-    def retried(self, planned, failure):
-        self.retries.append(failure.reason)
-
-    def tick(self): ...
 
 
 @pytest.mark.parametrize("slots", [1, 3])

@@ -7,13 +7,13 @@ import shutil
 import signal
 import threading
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pytest
+from pretend import pretend_elsewhere
 
 from bench import holder as holders
 from bench.atomic import replacing, write_json
-from bench.holder import Holder
 from bench.lease import (
     BusyError,
     FolderGoneError,
@@ -34,14 +34,6 @@ def run_dir(tmp_path):
     folder.mkdir(parents=True)
     (folder / "spec.yaml").touch()
     return folder
-
-
-def pretend_elsewhere(run_dir):
-    """Make the present lease look like one of another machine, whose processes we cannot see."""
-    (lease,) = run_dir.glob("lease-*")
-    path = lease / "holder.json"
-    path.write_text(json.dumps(asdict(replace(Holder.read(path), host="elsewhere"))))
-    return lease
 
 
 def start(context, target, *arguments):
