@@ -221,7 +221,7 @@ _LISTINGS: dict[str, Callable[[], Iterable[dict[str, Any]]]] = {
 
 app.add_typer(report_app)
 app.add_typer(bench_app)
-app.add_typer(speed_app, name="speed")
+app.add_typer(speed_app)
 
 if __name__ == "__main__":
     main()

@@ -128,14 +128,16 @@ def resolve_steps(train: TrainSpec, num_images: int) -> TrainSpec:
 def _parents_first(ablation: str, specs: Mapping[str, RunSpec]) -> list[str]:
     """Order variants so that those named by `init_from` come before those that start from them."""
     order: list[str] = []
-    while len(order) < len(specs):
-        ready = [
-            n for n, s in specs.items() if n not in order and s.train.init_from in (None, *order)
-        ]
+    known: set[str | None] = {None}
+    left = dict(specs)
+    while left:
+        ready = [name for name, spec in left.items() if spec.train.init_from in known]
         if not ready:
-            left = [name for name in specs if name not in order]
             raise InputError(f"{ablation}: train.init_from forms a cycle among {', '.join(left)}")
-        order.extend(ready)
+        order += ready
+        known |= set(ready)
+        for name in ready:
+            del left[name]
     return order
 
 

@@ -4,26 +4,28 @@ In: a plan and a store. Out: pandas frames with raw units (fractions, seconds, c
 Rows follow the plan's order, and everything later keeps it: the spec decides what is shown first.
 """
 
-import json
-from collections import Counter
-from collections.abc import Mapping, Sequence
+import gc
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from bench.metrics import BOUNDARY_SCORE, SCORES, score_boundary, summarize
+from bench.metrics import BOUNDARY_SCORE, SCORES, score_boundary, score_many, summarize
 from bench.plan import Plan, PlannedRun
 from bench.store import Failure, Result, Status, Store
 from fcn.errors import InputError
+from reports.settings import find_factors, flat_settings, plain
 
 IDENTITY = ["variant", "seed", "backbone", "skip", "run_id"]
 """Columns that every frame begins with."""
 EXTRA_COSTS = ("gmacs", "latency_ms", "peak_memory_mib")
 """Costs that a record may hold; the frame has a column for those that one does."""
-NOT_FACTORS = {"seed", "model.backbone", "model.skip"}
-"""Keys with a column of their own."""
+SCORED_AT_ONCE = 2**22
+"""Largest number of counts that are scored together: 32 MiB."""
 
 
 @dataclass(frozen=True)
@@ -38,15 +40,8 @@ class Record:
 
 def read_records(plan: Plan, store: Store) -> list[Record]:
     """Read the outcome of each planned run; a record that cannot be read counts as failed."""
-    return [_read_record(planned, store) for planned in plan.runs]
-
-
-def find_factors(plan: Plan) -> list[str]:
-    """List the dotted keys in which the plan's variants differ, besides backbone and skip."""
-    specs = [flatten(planned.run.spec.model_dump(mode="json")) for planned in plan.runs]
-    keys = dict.fromkeys(key for spec in specs for key in spec)
-    differ = [key for key in keys if len({_plain(spec.get(key)) for spec in specs}) > 1]
-    return [key for key in differ if key not in NOT_FACTORS]
+    with _collector_at_rest():
+        return [_read_record(planned, store) for planned in plan.runs]
 
 
 def runs_frame(plan: Plan, store: Store, records: Sequence[Record] | None = None) -> pd.DataFrame:
@@ -57,8 +52,14 @@ def runs_frame(plan: Plan, store: Store, records: Sequence[Record] | None = None
     Scores are fractions, durations seconds; both are NaN where there is no result. `boundary_miou`
     is there only if a run has it.
     """
-    factors = find_factors(plan)
-    rows = [_run_row(record, factors) for record in records or read_records(plan, store)]
+    records = read_records(plan, store) if records is None else records
+    settings = flat_settings(plan)
+    factors = find_factors(plan, settings)
+    scores = _score_records(records)
+    rows = [
+        _run_row(record, {key: plain(own.get(key)) for key in factors}) | scores.get(i, {})
+        for i, (record, own) in enumerate(zip(records, settings, strict=True))
+    ]
     more = [n for n in (BOUNDARY_SCORE, *EXTRA_COSTS) if any(n in row for row in rows)]
     numbers = [*SCORES, *more, "num_parameters", "train_seconds", "evaluate_seconds"]
     frame = pd.DataFrame(rows, columns=[*_RUN_COLUMNS, *more, *factors])
@@ -70,14 +71,18 @@ def class_frame(plan: Plan, store: Store, records: Sequence[Record] | None = Non
 
     IoU is NaN for a class in neither target nor prediction.
     """
-    rows = []
-    for record in records or read_records(plan, store):
+    records = read_records(plan, store) if records is None else records
+    scores = _score_records(records)
+    columns: dict[str, list[Any]] = {key: [] for key in [*IDENTITY, "class_name", "iou"]}
+    for i, record in enumerate(records):
         if record.result is None:
             continue
-        scores = summarize(np.array(record.result.confusion))
-        for name, iou in zip(unique_names(record.result.class_names), scores.iou, strict=True):
-            rows.append({**_identity(record.planned), "class_name": name, "iou": float(iou)})
-    return pd.DataFrame(rows, columns=[*IDENTITY, "class_name", "iou"])
+        names = unique_names(record.result.class_names)
+        for key, value in _identity(record.planned).items():
+            columns[key] += [value] * len(names)
+        columns["class_name"] += names
+        columns["iou"] += scores[i]["iou"]
+    return pd.DataFrame(columns)
 
 
 def curves_frame(plan: Plan, store: Store) -> pd.DataFrame:
@@ -134,7 +139,7 @@ _RUN_COLUMNS = [
 def _read_record(planned: PlannedRun, store: Store) -> Record:
     try:
         result = store.result(planned.run.id)
-        failure = store.failure(planned.run.id)
+        failure = None if result else store.failure(planned.run.id)
     except (InputError, TypeError) as error:  # TypeError: fields of another version
         return Record(planned, "failed", None, Failure("unreadable", str(error)))
     if result is not None:
@@ -153,9 +158,8 @@ def _identity(planned: PlannedRun) -> dict[str, Any]:
     }
 
 
-def _run_row(record: Record, factors: Sequence[str]) -> dict[str, Any]:
+def _run_row(record: Record, factors: Mapping[str, str]) -> dict[str, Any]:
     spec = record.planned.run.spec
-    settings = flatten(spec.model_dump(mode="json"))
     row = {
         **_identity(record.planned),
         "status": record.status,
@@ -163,11 +167,9 @@ def _run_row(record: Record, factors: Sequence[str]) -> dict[str, Any]:
         "message": record.failure.message if record.failure else "",
         "steps": spec.train.steps,
         "split": spec.evaluate.split,
-        **{key: _plain(settings.get(key)) for key in factors},
+        **factors,
     }
     if record.result is not None:
-        scores = summarize(np.array(record.result.confusion))
-        row |= {name: getattr(scores, name) for name in SCORES}
         if record.result.boundary is not None:
             counts = np.array(record.result.boundary)
             row[BOUNDARY_SCORE] = float(score_boundary(counts)[BOUNDARY_SCORE])
@@ -180,18 +182,37 @@ def _run_row(record: Record, factors: Sequence[str]) -> dict[str, Any]:
     return row
 
 
-def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested settings by dotted key."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        nested = isinstance(value, Mapping)
-        flat |= flatten(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
-    return flat
+def _score_records(records: Sequence[Record]) -> dict[int, dict[str, Any]]:
+    """Score finished runs, many at once; by position, the scores and `iou` of each class."""
+    by_size: dict[int, list[tuple[int, list[list[int]]]]] = defaultdict(list)
+    for i, record in enumerate(records):
+        if record.result is not None:
+            by_size[len(record.result.confusion)].append((i, record.result.confusion))
+    scored: dict[int, dict[str, Any]] = {}
+    for C, found in by_size.items():
+        step = max(1, SCORED_AT_ONCE // C**2)
+        for start in range(0, len(found), step):
+            part = found[start : start + step]
+            scores = score_many(np.array([confusion for _, confusion in part]))
+            columns = [scores[name].tolist() for name in (*SCORES, "iou")]
+            for (i, _), *values in zip(part, *columns, strict=True):
+                scored[i] = dict(zip((*SCORES, "iou"), values, strict=True))
+    return scored
 
 
-def _plain(value: Any) -> str:
-    """Write a setting as text: lists are not hashable, and 1 and true are different settings."""
-    return value if isinstance(value, str) else json.dumps(value)
+@contextmanager
+def _collector_at_rest() -> Iterator[None]:
+    """Keep the garbage collector from looking through records again and again while they grow.
+
+    Nothing read has cycles; of ten thousand records, half of the time went there.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def unique_names(names: Sequence[str]) -> list[str]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from bench.plan import Plan, PlannedRun, Run
 from bench.store import Store
 from fcn.errors import InputError
-from reports.frame import flatten
+from reports.settings import flatten
 
 ALWAYS = ("model.backbone", "model.skip")
 NEVER = ("seed", "train.init_from")

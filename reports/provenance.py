@@ -13,7 +13,8 @@ import yaml
 
 from bench.plan import Plan, PlannedRun
 from reports.formats import Table
-from reports.frame import Record, flatten
+from reports.frame import Record
+from reports.settings import flatten
 from reports.style import MISSING, clean, clean_block, duration
 
 MAX_LOG = 4000

@@ -5,7 +5,7 @@ seed: both arms of a difference saw the same seed, so what the seed does to both
 A standard deviation is the sample's (n - 1), and NaN below two values.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import pairwise
 
@@ -41,8 +41,9 @@ def summarize_variants(runs: pd.DataFrame, baseline: str | None = None) -> pd.Da
         summary[cost] = groups[cost].mean()
     if baseline is None:
         return summary.reset_index()
+    arms = split_arms(runs)
     rows = {
-        variant: summarize_difference(runs, baseline, variant)
+        variant: _summarize_pairs(_pair(arms, baseline, str(variant)))
         for variant in summary.index
         if variant != baseline
     }
@@ -109,21 +110,33 @@ def list_tied(
 
 def pair_by_seed(runs: pd.DataFrame, before: str, after: str) -> pd.DataFrame:
     """Return the scores of `after` minus those of `before`, one row for each seed both finished."""
-    columns = scores_of(runs)
-    done = runs["status"] == "done"
-    arms = [
-        runs[done & (runs["variant"] == name)].set_index("seed")[columns]
-        for name in (before, after)
-    ]
-    seeds = arms[0].index.intersection(arms[1].index)
-    return arms[1].loc[seeds] - arms[0].loc[seeds]
+    return _pair(split_arms(runs[runs["variant"].isin([before, after])]), before, after)
+
+
+def split_arms(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return the scores of each variant's finished runs by seed, from one pass over the frame."""
+    columns, done = scores_of(runs), runs[runs["status"] == "done"]
+    arms = {str(name): part for name, part in done.groupby("variant", sort=False)}
+    none = done.iloc[:0]
+    return {
+        str(name): arms.get(str(name), none).set_index("seed")[columns]
+        for name in runs["variant"].unique()
+    }
 
 
 def summarize_difference(runs: pd.DataFrame, before: str, after: str) -> dict[str, float]:
     """Summarise the paired difference of two variants; NaN where no seed finished both."""
-    pairs = pair_by_seed(runs, before, after)
+    return _summarize_pairs(pair_by_seed(runs, before, after))
+
+
+def _pair(arms: Mapping[str, pd.DataFrame], before: str, after: str) -> pd.DataFrame:
+    seeds = arms[before].index.intersection(arms[after].index)
+    return arms[after].loc[seeds] - arms[before].loc[seeds]
+
+
+def _summarize_pairs(pairs: pd.DataFrame) -> dict[str, float]:
     summary: dict[str, float] = {"num_pairs": len(pairs)}
-    for score in scores_of(runs):
+    for score in pairs.columns:
         summary[f"{score}_diff_mean"] = float(pairs[score].mean())
         summary[f"{score}_diff_std"] = float(pairs[score].std(ddof=1))
     return summary
@@ -156,6 +169,7 @@ def list_changes(
         `<score>_diff_std`.
     """
     variants = runs.drop_duplicates("variant").set_index("variant")
+    scores = split_arms(runs)
     rows = []
     for factor in factors:
         others = [f for f in factors if f != factor and variants[f].nunique() > 1]
@@ -170,7 +184,8 @@ def list_changes(
                 pairs = [(reference, v) for v in here if v != reference and reference in named]
             for before, after in pairs:
                 change = {"factor": factor, "context": context, "before": before, "after": after}
-                rows.append(change | summarize_difference(runs, named[before], named[after]))
+                pairs_of_runs = _pair(scores, named[before], named[after])
+                rows.append(change | _summarize_pairs(pairs_of_runs))
     columns = ["factor", "context", "before", "after", *_difference_columns(runs)]
     return pd.DataFrame(rows, columns=columns)
 

@@ -11,8 +11,9 @@ import pandas as pd
 
 from bench.plan import Plan
 from bench.store import Store
-from reports.frame import Record, class_frame, find_factors, read_records, runs_frame
+from reports.frame import Record, class_frame, read_records, runs_frame
 from reports.intervals import Intervals, find_intervals
+from reports.settings import find_factors
 from reports.stats import add_intervals, has_grid, summarize_variants
 
 MAX_DRAWN = 40

@@ -202,8 +202,9 @@ class _Grid:
         """Give up runs whose parent failed."""
         for run_id, planned in list(self.waiting.items()):
             parent = planned.run.parent
-            lost = parent is not None and parent not in self.waiting | self.running
-            if lost and (parent in self._given_up or self.store.status(str(parent)) == "failed"):
+            if parent is None or parent in self.waiting or parent in self.running:
+                continue
+            if parent in self._given_up or self.store.status(parent) == "failed":
                 why = f"its weights come from run {parent}, which failed"
                 self._give_up(self.waiting.pop(run_id), Failure("blocked", why))
 
@@ -226,9 +227,9 @@ class _Grid:
                 self._record(planned)
 
     def _is_wanted(self, run_id: str) -> bool:
-        failure = self.store.failure(run_id)
         if self.store.status(run_id) == "done":
             return False
+        failure = self.store.failure(run_id)
         return failure is None or failure.reason not in DETERMINED or self.policy.retry_failed
 
     def _ready(self) -> Iterator[str]:

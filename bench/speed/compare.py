@@ -1,14 +1,30 @@
 """Training and evaluation: the limit, ours and the usual loop, in one process, in turns."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.speed.loops import evaluate_ours, limit, ours
+from bench.speed.section import Section
 from bench.speed.timing import Side, Spread, choose_steps, interleave, speed_ratio
 from bench.speed.usual import UsualEvaluation, UsualLoop, with_interpolation
 from bench.speed.workload import Workload
+
+TRAIN_NOTE = (
+    "Milliseconds of a step, median and quartiles of rounds. limit: forward, loss, backward and "
+    "update on one batch that lies on the device. ours: the loop of a run, with packed pictures, "
+    "augmentation, loss, lease and log. usual: DataLoader with PIL transforms, interpolate, "
+    "cross-entropy, `.item()`. Ratios are of speeds, round by round: above 1, ours is faster."
+)
+EVALUATE_NOTE = (
+    "Pictures per second, median and quartiles of passes over the test split. ours: what a run "
+    "does at its end. usual: DataLoader, full-size logits, argmax, a confusion matrix per batch."
+)
+GROWTH_NOTE = (
+    "As above, one setting changed at a time. A cost that grows faster than pixels × batch would "
+    "show as a falling ratio."
+)
 
 
 @dataclass(frozen=True)
@@ -23,37 +39,50 @@ class Effort:
     """Loading processes of the usual loop."""
 
 
-def compare_training(
-    workload: Workload, scratch: Path, effort: Effort, *, usual: bool = True
-) -> dict[str, Any]:
+def train_section(workloads: Iterable[Workload], scratch: Path, effort: Effort) -> Section:
+    """Time steps of training of each workload."""
+    records = [compare_training(workload, scratch, effort) for workload in workloads]
+    return Section("train", "Training steps", TRAIN_NOTE, records)
+
+
+def growth_section(workloads: Iterable[Workload], scratch: Path, effort: Effort) -> Section:
+    """Time steps of training where one setting changes at a time."""
+    records = [compare_training(workload, scratch, effort) for workload in workloads]
+    title = "Growth with picture size, classes and batch"
+    return Section("growth", title, GROWTH_NOTE, records)
+
+
+def evaluate_section(workloads: Iterable[Workload], scratch: Path, effort: Effort) -> Section:
+    """Time evaluation of each workload."""
+    records = [compare_evaluation(workload, scratch, effort) for workload in workloads]
+    return Section("evaluate", "Evaluation", EVALUATE_NOTE, records)
+
+
+def compare_training(workload: Workload, scratch: Path, effort: Effort) -> dict[str, Any]:
     """Time steps of training.
 
     Args:
         workload: What is trained.
         scratch: Folder for files of the loops.
         effort: How long is measured.
-        usual: Time the usual loop too.
 
     Returns:
         Settings, milliseconds of a step on each side, and ratios of speeds.
     """
+    loop = UsualLoop(workload, scratch / _files_name("train", workload), effort.workers)
     sides = {
         "limit": _side(limit(workload), workload),
         "ours": _side(ours(workload, scratch / "ours"), workload),
+        "usual": Side(loop.step, workload.wait, warm_up=1 + loop.num_ready, settle=loop.settle),
     }
-    if usual:
-        loop = UsualLoop(workload, scratch / "train", effort.workers)
-        ready = 1 + loop.num_ready
-        sides["usual"] = Side(loop.step, workload.wait, warm_up=ready, settle=loop.settle)
-    steps = choose_steps(sides["limit"], effort.block_seconds)
     for side in sides.values():
         side.step()  # the first is slow: memory is taken, kernels are chosen
+    steps = choose_steps(sides["limit"], effort.block_seconds)
     seconds = interleave(sides, rounds=effort.rounds, steps=steps)
     record = describe(workload)
     record |= {f"{name} ms": Spread.of(seconds[name]).scaled(1e3) for name in sides}
     record["ours ÷ limit"] = speed_ratio(seconds, "ours", "limit")
-    if usual:
-        record["ours ÷ usual"] = speed_ratio(seconds, "ours", "usual")
+    record["ours ÷ usual"] = speed_ratio(seconds, "ours", "usual")
     return record
 
 
@@ -65,12 +94,15 @@ def compare_evaluation(workload: Workload, scratch: Path, effort: Effort) -> dic
     """
     model = workload.create_network()
     usual_model = with_interpolation(workload.create_network())
-    usual = UsualEvaluation(workload, usual_model, scratch / "test", effort.workers)
+    usual = UsualEvaluation(
+        workload, usual_model, scratch / _files_name("test", workload), effort.workers
+    )
     num_images = len(workload.pack.indices(workload.spec.evaluate.split))
     sides = {
-        "ours": Side(lambda: evaluate_ours(workload, model), workload.wait),
-        "usual": Side(usual.run, workload.wait),
+        "ours": Side(lambda: evaluate_ours(workload, model), workload.wait, warm_up=0),
+        "usual": Side(usual.run, workload.wait, warm_up=0),
     }
+    usual.run()  # its workers start; those of ours is timed below, which warms it up
     steps = choose_steps(sides["ours"], effort.block_seconds, at_least=1)
     seconds = interleave(sides, rounds=effort.rounds, steps=steps)
     record = describe(workload)
@@ -99,3 +131,7 @@ def describe(workload: Workload) -> dict[str, Any]:
 
 def _side(loop: Iterator[None], workload: Workload) -> Side:
     return Side(lambda: next(loop), workload.wait)
+
+
+def _files_name(split: str, workload: Workload) -> str:
+    return f"{split}-{workload.pack.fingerprint[:16]}"

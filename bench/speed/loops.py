@@ -10,6 +10,7 @@ from pathlib import Path
 from torch import Tensor
 
 from bench.data.batches import Batches, eval_batches
+from bench.lease import hold
 from bench.run.evaluate import Evaluation, evaluate
 from bench.run.execute import EVAL_BATCH_SIZE
 from bench.run.log import RunLog
@@ -36,7 +37,7 @@ def limit(workload: Workload) -> Iterator[None]:
 
 
 def ours(workload: Workload, folder: Path) -> Iterator[None]:
-    """Make the steps of a run: packed pictures, augmentation, loss, log and heartbeat."""
+    """Make the steps of a run: packed pictures, augmentation, loss, lease, log and heartbeat."""
     model, train = workload.create_network(), workload.spec.train
     steps = fit(
         model,
@@ -47,11 +48,13 @@ def ours(workload: Workload, folder: Path) -> Iterator[None]:
         seed=workload.spec.seed,
     )
     folder.mkdir(parents=True, exist_ok=True)
-    log = RunLog(folder / "metrics.jsonl", after=0)
-    for step_log in steps:
-        log.add(step_log)
-        (folder / "heartbeat").touch()
-        yield
+    with hold(folder) as lease:
+        log = RunLog(folder / "metrics.jsonl", after=0)
+        for step_log in steps:
+            lease.check()
+            log.add(step_log)
+            (folder / "heartbeat").touch()
+            yield
 
 
 def evaluate_ours(workload: Workload, model: Network) -> Evaluation:

@@ -33,6 +33,15 @@ class Workload:
     """Channels of the logits; may be more than the labels use."""
     device: torch.device
 
+    def on_disk(self) -> tuple[Path, RunSpec, int, str]:
+        """Return what `from_disk` takes: pictures by the folder they are packed in."""
+        return self.pack.folder, self.spec, self.num_classes, str(self.device)
+
+    @classmethod
+    def from_disk(cls, folder: Path, spec: RunSpec, num_classes: int, device: str) -> "Workload":
+        """Open a workload in another process."""
+        return cls(spec, Pack(folder), num_classes, torch.device(device))
+
     @property
     def targets(self) -> tuple[LabelMap]:
         """The label map, with as many classes as the network has."""

@@ -7,11 +7,11 @@ from bench.store import Failure
 from reports.frame import (
     class_frame,
     curves_frame,
-    find_factors,
     read_records,
     runs_frame,
     watched_frame,
 )
+from reports.settings import find_factors
 
 
 def test_every_planned_run_is_a_row_in_the_plans_order(plan, store):

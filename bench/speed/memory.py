@@ -1,0 +1,91 @@
+"""Peak memory of a training step, ours and the usual, by the number of classes.
+
+On a GPU: the most that tensors took, weights, optimiser and resident pictures included. On a CPU:
+growth of the high-water mark of a fresh process from before the network is built, which counts what
+allocators and kernels take too; the usual loop's loaders are left out, in its favour.
+"""
+
+import multiprocessing
+import tempfile
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.run.costs import peak_process_mib
+from bench.run.train import autocast
+from bench.speed.compare import describe
+from bench.speed.loops import ours
+from bench.speed.section import Section
+from bench.speed.usual import UsualLoop
+from bench.speed.workload import Workload
+
+CLASSES = (12, 21, 150)
+"""CamVid with void, PASCAL VOC, ADE20K."""
+NUM_STEPS = 3
+"""The second holds the optimiser's state, the third what the allocator has settled on."""
+MIB = 2**20
+NOTE = " ".join((__doc__ or "").split("\n\n", 1)[1].split())
+
+
+def memory_section(workloads: Iterable[Workload]) -> Section:
+    """Measure the peak of a step for each workload."""
+    return Section("memory", "Peak memory of a step", NOTE, [_compare(w) for w in workloads])
+
+
+def measure_peak(workload: Workload, side: str) -> float:
+    """Return the peak of one side in MiB.
+
+    Args:
+        workload: What is trained.
+        side: "ours" or "usual".
+    """
+    if workload.device.type == "cuda":
+        return _make_steps(*workload.on_disk(), side)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        return pool.submit(_make_steps, *workload.on_disk(), side).result()
+
+
+def _compare(workload: Workload) -> dict[str, Any]:
+    peaks = {side: measure_peak(workload, side) for side in ("ours", "usual")}
+    record = describe(workload) | {f"{side}, MiB": peak for side, peak in peaks.items()}
+    return record | {"ours ÷ usual": peaks["ours"] / peaks["usual"]}
+
+
+def _make_steps(folder: Path, spec: Any, num_classes: int, device: str, side: str) -> float:
+    """Make steps of one side and return the memory that they took, in MiB."""
+    workload = Workload.from_disk(folder, spec, num_classes, device)
+    _touch_kernels(workload)
+    with tempfile.TemporaryDirectory(prefix="fcn-bench-speed-") as name:
+        if workload.device.type == "cuda":
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats(workload.device)
+            _run(_create(workload, side, Path(name)))
+            return torch.cuda.max_memory_allocated(workload.device) / MIB
+        before = peak_process_mib()
+        _run(_create(workload, side, Path(name)))
+        return peak_process_mib() - before
+
+
+def _create(workload: Workload, side: str, folder: Path) -> Callable[[], object]:
+    """Return what makes a step of a side."""
+    if side == "ours":
+        steps = ours(workload, folder)
+        return lambda: next(steps)
+    return UsualLoop(workload, folder, workers=0).step
+
+
+def _run(step: Callable[[], object]) -> None:
+    for _ in range(NUM_STEPS):
+        step()
+
+
+def _touch_kernels(workload: Workload) -> None:
+    """Run a convolution, so that libraries are loaded before anything is measured."""
+    layer = torch.nn.Conv2d(3, 8, 3).to(workload.device)
+    with autocast(workload.device, workload.spec.train.precision):
+        layer(torch.ones(1, 3, 32, 32, device=workload.device)).sum().backward()
+    workload.wait()

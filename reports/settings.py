@@ -1,0 +1,66 @@
+"""Settings of runs by dotted key, and those in which the runs of a plan differ.
+
+In: a plan. Out: one flat dictionary for each planned run. Runs that share a part of their spec, as
+seeds of a variant do, share its reading: plans may hold ten thousand runs.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel
+
+from bench.plan import Plan
+
+NOT_FACTORS = {"seed", "model.backbone", "model.skip"}
+"""Keys with a column of their own."""
+
+
+def flat_settings(plan: Plan) -> list[dict[str, Any]]:
+    """Return the settings of each planned run by dotted key."""
+    read: dict[int, dict[str, Any]] = {}  # by identity: the plan keeps all of them alive
+    rows = []
+    for planned in plan.runs:
+        row: dict[str, Any] = {}
+        for name, part in planned.run.spec:
+            if isinstance(part, BaseModel):
+                if id(part) not in read:
+                    read[id(part)] = flatten(part.model_dump(mode="json"), f"{name}.")
+                row |= read[id(part)]
+            else:
+                row[name] = part
+        rows.append(row)
+    return rows
+
+
+def find_factors(plan: Plan, settings: Sequence[Mapping[str, Any]] | None = None) -> list[str]:
+    """List the dotted keys in which the plan's variants differ, besides backbone and skip.
+
+    `settings` are those of `flat_settings`, where they were read already.
+    """
+    rows = flat_settings(plan) if settings is None else settings
+    keys = dict.fromkeys(key for row in rows for key in row)
+    return [key for key in keys if key not in NOT_FACTORS and _differs(key, rows)]
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested settings by dotted key."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def plain(value: Any) -> str:
+    """Write a setting as text: lists are not hashable, and 1 and true are different settings."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _differs(key: str, rows: Sequence[Mapping[str, Any]]) -> bool:
+    first = rows[0].get(key)
+    text = plain(first)
+    values = (row.get(key) for row in rows)
+    return any(value is not first and plain(value) != text for value in values)

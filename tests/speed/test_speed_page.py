@@ -1,0 +1,138 @@
+"""The page, the grid's arithmetic, and the command as a person gives it."""
+
+import json
+import os
+
+import pytest
+from typer.testing import CliRunner
+
+from ablations.planning import plan_spec
+from ablations.speed_cli import PARTS, app
+from ablations.speed_store import write_spec
+from bench.speed.compare import describe
+from bench.speed.grid import describe_grid
+from bench.speed.page import ORDER, to_markdown, write_page
+from bench.speed.request import Request
+from bench.speed.section import Section
+from bench.speed.synthetic import Sizes, fill
+from bench.speed.timing import Spread
+from bench.store import Store
+from fcn.errors import InputError
+
+TINY = ["--backbone", "resnet10t", "--size", "32x32", "--batch", "2", "--device", "cpu"]
+TINY += ["--rounds", "1", "--block", "0", "--workers", "0"]
+WHERE = {"device": "a CPU", "commit": "abc", "command": "fcn-bench speed train"}
+
+
+def run(*words):
+    return CliRunner().invoke(app, [*words], catch_exceptions=False)
+
+
+def test_a_table_has_a_row_for_each_record_and_numbers_to_the_right():
+    rows = [{"name": "a|b", "ms": "1.5 (1–2)", "none": "–"}, {"name": "c", "ms": "2", "none": "3"}]
+    assert to_markdown(rows).splitlines() == [
+        "| name | ms | none |",
+        "| --- | ---: | ---: |",
+        "| a\\|b | 1.5 (1–2) | – |",
+        "| c | 2 | 3 |",
+    ]
+
+
+def test_a_section_takes_the_place_of_its_earlier_one_alone(tmp_path):
+    page = tmp_path / "docs" / "performance.md"
+    train = Section("train", "Training", "How.", [{"ms": Spread(1.0, 0.5, 2.0)}])
+    store = Section("store", "Store", "How.", [{"runs": 10}])
+    write_page(page, [store], {**WHERE, "commit": "old"})
+    write_page(page, [train], WHERE)
+    first = page.read_text()
+    assert first.index("## Training") < first.index("## Store")  # the page's order, not time's
+    assert "commit old" in first
+    assert "commit abc" in first
+    again = Section("train", "Training", "How.", [{"ms": Spread(7.0, 6.0, 8.0)}])
+    write_page(page, [again], WHERE)
+    second = page.read_text()
+    assert "7.00 (6.00–8.00)" in second
+    assert "1.00 (" not in second
+    assert second.count("## Store") == 1
+    write_page(page, [again], WHERE)
+    assert page.read_text() == second
+    assert set(ORDER) == set(PARTS)
+
+
+def test_the_overhead_of_a_grid_by_hand(tmp_path):
+    spec, store = write_spec(tmp_path / "spec.yaml", 2), Store(tmp_path / "runs")
+    plan, _ = plan_spec(str(spec), store, None, None)
+    fill(store, plan, Sizes(num_images=0, num_steps=1))
+    for planned, began, ended in zip(plan.runs, (103, 110), (150, 180), strict=True):
+        folder = store.run_dir(planned.run.id)
+        (folder / "env.json").write_text("{}")
+        values = json.loads((folder / "result.json").read_text())
+        values |= {"train_seconds": 60.0, "evaluate_seconds": 4.0}
+        (folder / "result.json").write_text(json.dumps(values))
+        os.utime(folder / "env.json", (began, began))
+        os.utime(folder / "result.json", (ended, ended))
+    record = describe_grid(store, num_slots=2, wall=96.0, before=100.0, after=196.0)
+    assert record["overhead"] == 96 * 2 / 128
+    assert record["until the first run, s"] == 3
+    assert record["after the last, s"] == 16
+
+
+def test_training_and_evaluation_are_measured_from_the_command_line(tmp_path):
+    page = tmp_path / "page.md"
+    ended = run("train", "evaluate", *TINY, "--json", "--out", str(page))
+    train, evaluate = json.loads(ended.output)
+    (record,) = train["records"]
+    assert record["backbone"] == "resnet10t"
+    assert record["pixels"] == "32x32"
+    assert record["batch"] == 2
+    paces = {side: record[f"{side} ms"]["median"] for side in ("limit", "ours", "usual")}
+    assert record["ours ÷ usual"]["median"] == pytest.approx(paces["usual"] / paces["ours"])
+    assert record["ours ÷ limit"]["median"] == pytest.approx(paces["limit"] / paces["ours"])
+    assert evaluate["records"][0]["pictures"] == 64
+    assert "## Training steps" in page.read_text()
+    assert "commit " in page.read_text()
+
+
+def test_a_wrong_part_is_named_with_the_nearest():
+    with pytest.raises(InputError, match="did you mean 'train'"):
+        run("trian")
+
+
+def test_one_setting_grows_at_a_time(tmp_path):
+    request = Request(backbones=("resnet10t",), size=(32, 64), batch=3, device="cpu")
+    grown = [describe(workload) for workload in request.growing(tmp_path)]
+    assert [r["pixels"] for r in grown[:4]] == ["16x32", "32x64", "48x96", "64x128"]
+    assert [r["classes"] for r in grown[4:7]] == [12, 21, 150]
+    assert [r["batch"] for r in grown[7:]] == [6, 12]
+    base = describe(next(request.workloads(tmp_path)))
+    for record in grown:
+        assert sum(record[key] != base[key] for key in base) <= 1
+
+
+@pytest.mark.slow
+def test_memory_and_start_up_are_measured():
+    words = [*TINY, "--classes", "150", "--json"]
+    memory, startup = json.loads(run("memory", "startup", *words).output)
+    (record,) = memory["records"]
+    assert record["classes"] == 150
+    assert 10 < record["ours, MiB"] < 1.2 * record["usual, MiB"]
+    ratios = {r["what"]: r["× import torch"]["median"] for r in startup["records"]}
+    assert ratios["python -c 'import torch'"] == 1
+    assert ratios["fcn-bench --help"] < 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["local", "warm"])
+def test_a_grid_is_run_from_nothing_and_its_parts_add_up(tmp_path, engine):
+    spec = tmp_path / "two.yaml"
+    spec.write_text(
+        "question: Which?\ncommon:\n  model: {backbone: resnet10t}\n"
+        "  data: {options: {size: 32, num_train: 8, num_val: 2, num_test: 2}}\n"
+        "  train: {steps: 3, batch_size: 2}\nvariants: {a: {}, b: {model.skip: fcn32s}}\n"
+    )
+    (section,) = json.loads(run("grid", "--spec", str(spec), "--engine", engine, "--json").output)
+    (record,) = section["records"]
+    assert record["runs"] == 2
+    inside = record["until the first run, s"] + record["after the last, s"]
+    assert 0 < inside < record["wall, s"]
+    assert record["overhead"] > 1
