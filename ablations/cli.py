@@ -11,24 +11,20 @@ import typer
 from rich.console import Console
 
 from ablations.planning import Set, Spec, plan_spec
-from ablations.registry import list_ablations
 from ablations.report_cli import Out, say, write
 from ablations.report_cli import app as report_app
 from ablations.speed_cli import app as speed_app
-from ablations.yaml_file import load_yaml
 from bench.cli import app as bench_app
-from bench.command import AsJson, DataDir, Plugins, RunsDir, run_app, show
-from bench.grid.controller import Engine, Policy, execute_plan
-from bench.grid.engines import Request, create_engine
-from bench.plan import Plan
+from bench.command import AsJson, DataDir, Plugins, RunsDir, open_store, run_app, show
 from bench.plugins import load_plugins
-from bench.run.signals import interrupt_on_signals
-from bench.store import Store
 from fcn.registry import unknown_name
 
 if TYPE_CHECKING:
     from bench.check import ModelCost
     from bench.data.catalog import Catalog
+    from bench.grid.controller import Engine, Policy
+    from bench.plan import Plan
+    from bench.store import Store
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -69,7 +65,7 @@ def check(
 ) -> None:
     """Validate a spec, build every model on the meta device, read the data; print plan and cost."""
     load_plugins(plugin)
-    store = Store(runs)
+    store = open_store(runs)
     plan, catalog = plan_spec(spec, store, data, settings)
     costs = _check(plan, store, catalog)
     rows = _plan_rows(plan, store, costs)
@@ -113,8 +109,11 @@ def run(
     ] = False,
 ) -> None:
     """Train what is missing, evaluate it, write the report."""
+    from bench.grid.controller import Policy
+    from bench.grid.engines import Request, create_engine
+
     load_plugins(plugin)
-    store = Store(runs)
+    store = open_store(runs)
     plan, catalog = plan_spec(spec, store, data, settings)
     missing = [run for run in plan.unique_runs() if store.status(run.id) != "done"]
     if dry_run:
@@ -138,7 +137,7 @@ def main() -> None:
     run_app(app)
 
 
-def _check(plan: Plan, store: Store, catalog: "Catalog") -> "dict[str, ModelCost]":
+def _check(plan: "Plan", store: "Store", catalog: "Catalog") -> "dict[str, ModelCost]":
     """Find what would fail before anything is trained: models first, then every picture."""
     from bench.check import check_models, check_pictures
 
@@ -150,8 +149,10 @@ def _check(plan: Plan, store: Store, catalog: "Catalog") -> "dict[str, ModelCost
     return costs
 
 
-def _execute(plan: Plan, store: Store, engine: Engine, policy: Policy) -> int:
+def _execute(plan: "Plan", store: "Store", engine: "Engine", policy: "Policy") -> int:
+    from bench.grid.controller import execute_plan
     from bench.grid.progress import GridProgress
+    from bench.run.signals import interrupt_on_signals
 
     try:
         with (
@@ -164,7 +165,7 @@ def _execute(plan: Plan, store: Store, engine: Engine, policy: Policy) -> int:
         raise typer.Exit(130) from None
 
 
-def _plan_rows(plan: Plan, store: Store, costs: "dict[str, ModelCost]") -> list[dict[str, Any]]:
+def _plan_rows(plan: "Plan", store: "Store", costs: "dict[str, ModelCost]") -> list[dict[str, Any]]:
     rows = []
     for planned in plan.runs:
         cost = costs[planned.variant]
@@ -185,7 +186,7 @@ def _plan_rows(plan: Plan, store: Store, costs: "dict[str, ModelCost]") -> list[
     return rows
 
 
-def _summary(plan: Plan, rows: list[dict[str, Any]]) -> str:
+def _summary(plan: "Plan", rows: list[dict[str, Any]]) -> str:
     """Say in a line what a plan asks for; three passes' worth of MACs are forward and backward."""
     todo = {row["id"]: row for row in rows if row["state"] != "done"}.values()
     peta = sum(3 * row["GMACs"] * row["pictures"] for row in todo) / 1e6
@@ -196,6 +197,9 @@ def _summary(plan: Plan, rows: list[dict[str, Any]]) -> str:
 
 
 def _list_ablations() -> Iterable[dict[str, Any]]:
+    from ablations.registry import list_ablations
+    from ablations.yaml_file import load_yaml
+
     for name, path in list_ablations().items():
         yield {"name": name, "question": load_yaml(path)["question"]}
 

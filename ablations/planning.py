@@ -9,21 +9,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ablations.registry import load_ablation
-from ablations.yaml_file import parse_yaml
-from bench.plan import Plan
-from bench.store import Store
 from fcn.errors import InputError
 
 if TYPE_CHECKING:
     from bench.data.catalog import Catalog
+    from bench.plan import Plan
+    from bench.store import Store
 
 Spec = Annotated[str, typer.Argument(help="Name of an ablation, or path of a YAML file.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="key=value on top of the spec.")]
 
 
 def plan_spec(
-    spec: str, store: Store, data: Path | None, settings: list[str] | None, *, recall: bool = False
+    spec: str,
+    store: "Store",
+    data: Path | None,
+    settings: list[str] | None,
+    *,
+    recall: bool = False,
 ) -> "tuple[Plan, Catalog]":
     """Load a spec and expand it.
 
@@ -35,6 +38,7 @@ def plan_spec(
         recall: Take what the store remembers of the data without looking at the pictures.
     """
     from ablations.expand import expand
+    from ablations.registry import load_ablation
     from bench.data.catalog import Catalog
 
     catalog = Catalog(store, data, recall=recall)
@@ -49,4 +53,6 @@ def _parse_setting(setting: str) -> tuple[str, Any]:
     key, equals, value = setting.partition("=")
     if not equals or not key:
         raise InputError(f"--set {setting}: write key=value, such as --set train.steps=200")
+    from ablations.yaml_file import parse_yaml
+
     return key, parse_yaml(value, where=f"--set {key}")

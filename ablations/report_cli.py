@@ -2,18 +2,20 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
 from ablations.planning import Set, Spec, plan_spec
-from bench.command import AsJson, DataDir, Plugins, RunsDir, show
-from bench.plan import Plan
+from bench.command import AsJson, DataDir, Plugins, RunsDir, open_store, show
 from bench.plugins import load_plugins
-from bench.store import Store
 from fcn.errors import InputError
+
+if TYPE_CHECKING:
+    from bench.plan import Plan
+    from bench.store import Store
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 
@@ -38,7 +40,7 @@ def report(
 ) -> None:
     """Write the report of what the store holds; nothing is trained."""
     load_plugins(plugin)
-    store = Store(runs)
+    store = open_store(runs)
     plan, _ = plan_spec(spec, store, data, settings, recall=data is None)
     if watch:
         _watch(plan, store, out, every)
@@ -71,7 +73,7 @@ def compare(
 
     are_stores = all((Path(name) / "store.json").is_file() for name in (before, after))
     if are_stores:
-        stores = [Store(Path(name)) for name in (before, after)]
+        stores = [open_store(Path(name)) for name in (before, after)]
         if spec is None:
             plans = plan_stores(stores)
         else:
@@ -81,7 +83,7 @@ def compare(
             f"{before} and {after} are no stores (no store.json); with --spec both are"
         )
     else:
-        stores = [Store(runs), Store(runs)]
+        stores = [open_store(runs), open_store(runs)]
         plans = [
             plan_spec(name, stores[0], data, settings, recall=data is None)[0]
             for name in (before, after)
@@ -98,7 +100,7 @@ def compare(
         show([{str(k): v for k, v in row.items()} for row in cells.to_dict("records")], False)
 
 
-def write(plan: Plan, store: Store, out: Path | None) -> None:
+def write(plan: "Plan", store: "Store", out: Path | None) -> None:
     """Write a plan's report and say where it is."""
     from reports.page import write_report
 
@@ -110,7 +112,7 @@ def say(text: str) -> None:
     Console(highlight=False).print(Text(text), soft_wrap=True)
 
 
-def _watch(plan: Plan, store: Store, out: Path | None, every: float) -> None:
+def _watch(plan: "Plan", store: "Store", out: Path | None, every: float) -> None:
     from reports.watch import watch_report
 
     try:
@@ -121,5 +123,5 @@ def _watch(plan: Plan, store: Store, out: Path | None, every: float) -> None:
     say(f"report: {page}")
 
 
-def _folder(plan: Plan, out: Path | None) -> Path:
+def _folder(plan: "Plan", out: Path | None) -> Path:
     return out or Path("out") / plan.name

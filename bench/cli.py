@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 
-from bench.command import AsJson, Device, Plugins, RunsDir, show
+from bench.command import AsJson, Device, Plugins, RunsDir, open_store, show
 from bench.lease import LEASE_SECONDS
 from bench.plugins import load_plugins
-from bench.store import Store
 from bench.store_cli import data_app, runs_app
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
@@ -41,7 +40,7 @@ def exec_run(
     load_plugins(plugin)
     code = execute(run_dir, Options(device=device, threads=threads, lease_seconds=lease_seconds))
     if code:
-        failure = Store(run_dir.parent.parent).failure(run_dir.name)
+        failure = open_store(run_dir.parent.parent).failure(run_dir.name)
         typer.echo(
             f"{failure.reason}: {failure.message}\n{failure.details}" if failure else code, err=True
         )
@@ -62,7 +61,7 @@ def predict(
     plugin: Plugins = None,
 ) -> None:
     """Predict pictures with a run's network: a mask and an overlay of each."""
-    store = Store(runs)
+    store = open_store(runs)
     run_id = store.find(run)
     load_plugins(plugin)
     from bench.run.environment import choose_device

@@ -3,7 +3,7 @@
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -11,6 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from fcn.errors import InputError
+
+if TYPE_CHECKING:
+    from bench.store import Store
 
 INPUT_ERROR = 65
 
@@ -35,6 +38,13 @@ def run_app(to_run: typer.Typer) -> None:
             Text(f"error: {error}", style="red"), soft_wrap=True
         )
         sys.exit(INPUT_ERROR)
+
+
+def open_store(root: Path) -> "Store":
+    """Open a store. It is imported here: `--help` shall not wait for numpy and pydantic."""
+    from bench.store import Store
+
+    return Store(root)
 
 
 def show(rows: list[dict[str, Any]], as_json: bool) -> None:

@@ -2,16 +2,16 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench.command import AsJson, DataDir, Plugins, RunsDir, show
-from bench.metrics import summarize
-from bench.plan import Run
+from bench.command import AsJson, DataDir, Plugins, RunsDir, open_store, show
 from bench.plugins import load_plugins
-from bench.spec import DataSpec, parse
-from bench.store import Store
+
+if TYPE_CHECKING:
+    from bench.spec import DataSpec
+    from bench.store import Store
 
 runs_app = typer.Typer(no_args_is_help=True, help="Look into the store.")
 data_app = typer.Typer(no_args_is_help=True, help="Check and pack pictures.")
@@ -20,7 +20,7 @@ data_app = typer.Typer(no_args_is_help=True, help="Check and pack pictures.")
 @runs_app.command("list")
 def list_runs(runs: RunsDir = Path("runs"), as_json: AsJson = False) -> None:
     """List every run of a store with its state and scores."""
-    store = Store(runs)
+    store = open_store(runs)
     show([_row(store, run_id) for run_id in store.run_ids()], as_json)
 
 
@@ -31,7 +31,7 @@ def show_run(
     as_json: AsJson = False,
 ) -> None:
     """Show one run: settings, state, scores, where it ran."""
-    store = Store(runs)
+    store = open_store(runs)
     run_id = store.find(run)
     result, failure = store.result(run_id), store.failure(run_id)
     values = _row(store, run_id) | {
@@ -54,7 +54,7 @@ def verify_runs(runs: RunsDir = Path("runs"), as_json: AsJson = False) -> None:
     """Hash every file again; find damage, and what was left behind."""
     from bench.upkeep import verify
 
-    findings = list(verify(Store(runs)))
+    findings = list(verify(open_store(runs)))
     show([{"kind": f.kind, "path": str(f.path), "what": f.message} for f in findings], as_json)
     if any(finding.kind != "leftover" for finding in findings):
         raise typer.Exit(1)
@@ -69,7 +69,7 @@ def prune_runs(
     """Remove what no result needs; a finished run only if it is named."""
     from bench.upkeep import prune
 
-    store = Store(runs)
+    store = open_store(runs)
     freed = prune(store, failed=failed, run_ids=[store.find(prefix) for prefix in run or ()])
     typer.echo(f"{freed / 2**20:.1f} MiB freed")
 
@@ -104,21 +104,25 @@ def prepare_data(
     load_plugins(plugin)
     from bench.data.catalog import Catalog
 
-    packed = Catalog(Store(runs), data).pack(data_spec(dataset, option or []))
+    packed = Catalog(open_store(runs), data).pack(data_spec(dataset, option or []))
     typer.echo(f"{packed.folder}: {len(packed)} pictures, fingerprint {packed.fingerprint[:16]}")
 
 
-def data_spec(dataset: str, options: list[str]) -> DataSpec:
+def data_spec(dataset: str, options: list[str]) -> "DataSpec":
     """Build a `DataSpec` from a name and key=value texts."""
     import yaml
+
+    from bench.spec import DataSpec, parse
 
     pairs = dict(option.partition("=")[::2] for option in options)
     values = {key: yaml.safe_load(value) for key, value in pairs.items()}
     return parse(DataSpec, {"dataset": dataset, "options": values}, where="--option")
 
 
-def _row(store: Store, run_id: str) -> dict[str, Any]:
-    run: Run = store.run(run_id)
+def _row(store: "Store", run_id: str) -> dict[str, Any]:
+    from bench.metrics import summarize
+
+    run = store.run(run_id)
     result = store.result(run_id)
     scores = None if result is None else summarize(result.confusion)
     return {

@@ -92,6 +92,14 @@ def test_torch_is_not_loaded_by(name):
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_the_command_line_waits_for_no_library_but_its_own():
+    heavy = {"torch", "numpy", "pandas", "pydantic", "yaml", "matplotlib"}
+    code = f"import sys, ablations.cli; print(*{heavy} & set(sys.modules))"
+    command = [sys.executable, "-c", code]
+    loaded = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert loaded.stdout.split() == []
+
+
 def test_no_file_is_too_long():
     lengths = {name: len(path.read_text().splitlines()) for name, path in NAMES.items()}
     assert {name: n for name, n in lengths.items() if n > 300} == {}
