@@ -31,6 +31,7 @@ def expand(
     """
     specs = {name: _spec_of(ablation, name, diff) for name, diff in variants_of(ablation).items()}
     _check_names(ablation, specs)
+    _check_targets(ablation, specs, facts_of)
     order = _parents_first(ablation.name, specs)
     runs: dict[tuple[str, int], PlannedRun] = {}
     for seed in ablation.seeds:
@@ -149,6 +150,28 @@ def _check_names(ablation: Ablation, specs: Mapping[str, RunSpec]) -> None:
     for key, name in named:
         if name is not None and name not in specs:
             raise InputError(f"{ablation.name}: {key}: {unknown_name('variant', name, specs)}")
+
+
+def _check_targets(
+    ablation: Ablation,
+    specs: Mapping[str, RunSpec],
+    facts_of: Callable[[DataSpec], DatasetFacts],
+) -> None:
+    """See that all variants are compared by one label map, and published numbers are of ours."""
+    firsts: dict[str, str] = {}
+    for name, spec in specs.items():
+        firsts.setdefault((spec.data.targets or (facts_of(spec.data).target_name,))[0], name)
+    if len(firsts) > 1:
+        listed = " and ".join(f"{target} (variant {name})" for target, name in firsts.items())
+        raise InputError(
+            f"{ablation.name}: data.targets: variants are compared by the first label map, which "
+            f"must be the same for all, not {listed}; ask about each in a question of its own"
+        )
+    for published in ablation.published:
+        further = specs[published.variant].data.targets[1:]
+        if published.target is not None and published.target not in further:
+            reason = unknown_name("further label map", published.target, further)
+            raise InputError(f"{ablation.name}: published.target: {reason}")
 
 
 def _check_exclude(ablation: Ablation, keys: list[str]) -> None:

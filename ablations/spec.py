@@ -34,6 +34,8 @@ class PublishedSpec(Schema):
     """Frequency-weighted IoU."""
     verified: bool = True
     """false when the number was not checked against its source."""
+    target: Name | None = None
+    """Label map that it is of, one of `data.targets` beside the first; none for the first."""
 
     def to_published(self) -> Published:
         """Return the plan's form."""

@@ -74,6 +74,8 @@ class Published:
     fw_iou: float | None = None
     verified: bool = True
     """False when the number was not checked against its source."""
+    target: str | None = None
+    """Further label map that it is of; None for the first."""
 
 
 @dataclass(frozen=True)

@@ -39,21 +39,28 @@ class Counts:
         return (*SCORES, BOUNDARY_SCORE) if with_boundary else SCORES
 
 
-def read_counts(store: Store, result: Result) -> Counts:
+def read_counts(store: Store, result: Result, target: str | None = None) -> Counts:
     """Read the counts of a finished run.
+
+    Args:
+        store: Where they are.
+        result: Record of the run.
+        target: Name of a further label map, whose boundary is left out; None for the first.
 
     Raises:
         UnusableCountsError: The file is missing or damaged, or does not add up to the record.
     """
     try:
-        names, confusions = store.confusions(result.run_id, result.split)
-        boundaries = store.boundaries(result.run_id, result.split)
+        names, confusions = store.confusions(result.run_id, result.split, target)
+        boundaries = None if target else store.boundaries(result.run_id, result.split)
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise UnusableCountsError(f"cannot be read ({type(error).__name__})") from None
-    C = len(result.class_names)
+    other = result.others[target] if target else None
+    C = len(other["class_names"] if other else result.class_names)
     if confusions.shape != (len(names), C, C) or not len(names):
         raise UnusableCountsError(f"have shape {confusions.shape}, not ({len(names)}, {C}, {C})")
-    if confusions.sum(0, dtype=np.int64).tolist() != result.confusion:
+    recorded = other["confusion"] if other else result.confusion
+    if confusions.sum(0, dtype=np.int64).tolist() != recorded:
         raise UnusableCountsError("do not add up to the record of the run")
     order = np.argsort(names, kind="stable")
     condensed = class_counts(confusions)[order].astype(np.int32)

@@ -10,11 +10,12 @@ from typing import NamedTuple
 import pandas as pd
 
 from bench.metrics import BOUNDARY_SCORE
-from bench.plan import Plan
 from reports.comparisons import comparison_table, comparisons_frame
 from reports.formats import Table, to_csv, to_latex, to_markdown
 from reports.frame import EXTRA_COSTS
 from reports.intervals import Intervals
+from reports.labels import labels_table
+from reports.study import Study
 from reports.style import (
     MISSING,
     clean,
@@ -48,7 +49,7 @@ MOST_ACROSS = 12
 """Classes in one row of a table; of more, each gets a row of its own."""
 
 
-NAMES = ("summary", "paper", "classes", "costs", "published", "comparisons")
+NAMES = ("summary", "paper", "labels", "classes", "costs", "published", "comparisons")
 EXPORTS = tuple(f"tables/{name}.{suffix}" for name in NAMES for suffix in ("csv", "md", "tex"))
 """Paths of all files that a report may have beside its page."""
 
@@ -62,41 +63,31 @@ class Export(NamedTuple):
     """What is shown."""
 
 
-def list_exports(
-    plan: Plan, runs: pd.DataFrame, summary: pd.DataFrame, classes: pd.DataFrame,
-    intervals: Intervals,
-) -> Iterator[tuple[str, Export]]:  # fmt: skip
-    """Yield each table by name.
-
-    Args:
-        plan: What the report is about.
-        runs: `frame.runs_frame`.
-        summary: `stats.add_intervals` of `stats.summarize_variants`.
-        classes: `frame.class_frame`.
-        intervals: `intervals.find_intervals`.
-    """
+def list_exports(study: Study) -> Iterator[tuple[str, Export]]:
+    """Yield each table of a study by name."""
+    plan, runs, summary = study.plan, study.runs, study.summary
+    classes, intervals, labels = study.classes, study.intervals, study.labels
     yield "summary", Export(summary, summary_table(summary))
     yield "paper", Export(paper_frame(summary), paper_table(summary))
+    if len(labels):
+        yield "labels", Export(labels, labels_table(labels))
     if len(classes):
         frame = classes_frame(classes, intervals)
         yield "classes", Export(frame, classes_table(frame, summary))
     costs = costs_frame(runs)
     yield "costs", Export(costs, costs_table(costs))
     if plan.published:
-        frame = published_frame(plan.published, summary)
-        yield "published", Export(frame, published_table(plan.published, summary))
+        frame = published_frame(plan.published, summary, labels)
+        yield "published", Export(frame, published_table(plan.published, summary, labels))
     if plan.baseline is not None and len(plan.variants) > 1:
         frame = comparisons_frame(summary, plan.baseline)
         yield "comparisons", Export(frame, comparison_table(summary, plan.baseline))
 
 
-def write_exports(
-    plan: Plan, runs: pd.DataFrame, summary: pd.DataFrame, classes: pd.DataFrame,
-    intervals: Intervals,
-) -> dict[str, str]:  # fmt: skip
+def write_exports(study: Study) -> dict[str, str]:
     """Return the text of each file by its path beside the page: `tables/<name>.csv|md|tex`."""
     outputs = {}
-    for name, export in list_exports(plan, runs, summary, classes, intervals):
+    for name, export in list_exports(study):
         outputs[f"tables/{name}.csv"] = to_csv(export.frame)
         outputs[f"tables/{name}.md"] = to_markdown(export.table)
         outputs[f"tables/{name}.tex"] = to_latex(export.table, name)

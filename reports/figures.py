@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from bench.data.pack import open_pack
+from bench.data.pack import as_reported, open_pack
 from reports.bound import MAX_IMAGES, bound_split, find_strides, plot_bound
 from reports.canvas import Drawing
 from reports.confusions import MAX_CLASSES, plot_confusions, sum_confusions
@@ -102,7 +102,8 @@ def _draw_bound(study: Study) -> Iterator[Drawn]:
         return
     split = runs[0].spec.evaluate.split
     try:
-        pack = open_pack(study.store.packs_dir, runs[0].fingerprint)
+        whole = open_pack(study.store.packs_dir, runs[0].fingerprint)
+        pack = as_reported(whole, runs[0].spec.data.targets)
         count = len(pack.indices(split))
         bound = bound_split(pack, split)
     except (OSError, ValueError):  # not there, or damaged; InputError is a ValueError

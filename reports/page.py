@@ -24,6 +24,7 @@ from reports.figures import draw_figures
 from reports.formats import Table, to_csv, to_html, to_markdown
 from reports.gallery import Gallery, draw_gallery
 from reports.illustration import Illustration
+from reports.labels import labels_table
 from reports.study import Study, read_study
 from reports.style import clean, clean_block
 from reports.tables import (
@@ -70,7 +71,7 @@ def write_report(
         "summary.md": _summary_markdown(study),
         "runs.csv": to_csv(study.runs),
         "classes.csv": to_csv(summarize_classes(study.classes)),
-        **write_exports(plan, study.runs, study.summary, study.classes, study.intervals),
+        **write_exports(study),
     }
     for name in EXPORTS:  # of an earlier report, whose plan may have had more
         if name not in outputs:
@@ -112,7 +113,10 @@ def _render(
         omission=study.omission,
         gallery=gallery,
         classes=None if grid is None else _link_rows(to_html(class_table(grid)), variants),
-        published=published_table(plan.published, summary) if plan.published else None,
+        labels=labels_table(study.labels) if len(study.labels) else None,
+        published=published_table(plan.published, summary, study.labels)
+        if plan.published
+        else None,
         runs=_link_rows(to_html(runs_table(runs)), in_order),
         facts=facts,
         differing=provenance.settings_table(runs, study.factors),
@@ -152,8 +156,11 @@ def _link_rows(html: Markup, anchors: Sequence[str]) -> Markup:
 
 def _summary_markdown(study: Study) -> str:
     parts = [to_markdown(summary_table(study.summary))]
+    if len(study.labels):
+        parts.append(to_markdown(labels_table(study.labels)))
     if study.plan.published:
-        parts.append(to_markdown(published_table(study.plan.published, study.summary)))
+        table = published_table(study.plan.published, study.summary, study.labels)
+        parts.append(to_markdown(table))
     return "\n".join(parts)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data.pack import Pack, open_pack
+from bench.data.pack import Pack, as_reported, open_pack
 from bench.metrics import summarize
 from bench.plan import Plan, PlannedRun
 from bench.store import Store
@@ -71,7 +71,7 @@ def load_pictures(plan: Plan, store: Store, pair: Pair | None = None) -> tuple[l
         )
     run = arms[0].run
     try:
-        pack = open_pack(store.packs_dir, run.fingerprint)
+        pack = as_reported(open_pack(store.packs_dir, run.fingerprint), run.spec.data.targets)
         indices = {pack.name(i): i for i in pack.indices(run.spec.evaluate.split)}
     except (OSError, ValueError):  # not there, or damaged; InputError is a ValueError
         return [], (

@@ -13,6 +13,7 @@ from bench.plan import Plan
 from bench.store import Store
 from reports.frame import Record, class_frame, read_records, runs_frame
 from reports.intervals import Intervals, find_intervals
+from reports.labels import labels_frame
 from reports.settings import find_factors
 from reports.stats import add_intervals, has_grid, summarize_variants
 
@@ -37,6 +38,8 @@ class Study:
     """The plan cut to the variants that figures show."""
     intervals: Intervals
     """What the counts of the pictures say beyond the means."""
+    labels: pd.DataFrame
+    """One row for each variant and further label map (`labels.labels_frame`)."""
 
     @property
     def drawn_runs(self) -> pd.DataFrame:
@@ -73,7 +76,9 @@ def read_study(plan: Plan, store: Store) -> Study:
     summary = add_intervals(summarize_variants(runs, plan.baseline), intervals)
     classes = class_frame(plan, store, records)
     drawn = cut_plan(plan, summary, MAX_DRAWN)
-    return Study(plan, store, records, find_factors(plan), runs, summary, classes, drawn, intervals)
+    labels = labels_frame(records, store, intervals.num_resamples)
+    factors = find_factors(plan)
+    return Study(plan, store, records, factors, runs, summary, classes, drawn, intervals, labels)
 
 
 def is_grouped(runs: pd.DataFrame) -> bool:

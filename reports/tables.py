@@ -127,17 +127,29 @@ def runs_table(runs: pd.DataFrame) -> Table:
     return Table(cells, frozenset(numbers))
 
 
-def published_frame(published: Sequence[Published], summary: pd.DataFrame) -> pd.DataFrame:
+def published_frame(
+    published: Sequence[Published], summary: pd.DataFrame, labels: pd.DataFrame | None = None
+) -> pd.DataFrame:
     """Put each published number beside ours, in fractions.
+
+    Args:
+        published: The numbers.
+        summary: Ours, of the first label map.
+        labels: Ours, of further ones (`labels.labels_frame`).
 
     Returns:
         A row for each number: `variant`, `score`, `published`, `verified`, `ours`, `ours_std`,
-        `ours_low`, `ours_high` (NaN without an interval), `difference`, `source`, `differs`.
+        `ours_low`, `ours_high` (NaN without an interval), `difference`, `source`, `differs`,
+        and `target` if a number is of a further label map.
     """
-    ours = summary.set_index("variant")
 
-    def find(variant: str, column: str) -> float:
-        return float(ours[column].get(variant, float("nan"))) if column in ours else float("nan")
+    def find(entry: Published, column: str) -> float:
+        ours = summary
+        if entry.target is not None:
+            ours = summary.iloc[:0] if labels is None else labels[labels["target"] == entry.target]
+        if column not in ours:
+            return float("nan")
+        return float(ours.set_index("variant")[column].get(entry.variant, float("nan")))
 
     rows = []
     for entry in published:
@@ -146,20 +158,25 @@ def published_frame(published: Sequence[Published], summary: pd.DataFrame) -> pd
             if theirs is None:
                 continue
             mean, std, low, high = (
-                find(entry.variant, f"{score}_{kind}") for kind in ("mean", "std", "low", "high")
+                find(entry, f"{score}_{kind}") for kind in ("mean", "std", "low", "high")
             )
             shared = (entry.variant, score, theirs, entry.verified)
-            rows.append((*shared, mean, std, low, high, mean - theirs, entry.source, entry.differs))
-    return pd.DataFrame(rows, columns=_PUBLISHED_COLUMNS)
+            said = entry.source, entry.differs, entry.target
+            rows.append((*shared, mean, std, low, high, mean - theirs, *said))
+    frame = pd.DataFrame(rows, columns=[*_PUBLISHED_COLUMNS, "target"])
+    return frame if frame["target"].notna().any() else frame[_PUBLISHED_COLUMNS]
 
 
-def published_table(published: Sequence[Published], summary: pd.DataFrame) -> Table:
+def published_table(
+    published: Sequence[Published], summary: pd.DataFrame, labels: pd.DataFrame | None = None
+) -> Table:
     """Show each published number beside ours, with what differs between the two protocols."""
-    frame = published_frame(published, summary)
+    frame = published_frame(published, summary, labels)
     rows = [
         {
             "variant": clean(row["variant"]),
-            "score": label(str(row["score"])),
+            "score": label(str(row["score"]))
+            + (f", {clean(row['target'])}" if row.get("target") else ""),
             "published": percent(row["published"]) + ("" if row["verified"] else UNVERIFIED),
             "ours": with_interval(
                 with_spread(percent(row["ours"]), row["ours_std"]),

@@ -201,6 +201,16 @@ def find_damage(folder: Path) -> Iterator[tuple[Path, str]]:
             yield folder / name, f"its content is not what was packed; {_damaged(folder)}"
 
 
+def as_reported(whole: Pack, targets: Sequence[str]) -> Pack:
+    """Return a pack that gives the picture and the label map by which runs are compared.
+
+    Args:
+        whole: The pack.
+        targets: `data.targets` of the runs.
+    """
+    return whole.choose((COLOUR.name,), targets[:1]) if targets else whole
+
+
 def pack(dataset: Dataset, packs_dir: Path) -> Pack:
     """Check a dataset and write its pack, unless it is there already; reads and writes disk.
 
