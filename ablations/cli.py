@@ -86,6 +86,9 @@ def run(
         list[str] | None, typer.Option("--devices", help="As --device; repeatable.")
     ] = None,
     slots: Annotated[int | None, typer.Option(help="Runs at a time on each device.", min=1)] = None,
+    devices_per_run: Annotated[
+        int, typer.Option(help="GPUs, or CPU processes, that each run is spread over.", min=1)
+    ] = 1,
     engine: Annotated[
         str,
         typer.Option(
@@ -121,9 +124,11 @@ def run(
         return
     num_undone = 0
     if missing:
-        request = Request(store.root, device or ["auto"], slots, plugin or (), address, insecure)
+        request = Request(
+            store.root, device or ["auto"], slots, plugin or (), address, insecure, devices_per_run
+        )
         chosen = create_engine(engine, request)
-        _check(plan, store, catalog)
+        _check(plan, store, catalog, devices_per_run)
         policy = Policy(fail_fast=fail_fast, retry_failed=retry_failed)
         num_undone = _execute(plan, store, chosen, policy)
     write(plan, store, out)
@@ -137,7 +142,9 @@ def main() -> None:
     run_app(app)
 
 
-def _check(plan: "Plan", store: "Store", catalog: "Catalog") -> "dict[str, ModelCost]":
+def _check(
+    plan: "Plan", store: "Store", catalog: "Catalog", devices_per_run: int = 1
+) -> "dict[str, ModelCost]":
     """Find what would fail before anything is trained: models first, then every picture."""
     from bench.check import check_models, check_pictures
 
@@ -145,7 +152,7 @@ def _check(plan: "Plan", store: "Store", catalog: "Catalog") -> "dict[str, Model
     facts = {fingerprint: catalog.facts(data) for fingerprint, data in specs.items()}
     costs = check_models(plan, facts)
     packs = {fingerprint: catalog.pack(data) for fingerprint, data in specs.items()}
-    check_pictures(plan, packs)
+    check_pictures(plan, packs, devices_per_run)
     return costs
 
 

@@ -13,7 +13,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.data.augment import scaled_size
-from bench.data.batches import require_equal_sizes
+from bench.data.batches import require_equal_sizes, require_shares
 from bench.data.catalog import DatasetFacts
 from bench.data.pack import Pack
 from bench.plan import Plan, PlannedRun
@@ -64,15 +64,17 @@ def check_models(plan: Plan, facts: Mapping[str, DatasetFacts]) -> dict[str, Mod
     return costs
 
 
-def check_pictures(plan: Plan, packs: Mapping[str, Pack]) -> None:
+def check_pictures(plan: Plan, packs: Mapping[str, Pack], devices_per_run: int = 1) -> None:
     """Try the sizes of the pictures: batches to train on, and the smallest picture to score.
 
     Args:
         plan: What is to be run.
         packs: Packed data by fingerprint.
+        devices_per_run: Devices that share each batch.
 
     Raises:
-        InputError: Pictures of a batch differ in size, or one is too small for a backbone.
+        InputError: Pictures of a batch differ in size or are too few to share, or one is too small
+            for a backbone.
     """
     fitting: set[str] = set()
     for planned in _first_seeds(plan):
@@ -85,6 +87,7 @@ def check_pictures(plan: Plan, packs: Mapping[str, Pack]) -> None:
             splits.add(spec.train.split)
         with _naming(plan, planned):
             require_equal_sizes(pack, spec.train)
+            require_shares(spec.train, devices_per_run)
             for split in splits:
                 sides = zip(*(pack.size(i) for i in pack.indices(split)), strict=True)
                 height, width = map(min, sides)

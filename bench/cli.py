@@ -1,13 +1,15 @@
 """bench's commands: exec, predict, heatmap, profile, runs, data. Heavy imports wait."""
 
 import json
+import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from bench.command import AsJson, Device, Plugins, RunsDir, open_store, show
+from bench.grid.slots import Slot, share_threads
 from bench.lease import LEASE_SECONDS
 from bench.plugins import load_plugins
 from bench.store_cli import data_app, runs_app
@@ -20,8 +22,11 @@ app.add_typer(data_app, name="data")
 @app.command("exec")
 def exec_run(
     run_dir: Path,
-    device: Device = "auto",
-    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+    device: Annotated[
+        list[str] | None,
+        typer.Option(help="auto, cpu, mps, cuda or cuda:N; repeated, the run is spread over them."),
+    ] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads of each process.")] = None,
     plugin: Plugins = None,
     with_parent: Annotated[
         bool, typer.Option("--with-parent", help="Leave when standard input closes.")
@@ -29,16 +34,51 @@ def exec_run(
     lease_seconds: Annotated[
         float, typer.Option(help="Time after which a holder without a beat is turned out.")
     ] = LEASE_SECONDS,
+    member: Annotated[bool, typer.Option("--member", hidden=True)] = False,
 ) -> None:
     """Execute the run of one folder; the engines call this."""
     from bench.run.signals import leave_with_parent
 
+    devices = device or ["auto"]
+    if len(devices) > 1 and not member:
+        slot = Slot(devices[0], threads or share_threads(len(devices)), tuple(devices[1:]))
+        _leave(run_dir, _launch(run_dir, slot, plugin, with_parent, lease_seconds))
     if with_parent:
         leave_with_parent(sys.stdin.fileno())  # before torch is imported, which takes seconds
     from bench.run.execute import Options, execute
 
     load_plugins(plugin)
-    code = execute(run_dir, Options(device=device, threads=threads, lease_seconds=lease_seconds))
+    # torchrun tells the processes that it starts who they are.
+    rank, processes = (int(os.environ[name]) for name in _WHO) if member else (0, 1)
+    options = Options(
+        device=devices[rank],
+        threads=threads,
+        lease_seconds=lease_seconds,
+        rank=rank,
+        processes=processes,
+    )
+    code = execute(run_dir, options)
+    if member:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)  # at once: taking a group down can mean to wait for those who are gone
+    _leave(run_dir, code)
+
+
+_WHO = ("RANK", "WORLD_SIZE")
+
+
+def _launch(
+    run_dir: Path, slot: Slot, plugins: list[str] | None, with_parent: bool, lease_seconds: float
+) -> int:
+    from bench.run.launch import launch
+
+    words = ["--lease-seconds", str(lease_seconds)]
+    return launch(run_dir, slot, plugins or [], words, with_parent=with_parent)
+
+
+def _leave(run_dir: Path, code: int) -> NoReturn:
+    """Say why a run ended early, and end with its exit code."""
     if code:
         failure = open_store(run_dir.parent.parent).failure(run_dir.name)
         typer.echo(

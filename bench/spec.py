@@ -98,6 +98,10 @@ class TrainSpec(Schema):
     """Pictures per forward pass."""
     accumulate: Annotated[int, Field(ge=1)] = 1
     """Batches whose gradients are added up for one step."""
+    batch_norm_groups: Annotated[int, Field(ge=1)] = 1
+    """Equal parts of each batch whose batch-norm statistics are taken apart. 1 takes those of the
+    whole batch, over all devices of the run; 4 trains as on four devices whose batch norms are not
+    synchronised, on however many devices it runs."""
     optimizer: Literal["sgd", "adamw"] = "sgd"
     """Update rule."""
     lr: Positive = 0.01
@@ -135,9 +139,14 @@ class TrainSpec(Schema):
     """Variant whose run of the same seed gives the starting weights."""
 
     @model_validator(mode="after")
-    def _one_duration(self) -> "TrainSpec":
+    def _fitting_together(self) -> "TrainSpec":
         if self.steps is not None and self.epochs is not None:
             raise ValueError("give train.steps or train.epochs, not both")
+        if self.batch_size % self.batch_norm_groups:
+            raise ValueError(
+                f"batch_norm_groups {self.batch_norm_groups} must divide batch_size "
+                f"{self.batch_size}"
+            )
         if self.scale[0] > self.scale[1]:
             raise ValueError(f"scale {list(self.scale)} must rise from smallest to largest")
         return self

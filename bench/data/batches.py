@@ -5,6 +5,7 @@ batch k-1, which is what lets a killed run go on with the same bits.
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 import torch
@@ -35,9 +36,11 @@ class Batches:
         mean: Of each channel, on the scale 0..1.
         std: Of each channel, on the scale 0..1.
         device: Where batches are made.
+        part: Number of this process and of all that share each batch.
 
     Raises:
-        InputError: The split does not exist, or pictures of a batch would differ in size.
+        InputError: The split does not exist, pictures of a batch would differ in size, or there are
+            fewer of them than processes.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class Batches:
         mean: Sequence[float],
         std: Sequence[float],
         device: torch.device,
+        part: tuple[int, int] = (0, 1),
     ) -> None:
         self._pack = pack
         self._train = train
@@ -58,17 +62,20 @@ class Batches:
         self._statistics = {"mean": tuple(mean), "std": tuple(std)}
         self._indices = np.array(pack.indices(train.split))
         require_equal_sizes(pack, train)
+        require_shares(train, part[1])
+        self._share = share_of(train.batch_size, *part)
         self._pictures = _Pictures(pack, self._indices, device)
 
     def batch(self, index: int) -> tuple[Tensor, Tensor]:
-        """Return batch number `index`.
+        """Return this process's share of batch number `index`.
 
         Images are (N, K, h, w) float32, K the channels of all inputs; targets (N, h, w) int64, or
         (N, T, h, w) of several label maps.
         """
-        chosen = self.picture_indices(index)
+        whole = self.picture_indices(index)
+        chosen = [whole[k] for k in self._share]
         views = []
-        for k, i in enumerate(chosen):
+        for k, i in zip(self._share, chosen, strict=True):
             rng = np.random.default_rng([self._seed, VIEWS, index, k])
             views.append(draw_view(rng, self._pack.size(i), self._train, self._input_scale))
         out_size = self._train.crop or views[0].scaled
@@ -93,6 +100,27 @@ class Batches:
     def _order(self, epoch: int) -> NDArray[np.int64]:
         rng = np.random.default_rng([self._seed, ORDER, epoch])
         return rng.permutation(self._indices)
+
+
+def share_of(count: int, rank: int, size: int) -> range:
+    """Return which of `count` things the process `rank` of `size` takes: neighbours, about equal.
+
+    The shares of all processes are each thing once, in order.
+    """
+    return range(rank * count // size, (rank + 1) * count // size)
+
+
+def require_shares(train: TrainSpec, num_processes: int) -> None:
+    """See that each process has a picture of every batch.
+
+    Raises:
+        InputError: There are more processes than pictures.
+    """
+    if train.batch_size < num_processes:
+        raise InputError(
+            f"train.batch_size {train.batch_size} cannot be shared among {num_processes} devices; "
+            f"give --devices-per-run at most {train.batch_size}"
+        )
 
 
 def require_equal_sizes(pack: Pack, train: TrainSpec) -> None:
@@ -127,6 +155,7 @@ def eval_batches(
     std: Sequence[float],
     device: torch.device,
     batch_size: int,
+    part: tuple[int, int] = (0, 1),
 ) -> Iterator[tuple[list[int], Tensor, Tensor]]:
     """Yield every picture of a split once, in order, without anything random.
 
@@ -138,6 +167,7 @@ def eval_batches(
         std: Of each channel, on the scale 0..1.
         device: Where batches are made.
         batch_size: Most pictures in one batch; a batch ends where the size changes.
+        part: Number of this process and of all that take batches in turn.
 
     Yields:
         The pack's numbers of the N pictures, images (N, K, h, w) float32 at network size, and
@@ -146,7 +176,7 @@ def eval_batches(
     Raises:
         InputError: The split does not exist.
     """
-    for group in _groups_of_one_size(pack, split, batch_size):
+    for group in islice(_groups_of_one_size(pack, split, batch_size), part[0], None, part[1]):
         images = np.stack([pack.image(i) for i in group])
         targets = torch.from_numpy(np.stack([pack.target(i) for i in group]))
         x = to_network(images, input_scale, mean=mean, std=std, device=device)

@@ -35,6 +35,8 @@ class Request:
     """Head of a cluster; None for this machine alone."""
     insecure: bool = False
     """Whether a cluster that lets anybody in is used."""
+    devices_per_run: int = 1
+    """Devices that one run is spread over."""
 
 
 ENGINES: Registry[Callable[[Request], Engine]] = Registry("engine")
@@ -56,11 +58,13 @@ def _local(request: Request) -> Engine:
 
 @ENGINES.register("warm")
 def _warm(request: Request) -> Engine:
+    _require_one_device(request, "warm")
     return WarmEngine(_slots_here(request), absolute(request.plugins))
 
 
 @ENGINES.register("ray")
 def _ray(request: Request) -> Engine:
+    _require_one_device(request, "ray")
     nodes = Nodes(request.store, request.devices, request.slots, absolute(request.plugins))
     plugins = absolute(request.plugins)
     return RayEngine(nodes, plugins, request.address, insecure=request.insecure)
@@ -75,5 +79,15 @@ def _slots_here(request: Request) -> list[Slot]:
             "--address and --insecure are about a cluster, but this engine starts runs on this "
             "machine alone; leave them out, or choose --engine ray"
         )
-    names = [str(choose_device(device)) for device in request.devices]
-    return plan_slots(names, request.slots, gpus=list_gpus())
+    names, gpus = [str(choose_device(device)) for device in request.devices], list_gpus()
+    if request.devices_per_run > 1 and names == ["cuda"]:
+        names = [f"cuda:{i}" for i in range(len(gpus))]
+    return plan_slots(names, request.slots, request.devices_per_run, gpus)
+
+
+def _require_one_device(request: Request, engine: str) -> None:
+    if request.devices_per_run > 1:
+        raise InputError(
+            f"engine {engine} gives each run one device; leave --devices-per-run out, or choose "
+            "--engine local"
+        )

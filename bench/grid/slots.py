@@ -78,16 +78,25 @@ def plan_slots(
     Raises:
         InputError: The devices cannot be dealt out in groups of that size.
     """
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
+    cores = _count_cores()
     groups = _group(devices, devices_per_run)
     on_cpu = max(1, cores // devices_per_run)
     counts = [slots_per_device or (on_cpu if group[0] == "cpu" else 1) for group in groups]
-    threads = max(1, cores // (sum(counts) * devices_per_run))
+    threads = share_threads(sum(counts) * devices_per_run)
     rounds = range(max(counts))  # groups take turns, so that the first runs spread out
     chosen = [g for turn in rounds for g, n in zip(groups, counts, strict=True) if turn < n]
     return [Slot(group[0], threads, group[1:], _name_gpus(group, gpus)) for group in chosen]
+
+
+def share_threads(num_processes: int) -> int:
+    """Return how many CPU threads each of some processes gets."""
+    return max(1, _count_cores() // num_processes)
+
+
+def _count_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _name_gpus(group: Sequence[str], gpus: Sequence[str]) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from bench.faults import fault_point
 from bench.run.weights import to_plain_memory
 
 NUM_KEPT = 2
-EXACT_KEYS = ("device", "device_name", "threads", "torch")
+EXACT_KEYS = ("device", "device_name", "processes", "threads", "torch")
 """What must be the same for a resumed run to give the same bits."""
 
 _NAME = re.compile(r"checkpoint-(\d{9})\.json")

@@ -50,13 +50,14 @@ def list_gpus() -> list[str]:
     return names
 
 
-def describe_environment(device: torch.device) -> dict[str, Any]:
-    """Return versions, device and threads as plain values."""
+def describe_environment(device: torch.device, num_processes: int = 1) -> dict[str, Any]:
+    """Return versions, device, processes and threads of each as plain values."""
     packages = ("torch", "torchvision", "timm", "numpy", "fcn-bench")
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return {
         "device": device.type,
         "device_name": name,
+        "processes": num_processes,
         "threads": torch.get_num_threads(),
         "cpus": os.cpu_count(),
         "python": platform.python_version(),

@@ -3,7 +3,7 @@
 Every picture counts, at its label's own size: the last upsampling goes straight to that grid.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ def evaluate(
     model: Network,
     batches: Iterable[tuple[list[str], Tensor, Tensor]],
     *,
-    num_images: int,
+    kept: Collection[str],
     targets: Sequence[LabelMap],
     precision: str,
     boundary: bool = False,
@@ -62,13 +62,12 @@ def evaluate(
         model: Network on its device.
         batches: Names, images (N, K, h, w) and targets (N, H, W) at the label's own size; of
             several label maps (N, T, H, W).
-        num_images: Pictures in all, to space out the predictions that are kept.
+        kept: Names of the pictures whose predictions are kept.
         targets: The label maps; the counts of the first have those of the others with them.
         precision: As in training, "fp32" or "bf16".
         boundary: Count boundary pixels too.
     """
     model.eval()
-    kept = {round(i) for i in np.linspace(0, num_images - 1, min(num_images, NUM_KEPT))}
     classes = [len(target.class_names) for target in targets]
     tallies = [_Tally(target, boundary) for target in targets]
     names: list[str] = []
@@ -78,7 +77,7 @@ def evaluate(
             size = (target.shape[-2], target.shape[-1])
             with autocast(images.device, precision):
                 preds = predict_targets(model, images, size, classes)
-            chosen = [i for i in range(len(batch_names)) if len(names) + i in kept]
+            chosen = [i for i, name in enumerate(batch_names) if name in kept]
             for tally, pred, own in zip(tallies, preds, labels, strict=True):
                 tally.add(batch_names, pred, own, chosen)
             names += batch_names
@@ -91,10 +90,10 @@ class _Tally:
     """Counts of one label map, as pictures come."""
 
     def __init__(self, target: LabelMap, boundary: bool) -> None:
-        self._sizes = len(target.class_names), target.ignore_index
+        self._sizes = C, _ = len(target.class_names), target.ignore_index
         self._boundary = boundary
-        self._confusions: list[Tensor] = []
-        self._boundaries: list[Tensor] = []
+        self._confusions = [torch.zeros(0, C, C, dtype=torch.int64)]
+        self._boundaries = [torch.zeros(0, 2, C, dtype=torch.int64)]
         self._predictions: dict[str, NDArray[np.uint8]] = {}
 
     def add(self, names: list[str], pred: Tensor, target: Tensor, kept: Iterable[int]) -> None:
@@ -110,6 +109,12 @@ class _Tally:
         confusions = torch.cat(self._confusions).numpy().astype(np.int32)
         outlines = torch.cat(self._boundaries).numpy().astype(np.int32) if self._boundary else None
         return Evaluation(names, confusions, self._predictions, outlines)
+
+
+def choose_kept(names: Sequence[str]) -> list[str]:
+    """Choose the pictures of a split whose predictions are kept, evenly spaced."""
+    places = np.linspace(0, len(names) - 1, min(len(names), NUM_KEPT))
+    return [names[i] for i in dict.fromkeys(round(place) for place in places)]
 
 
 def predict_targets(

@@ -6,7 +6,7 @@ A run that was stopped goes on from its checkpoint, with the same bits as if it 
 
 import sys
 import time
-from collections.abc import Iterator
+import traceback
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from bench.atomic import file_digest, write_json
-from bench.data.batches import Batches, eval_batches
+from bench.data.batches import Batches
 from bench.data.layers import COLOUR, to_json
 from bench.data.pack import open_pack
 from bench.faults import fault_point
@@ -28,19 +28,19 @@ from bench.run import outcome
 from bench.run.average import averaged, swap_average
 from bench.run.checkpoint import load_checkpoint, remove_checkpoints, save_checkpoint
 from bench.run.costs import measure_costs
+from bench.run.distributed import Group, joined
 from bench.run.environment import choose_device, describe_environment
-from bench.run.evaluate import Evaluation, evaluate, save_evaluation
+from bench.run.evaluate import save_evaluation
 from bench.run.log import RunLog
 from bench.run.losses import network_loss, resolve_class_weights, split_class_weights
 from bench.run.optim import create_optimizer
-from bench.run.signals import StopFlag, stop_on_signals
+from bench.run.signals import stop_on_signals
+from bench.run.splits import describe_others, evaluate_split, named_batches
 from bench.run.train import StepLog, fit
 from bench.run.weights import copy_shared_weights, load_parent, save_weights
 from bench.store import Result, Store
 from fcn.model import Network, create_model
 from fcn.weights import find_loaded
-
-EVAL_BATCH_SIZE = 8
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,10 @@ class Options:
     """Least time between two checkpoints."""
     lease_seconds: float = LEASE_SECONDS
     """Time after which a holder of the run that shows no life is turned out."""
+    rank: int = 0
+    """Number of this process among those that share the run; the first writes."""
+    processes: int = 1
+    """How many processes share the run."""
 
 
 def execute(run_dir: Path, options: Options) -> int:
@@ -61,6 +65,8 @@ def execute(run_dir: Path, options: Options) -> int:
 
     Reads and writes the store; sets torch's thread count and global random state.
     """
+    if options.rank > 0:
+        return _take_part(Store(run_dir.parent.parent), run_dir.name, options)
     try:
         with hold(run_dir, options.lease_seconds) as lease:
             return _execute(lease, Store(run_dir.parent.parent), options)
@@ -75,22 +81,45 @@ def _execute(lease: Lease, store: Store, options: Options) -> int:
         fault_point("run.locked")
         if store.status(run_id) != "done":
             store.forget_failure(run_id)
-            _Execution(lease, store, run_id, options).complete()
+            _execute_share(lease, store, run_id, options)
     except BusyError:
         raise
     except Exception as error:
         # The one place where a run ends: whatever happened becomes its record.
         lease.check()
+        if outcome.exit_code(error) == outcome.PEER:
+            traceback.print_exception(error)  # the cause is another process's: see bench.run.launch
+            return outcome.PEER
         logs = store.logs(run_id)
         store.record_failure(run_id, outcome.describe(error, logs[-1]["step"] if logs else None))
         return outcome.exit_code(error)
     return outcome.DONE
 
 
-class _Execution:
-    """What the stages of one run share."""
+def _take_part(store: Store, run_id: str, options: Options) -> int:
+    """Do the share of a process that is not the first: it computes, and writes nothing."""
+    try:
+        _execute_share(None, store, run_id, options)
+    except (outcome.StoppedError, outcome.NonFiniteLossError):
+        return outcome.DONE  # all see these at the same step; the first process records them
+    except Exception as error:
+        traceback.print_exception(error)
+        return outcome.exit_code(error)
+    return outcome.DONE
 
-    def __init__(self, lease: Lease, store: Store, run_id: str, options: Options) -> None:
+
+def _execute_share(lease: Lease | None, store: Store, run_id: str, options: Options) -> None:
+    """Execute a run, or this process's share of it."""
+    with joined(options.rank, options.processes, choose_device(options.device)) as group:
+        _Execution(lease, store, run_id, options, group).complete()
+
+
+class _Execution:
+    """What the stages of one run share; the first process alone has the lease, and writes."""
+
+    def __init__(
+        self, lease: Lease | None, store: Store, run_id: str, options: Options, group: Group
+    ) -> None:
         if options.threads:
             torch.set_num_threads(options.threads)
         self.lease = lease
@@ -100,28 +129,37 @@ class _Execution:
         self.spec = self.run.spec
         self.folder = store.run_dir(run_id)
         self.device = choose_device(options.device)
-        self.environment = describe_environment(self.device)
+        self.group = group
+        self.environment = describe_environment(self.device, group.size)
         data = self.spec.data
         whole = open_pack(store.packs_dir, self.run.fingerprint)
         self.pack = whole.choose(data.inputs, data.targets)
-        write_json(self.folder / "env.json", self.environment)
+        if lease:
+            write_json(self.folder / "env.json", self.environment)
+        self.evaluate = partial(
+            evaluate_split, pack=self.pack, spec=self.spec, device=self.device, group=group
+        )
         self.notes: tuple[str, ...] = ()
 
     def complete(self) -> None:
         """Train, evaluate, publish."""
-        model, weights = self.start_model()
+        with self.group.first_goes_first():  # it may download
+            model, weights = self.start_model()
         train_seconds = self.train(model)
-        save_weights(self.folder / "model.safetensors", model)
-        fault_point("weights.written")
+        if self.lease:
+            save_weights(self.folder / "model.safetensors", model)
+            fault_point("weights.written")
 
         split = self.spec.evaluate.split
         start = time.perf_counter()
-        evaluation = self.evaluate(model, split, boundary=self.spec.evaluate.boundary)
+        evaluation = self.evaluate(model, split=split, boundary=self.spec.evaluate.boundary)
         evaluate_seconds = time.perf_counter() - start
+        if not self.lease:
+            return
         save_evaluation(self.folder / "eval" / f"{split}.npz", evaluation)
         fault_point("evaluation.written")
 
-        first_picture = next(self.named_batches(model, split))[1][:1]
+        batches = named_batches(model, self.pack, split, self.spec, self.device)
         outlines = evaluation.boundaries
         files = ("spec.yaml", "metrics.jsonl", "model.safetensors", f"eval/{split}.npz")
         result = Result(
@@ -132,7 +170,7 @@ class _Execution:
             class_names=self.pack.class_names,
             palette=self.pack.palette,
             confusion=evaluation.confusion.tolist(),
-            others=self.describe_others(evaluation),
+            others=describe_others(evaluation, self.pack.targets),
             inputs=tuple(to_json(one) for one in self.pack.inputs if one != COLOUR),
             num_parameters=sum(p.numel() for p in model.parameters()),
             train_seconds=train_seconds,
@@ -142,8 +180,8 @@ class _Execution:
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
             weights=weights,
             boundary=None if outlines is None else outlines.sum(0, dtype=np.int64).tolist(),
-            notes=self.notes,
-            **asdict(measure_costs(model, first_picture)),
+            notes=(*self.notes, *self.group.notes(self.spec.model.dropout)),
+            **asdict(measure_costs(model, next(batches)[1][:1])),
         )
         fault_point("result.writing")
         self.lease.check()
@@ -176,6 +214,7 @@ class _Execution:
             targets=self.pack.targets,
             class_weights=self.class_weights(),
             target_weights=train.target_weights,
+            add_up=self.group.sum,
         )
         batches = Batches(
             self.pack,
@@ -185,23 +224,35 @@ class _Execution:
             mean=model.mean,
             std=model.std,
             device=self.device,
+            part=(self.group.rank, self.group.size),
         )
         optimizer = create_optimizer(model, train)
-        resumed = load_checkpoint(self.folder, model, optimizer, self.environment)
-        self.notes = self.store.add_notes(self.run.id, resumed.notes)
-        log = RunLog(self.folder / "metrics.jsonl", resumed.step)
-        seed = self.spec.seed
-        steps = fit(model, batches, loss_fn, optimizer, train, seed=seed, after=resumed.step)
+        with self.group.first_goes_first():  # it sets damaged checkpoints aside
+            resumed = load_checkpoint(self.folder, model, optimizer, self.environment)
+        if self.lease:
+            self.notes = self.store.add_notes(self.run.id, resumed.notes)
+        log = RunLog(self.folder / "metrics.jsonl" if self.lease else None, resumed.step)
+        steps = fit(
+            model,
+            batches,
+            loss_fn,
+            optimizer,
+            train,
+            seed=self.spec.seed,
+            after=resumed.step,
+            group=self.group,
+        )
         saved = time.monotonic()
         with stop_on_signals() as stop:
             for step_log in steps:
                 self.note_step(step_log, log)
                 self.watch(model, optimizer, step_log.step, log)
-                if step_log.step < (train.steps or 0) and self.is_due(saved, stop):
+                stopping = self.group.any(stop.requested)
+                if step_log.step < (train.steps or 0) and self.is_due(saved, stopping):
                     log.flush()
-                    save_checkpoint(self.folder, model, optimizer, step_log.step, self.environment)
+                    self.save(model, optimizer, step_log.step)
                     saved = time.monotonic()
-                    if stop.requested:
+                    if stopping:
                         raise outcome.StoppedError(
                             f"stopped by a signal after step {step_log.step}"
                         )
@@ -211,17 +262,22 @@ class _Execution:
 
     def note_step(self, step_log: StepLog, log: RunLog) -> None:
         """Log a step, and show that the run is alive."""
-        self.lease.check()
+        if self.lease:
+            self.lease.check()
+            (self.folder / "heartbeat").touch()
         fault_point("step")
         if fault_point("loss"):
             step_log = replace(step_log, loss=step_log.loss * float("nan"))
         log.add(step_log)
-        (self.folder / "heartbeat").touch()
 
-    def is_due(self, saved: float, stop: StopFlag) -> bool:
+    def is_due(self, saved: float, stopping: bool) -> bool:
         """Say whether a checkpoint is due: by a signal, or by time since the last."""
-        waited = time.monotonic() - saved
-        return stop.requested or waited >= self.options.checkpoint_seconds
+        return stopping or time.monotonic() - saved >= self.options.checkpoint_seconds
+
+    def save(self, model: Network, optimizer: Optimizer, step: int) -> None:
+        """Write a checkpoint, for all processes."""
+        if self.lease:
+            save_checkpoint(self.folder, model, optimizer, step, self.environment)
 
     def watch(self, model: Network, optimizer: Optimizer, step: int, log: RunLog) -> None:
         """Score a split along the way, where the spec asks for it."""
@@ -229,35 +285,8 @@ class _Execution:
         if settings.watch_every and step % settings.watch_every == 0:
             log.flush()
             with averaged(optimizer):
-                evaluation = self.evaluate(model, settings.watch_split)
+                evaluation = self.evaluate(model, split=settings.watch_split)
             log.add_watched(step, settings.watch_split, evaluation)
-
-    def evaluate(self, model: Network, split: str, *, boundary: bool = False) -> Evaluation:
-        """Count every picture of a split."""
-        return evaluate(
-            model,
-            self.named_batches(model, split),
-            num_images=len(self.pack.indices(split)),
-            targets=self.pack.targets,
-            precision=self.spec.train.precision,
-            boundary=boundary,
-        )
-
-    def named_batches(
-        self, model: Network, split: str
-    ) -> Iterator[tuple[list[str], Tensor, Tensor]]:
-        """Yield the pictures of a split with their names."""
-        batches = eval_batches(
-            self.pack,
-            split,
-            input_scale=self.spec.data.input_scale,
-            mean=model.mean,
-            std=model.std,
-            device=self.device,
-            batch_size=EVAL_BATCH_SIZE,
-        )
-        for indices, images, target in batches:
-            yield [self.pack.name(i) for i in indices], images, target
 
     def class_weights(self) -> list[Tensor | None]:
         """Return the loss weight of each class on the device, or None, by label map."""
@@ -268,14 +297,3 @@ class _Execution:
             for own, target in zip(settings, targets, strict=True)
         ]
         return [None if weights is None else weights.to(self.device) for weights in found]
-
-    def describe_others(self, evaluation: Evaluation) -> dict[str, dict[str, Any]]:
-        """Return what the record holds of further label maps."""
-        return {
-            target.name: {
-                "class_names": target.class_names,
-                "palette": target.palette,
-                "confusion": evaluation.others[target.name].confusion.tolist(),
-            }
-            for target in self.pack.targets[1:]
-        }

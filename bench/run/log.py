@@ -31,19 +31,18 @@ class RunLog:
 
     Args:
         path: The file. Rows after step `after` belong to steps that will be made again: they go.
+            None for a log that checks losses and writes nothing.
         after: Step of the checkpoint that training goes on from; 0 for a fresh start.
     """
 
-    def __init__(self, path: Path, after: int) -> None:
-        kept = [row for row in _read_rows(path) if row["step"] <= after]
+    def __init__(self, path: Path | None, after: int) -> None:
+        kept = [row for row in _read_rows(path) if row["step"] <= after] if path else []
         self.seconds = max((row["seconds"] for row in kept if "seconds" in row), default=0.0)
         self._pending: list[tuple[StepLog, float]] = []
         self._mark = time.perf_counter()
-        # A new file, and held open: rows of an attempt that lost its lease go to the old one.
-        with replacing(path) as temporary:
-            self._descriptor = os.open(temporary, os.O_WRONLY | os.O_APPEND)
-            weakref.finalize(self, os.close, self._descriptor)
-            self._write(kept)
+        self._descriptor: int | None = None
+        if path is not None:
+            self._open(path, kept)
 
     def add(self, log: StepLog) -> None:
         """Take a step's log; write when enough have come together."""
@@ -84,6 +83,13 @@ class RunLog:
         self._append(rows)
         self._pending.clear()
 
+    def _open(self, path: Path, kept: list[dict[str, Any]]) -> None:
+        # A new file, and held open: rows of an attempt that lost its lease go to the old one.
+        with replacing(path) as temporary:
+            self._descriptor = os.open(temporary, os.O_WRONLY | os.O_APPEND)
+            weakref.finalize(self, os.close, self._descriptor)
+            self._write(kept)
+
     def _losses(self) -> list[float]:
         """Wait for the device once, not once a step."""
         return torch.stack([log.loss for log, _ in self._pending]).tolist() if self._pending else []
@@ -94,7 +100,7 @@ class RunLog:
 
     def _write(self, rows: list[dict[str, Any]]) -> None:
         rest = "".join(map(_line, rows)).encode()
-        while rest:  # a disk that fills up takes a part first
+        while rest and self._descriptor is not None:  # a disk that fills up takes a part first
             rest = rest[os.write(self._descriptor, rest) :]
 
 

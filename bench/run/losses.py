@@ -1,6 +1,6 @@
 """Losses: logits and target to one number, the same bits every time on every device."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -22,6 +22,7 @@ def network_loss(
     targets: Sequence[LabelMap],
     class_weights: Sequence[Tensor | None] = (),
     target_weights: Sequence[float] = (),
+    add_up: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
     """Mean cross-entropy of a network over labelled pixels; see `pixel_loss`.
 
@@ -34,6 +35,7 @@ def network_loss(
         class_weights: For each label map the weight of each class, (C,), by which its mean is
             weighted, or None; none for no weights.
         target_weights: Factor on each label map's loss; none for 1 each, as in the reference.
+        add_up: Adds up a number over the processes that share the batch.
 
     Returns:
         The loss, (), float32.
@@ -42,7 +44,14 @@ def network_loss(
     parts = split_targets(model.score(images), model.upsampling, classes)
     labels = [target] if len(targets) == 1 else target.unbind(1)
     losses = [
-        pixel_loss(scores, own, upsampling, ignore_index=one.ignore_index, class_weights=weights)
+        pixel_loss(
+            scores,
+            own,
+            upsampling,
+            ignore_index=one.ignore_index,
+            class_weights=weights,
+            add_up=add_up,
+        )
         for (scores, upsampling), own, one, weights in zip(
             parts, labels, targets, class_weights or [None] * len(targets), strict=True
         )
@@ -62,6 +71,7 @@ def pixel_loss(
     *,
     ignore_index: int,
     class_weights: Tensor | None = None,
+    add_up: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
     """Mean cross-entropy over labelled pixels; zero (with zero gradient) where none is labelled.
 
@@ -76,6 +86,9 @@ def pixel_loss(
         upsampling: (scores, (H, W)) -> logits (n, C, H, W).
         ignore_index: Target value that is not counted.
         class_weights: Weight of each class, (C,); the mean is weighted by them.
+        add_up: Adds up a number over the processes that share the batch. The sum of losses of this
+            process's pixels is divided by what the whole batch weighs: the losses of all processes
+            add up to the batch's mean, however unevenly its void pixels fall to them.
 
     Returns:
         The loss, (), float32.
@@ -83,7 +96,8 @@ def pixel_loss(
     weights = (target != ignore_index).float()
     if class_weights is not None:
         weights *= class_weights[target.where(target != ignore_index, 0)]
-    weights /= weights.sum().clamp(min=torch.finfo(weights.dtype).tiny)
+    total = weights.sum() if add_up is None else add_up(weights.sum())
+    weights /= total.clamp(min=torch.finfo(weights.dtype).tiny)
     parameters = [p for p in upsampling.parameters() if p.requires_grad]
     classes = target.where(target != ignore_index, 0)
     loss: Tensor = _SlicedLoss.apply(scores, classes, weights, upsampling, *parameters)

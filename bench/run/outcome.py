@@ -16,6 +16,7 @@ MEMORY = 71
 DISK = 74
 STOPPED = 75
 ORPHANED = 76
+PEER = 77
 NONFINITE = 78
 
 DISK_ERRORS = {
@@ -32,6 +33,7 @@ REASONS = {
     DISK: "disk",
     STOPPED: "stopped",
     ORPHANED: "stopped",
+    PEER: "error",
     NONFINITE: "nonfinite",
 }
 """Words for the exit codes, as they stand in a failure's record."""
@@ -43,6 +45,11 @@ class StoppedError(Exception):
 
 class NonFiniteLossError(ArithmeticError):
     """The loss was NaN or infinite."""
+
+
+def code_of(reason: str) -> int:
+    """Return the exit code of a failure's word."""
+    return next((code for code, word in REASONS.items() if word == reason), ERROR)
 
 
 def exit_code(error: BaseException) -> int:
@@ -61,6 +68,8 @@ def exit_code(error: BaseException) -> int:
         return ORPHANED
     if isinstance(error, FolderGoneError) or _os_error(error) in DISK_ERRORS:
         return DISK
+    if _is_of_another(error):
+        return PEER
     return ERROR
 
 
@@ -79,6 +88,15 @@ def _os_error(error: BaseException) -> int | None:
         return error.errno
     match = re.search(r"\(os error (\d+)\)|\bErrno (\d+)\b", str(error))
     return int(match[1] or match[2]) if match else None
+
+
+def _is_of_another(error: BaseException) -> bool:
+    """Tell errors of a process whose peer is gone: in a group, what failed is the peer."""
+    import torch.distributed as dist  # here: the controller imports this file without torch
+
+    if not dist.is_initialized():
+        return False
+    return isinstance(error, dist.DistError) or _mentions(error, "gloo", "nccl", "by peer")
 
 
 def _mentions(error: BaseException, *phrases: str) -> bool:

@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
@@ -60,7 +60,7 @@ def interrupt_on_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def leave_with_parent(descriptor: int) -> None:
+def leave_with_parent(descriptor: int, first: Callable[[], None] = lambda: None) -> None:
     """Start a thread that ends this process when a pipe closes.
 
     The controller holds the other end and never writes: however it ends, kill -9 included, the
@@ -68,11 +68,13 @@ def leave_with_parent(descriptor: int) -> None:
 
     Args:
         descriptor: The reading end of the pipe.
+        first: What is done before anything else when it closes.
     """
 
     def wait() -> None:
         while os.read(descriptor, 1):
             pass
+        first()
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(ORPHAN_SECONDS)
         os._exit(ORPHANED)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from bench.run.average import decay_at
+from bench.run.distributed import ALONE, Group, SharedLoss
 from bench.run.optim import lr_at
 from bench.spec import TrainSpec
 
@@ -34,7 +35,7 @@ class StepLog:
     step: int
     """Number of the step, from 1."""
     loss: Tensor
-    """Mean loss of the step's batches, (), still on the device: reading it would wait for it."""
+    """Mean loss of the step's whole batches, (), still on the device: reading it would wait."""
     lr: float
     """Learning rate of the step."""
 
@@ -48,6 +49,7 @@ def fit(
     *,
     seed: int,
     after: int = 0,
+    group: Group = ALONE,
 ) -> Iterator[StepLog]:
     """Train up to `train.steps`, yielding a log after each step.
 
@@ -59,33 +61,41 @@ def fit(
         train: Settings; `steps` must be resolved.
         seed: The run's seed.
         after: Step already made (that of the checkpoint); 0 for a fresh start.
+        group: The processes that share each batch.
     """
     assert train.steps is not None
+    shared = SharedLoss(model, loss_fn, train, group)
     for step in range(after + 1, train.steps + 1):
         model.train()  # the caller may have evaluated since the last step
-        seed_step(seed, step)
+        seed_step(seed, step, group.rank)
         lr = lr_at(step, train)
-        for group in optimizer.param_groups:
-            group.update(lr=lr, ema_decay=decay_at(step, train))
+        for parameters in optimizer.param_groups:
+            parameters.update(lr=lr, ema_decay=decay_at(step, train))
 
         optimizer.zero_grad(set_to_none=True)
         losses = []
-        for k in range((step - 1) * train.accumulate, step * train.accumulate):
+        last = step * train.accumulate - 1
+        for k in range((step - 1) * train.accumulate, last + 1):
             images, target = batches.batch(k)
-            with autocast(images.device, train.precision):
-                loss = loss_fn(images, target) / train.accumulate
-            loss.backward()  # type: ignore[no-untyped-call]
+            with shared.accumulating(is_last=k == last):
+                with autocast(images.device, train.precision):
+                    loss = shared(images, target) / train.accumulate
+                shared.backward(loss)
             losses.append(loss.detach())
 
         if train.clip_grad_norm is not None:
             nn.utils.clip_grad_norm_(model.parameters(), train.clip_grad_norm)
         optimizer.step()
-        yield StepLog(step=step, loss=torch.stack(losses).sum(), lr=lr)
+        yield StepLog(step=step, loss=group.sum(torch.stack(losses).sum()), lr=lr)
 
 
-def seed_step(seed: int, step: int) -> None:
-    """Set torch's global generators (dropout) to a state that depends on (seed, step) alone."""
-    torch.manual_seed(int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0]))
+def seed_step(seed: int, step: int, rank: int = 0) -> None:
+    """Set torch's global generators (dropout) to a state that depends on (seed, step, rank) alone.
+
+    Rank 0 draws what a single process draws: numpy's entropy is filled up with zeros.
+    """
+    entropy = np.random.SeedSequence([seed, step, rank])
+    torch.manual_seed(int(entropy.generate_state(1, np.uint64)[0]))
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:

@@ -7,15 +7,13 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from torch import Tensor
-
-from bench.data.batches import Batches, eval_batches
+from bench.data.batches import Batches
 from bench.lease import hold
-from bench.run.evaluate import Evaluation, evaluate
-from bench.run.execute import EVAL_BATCH_SIZE
+from bench.run.evaluate import Evaluation
 from bench.run.log import RunLog
 from bench.run.losses import network_loss
 from bench.run.optim import create_optimizer
+from bench.run.splits import evaluate_split
 from bench.run.train import autocast, fit
 from bench.speed.workload import Workload
 from fcn.model import Network
@@ -59,13 +57,13 @@ def ours(workload: Workload, folder: Path) -> Iterator[None]:
 
 def evaluate_ours(workload: Workload, model: Network) -> Evaluation:
     """Score the split as a run does: one confusion matrix per picture, at the label's size."""
-    pack, split = workload.pack, workload.spec.evaluate.split
-    return evaluate(
+    return evaluate_split(
         model,
-        _named_batches(workload, model),
-        num_images=len(pack.indices(split)),
+        workload.pack,
+        workload.spec.evaluate.split,
+        workload.spec,
+        workload.device,
         targets=workload.targets,
-        precision=workload.spec.train.precision,
     )
 
 
@@ -80,20 +78,3 @@ def create_batches(workload: Workload, model: Network) -> Batches:
         std=model.std,
         device=workload.device,
     )
-
-
-def _named_batches(
-    workload: Workload, model: Network
-) -> Iterator[tuple[list[str], Tensor, Tensor]]:
-    pack = workload.pack
-    batches = eval_batches(
-        pack,
-        workload.spec.evaluate.split,
-        input_scale=1.0,
-        mean=model.mean,
-        std=model.std,
-        device=workload.device,
-        batch_size=EVAL_BATCH_SIZE,
-    )
-    for indices, images, target in batches:
-        yield [pack.name(i) for i in indices], images, target

@@ -15,8 +15,8 @@ from torch.nn import functional as F
 from torch.optim.lr_scheduler import PolynomialLR
 from torch.utils.data import DataLoader, RandomSampler
 
-from bench.run.execute import EVAL_BATCH_SIZE
 from bench.run.optim import create_optimizer
+from bench.run.splits import BATCH_SIZE
 from bench.run.train import autocast
 from bench.speed.pictures import EvaluateTransform, FileDecoded, Files, TrainTransform, write_files
 from bench.speed.workload import ENDLESS, Workload
@@ -127,7 +127,7 @@ class UsualEvaluation:
         of_one_size = len({pack.size(i) for i in pack.indices(split)}) == 1
         self._loader: DataLoader[FileDecoded] = DataLoader(
             files,
-            EVAL_BATCH_SIZE if of_one_size else 1,
+            BATCH_SIZE if of_one_size else 1,
             num_workers=workers,
             prefetch_factor=PREFETCH if workers else None,
             persistent_workers=workers > 0,

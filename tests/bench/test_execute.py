@@ -174,7 +174,7 @@ def test_an_error_is_recorded_with_its_reason(tiny_run, monkeypatch, error, code
     def fail(*args):
         raise error
 
-    monkeypatch.setattr(module, "evaluate", lambda *a, **k: fail())
+    monkeypatch.setattr(module, "evaluate_split", lambda *a, **k: fail())
     assert execute(store.run_dir(run.id), OPTIONS) == code
     failure = store.failure(run.id)
     assert failure.reason == reason

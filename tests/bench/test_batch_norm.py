@@ -1,0 +1,96 @@
+"""Batch norm over chosen pictures, against torch's own on each group's pictures together."""
+
+import copy
+
+import pytest
+import timm
+import torch
+from processes import in_group
+from torch import nn
+
+from bench.run.batch_norm import PictureBatchNorm
+from bench.run.distributed import share_of
+
+pytestmark = pytest.mark.filterwarnings("ignore:This process.*fork:DeprecationWarning")
+
+
+def create():
+    torch.manual_seed(0)
+    layer = nn.BatchNorm2d(3, momentum=0.3).double()
+    nn.init.normal_(layer.weight)
+    nn.init.normal_(layer.bias)
+    x = torch.randn(6, 3, 4, 5, dtype=torch.float64) * 3 + torch.arange(6.0).view(6, 1, 1, 1)
+    return layer, x, torch.randn_like(x)
+
+
+def torchs(groups):
+    """The answer of torch's layer, group by group; running statistics are the groups' mean."""
+    layer, x, slope = create()
+    x.requires_grad_()
+    copies = [copy.deepcopy(layer) for _ in range(groups)]
+    parts = [one(part) for one, part in zip(copies, x.chunk(groups), strict=True)]
+    torch.cat(parts).backward(slope)
+    sums = [sum(one.weight.grad for one in copies), sum(one.bias.grad for one in copies)]
+    running = [
+        torch.stack([getattr(one, name) for one in copies]).mean(0)
+        for name in ("running_mean", "running_var")
+    ]
+    return [torch.cat(parts).detach(), x.grad, *sums, *running]
+
+
+def ours(groups, share=range(6), add_up=lambda tensor: tensor):
+    layer, x, slope = create()
+    x = x[share.start : share.stop].requires_grad_()
+    with PictureBatchNorm(6, groups, share, add_up):
+        y = layer(x)
+    y.backward(slope[share.start : share.stop])
+    sums = [add_up(p.grad.clone()) for p in (layer.weight, layer.bias)]
+    return [y.detach(), x.grad, *sums, layer.running_mean, layer.running_var]
+
+
+@pytest.mark.parametrize("groups", [1, 2, 3])
+def test_groups_are_normalised_as_torch_normalises_each(groups):
+    for a, b in zip(ours(groups), torchs(groups), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(("groups", "processes"), [(1, 2), (2, 4)])  # also in unequal shares
+def test_it_does_not_matter_which_process_has_a_picture(groups, processes, tmp_path):
+    def share(group):
+        return ours(groups, share_of(6, group.rank, group.size), group.sum)
+
+    parts = in_group(processes, share, tmp_path)
+    whole = torchs(groups)
+    for place in (0, 1):  # outputs and gradients of the pictures
+        together = torch.cat([part[place] for part in parts])
+        torch.testing.assert_close(together, whole[place], rtol=1e-12, atol=1e-12)
+    for part in parts:  # the rest is the same everywhere
+        for a, b in zip(part[2:], whole[2:], strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "name", ["resnet10t", "mobilenetv2_050"]
+)  # timm's layers join norm and act
+def test_layers_of_a_whole_network_are_covered(name):
+    torch.manual_seed(0)
+    model = timm.create_model(name, num_classes=0, global_pool="").double().train()
+    images = torch.randn(4, 3, 32, 32, dtype=torch.float64)
+    other = copy.deepcopy(model)
+    expected = model(images)
+    with PictureBatchNorm(4, 1, range(4)):
+        found = other(images)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(other.state_dict(), model.state_dict())
+    with PictureBatchNorm(4, 2, range(4)):
+        assert not torch.allclose(other(images), expected)
+    other.eval()
+    with PictureBatchNorm(4, 2, range(4)), torch.no_grad():
+        a = other(images[:1])  # not in training: one picture alone, and nothing is refused
+    torch.testing.assert_close(a, other(images[:1]))
+
+
+def test_one_value_per_channel_is_refused():
+    layer = nn.BatchNorm2d(3)
+    with PictureBatchNorm(2, 2, range(2)), pytest.raises(ValueError, match="more than one value"):
+        layer(torch.zeros(2, 3, 1, 1))
