@@ -84,6 +84,11 @@ def _leave(run_dir: Path, code: int) -> NoReturn:
         typer.echo(
             f"{failure.reason}: {failure.message}\n{failure.details}" if failure else code, err=True
         )
+    if with_parent:
+        # Torch takes seconds to be torn down on a busy machine, longer than an orphan may live.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
     raise typer.Exit(code)
 
 

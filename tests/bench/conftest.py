@@ -1,9 +1,11 @@
 """A store with tiny runs over a tiny drawn dataset."""
 
 import pytest
+from attempts import TINY
 
 from bench.data.catalog import Catalog
 from bench.plan import Run
+from bench.run.execute import Options, execute
 from bench.spec import RunSpec
 from bench.store import Store
 
@@ -58,3 +60,16 @@ def ray_cluster(tmp_path_factory):
 
 
 NODE = {"num_cpus": 2, "num_gpus": 0, "object_store_memory": 80 * 2**20, "include_dashboard": False}
+
+
+@pytest.fixture
+def reference(tiny_run):
+    """Digest of the weights of the run TINY, never interrupted; made once."""
+    if not DIGESTS:
+        store, run = tiny_run(TINY, folder="reference")
+        assert execute(store.run_dir(run.id), Options("cpu", 1)) == 0
+        DIGESTS.append(store.result(run.id).digests["model.safetensors"])
+    return DIGESTS[0]
+
+
+DIGESTS: list[str] = []

@@ -4,59 +4,19 @@ import os
 import random
 import signal
 import time
+from itertools import product
 
 import pytest
+from attempts import OFTEN, TINY, FaultyEngine, end_of, fork
+from pretend import Notes, plan_of
 
 from bench import faults
 from bench.grid.controller import Policy, execute_plan
-from bench.grid.local import LocalEngine
 from bench.grid.slots import Slot
 from bench.grid.warm import WarmEngine
-from bench.plan import Plan, PlannedRun
 from bench.run import outcome
 from bench.run.execute import Options, execute
-
-OFTEN = Options(device="cpu", threads=1, checkpoint_seconds=0)
-TINY = {"train.steps": 14, "train.accumulate": 1, "evaluate.watch_every": 0}
-
-
-class Silent:
-    def __init__(self):
-        self.retries = []
-
-    def started(self, planned): ...
-
-    def ended(self, planned, failure): ...
-
-    def retried(self, planned, failure):
-        self.retries.append(failure.reason)
-
-    def tick(self): ...
-
-
-def plan_of(run):
-    return Plan("p", "q", "", (PlannedRun("v", run),))
-
-
-def fork(function):
-    """Run a function in a forked child and return its pid."""
-    pid = os.fork()
-    if pid == 0:
-        os._exit(function())
-    return pid
-
-
-@pytest.fixture
-def reference(tiny_run):
-    """Digest of the weights of an uninterrupted run; made once."""
-    if not DIGESTS:
-        store, run = tiny_run(TINY, folder="reference")
-        assert execute(store.run_dir(run.id), Options("cpu", 1)) == outcome.DONE
-        DIGESTS.append(store.result(run.id).digests["model.safetensors"])
-    return DIGESTS[0]
-
-
-DIGESTS: list[str] = []
+from bench.upkeep import verify
 
 
 @pytest.mark.filterwarnings("ignore:This process.*fork:DeprecationWarning")
@@ -128,24 +88,37 @@ ENDS = {
     "raise": (outcome.ERROR, "error"),
     "oom": (outcome.MEMORY, "memory"),
     "enospc": (outcome.DISK, "disk"),
+    "crash": (-signal.SIGKILL, None),
 }
+"""Exit code and recorded reason of each action; a killed process records nothing."""
+
+IN_TURN = [(point, list(ENDS)[i % len(ENDS)]) for i, point in enumerate(faults.POINTS)]
+THE_OTHERS = [pair for pair in product(faults.POINTS, ENDS) if pair not in IN_TURN]
 
 
-@pytest.mark.parametrize("point", faults.POINTS)
-def test_a_fault_at_every_point_is_recorded_and_survived(tiny_run, reference, monkeypatch, point):
-    """Every point is hit, under one of the actions in turn; the next attempt has the same bits."""
+@pytest.mark.filterwarnings("ignore:This process.*fork:DeprecationWarning")
+@pytest.mark.parametrize(
+    ("point", "action"),
+    IN_TURN + [pytest.param(*pair, marks=pytest.mark.slow) for pair in THE_OTHERS],
+)
+def test_a_fault_at_every_point_is_recorded_and_survived(
+    tiny_run, reference, monkeypatch, point, action
+):
+    """Every point meets every action; the next attempt has the same bits."""
     store, run = tiny_run(TINY)
     folder = store.run_dir(run.id)
-    action = list(ENDS)[faults.POINTS.index(point) % len(ENDS)]
     monkeypatch.setenv(faults.VARIABLE, f"{point}:{action}")
     monkeypatch.setattr(faults, "_passed", faults.Counter())
     code, reason = ENDS[action]
-    assert execute(folder, OFTEN) == code
-    assert store.failure(run.id).reason == reason
-    assert point in store.failure(run.id).message
+    assert end_of(fork(lambda: execute(folder, OFTEN))) == code
+    failure = store.failure(run.id)
+    assert (failure and failure.reason) == reason
+    if failure is not None:
+        assert point in failure.message
     monkeypatch.delenv(faults.VARIABLE)
     assert execute(folder, OFTEN) == outcome.DONE
     assert store.result(run.id).digests["model.safetensors"] == reference
+    assert list(verify(store)) == []
 
 
 def test_a_poisoned_loss_is_not_tried_again(tiny_run, monkeypatch):
@@ -156,30 +129,39 @@ def test_a_poisoned_loss_is_not_tried_again(tiny_run, monkeypatch):
     assert "at step 7" in store.failure(run.id).message
     monkeypatch.delenv(faults.VARIABLE)
     engine = WarmEngine([Slot("cpu", 1)])
-    assert execute_plan(plan_of(run), store, engine, Silent()) == 1
-    assert execute_plan(plan_of(run), store, engine, Silent(), Policy(retry_failed=True)) == 0
+    assert execute_plan(plan_of(run), store, engine, Notes()) == 1
+    assert execute_plan(plan_of(run), store, engine, Notes(), Policy(retry_failed=True)) == 0
 
 
 @pytest.mark.parametrize(
-    ("fault", "retries", "undone"),
-    [("step:crash@3", ["killed", "killed"], 1), ("step:raise", ["error"], 1)],
+    ("fault", "retries"),
+    [("step:crash@3", ["killed", "killed"]), ("step:raise", ["error"])],
 )
-def test_retries_are_by_cause_and_bounded(tiny_run, monkeypatch, fault, retries, undone):
+def test_retries_are_by_cause_and_bounded(tiny_run, fault, retries):
     store, run = tiny_run(TINY)
-    monkeypatch.setenv(faults.VARIABLE, fault)
-    watcher = Silent()
-    engine = LocalEngine([Slot("cpu", 1)])
-    assert execute_plan(plan_of(run), store, engine, watcher) == undone
+    watcher = Notes()
+    engine = FaultyEngine([Slot("cpu", 1)], {run.id: [fault] * 9})
+    assert execute_plan(plan_of(run), store, engine, watcher) == 1
     assert watcher.retries == retries
 
 
 @pytest.mark.slow
-def test_a_hung_run_is_ended_and_tried_again(tiny_run, monkeypatch):
+@pytest.mark.parametrize("point", ["run.locked", "step", "evaluation.written"])
+def test_a_hung_run_is_ended_and_tried_again(tiny_run, reference, point):
     store, run = tiny_run(TINY)
-    monkeypatch.setenv(faults.VARIABLE, "step:hang@3")
-    watcher = Silent()
-    engine = LocalEngine([Slot("cpu", 1)])
-    policy = Policy(hang_seconds=15)
-    assert execute_plan(plan_of(run), store, engine, watcher, policy) == 1
+    watcher = Notes()
+    engine = FaultyEngine([Slot("cpu", 1)], {run.id: [f"{point}:hang"]})
+    assert execute_plan(plan_of(run), store, engine, watcher, Policy(hang_seconds=15)) == 0
+    assert watcher.retries == ["hung"]
+    assert store.result(run.id).digests["model.safetensors"] == reference
+
+
+@pytest.mark.slow
+def test_a_run_that_always_hangs_is_given_up(tiny_run):
+    store, run = tiny_run(TINY)
+    watcher = Notes()
+    engine = FaultyEngine([Slot("cpu", 1)], {run.id: ["step:hang@3"] * 3})
+    assert execute_plan(plan_of(run), store, engine, watcher, Policy(hang_seconds=15)) == 1
     assert watcher.retries == ["hung", "hung"]
     assert store.failure(run.id).reason == "hung"
+    assert store.failure(run.id).step == 1  # the last one logged

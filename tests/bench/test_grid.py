@@ -1,16 +1,21 @@
 """The controller over an engine that only pretends to run, and the local engine over real ones."""
 
 import json
+import os
 from dataclasses import dataclass
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
+import torch
 from pretend import Notes, PretendEngine, plan_of, result_of, run_of
 
 from bench.grid.controller import Exit, Policy, execute_plan
 from bench.grid.endings import last_step
 from bench.grid.local import LocalEngine
-from bench.grid.slots import Slot, exec_command, plan_slots
+from bench.grid.slots import Slot, exec_command, exec_environment, plan_slots
+from bench.grid.warm import WarmEngine
+from bench.run.environment import list_gpus
 from bench.store import Failure, Store
 from fcn.errors import InputError
 
@@ -155,6 +160,62 @@ def test_the_command_of_a_slot_names_each_device(tmp_path):
     named = [value for key, value in pairwise(words) if key == "--device"]
     assert named == ["cuda:0", "cuda:1"]
     assert words[-2:] == ["--plugin", "mine"]
+
+
+def test_a_run_is_shown_only_the_gpus_of_its_slot():
+    uuids = ["GPU-a", "GPU-b", "GPU-c", "GPU-d"]
+    one = plan_slots(["cuda:2", "cuda", "cpu"], 1, gpus=uuids)
+    assert [slot.gpus for slot in one] == [("GPU-c",), ("GPU-a",), ()]
+    assert [slot.devices for slot in one] == [("cuda:0",), ("cuda:0",), ("cpu",)]
+    assert exec_environment(one[0])["CUDA_VISIBLE_DEVICES"] == "GPU-c"
+    assert exec_environment(one[2]).get("CUDA_VISIBLE_DEVICES") == os.environ.get(
+        "CUDA_VISIBLE_DEVICES"
+    )
+    (two,) = plan_slots(["cuda:3", "cuda:1"], 1, devices_per_run=2, gpus=uuids)
+    assert exec_environment(two)["CUDA_VISIBLE_DEVICES"] == "GPU-d,GPU-b"
+    assert two.devices == ("cuda:0", "cuda:1")
+    unknown = plan_slots(["cuda:7"], 1, gpus=uuids)[0]
+    assert (unknown.gpus, unknown.devices) == ((), ("cuda:7",))
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (None, ["GPU-0000", "GPU-0001"]),
+        ("3,1", ["GPU-0000", "GPU-0001"]),
+        ("MIG-x, GPU-y", ["MIG-x", "GPU-y"]),
+    ],
+)
+def test_gpus_are_named_as_the_environment_names_them(monkeypatch, given, expected):
+    """A name of a part of a card is kept, numbers are not: they depend on who counts."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if given is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+    monkeypatch.setattr(torch.version, "cuda", "12.8")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    properties = lambda i: SimpleNamespace(uuid=f"000{i}")  # noqa: E731
+    monkeypatch.setattr(torch.cuda, "get_device_properties", properties)
+    assert list_gpus() == expected
+
+
+@pytest.mark.parametrize("engine", ["local", "warm"])
+def test_a_process_is_started_with_its_gpu_in_its_environment(tmp_path, engine):
+    """Seen from within the process, before it can have looked for a device."""
+    store = Store(tmp_path)
+    run = run_of(0)
+    folder = store.prepare(run)
+    module = tmp_path / "shows_gpus.py"
+    module.write_text(
+        "import os, pathlib\n"
+        f"path = pathlib.Path({str(tmp_path)!r}, 'seen')\n"
+        "path.write_text(os.environ['CUDA_VISIBLE_DEVICES'])\n"
+    )
+    slot = Slot("cuda:5", 1, gpus=("GPU-five",))
+    running = {"local": LocalEngine, "warm": WarmEngine}[engine]([slot], [str(module)])
+    running.start(folder)
+    while not running.poll(1):
+        pass
+    assert (tmp_path / "seen").read_text() == "GPU-five"
 
 
 def test_the_last_step_is_read_from_the_end_of_the_log(tmp_path):

@@ -1,0 +1,60 @@
+"""Real attempts at runs: in forked children, which start at once, and with faults by run."""
+
+import os
+import time
+
+from bench import faults
+from bench.grid.local import LocalEngine
+from bench.run.execute import Options
+
+OFTEN = Options(device="cpu", threads=1, checkpoint_seconds=0)
+"""A checkpoint after each step."""
+
+TINY = {"train.steps": 14, "train.accumulate": 1, "evaluate.watch_every": 0}
+"""Differences of the run whose digest the fixture `reference` knows."""
+
+
+def fork(function):
+    """Run a function in a forked child, and return its pid."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            code = function()
+        finally:
+            os._exit(code)
+    return pid
+
+
+def end_of(pid):
+    """Wait for a child; return its exit code, negative for a signal."""
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def wait_for(condition, seconds=60):
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+class FaultyEngine(LocalEngine):
+    """A local engine some of whose runs meet a fault.
+
+    Args:
+        slots: As LocalEngine's.
+        wanted: Faults of each attempt in turn, by run id; none after the last.
+    """
+
+    def __init__(self, slots, wanted):
+        super().__init__(slots)
+        self.wanted = {run_id: iter(faults) for run_id, faults in wanted.items()}
+
+    def start(self, run_dir):
+        fault = next(self.wanted.get(run_dir.name, iter(())), None)
+        try:
+            if fault is not None:
+                os.environ[faults.VARIABLE] = fault
+            super().start(run_dir)
+        finally:
+            os.environ.pop(faults.VARIABLE, None)

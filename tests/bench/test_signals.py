@@ -1,0 +1,164 @@
+"""Signals: checkpoint and leave, leave at once, and no orphan when the controller is gone."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from attempts import OFTEN, TINY, end_of, fork, wait_for
+
+from bench import faults
+from bench.grid import local, warm
+from bench.grid.local import LocalEngine
+from bench.grid.slots import Slot
+from bench.grid.warm import WarmEngine
+from bench.run import outcome
+from bench.run.execute import Options, execute
+from bench.store import Store
+
+SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1]
+ENGINES = {"local": LocalEngine, "warm": WarmEngine}
+ENDLESS = {**TINY, "train.steps": 100_000}
+
+
+def holder_of(folder):
+    """Return the process that makes a run."""
+    (path,) = folder.glob("lease-*/holder.json")
+    return json.loads(path.read_bytes())["pid"]
+
+
+def is_there(pid):
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
+    return stat.rpartition(")")[2].split()[0] not in "ZX"
+
+
+@pytest.mark.filterwarnings("ignore:This process.*fork:DeprecationWarning")
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_leads_to_a_checkpoint_at_the_next_step(tiny_run, reference, number):
+    store, run = tiny_run(TINY)
+    folder = store.run_dir(run.id)
+    pid = fork(lambda: execute(folder, Options("cpu", 1)))  # no checkpoint is due by itself
+    wait_for(lambda: store.heartbeat(run.id))
+    os.kill(pid, number)
+    assert end_of(pid) == outcome.STOPPED
+    failure = store.failure(run.id)
+    assert failure.reason == "stopped"
+    (checkpoint,) = folder.glob("checkpoint-*.json")
+    assert json.loads(checkpoint.read_bytes())["step"] == failure.step
+    assert execute(folder, OFTEN) == outcome.DONE
+    assert store.result(run.id).digests["model.safetensors"] == reference
+
+
+@pytest.mark.slow
+def test_the_second_interrupt_leaves_at_once(tiny_run):
+    store, run = tiny_run(TINY)
+    folder = store.run_dir(run.id)
+    command = [sys.executable, "-m", "bench", "exec", str(folder), "--device", "cpu"]
+    hanging = {**os.environ, faults.VARIABLE: "step:hang@2"}  # there is no next step
+    process = subprocess.Popen(command, env=hanging, stderr=subprocess.DEVNULL)
+    wait_for(lambda: store.heartbeat(run.id))
+    time.sleep(0.5)  # the first step's look at the flag is over
+    process.send_signal(signal.SIGINT)
+    time.sleep(1)  # else the second may arrive as one with the first
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    assert process.wait() in (130, -signal.SIGINT)
+    assert store.status(run.id) == "missing"
+    assert not list(folder.glob("lease-*"))
+
+
+ORPHAN = """
+import sys, time
+from pathlib import Path
+from bench.grid.{module} import {engine}
+from bench.grid.slots import Slot
+if __name__ == "__main__":
+    engine = {engine}([Slot("cpu", 1)])
+    engine.start(Path(sys.argv[1]))
+    time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("fault", ["step:hang@2", pytest.param(None, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("engine", ENGINES)
+def test_no_orphan_outlives_a_killed_controller(tiny_run, tmp_path, engine, fault):
+    store, run = tiny_run(ENDLESS)
+    folder = store.run_dir(run.id)
+    script = tmp_path / "controller.py"
+    script.write_text(ORPHAN.format(module=engine, engine=ENGINES[engine].__name__))
+    environment = os.environ | ({faults.VARIABLE: fault} if fault else {})
+    controller = subprocess.Popen([sys.executable, str(script), str(folder)], env=environment)
+    wait_for(lambda: store.heartbeat(run.id))
+    pid = holder_of(folder)
+    assert is_there(pid)
+    controller.kill()
+    killed = time.monotonic()
+    controller.wait()
+    wait_for(lambda: not is_there(pid))
+    print(f"gone {time.monotonic() - killed:.2f} s after its controller")
+    assert Store(store.root).status(run.id) != "done"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_second_interrupt_cuts_the_grace(tiny_run, monkeypatch, engine):
+    """The run hangs and the grace is an hour: only the interrupt can end the wait."""
+    monkeypatch.setenv(faults.VARIABLE, "step:hang@2")
+    for module in (local, warm):
+        monkeypatch.setattr(module, "GRACE_SECONDS", 3600.0)
+    store, run = tiny_run(ENDLESS)
+    folder = store.run_dir(run.id)
+    running = ENGINES[engine]([Slot("cpu", 1)])
+    running.start(folder)
+    wait_for(lambda: store.heartbeat(run.id))
+    pid = holder_of(folder)
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.5)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            running.stop()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert not is_there(pid)
+
+
+SPEC = """
+question: Who stops?
+common:
+  model: {backbone: resnet10t, skip: fcn32s, score_init: random}
+  data: {dataset: shapes, options: {size: 32, num_train: 8, num_val: 2, num_test: 4}}
+  train: {steps: 100000, batch_size: 2}
+variants:
+  a: {}
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_to_a_command_stops_its_runs_with_a_checkpoint(tmp_path, number):
+    (tmp_path / "q.yaml").write_text(SPEC)
+    command = [sys.executable, "-m", "ablations.cli", "run", str(tmp_path / "q.yaml")]
+    command += ["--runs", str(tmp_path / "runs"), "--devices", "cpu", "--slots", "1"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    store = Store(tmp_path / "runs")
+    wait_for(lambda: any(store.heartbeat(run_id) for run_id in store.run_ids()), 120)
+    (run_id,) = store.run_ids()
+    pid = holder_of(store.run_dir(run_id))
+    process.send_signal(number)
+    said, _ = process.communicate()
+    assert process.returncode == 130
+    assert "the same command goes on from there" in said
+    assert not is_there(pid)
+    assert store.failure(run_id).reason == "stopped"
+    assert list(store.run_dir(run_id).glob("checkpoint-*.json"))

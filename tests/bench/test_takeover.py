@@ -1,0 +1,144 @@
+"""Two processes, one run: a dead holder is replaced at once, a frozen one after its lease."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+from attempts import OFTEN, TINY, end_of, fork, wait_for
+
+from bench.atomic import file_digest
+from bench.lease import count_attempts
+from bench.run import outcome
+from bench.run.execute import execute
+from bench.store import Store
+from bench.upkeep import verify
+
+pytestmark = pytest.mark.filterwarnings("ignore:This process.*fork:DeprecationWarning")
+
+SHORT = replace(OFTEN, lease_seconds=0.5)
+LONG = replace(OFTEN, lease_seconds=3600)
+
+
+def contents(folder):
+    return {
+        p.name: file_digest(p) for p in folder.rglob("*") if p.is_file() and p.name != "log.txt"
+    }
+
+
+def test_a_killed_run_is_taken_over_at_once(tiny_run, reference):
+    store, run = tiny_run(TINY)
+    folder = store.run_dir(run.id)
+    pid = fork(lambda: execute(folder, LONG))
+    wait_for(lambda: store.heartbeat(run.id))
+    os.kill(pid, signal.SIGKILL)  # nobody waits for it: it is a zombie now
+    assert execute(folder, LONG) == outcome.DONE  # an hour's lease would not have been over
+    end_of(pid)
+    assert count_attempts(folder) == 2
+    assert store.result(run.id).digests["model.safetensors"] == reference
+
+
+@pytest.mark.parametrize(
+    "moment", [0] + [pytest.param(k, marks=pytest.mark.slow) for k in range(1, 12)]
+)
+def test_a_frozen_run_is_taken_over_and_publishes_nothing_when_it_wakes_up(
+    tiny_run, reference, moment
+):
+    """Frozen at random, woken while the other is at work or when it is done."""
+    store, run = tiny_run(TINY)
+    folder = store.run_dir(run.id)
+    chance = random.Random(moment)
+    first = fork(lambda: execute(folder, SHORT))
+    wait_for(lambda: store.heartbeat(run.id))
+    time.sleep(chance.uniform(0, 0.3))
+    os.kill(first, signal.SIGSTOP)
+    if store.status(run.id) == "done":
+        os.kill(first, signal.SIGCONT)
+        assert end_of(first) == outcome.DONE
+        pytest.skip("it was done before it was frozen")
+    second = fork(lambda: execute(folder, SHORT))
+    if moment % 2:
+        wait_for(lambda: count_attempts(folder) == 2)
+        os.kill(first, signal.SIGCONT)
+        assert end_of(first) == outcome.ORPHANED
+        assert end_of(second) == outcome.DONE
+    else:
+        assert end_of(second) == outcome.DONE
+        before = contents(folder)
+        os.kill(first, signal.SIGCONT)
+        assert end_of(first) == outcome.ORPHANED
+        assert contents(folder) == before
+    assert count_attempts(folder) == 2
+    assert store.result(run.id).digests["model.safetensors"] == reference
+    assert store.failure(run.id) is None
+    assert [row["step"] for row in store.logs(run.id)] == list(range(1, 15))
+    assert list(verify(store)) == []
+
+
+@pytest.mark.slow
+def test_a_frozen_process_of_the_command_line_leaves_with_76(tiny_run, reference):
+    """Nothing forked, nothing shared but the folder."""
+    store, run = tiny_run(TINY)
+    folder = store.run_dir(run.id)
+    command = [sys.executable, "-m", "bench", "exec", str(folder), "--device", "cpu"]
+    command += ["--threads", "1", "--lease-seconds", "3"]
+    first = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: store.heartbeat(run.id))
+    first.send_signal(signal.SIGSTOP)
+    assert store.status(run.id) == "missing"
+    assert subprocess.run(command, check=False).returncode == outcome.DONE
+    before = contents(folder)
+    first.send_signal(signal.SIGCONT)
+    _, said = first.communicate()
+    assert first.returncode == outcome.ORPHANED
+    assert "attempt 1 was taken over" in said
+    assert contents(folder) == before
+    assert store.result(run.id).digests["model.safetensors"] == reference
+    assert list(verify(store)) == []
+
+
+SPEC = """
+question: Who makes which?
+common:
+  model: {backbone: resnet10t, skip: fcn32s, score_init: random}
+  data: {dataset: shapes, options: {size: 32, num_train: 8, num_val: 2, num_test: 4}}
+  train: {steps: 25, batch_size: 2}
+variants:
+  a: {}
+  b: {train.lr: 0.02}
+  c: {train.lr: 0.03}
+  d: {train.lr: 0.04, train.init_from: a}
+seeds: [0, 1]
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["local", "warm"])
+def test_two_commands_on_one_store_share_the_work(tmp_path, engine):
+    (tmp_path / "q.yaml").write_text(SPEC)
+    command = [sys.executable, "-m", "ablations.cli", "run", str(tmp_path / "q.yaml")]
+    command += ["--runs", str(tmp_path / "runs"), "--engine", engine, "--devices", "cpu"]
+    commands = [
+        subprocess.Popen(
+            [*command, "--slots", "1", "--out", str(tmp_path / f"out{i}")],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for i in range(2)
+    ]
+    said = [process.communicate()[0] for process in commands]
+    assert [process.returncode for process in commands] == [0, 0], said
+    store = Store(tmp_path / "runs")
+    run_ids = list(store.run_ids())
+    assert len(run_ids) == 8
+    assert [store.status(i) for i in run_ids] == ["done"] * 8
+    assert [count_attempts(store.run_dir(i)) for i in run_ids] == [1] * 8
+    for i in range(2):
+        assert "[8/8]" in said[i]  # each has seen all of them end
+        assert list((tmp_path / f"out{i}").rglob("index.html"))
+    assert list(verify(store)) == []
