@@ -59,10 +59,9 @@ def exec_run(
     )
     code = execute(run_dir, options)
     if member:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)  # at once: taking a group down can mean to wait for those who are gone
-    _leave(run_dir, code)
+        _end_at_once(code)  # taking a group down can mean to wait for those who are gone
+    # Torch takes seconds to be torn down on a busy machine, longer than an orphan may live.
+    _leave(run_dir, code, at_once=with_parent)
 
 
 _WHO = ("RANK", "WORLD_SIZE")
@@ -77,19 +76,22 @@ def _launch(
     return launch(run_dir, slot, plugins or [], words, with_parent=with_parent)
 
 
-def _leave(run_dir: Path, code: int) -> NoReturn:
+def _leave(run_dir: Path, code: int, *, at_once: bool = False) -> NoReturn:
     """Say why a run ended early, and end with its exit code."""
     if code:
         failure = open_store(run_dir.parent.parent).failure(run_dir.name)
         typer.echo(
             f"{failure.reason}: {failure.message}\n{failure.details}" if failure else code, err=True
         )
-    if with_parent:
-        # Torch takes seconds to be torn down on a busy machine, longer than an orphan may live.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+    if at_once:
+        _end_at_once(code)
     raise typer.Exit(code)
+
+
+def _end_at_once(code: int) -> NoReturn:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 @app.command()
