@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
-from ablations.planning import Set, Spec, plan_spec
+from ablations.execution import check_plan, execute, try_first
+from ablations.planning import Set, Spec, plan_spec, plan_trial
 from ablations.report_cli import Out, say, write
 from ablations.report_cli import app as report_app
 from ablations.speed_cli import app as speed_app
@@ -21,8 +21,6 @@ from fcn.registry import unknown_name
 
 if TYPE_CHECKING:
     from bench.check import ModelCost
-    from bench.data.catalog import Catalog
-    from bench.grid.controller import Engine, Policy
     from bench.plan import Plan
     from bench.store import Store
 
@@ -67,7 +65,7 @@ def check(
     load_plugins(plugin)
     store = open_store(runs)
     plan, catalog = plan_spec(spec, store, data, settings)
-    costs = _check(plan, store, catalog)
+    costs = check_plan(plan, store, catalog)
     rows = _plan_rows(plan, store, costs)
     show(rows, as_json)
     if not as_json:
@@ -107,6 +105,9 @@ def run(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try what failed for good again too.")
     ] = False,
+    smoke: Annotated[
+        bool, typer.Option("--smoke", help="Try two steps of every variant before the rest.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan; run nothing.")
     ] = False,
@@ -120,17 +121,20 @@ def run(
     plan, catalog = plan_spec(spec, store, data, settings)
     missing = [run for run in plan.unique_runs() if store.status(run.id) != "done"]
     if dry_run:
-        show(_plan_rows(plan, store, _check(plan, store, catalog)), as_json=False)
+        show(_plan_rows(plan, store, check_plan(plan, store, catalog)), as_json=False)
         return
     num_undone = 0
     if missing:
         request = Request(
             store.root, device or ["auto"], slots, plugin or (), address, insecure, devices_per_run
         )
-        chosen = create_engine(engine, request)
-        _check(plan, store, catalog, devices_per_run)
+        first_engine = create_engine(engine, request)
+        check_plan(plan, store, catalog, devices_per_run)
+        if smoke:
+            try_first(plan_trial(spec, store, data, settings), store, first_engine)
         policy = Policy(fail_fast=fail_fast, retry_failed=retry_failed)
-        num_undone = _execute(plan, store, chosen, policy)
+        chosen = create_engine(engine, request) if smoke else first_engine
+        num_undone = execute(plan, store, chosen, policy)
     write(plan, store, out)
     if num_undone:
         say(f"{num_undone} of {len(plan.runs)} runs did not finish; the report says why")
@@ -140,36 +144,6 @@ def run(
 def main() -> None:
     """Run the command line."""
     run_app(app)
-
-
-def _check(
-    plan: "Plan", store: "Store", catalog: "Catalog", devices_per_run: int = 1
-) -> "dict[str, ModelCost]":
-    """Find what would fail before anything is trained: models first, then every picture."""
-    from bench.check import check_models, check_pictures
-
-    specs = {planned.run.fingerprint: planned.run.spec.data for planned in plan.runs}
-    facts = {fingerprint: catalog.facts(data) for fingerprint, data in specs.items()}
-    costs = check_models(plan, facts)
-    packs = {fingerprint: catalog.pack(data) for fingerprint, data in specs.items()}
-    check_pictures(plan, packs, devices_per_run)
-    return costs
-
-
-def _execute(plan: "Plan", store: "Store", engine: "Engine", policy: "Policy") -> int:
-    from bench.grid.controller import execute_plan
-    from bench.grid.progress import GridProgress
-    from bench.run.signals import interrupt_on_signals
-
-    try:
-        with (
-            interrupt_on_signals(),
-            GridProgress(plan, store, Console(highlight=False)) as progress,
-        ):
-            return execute_plan(plan, store, engine, progress, policy)
-    except KeyboardInterrupt:
-        say("stopped; what ran is checkpointed, and the same command goes on from there")
-        raise typer.Exit(130) from None
 
 
 def _plan_rows(plan: "Plan", store: "Store", costs: "dict[str, ModelCost]") -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ In: a name or path, `--set` texts, a store. Out: a `Plan`, and the catalog of it
 """
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from bench.data.catalog import Catalog
     from bench.plan import Plan
     from bench.store import Store
+
+TRIAL_STEPS = 2
 
 Spec = Annotated[str, typer.Argument(help="Name of an ablation, or path of a YAML file.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="key=value on top of the spec.")]
@@ -47,6 +50,13 @@ def plan_spec(
     command += [word for setting in settings or () for word in ("--set", setting)]
     command += ["--data", "DIR"] if data else []
     return expand(ablation, catalog.facts, command=shlex.join(command)), catalog
+
+
+def plan_trial(spec: str, store: "Store", data: Path | None, settings: list[str] | None) -> "Plan":
+    """Plan two steps of every variant with the first seed; takes what `plan_spec` takes."""
+    plan, _ = plan_spec(spec, store, data, [*(settings or ()), f"train.steps={TRIAL_STEPS}"])
+    seed = plan.runs[0].run.spec.seed
+    return replace(plan, runs=tuple(run for run in plan.runs if run.run.spec.seed == seed))
 
 
 def _parse_setting(setting: str) -> tuple[str, Any]:

@@ -123,6 +123,25 @@ def test_one_failure_is_the_failure_of_one(work, cli):
     assert states == {"done", "failed"}
 
 
+def test_a_trial_comes_first_and_stops_what_would_fail_later(work, cli):
+    words = ("run", "q.yaml", "--data", "mine", "--engine", "warm", "--smoke")
+
+    def steps():
+        rows = json.loads(cli("runs", "list", "--json", cwd=work).stdout)
+        return sorted((row["steps"], row["state"]) for row in rows)
+
+    broken = "  broken: {train.lr: 1e38, train.optimizer: sgd}\nseeds: [0, 1]\n"
+    (work / "q.yaml").write_text(SPEC.replace("baseline", broken + "baseline"))
+    done = cli(*words, cwd=work)
+    assert done.returncode == 1
+    assert "broken: nonfinite: the loss is" in done.stdout + done.stderr
+    assert steps() == [(2, "done"), (2, "done"), (2, "failed")]
+
+    (work / "q.yaml").write_text(SPEC)
+    assert cli(*words, cwd=work).returncode == 0
+    assert steps() == [(2, "done"), (2, "done"), (2, "failed"), (3, "done"), (3, "done")]
+
+
 def test_check_prints_plan_and_cost_and_trains_nothing(work, cli):
     checked = cli("check", "q.yaml", "--data", "mine", "--json", cwd=work)
     assert checked.returncode == 0, checked.stderr

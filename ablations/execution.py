@@ -1,0 +1,69 @@
+"""A plan made true: looked through, tried, executed; what a person sees meanwhile.
+
+In: a plan, a store, an engine. Out: runs in the store, and how many are not done.
+"""
+
+from typing import TYPE_CHECKING
+
+import typer
+from rich.console import Console
+
+from ablations.report_cli import say
+
+if TYPE_CHECKING:
+    from bench.check import ModelCost
+    from bench.data.catalog import Catalog
+    from bench.grid.controller import Engine, Policy
+    from bench.plan import Plan
+    from bench.store import Store
+
+
+def check_plan(
+    plan: "Plan", store: "Store", catalog: "Catalog", devices_per_run: int = 1
+) -> "dict[str, ModelCost]":
+    """Find what would fail before anything is trained: models first, then every picture."""
+    from bench.check import check_models, check_pictures
+
+    specs = {planned.run.fingerprint: planned.run.spec.data for planned in plan.runs}
+    facts = {fingerprint: catalog.facts(data) for fingerprint, data in specs.items()}
+    costs = check_models(plan, facts)
+    packs = {fingerprint: catalog.pack(data) for fingerprint, data in specs.items()}
+    check_pictures(plan, packs, devices_per_run)
+    return costs
+
+
+def execute(plan: "Plan", store: "Store", engine: "Engine", policy: "Policy") -> int:
+    """Execute what is missing of a plan; return the number of its runs that are not done."""
+    from bench.grid.controller import execute_plan
+    from bench.grid.progress import GridProgress
+    from bench.run.signals import interrupt_on_signals
+
+    try:
+        with (
+            interrupt_on_signals(),
+            GridProgress(plan, store, Console(highlight=False)) as progress,
+        ):
+            return execute_plan(plan, store, engine, progress, policy)
+    except KeyboardInterrupt:
+        say("stopped; what ran is checkpointed, and the same command goes on from there")
+        raise typer.Exit(130) from None
+
+
+def try_first(trial: "Plan", store: "Store", engine: "Engine") -> None:
+    """Execute a short trial of every variant; leave with exit code 1 when one fails.
+
+    Memory that is too small, a device that refuses an operation or a disk that is too slow show
+    here in minutes, in place of after a night.
+    """
+    from bench.grid.controller import Policy
+
+    num_undone = execute(trial, store, engine, Policy(retry_failed=True))
+    if num_undone:
+        for planned in trial.runs:
+            failure = store.failure(planned.run.id)
+            if failure is not None:
+                say(f"{planned.variant}: {failure.reason}: {failure.message}")
+        say(
+            f"{num_undone} of {len(trial.runs)} variants failed their trial; nothing else was begun"
+        )
+        raise typer.Exit(1)
