@@ -6,6 +6,7 @@ cluster without a token runs code on all of its machines, so such a cluster is r
 
 import os
 import secrets
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -16,17 +17,8 @@ from fcn.errors import InputError
 CONNECT_SECONDS = 60.0
 """Time for the head of a cluster to answer."""
 
-_REFUSED = 3
-
-_STRANGER = f"""
-import sys, ray
-try:
-    ray.init(address=sys.argv[1], log_to_driver=False, logging_level="ERROR")
-except ray.exceptions.AuthenticationError:
-    sys.exit({_REFUSED})
-"""
-"""A driver that knows no token. Whether a cluster asks for one, only trying tells: the settings of
-this process say nothing about it, and a driver with a token is welcome everywhere."""
+REACH_SECONDS = 10.0
+"""Time for its port to be open."""
 
 _MODE = "RAY_AUTH_MODE"
 
@@ -46,7 +38,12 @@ def import_ray() -> ModuleType:
     return ray
 
 
-def connect(address: str | None, *, insecure: bool = False) -> None:
+def losses(ray: ModuleType) -> tuple[type[Exception], ...]:
+    """Return the errors of a task whose node has died."""
+    return (ray.exceptions.NodeDiedError, ray.exceptions.TaskUnschedulableError)
+
+
+def connect(address: str | None, *, insecure: bool = False) -> bool:
     """Initialise Ray; sets RAY_* variables of this process, and may write ~/.ray/auth_token.
 
     Args:
@@ -54,41 +51,53 @@ def connect(address: str | None, *, insecure: bool = False) -> None:
             for a new one of this machine alone, which ends with this process.
         insecure: Whether a cluster that asks for no token is used.
 
+    Returns:
+        Whether this was needed: False where this process has joined a cluster already.
+
     Raises:
         InputError: The cluster cannot be reached, refuses us, or refuses nobody.
     """
+    if "ray" in sys.modules and sys.modules["ray"].is_initialized():
+        return False
+    if not insecure:
+        os.environ.setdefault(_MODE, "token")
+    was_imported = "ray" in sys.modules
     ray = import_ray()
+    if was_imported:
+        # Ray reads the variable when it is imported; this is how it makes itself read it again.
+        ray._raylet.Config.initialize("")
     if address is None:
-        _start_own(ray, insecure=insecure)
-        return
+        _start(ray, insecure=insecure)
+    else:
+        _join(ray, address, insecure=insecure)
+    return True
+
+
+def _join(ray: ModuleType, address: str, *, insecure: bool) -> None:
     if "://" in address:
         raise InputError(
             f"--address {address}: give HOST:PORT of the cluster's head (6379 unless it was "
             "started with another --port) or auto; Ray Client addresses cannot be used"
         )
+    _reach(address)
     if not insecure:
         _refuse_open(address)
     try:
         ray.init(address=address, log_to_driver=False, logging_level="ERROR")
-    except ray.exceptions.AuthenticationError:
-        raise InputError(
-            f"the cluster at {address} asks for a token, and has not taken ours. Copy the file "
-            "~/.ray/auth_token of its head to this machine, mode 0600, or name a copy in "
-            f"RAY_AUTH_TOKEN_PATH; {_MODE} must not be `disabled`"
-        ) from None
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.AuthenticationError) as error:
         raise InputError(_unreachable(address, str(error))) from None
 
 
-def _start_own(ray: ModuleType, *, insecure: bool) -> None:
-    if os.environ.get(_MODE, "token").lower() != "token" and not insecure:
-        raise InputError(
-            f"{_MODE}={os.environ[_MODE]} would start a cluster without a token, in which anybody "
-            "who reaches this machine can run code; unset it, or add --insecure"
-        )
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+def _start(ray: ModuleType, *, insecure: bool) -> None:
     if not insecure:
+        if os.environ[_MODE].lower() != "token":
+            raise InputError(
+                f"{_MODE}={os.environ[_MODE]} would start a cluster without a token, in which "
+                "whoever reaches this machine can run code; unset it, or add --insecure"
+            )
         _provide_token()
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_worker_niceness", "0")  # by Ray's 15, all else would go before runs
     ray.init(
         address="local",  # without it, RAY_ADDRESS would be joined, which nobody named here
         include_dashboard=False,
@@ -96,21 +105,13 @@ def _start_own(ray: ModuleType, *, insecure: bool) -> None:
         logging_level="ERROR",
         object_store_memory=80 * 2**20,  # nothing but exit codes goes through it
     )
-    # Ray chose to ask for the token, unless it is older than that; it reads the variable only when
-    # it is imported, so setting it here would come too late.
-    if os.environ.get(_MODE, "").lower() != "token" and not insecure:
-        ray.shutdown()
-        raise InputError(
-            f"Ray {ray.__version__} starts clusters that ask for no token: install 2.59 or newer, "
-            f"or set {_MODE}=token"
-        )
 
 
 def _provide_token() -> None:
     """See that there is a token which only its owner reads. Ray would write it for all to read."""
+    path = _token_path()
     if os.environ.get("RAY_AUTH_TOKEN"):
         return
-    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
     if path.exists():
         path.chmod(0o600)
         return
@@ -120,29 +121,56 @@ def _provide_token() -> None:
         file.write(secrets.token_hex(32))
 
 
-def _refuse_open(address: str) -> None:
-    """Go there as a stranger, and refuse a cluster that does not send one away."""
-    secret = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
-    environment = {k: v for k, v in os.environ.items() if k not in secret}
-    command = [sys.executable, "-c", _STRANGER, address]
+def _token_path() -> Path:
+    return Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
+
+
+def _reach(address: str) -> None:
+    """See that something listens; Ray itself would take a minute to find that nothing does."""
+    host, _, port = address.rpartition(":")
+    if address == "auto":
+        return
     try:
-        stranger = subprocess.run(
-            command,
-            env={**environment, _MODE: "disabled"},
-            capture_output=True,
-            text=True,
-            timeout=CONNECT_SECONDS,
-        )
-    except subprocess.TimeoutExpired:
-        raise InputError(_unreachable(address, "no answer")) from None
-    if stranger.returncode == 0:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=REACH_SECONDS).close()
+    except (OSError, ValueError) as error:
+        raise InputError(_unreachable(address, str(error))) from None
+
+
+def _refuse_open(address: str) -> None:
+    """Go there as a stranger, and refuse a cluster that does not send one away; then as ourselves.
+
+    Whether a cluster asks for a token, only trying tells: the settings of this process say nothing
+    about it, and who has a token is welcome everywhere.
+    """
+    secret = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+    nameless = {k: v for k, v in os.environ.items() if k not in secret}
+    if _is_let_in(address, {**nameless, _MODE: "disabled"}):
         raise InputError(
             f"the cluster at {address} asks for no token: whoever reaches its ports can run code "
             "on all of its machines. Start it again with a token (docs/several-machines.md), or "
             "add --insecure if nobody else can reach it"
         )
-    if stranger.returncode != _REFUSED:
-        raise InputError(_unreachable(address, stranger.stderr))
+    has_token = bool(os.environ.get("RAY_AUTH_TOKEN")) or _token_path().exists()
+    if not has_token or not _is_let_in(address, dict(os.environ)):
+        raise InputError(
+            f"the cluster at {address} asks for a token, and does not take ours. Copy the file "
+            "~/.ray/auth_token of its head to this machine, mode 0600, or name a copy in "
+            f"RAY_AUTH_TOKEN_PATH; {_MODE} must not be `disabled`"
+        )
+
+
+def _is_let_in(address: str, environment: dict[str, str]) -> bool:
+    """Ask a cluster for its state, in a process of its own: Ray reads its settings once."""
+    command = [sys.executable, "-m", "ray.scripts.scripts", "status", "--address", address]
+    try:
+        asked = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=CONNECT_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        raise InputError(_unreachable(address, "no answer")) from None
+    if asked.returncode and "AuthenticationError" not in asked.stderr:
+        raise InputError(_unreachable(address, asked.stderr))
+    return asked.returncode == 0
 
 
 def _unreachable(address: str, error: str) -> str:

@@ -1,31 +1,13 @@
-"""What happens on a node of a cluster: it is looked at, and runs are started there as processes.
+"""What happens on a node of a cluster: a run is started as a process of its own."""
 
-`python -m bench.grid.node STORE NONCE [PLUGIN...]` prints what a run would meet on this machine, as
-JSON. It is a process of the same kind as a run's, so it meets the same folders, code and plugins.
-"""
-
-import hashlib
-import json
 import os
-import platform
 import subprocess
-import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 from bench.grid.slots import Slot, exec_command, exec_environment
-from bench.plugins import load_plugins
-from fcn.errors import InputError
-
-PACKAGES = ("fcn-bench", "torch", "torchvision", "timm", "numpy")
-"""Packages that a result depends on."""
-
-APPEAR_SECONDS = 10.0
-"""Time in which a network file system shows a new file on another machine."""
 
 POLL_SECONDS = 0.05
 
@@ -59,8 +41,8 @@ def execute_order(order: Order) -> int:
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
-            cwd=_folder(order.folder),
-            env={**_environment(exec_environment(order.slot)), **order.variables},
+            cwd=folder_here(order.folder),
+            env={**without_ray(exec_environment(order.slot)), **order.variables},
             start_new_session=True,
         )
     while process.poll() is None:
@@ -77,91 +59,11 @@ def execute_order(order: Order) -> int:
     return process.returncode
 
 
-def look_around(store: str, nonce: str, plugins: Sequence[str], folder: str) -> dict[str, Any]:
-    """Return what a run would meet on this machine, as `describe` gives it; or {"error": ...}."""
-    command = [sys.executable, "-m", "bench.grid.node", store, nonce, *plugins]
-    environment = _environment(os.environ)
-    done = subprocess.run(
-        command, cwd=_folder(folder), env=environment, capture_output=True, text=True
-    )
-    if done.returncode:
-        return {"error": (done.stderr.strip().splitlines() or ["no message"])[-1]}
-    facts: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return facts
-
-
-def describe(store: Path, plugins: Sequence[str]) -> dict[str, Any]:
-    """Return versions, code, plugins and packed data of this machine as plain values."""
-    try:
-        loaded = [str(plugin) for plugin in load_plugins(plugins)]
-    except InputError as error:
-        loaded = [f"error: {error}"]
-    return {
-        "Python": platform.python_version(),
-        **{package: _version(package) for package in PACKAGES},
-        "code": _code_digest(),
-        "plugins": loaded,
-        "packs": {
-            str(path.relative_to(store)): path.stat().st_size
-            for path in sorted(store.glob("packs/*/*.*"))
-        },
-    }
-
-
-def sees(store: Path, nonce: str) -> bool:
-    """Wait for a file of the controller's to appear in the store; a network may take its time."""
-    until = time.monotonic() + APPEAR_SECONDS
-    while not (store / nonce).exists():
-        if time.monotonic() > until:
-            return False
-        time.sleep(POLL_SECONDS)
-    return True
-
-
-def can_write(store: Path, nonce: str) -> bool:
-    """Say whether files can be made in the store here."""
-    path = store / f"{nonce}-{platform.node()}-{os.getpid()}"
-    try:
-        path.touch()
-        path.unlink()
-    except OSError:
-        return False
-    return True
-
-
-def _environment(variables: Any) -> dict[str, str]:
+def without_ray(variables: Mapping[str, str]) -> dict[str, str]:
     """Leave out what Ray sets for its own processes, the token of the cluster among it."""
     return {name: value for name, value in variables.items() if not name.startswith("RAY_")}
 
 
-def _folder(wanted: str) -> str | None:
-    return wanted if Path(wanted).is_dir() else None
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
-
-
-def _code_digest() -> str:
-    """Digest the source of everything that a run executes: bench and fcn."""
-    import bench
-    import fcn
-
-    digest = hashlib.sha256()
-    for path in _sources(Path(bench.__file__).parent, Path(fcn.__file__).parent):
-        digest.update(f"{path.name}\0".encode() + path.read_bytes() + b"\0")
-    return digest.hexdigest()[:16]
-
-
-def _sources(*folders: Path) -> Iterator[Path]:
-    for folder in folders:
-        yield from sorted(folder.rglob("*.py"))
-
-
-if __name__ == "__main__":
-    root, nonce, *names = sys.argv[1:]
-    facts = {"sees": sees(Path(root), nonce), "writes": can_write(Path(root), nonce)}
-    print(json.dumps({**facts, **describe(Path(root), names)}))
+def folder_here(wanted: str) -> str | None:
+    """Return the controller's folder if this machine has it; None stands for where we are."""
+    return wanted if os.path.isdir(wanted) else None

@@ -4,72 +4,24 @@ In: the store, plugins and what is asked of a slot. Out: nodes with their slots.
 give other results than this machine, or none, is refused by name.
 """
 
-import math
 import os
 import secrets
-import sys
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.grid.cluster import import_ray
-from bench.grid.node import describe, look_around
-from bench.grid.slots import Slot
+from bench.grid.cluster import import_ray, losses
+from bench.grid.shares import Node, pinned, share_out
+from bench.grid.sight import describe, find_fault, look_around
 from fcn.errors import InputError
+
+APPEAR_SECONDS = 10.0
+"""Time in which a network file system shows a new file on another machine."""
 
 LOOK_SECONDS = 180.0
 """Time for a node to be looked at: a worker's start, and plugins that import torch."""
-
-
-@dataclass(frozen=True)
-class Node:
-    """A machine of the cluster, and how it is shared out."""
-
-    id: str
-    name: str
-    slot: Slot
-    count: int
-    """Runs at a time."""
-    num_cpus: float
-    """CPUs of each, as Ray counts them."""
-    num_gpus: float
-
-    def fits(self, available: dict[str, float]) -> int:
-        """Return how many runs fit into what other users of the node leave."""
-        needs = {"CPU": self.num_cpus, "GPU": self.num_gpus}
-        rooms = [available.get(k, 0.0) / need + 1e-6 for k, need in needs.items() if need]
-        return int(min(rooms))
-
-
-def share_out(node: dict[str, Any], device: str, slots: int | None) -> Node | None:
-    """Share a node's resources out among runs; None if it has nothing for them.
-
-    Each run gets its part of the CPUs, and on a GPU its fraction of one. Ray keeps count of the
-    fractions; that the runs on one GPU fit into its memory is the user's word.
-
-    Args:
-        node: An entry of `ray.nodes()`.
-        device: `cpu` or `cuda`.
-        slots: Runs at a time on each GPU, or on the node's CPU; None for one per GPU or per core.
-    """
-    cpus, gpus = (int(node["Resources"].get(kind, 0)) for kind in ("CPU", "GPU"))
-    count = gpus * (slots or 1) if device == "cuda" else (slots or cpus)
-    if not count or not cpus:
-        return None
-    part = cpus / count
-    return Node(
-        id=node["NodeID"],
-        name=f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']}, {node['NodeID'][:8]})",
-        slot=Slot(device, threads=max(1, cpus // count)),
-        count=count,
-        num_cpus=float(cpus // count)
-        if part >= 1
-        else _floor(part),  # Ray wants whole ones above 1
-        num_gpus=0.0 if device == "cpu" else _floor(1 / (slots or 1)),
-    )
 
 
 class Nodes:
@@ -99,7 +51,7 @@ class Nodes:
         self._bad: set[str] = set()
         self._looks: dict[Any, Node] = {}
         self._sign = self._store / f".tmp-node-check-{secrets.token_hex(8)}"
-        self._here: dict[str, Any] | None = None
+        self._here: dict[str, Any] = {}
 
     def current(self) -> list[Node]:
         """Return the nodes that can be used now; a node that has joined is looked at first.
@@ -109,12 +61,12 @@ class Nodes:
         """
         ray = import_ray()
         alive = {node["NodeID"]: node for node in ray.nodes() if node["Alive"]}
-        first = self._here is None
-        if first:
+        is_first = not self._here
+        if is_first:
             self._prepare(list(alive.values()))
         self._look_at_new(list(alive.values()))
-        problems = self._settle(LOOK_SECONDS if first else 0.0)
-        if first and problems:
+        problems = self._settle(LOOK_SECONDS if is_first else 0.0)
+        if is_first and problems:
             raise InputError("; ".join(problems))
         for problem in problems:
             warnings.warn(f"{problem}; no run is started there", RuntimeWarning, stacklevel=2)
@@ -129,9 +81,9 @@ class Nodes:
         self._sign.unlink(missing_ok=True)
 
     def _prepare(self, nodes: list[dict[str, Any]]) -> None:
-        kinds = {kind for node in nodes for kind, n in node["Resources"].items() if n >= 1}
         if self._device == "auto":
-            self._device = "cuda" if "GPU" in kinds else "cpu"
+            has_gpu = any(node["Resources"].get("GPU", 0) >= 1 for node in nodes)
+            self._device = "cuda" if has_gpu else "cpu"
         if not any(share_out(node, self._device, self._slots) for node in nodes):
             raise InputError(
                 f"none of the {len(nodes)} nodes of the cluster has a "
@@ -147,9 +99,9 @@ class Nodes:
         for values in nodes:
             node = share_out(values, self._device, self._slots)
             if node is not None and node.id not in known:
-                order = (str(self._store), self._sign.name, self._plugins, os.getcwd())
+                sign = (str(self._store), self._sign.name, APPEAR_SECONDS)
                 task = ray.remote(look_around).options(**pinned(node), num_cpus=0)
-                self._looks[task.remote(*order)] = node
+                self._looks[task.remote(*sign, self._plugins, os.getcwd())] = node
 
     def _settle(self, seconds: float) -> list[str]:
         """Wait for looks to end; return what is wrong, one sentence per node."""
@@ -161,55 +113,25 @@ class Nodes:
             if not ended:
                 break
             node = self._looks.pop(ended[0])
-            why = self._judge(ended[0])
+            why = self._judge(ended[0], node)
             if why:
-                self._bad.add(node.id)
                 problems.append(f"node {node.name} {why}")
-            else:
-                self._good[node.id] = node
         late = list(self._looks.values()) if seconds else []
         return problems + [f"node {n.name} did not answer within {seconds:.0f} s" for n in late]
 
-    def _judge(self, look: Any) -> str | None:
-        """Return what is wrong with a node, or None."""
+    def _judge(self, look: Any, node: Node) -> str | None:
+        """Take a node that was looked at, or say what is wrong with it."""
         ray = import_ray()
+        why = None
         try:
-            there = ray.get(look)
+            why = find_fault(self._here, ray.get(look), self._sign)
+        except losses(ray):  # it died meanwhile, or had died, and Ray has not noticed
+            self._bad.add(node.id)
+            return None
         except ray.exceptions.RayError as error:
-            last = (str(error).strip().splitlines() or [type(error).__name__])[-1]
-            return f"cannot start our code: {last}"
-        assert self._here is not None
-        if "error" in there:
-            return f"cannot start `{Path(sys.executable).name} -m bench`: {there['error']}"
-        if not there["sees"]:
-            return (
-                f"does not see the store: {self._sign} was written here and is not there. All "
-                "nodes need the store under the same path, on a file system that they share"
-            )
-        if not there["writes"]:
-            return f"cannot write into the store, {self._store}"
-        lacking = [p for p, size in self._here["packs"].items() if there["packs"].get(p) != size]
-        if lacking:
-            return f"does not see the data: {self._store / lacking[0]} is missing there or cut"
-        differing = [k for k in there if k in self._here and k not in ("packs", "sees", "writes")]
-        return _compare({k: (self._here[k], there[k]) for k in differing})
-
-
-def pinned(node: Node) -> dict[str, Any]:
-    """Return the options of a task that runs on this node or not at all, and once."""
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    where = NodeAffinitySchedulingStrategy(node.id, soft=False)
-    return {"scheduling_strategy": where, "max_retries": 0}
-
-
-def _compare(values: dict[str, tuple[Any, Any]]) -> str | None:
-    other = [f"{k} {there} (here {here})" for k, (here, there) in values.items() if here != there]
-    if not other:
-        return None
-    return f"would give other results: it has {', '.join(other)}; install the same there"
-
-
-def _floor(fraction: float) -> float:
-    """Round down to the ten-thousandths that Ray counts in."""
-    return math.floor(fraction * 10_000 + 1e-6) / 10_000
+            why = f"cannot start our code: {(str(error).strip().splitlines() or ['?'])[-1]}"
+        if why:
+            self._bad.add(node.id)
+        else:
+            self._good[node.id] = node
+        return why

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.grid.cluster import connect, import_ray
+from bench.grid.cluster import connect, import_ray, losses
 from bench.grid.controller import Exit
 from bench.grid.local import GRACE_SECONDS
 from bench.grid.node import Order, execute_order
-from bench.grid.nodes import Node, Nodes, pinned
+from bench.grid.nodes import Nodes
+from bench.grid.shares import Node, pinned
 from bench.run.outcome import BUSY, ERROR
 
 ANSWER_SECONDS = 10.0
@@ -66,11 +67,9 @@ class RayEngine:
         *,
         insecure: bool = False,
     ) -> None:
+        self._is_ours = connect(address, insecure=insecure)
         self._ray = import_ray()
         self._nodes, self._plugins = nodes, tuple(plugins)
-        self._is_ours = not self._ray.is_initialized()
-        if self._is_ours:
-            connect(address, insecure=insecure)
         self._execute = self._ray.remote(execute_order)
         self._running: dict[str, _Task] = {}
         self._free: dict[Node, int] = {}
@@ -82,9 +81,7 @@ class RayEngine:
             InputError: The first time: a node cannot be used.
         """
         # No public function says what is left on each node, only what is left in all.
-        from ray._private.state import available_resources_per_node
-
-        available = available_resources_per_node()  # type: ignore[no-untyped-call]
+        available = self._ray._private.state.available_resources_per_node()
         self._free = {}
         for node in self._nodes.current():
             ours = sum(task.node.id == node.id for task in self._running.values())
@@ -155,7 +152,7 @@ class RayEngine:
         task, errors = self._running.pop(run_id), self._ray.exceptions
         try:
             return Exit(run_id, self._ray.get(task.ref))
-        except (errors.NodeDiedError, errors.TaskUnschedulableError):
+        except losses(self._ray):
             self._nodes.lose(task.node.id)
             return Exit(run_id, -signal.SIGKILL, lost=f"node {task.node.name} was lost")
         except errors.TaskCancelledError:

@@ -40,7 +40,7 @@ def tiny_run(tmp_path):
 
 @pytest.fixture(scope="module")
 def ray_cluster(tmp_path_factory):
-    """A Ray cluster of one node with two CPUs, to which tests add theirs; this process has joined.
+    """A Ray cluster of one node with two CPUs, which this process has joined.
 
     Its token is its own; the user's is left alone.
     """
@@ -50,13 +50,30 @@ def ray_cluster(tmp_path_factory):
     token = tmp_path_factory.mktemp("ray") / "token"
     token.write_text("0123456789abcdef" * 4)
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "token")
         patch.setenv("RAY_AUTH_TOKEN_PATH", str(token))
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_worker_niceness", "0")  # 15 starves on a busy machine
+        ray._raylet.Config.initialize("")  # another test may have imported Ray before
         cluster = Cluster(initialize_head=True, head_node_args=NODE)
         ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
         yield cluster
         ray.shutdown()
         cluster.shutdown()
+
+
+@pytest.fixture
+def add_node(ray_cluster):
+    """Add nodes to the cluster for one test: add_node(num_gpus=1)."""
+    added = []
+
+    def add(**settings):
+        added.append(ray_cluster.add_node(**{**NODE, **settings}))
+        return added[-1]
+
+    yield add
+    for node in ray_cluster.worker_nodes & set(added):
+        ray_cluster.remove_node(node)
 
 
 NODE = {"num_cpus": 2, "num_gpus": 0, "object_store_memory": 80 * 2**20, "include_dashboard": False}

@@ -1,0 +1,307 @@
+"""Ray: nodes that are lost, join, see nothing or differ; clusters that let strangers in."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench.grid import cluster, nodes
+from bench.grid.controller import Exit, execute_plan
+from bench.grid.engines import Request, create_engine
+from bench.grid.shares import share_out
+from bench.grid.sight import look_around
+from bench.plan import Plan, PlannedRun
+from bench.run import outcome
+from bench.run.execute import Options, execute
+from bench.store import Store
+from fcn.errors import InputError
+
+LONG = {"train.steps": 20, "train.accumulate": 1, "evaluate.watch_every": 0}
+
+
+def wait_for(condition, seconds=120):
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.1)
+
+
+def entry(cpus, gpus):
+    return {
+        "NodeID": "ab" * 14, "NodeManagerHostname": "h", "NodeManagerAddress": "10.0.0.1",
+        "Resources": {"CPU": cpus, "GPU": gpus, "memory": 1e9},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("cpus", "gpus", "device", "slots", "count", "num_cpus", "num_gpus", "threads"),
+    [
+        (8.0, 0.0, "cpu", None, 8, 1.0, 0.0, 1),
+        (8.0, 2.0, "cpu", 3, 3, 2.0, 0.0, 2),
+        (8.0, 2.0, "cuda", None, 2, 4.0, 1.0, 4),
+        (8.0, 2.0, "cuda", 3, 6, 1.0, 0.3333, 1),
+        (2.0, 4.0, "cuda", 1, 4, 0.5, 1.0, 1),
+    ],
+)
+def test_a_node_is_shared_out(cpus, gpus, device, slots, count, num_cpus, num_gpus, threads):
+    node = share_out(entry(cpus, gpus), device, slots)
+    assert (node.count, node.num_cpus, node.num_gpus) == (count, num_cpus, num_gpus)
+    assert node.slot.threads == threads
+    # As many as there are fit, and with a run of another user beside them one less.
+    assert node.fits({"CPU": cpus, "GPU": gpus}) >= count
+    assert node.fits({"CPU": cpus - num_cpus / 2, "GPU": gpus - num_gpus / 2}) < cpus / num_cpus
+
+
+def test_a_node_without_what_is_asked_has_no_share():
+    assert share_out(entry(8.0, 0.0), "cuda", None) is None
+    assert share_out(entry(0.0, 0.0), "cpu", None) is None
+
+
+def test_devices_are_not_named_one_by_one(tmp_path):
+    with pytest.raises(InputError, match="auto, cpu or cuda"):
+        nodes.Nodes(tmp_path, ("cuda:0", "cuda:1"), None, ())
+
+
+def test_ray_is_an_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(InputError, match=r"pip install 'fcn-bench\[ray\]'"):
+        cluster.import_ray()
+
+
+def test_what_a_machine_sees_is_told(tmp_path, monkeypatch):
+    store = Store(tmp_path / "store")
+    (store.packs_dir / "f00").mkdir(parents=True)
+    (store.packs_dir / "f00" / "images.bin").write_bytes(b"12345")
+    (store.root / "sign").touch()
+    facts = look_around(str(store.root), "sign", 0, [], str(tmp_path))
+    assert facts["sees"]
+    assert facts["writes"]
+    assert facts["packs"] == {"packs/f00/images.bin": 5}
+    assert torch.__version__.startswith(facts["torch"])
+    nothing = look_around(str(tmp_path / "elsewhere"), "sign", 0, [], str(tmp_path))
+    assert not nothing["sees"]
+    monkeypatch.setenv("PYTHONPATH", "")
+    monkeypatch.setattr(sys, "executable", "/usr/bin/false")
+    assert "error" in look_around(str(store.root), "sign", 0, [], str(tmp_path))
+
+
+@dataclass
+class Ticking:
+    """Calls back once, between polls."""
+
+    action: object = None
+    retries: list = field(default_factory=list)
+
+    def started(self, planned): ...
+
+    def ended(self, planned, failure): ...
+
+    def retried(self, planned, failure):
+        self.retries.append((failure.reason, failure.message))
+
+    def tick(self):
+        if self.action and self.action():
+            self.action = None
+
+
+OPEN = """
+import os, sys
+from ray.cluster_utils import Cluster
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+print(cluster.address, flush=True)
+sys.stdin.read()
+cluster.shutdown()
+"""
+
+
+@pytest.fixture
+def open_cluster():
+    """Address of a cluster that asks for no token."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", OPEN],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"},
+    )
+    with process:
+        yield process.stdout.readline().strip()
+        process.stdin.close()
+
+
+def try_to_join(address, tmp_path, *options, **variables):
+    """Join a cluster as a user whose home is `tmp_path`; return the last line said."""
+    code = (
+        "import sys, ray; from bench.grid.cluster import connect\n"
+        "connect(sys.argv[1], insecure='--insecure' in sys.argv); print(len(ray.nodes()), 'nodes')"
+    )
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
+    done = subprocess.run(
+        [sys.executable, "-c", code, address, *options],
+        env={**environment, "HOME": str(tmp_path), **variables},
+        capture_output=True,
+        text=True,
+    )
+    return (done.stdout + done.stderr).strip().splitlines()[-1]
+
+
+@pytest.mark.ray
+def test_a_cluster_that_asks_for_no_token_is_refused(open_cluster, tmp_path):
+    # With a token of one's own, too: that it is not asked for is the point.
+    token = {"RAY_AUTH_TOKEN": "0" * 64}
+    assert "asks for no token" in try_to_join(open_cluster, tmp_path, **token)
+    assert try_to_join(open_cluster, tmp_path, "--insecure") == "1 nodes"
+
+
+@pytest.mark.ray
+def test_a_cluster_is_joined_with_its_token_alone(ray_cluster, tmp_path):
+    address, path = ray_cluster.address, os.environ["RAY_AUTH_TOKEN_PATH"]
+    assert try_to_join(address, tmp_path, RAY_AUTH_TOKEN_PATH=path).endswith("nodes")
+    for variables in ({}, {"RAY_AUTH_TOKEN": "0" * 64}):
+        assert "does not take ours" in try_to_join(address, tmp_path, **variables)
+    assert "no cluster can be joined" in try_to_join("127.0.0.1:9", tmp_path)
+    assert "Ray Client" in try_to_join(f"ray://{address}", tmp_path)
+
+
+@pytest.mark.ray
+def test_a_cluster_of_ones_own_asks_for_a_token_that_only_its_owner_reads(tmp_path):
+    code = (
+        "import ray; from bench.grid.cluster import connect\n"
+        "connect(None); print(ray.get_runtime_context().gcs_address, flush=True); input()"
+    )
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
+    owner = subprocess.Popen(
+        [sys.executable, "-c", code],
+        env={**environment, "HOME": str(tmp_path)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with owner:
+        address = owner.stdout.readline().strip()
+        path = tmp_path / ".ray" / "auth_token"
+        assert path.stat().st_mode & 0o777 == 0o600
+        assert try_to_join(address, tmp_path).endswith("nodes")
+        assert "does not take ours" in try_to_join(address, tmp_path / "stranger")
+        owner.stdin.close()
+
+
+def engine_over(store, **settings):
+    return create_engine("ray", Request(store.root, **{"devices": ("cpu",), **settings}))
+
+
+@pytest.mark.ray
+def test_a_lost_node_costs_its_runs_nothing(ray_cluster, add_node, tiny_run):
+    runs = [tiny_run({**LONG, "seed": seed}) for seed in (0, 1)]
+    store = runs[0][0]
+    other = add_node()
+
+    def lose():
+        if all(store.heartbeat(run.id) for _, run in runs):
+            ray_cluster.remove_node(other, allow_graceful=False)
+            return True
+        return False
+
+    watcher = Ticking(lose)
+    plan = Plan("p", "q", "", tuple(PlannedRun("v", run) for _, run in runs))
+    assert execute_plan(plan, store, engine_over(store, slots=2), watcher) == 0
+    ((reason, message),) = watcher.retries
+    assert reason == "lost"
+    assert "was lost" in message
+    for seed in (0, 1):
+        here, run = tiny_run({**LONG, "seed": seed}, folder="here")
+        assert execute(here.run_dir(run.id), Options("cpu", 1)) == outcome.DONE
+        digests = [s.result(run.id).digests["model.safetensors"] for s in (store, here)]
+        assert digests[0] == digests[1]
+
+
+@pytest.mark.ray
+def test_a_killed_worker_takes_its_run_along(ray_cluster, tiny_run):
+    store, run = tiny_run({**LONG, "train.steps": 100_000})
+    engine = engine_over(store, slots=1)
+    engine.start(store.run_dir(run.id))
+    wait_for(lambda: store.heartbeat(run.id))
+    (holder,) = store.run_dir(run.id).glob("lease-*/holder.json")
+    pid = json.loads(holder.read_text())["pid"]
+    worker = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    os.kill(worker, signal.SIGKILL)
+    exits = []
+    while not exits:
+        exits = engine.poll(1)
+    assert exits == [Exit(run.id, -9)]
+    wait_for(lambda: not Path(f"/proc/{pid}").exists())
+    engine.stop()
+
+
+@pytest.mark.ray
+def test_a_fraction_of_a_gpu_is_a_slot(add_node, tiny_run):
+    """A GPU that only Ray believes in: its two slots are full at the same time."""
+    store, run = tiny_run()
+    _, other = tiny_run({"seed": 1})
+    add_node(num_gpus=1)
+    engine = engine_over(store, devices=("auto",), slots=2)
+    assert engine.free_slots() == 2
+    for one in (run, other):
+        engine.start(store.run_dir(one.id))
+    assert engine.free_slots() == 0
+    exits = []
+    while len(exits) < 2:
+        exits += engine.poll(1)
+    engine.stop()
+    assert {e.code for e in exits} == {outcome.INPUT}
+    assert "'cuda' cannot be used" in store.failure(run.id).message
+
+
+@pytest.mark.ray
+def test_a_node_with_other_software_is_named(ray_cluster, tmp_path, monkeypatch):
+    here = {**nodes.describe(tmp_path, ()), "torch": "0.1", "code": "0123"}
+    monkeypatch.setattr(nodes, "describe", lambda store, plugins: here)
+    engine = engine_over(Store(tmp_path))
+    with pytest.raises(InputError, match=r"node .* would give other results.*torch .*\(here 0.1\)"):
+        engine.free_slots()
+    engine.stop()
+
+
+def can_unshare():
+    command = ["unshare", "-m", "true"]
+    return bool(shutil.which("unshare")) and not subprocess.call(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+
+
+@pytest.mark.ray
+@pytest.mark.skipif(not can_unshare(), reason="needs the right to mount")
+def test_a_node_that_does_not_see_the_store_is_named(ray_cluster, tmp_path, monkeypatch):
+    """Another disk is mounted over the store, for one node alone."""
+    monkeypatch.setattr(nodes, "APPEAR_SECONDS", 1.0)
+    store = Store(tmp_path / "store")
+    store.packs_dir.mkdir(parents=True)
+    before = engine_over(store)
+    after = engine_over(store)
+    assert before.free_slots() == 2
+    ray = f"{sys.executable} -m ray.scripts.scripts start --address {ray_cluster.address}"
+    script = f"mount -t tmpfs none '{store.root}' && exec {ray} --num-cpus 2 --block"
+    blind = subprocess.Popen(["unshare", "-m", "sh", "-c", script], stdout=subprocess.DEVNULL)
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            wait_for(lambda: (before.free_slots(), caught)[1])
+        assert "does not see the store" in str(caught[0].message)
+        assert before.free_slots() == 2
+        with pytest.raises(InputError, match=r"node .* does not see the store: .*tmp-node-check"):
+            after.free_slots()
+    finally:
+        blind.terminate()
+        blind.wait()
+        before.stop()
+        after.stop()
+    assert not list(store.root.glob(".tmp-*"))
