@@ -98,6 +98,10 @@ class Watcher(Protocol):
         """An attempt failed, and another will be made."""
         ...
 
+    def left(self, planned: PlannedRun) -> None:
+        """A run that was started here turned out to be another command's."""
+        ...
+
     def paused(self, why: str) -> None:
         """Nothing new is started until something changes."""
         ...
@@ -181,6 +185,7 @@ class _Grid:
                 self.waiting[run_id] = planned
                 self._not_before[run_id] = time.monotonic() + BUSY_SECONDS
                 self._hung.discard(run_id)
+                self.watcher.left(planned)
             elif ended.lost:
                 self._fail(planned, Failure(reason="lost", message=ended.lost))
             else:

@@ -75,6 +75,10 @@ class GridProgress:
         how = f"{_title(planned)}: {failure.message} ({failure.reason}); it is tried again"
         self.console.print(Text(how), soft_wrap=True)
 
+    def left(self, planned: PlannedRun) -> None:
+        """Show a run no longer: another command makes it."""
+        self._display.remove_task(self._running.pop(planned.run.id)[1])
+
     def paused(self, why: str) -> None:
         """Say that nothing new is started, and why."""
         self.console.print(Text(f"paused: {why}"), soft_wrap=True)

@@ -2,9 +2,11 @@
 
 import os
 import time
+from dataclasses import dataclass
 
 from bench import faults
-from bench.grid.local import LocalEngine
+from bench.grid.slots import Slot
+from bench.grid.warm import WarmEngine
 from bench.run.execute import Options
 
 OFTEN = Options(device="cpu", threads=1, checkpoint_seconds=0)
@@ -38,23 +40,30 @@ def wait_for(condition, seconds=60):
         time.sleep(0.02)
 
 
-class FaultyEngine(LocalEngine):
-    """A local engine some of whose runs meet a fault.
+@dataclass(frozen=True)
+class FaultySlot(Slot):
+    """A slot whose run meets a fault."""
+
+    fault: str = ""
+
+    @property
+    def variables(self):
+        return {**super().variables, faults.VARIABLE: self.fault}
+
+
+class FaultyEngine(WarmEngine):
+    """A warm engine some of whose runs meet a fault; warm, for the many attempts.
 
     Args:
-        slots: As LocalEngine's.
+        count: Slots on the CPU.
         wanted: Faults of each attempt in turn, by run id; none after the last.
     """
 
-    def __init__(self, slots, wanted):
-        super().__init__(slots)
+    def __init__(self, count, wanted):
+        super().__init__([Slot("cpu", 1)] * count)
         self.wanted = {run_id: iter(faults) for run_id, faults in wanted.items()}
 
     def start(self, run_dir):
         fault = next(self.wanted.get(run_dir.name, iter(())), None)
-        try:
-            if fault is not None:
-                os.environ[faults.VARIABLE] = fault
-            super().start(run_dir)
-        finally:
-            os.environ.pop(faults.VARIABLE, None)
+        self._free[0] = Slot("cpu", 1) if fault is None else FaultySlot("cpu", 1, fault=fault)
+        super().start(run_dir)

@@ -83,6 +83,8 @@ class Notes:
     def retried(self, planned, failure):
         self.retries.append(failure.reason)
 
+    def left(self, planned): ...
+
     def paused(self, why):
         self.pauses.append(why)
 

@@ -140,7 +140,7 @@ def test_a_poisoned_loss_is_not_tried_again(tiny_run, monkeypatch):
 def test_retries_are_by_cause_and_bounded(tiny_run, fault, retries):
     store, run = tiny_run(TINY)
     watcher = Notes()
-    engine = FaultyEngine([Slot("cpu", 1)], {run.id: [fault] * 9})
+    engine = FaultyEngine(1, {run.id: [fault] * 9})
     assert execute_plan(plan_of(run), store, engine, watcher) == 1
     assert watcher.retries == retries
 
@@ -150,7 +150,7 @@ def test_retries_are_by_cause_and_bounded(tiny_run, fault, retries):
 def test_a_hung_run_is_ended_and_tried_again(tiny_run, reference, point):
     store, run = tiny_run(TINY)
     watcher = Notes()
-    engine = FaultyEngine([Slot("cpu", 1)], {run.id: [f"{point}:hang"]})
+    engine = FaultyEngine(1, {run.id: [f"{point}:hang"]})
     assert execute_plan(plan_of(run), store, engine, watcher, Policy(hang_seconds=15)) == 0
     assert watcher.retries == ["hung"]
     assert store.result(run.id).digests["model.safetensors"] == reference
@@ -160,7 +160,7 @@ def test_a_hung_run_is_ended_and_tried_again(tiny_run, reference, point):
 def test_a_run_that_always_hangs_is_given_up(tiny_run):
     store, run = tiny_run(TINY)
     watcher = Notes()
-    engine = FaultyEngine([Slot("cpu", 1)], {run.id: ["step:hang@3"] * 3})
+    engine = FaultyEngine(1, {run.id: ["step:hang@3"] * 3})
     assert execute_plan(plan_of(run), store, engine, watcher, Policy(hang_seconds=15)) == 1
     assert watcher.retries == ["hung", "hung"]
     assert store.failure(run.id).reason == "hung"

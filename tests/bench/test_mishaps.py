@@ -16,9 +16,9 @@ from PIL import Image
 from ablations import cli
 from ablations.planning import plan_spec
 from bench.data.catalog import Catalog
+from bench.grid import controller
 from bench.grid.controller import Policy
 from bench.grid.engines import ENGINES
-from bench.grid.slots import Slot
 from bench.plan import Run
 from bench.run import outcome
 from bench.run.execute import Options, execute
@@ -79,13 +79,13 @@ class Mishaps(FaultyEngine):
 
     def __init__(self, store, ids):
         wanted = {ids[variant]: [fault] * 3 for variant, fault in FAULTS.items()}
-        super().__init__([Slot("cpu", 1)] * 2, wanted)
+        super().__init__(2, wanted)
         self.store, self.ids = store, ids
 
     def start(self, run_dir):
         super().start(run_dir)
         if run_dir.name == self.ids["toolarge"]:
-            process, _ = self._running[run_dir.name]
+            process = self._running[run_dir.name][0]
             resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (500_000, 500_000))
 
     def poll(self, seconds):
@@ -106,7 +106,7 @@ def test_each_failure_is_one_runs_and_is_shown(tmp_path, monkeypatch, capsys):
     plan, _ = plan_spec(str(tmp_path / "q.yaml"), store, None, None)
     ids = {planned.variant: planned.run.id for planned in plan.runs}
     monkeypatch.setitem(ENGINES._parts, "mishaps", lambda request: Mishaps(store, ids))
-    monkeypatch.setattr(cli, "Policy", partial(Policy, hang_seconds=20))
+    monkeypatch.setattr(controller, "Policy", partial(Policy, hang_seconds=30))
     words = ["run", str(tmp_path / "q.yaml"), "--runs", str(store.root), "--engine", "mishaps"]
     monkeypatch.setattr(sys, "argv", ["fcn-bench", *words, "--out", str(tmp_path / "out")])
     with pytest.raises(SystemExit) as ended:

@@ -117,14 +117,15 @@ seeds: [0, 1]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", ["local", "warm"])
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("engine", ["warm", "local"])
 def test_two_commands_on_one_store_share_the_work(tmp_path, engine):
     (tmp_path / "q.yaml").write_text(SPEC)
     command = [sys.executable, "-m", "ablations.cli", "run", str(tmp_path / "q.yaml")]
     command += ["--runs", str(tmp_path / "runs"), "--engine", engine, "--devices", "cpu"]
     commands = [
         subprocess.Popen(
-            [*command, "--slots", "1", "--out", str(tmp_path / f"out{i}")],
+            [*command, "--slots", "2", "--out", str(tmp_path / f"out{i}")],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
