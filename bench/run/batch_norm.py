@@ -39,6 +39,7 @@ class PictureBatchNorm(TorchFunctionMode):
         self._shape = (num_groups, batch_size // num_groups)
         self._share = share
         self._add_up = add_up
+        self._groups = torch.tensor([place // self._shape[1] for place in share])
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -58,9 +59,9 @@ class PictureBatchNorm(TorchFunctionMode):
 
     def to_pictures(self, values: Tensor) -> Tensor:
         """Return to each picture of this process the value of its group, (G, C) to (n, C, 1)."""
-        size = self._shape[1]
-        places = torch.tensor([place // size for place in self._share], device=values.device)
-        return values[places][..., None]
+        if self._groups.device != values.device:  # once: a copy to a GPU waits for it
+            self._groups = self._groups.to(values.device)
+        return values[self._groups][..., None]
 
     def _batch_norm(
         self,

@@ -8,8 +8,10 @@ import torch
 from processes import in_group
 from torch import nn
 
+from bench.data.batches import share_of
 from bench.run.batch_norm import PictureBatchNorm
-from bench.run.distributed import share_of
+from bench.spec import TrainSpec, parse
+from fcn.errors import InputError
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process.*fork:DeprecationWarning")
 
@@ -94,3 +96,9 @@ def test_one_value_per_channel_is_refused():
     layer = nn.BatchNorm2d(3)
     with PictureBatchNorm(2, 2, range(2)), pytest.raises(ValueError, match="more than one value"):
         layer(torch.zeros(2, 3, 1, 1))
+
+
+def test_parts_of_a_batch_must_be_equal():
+    settings = {"batch_size": 6, "batch_norm_groups": 4}
+    with pytest.raises(InputError, match="batch_norm_groups 4 must divide batch_size 6"):
+        parse(TrainSpec, settings, where="a test")

@@ -38,7 +38,8 @@ DEFAULTS = {
     },
     "data": {"dataset": "shapes", "options": {}, "input_scale": 1.0},
     "train": {
-        "split": "train", "batch_size": 16, "accumulate": 1, "optimizer": "sgd", "lr": 0.01,
+        "split": "train", "batch_size": 16, "batch_norm_groups": 1, "accumulate": 1,
+        "optimizer": "sgd", "lr": 0.01,
         "momentum": 0.9, "weight_decay": 5e-4, "schedule": "poly", "power": 0.9, "warmup_steps": 0,
         "clip_grad_norm": None, "ema_decay": 0.0, "class_weights": "none", "crop": None,
         "scale": [1.0, 1.0], "flip": True, "precision": "fp32", "channels_last": True,
