@@ -108,8 +108,9 @@ def _run_of(
             )
     train = resolve_steps(spec.train, facts.num_images[spec.train.split])
     parent = runs[train.init_from, seed].run.id if train.init_from else None
+    streams = tuple(runs[name, seed].run.id for name in train.init_streams)
     resolved = spec.model_copy(update={"train": train, "seed": seed})
-    return Run(spec=resolved, fingerprint=facts.fingerprint, parent=parent)
+    return Run(spec=resolved, fingerprint=facts.fingerprint, parent=parent, streams=streams)
 
 
 def resolve_steps(train: TrainSpec, num_images: int) -> TrainSpec:
@@ -127,12 +128,12 @@ def resolve_steps(train: TrainSpec, num_images: int) -> TrainSpec:
 
 
 def _parents_first(ablation: str, specs: Mapping[str, RunSpec]) -> list[str]:
-    """Order variants so that those named by `init_from` come before those that start from them."""
+    """Order variants so that those named as a start come before those that start from them."""
     order: list[str] = []
     known: set[str | None] = {None}
     left = dict(specs)
     while left:
-        ready = [name for name, spec in left.items() if spec.train.init_from in known]
+        ready = [name for name, s in left.items() if known.issuperset(_starts_of(s.train))]
         if not ready:
             raise InputError(f"{ablation}: train.init_from forms a cycle among {', '.join(left)}")
         order += ready
@@ -142,11 +143,17 @@ def _parents_first(ablation: str, specs: Mapping[str, RunSpec]) -> list[str]:
     return order
 
 
+def _starts_of(train: TrainSpec) -> tuple[str | None, ...]:
+    return (train.init_from, *train.init_streams)
+
+
 def _check_names(ablation: Ablation, specs: Mapping[str, RunSpec]) -> None:
     """See that every name of a variant is one."""
     named = [("baseline", ablation.baseline)]
     named += [("published.variant", published.variant) for published in ablation.published]
     named += [("train.init_from", spec.train.init_from) for spec in specs.values()]
+    streams = [name for spec in specs.values() for name in spec.train.init_streams]
+    named += [("train.init_streams", name) for name in streams]
     for key, name in named:
         if name is not None and name not in specs:
             raise InputError(f"{ablation.name}: {key}: {unknown_name('variant', name, specs)}")

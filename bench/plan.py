@@ -28,26 +28,41 @@ class Run:
     """Fingerprint of the dataset's content."""
     parent: str | None = None
     """Id of the run whose weights this one starts from."""
+    streams: tuple[str, ...] = ()
+    """Ids of the runs whose networks are the streams of late fusion at the start."""
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """Ids of all runs that must be done before."""
+        return (self.parent, *self.streams) if self.parent is not None else self.streams
 
     @cached_property
     def id(self) -> str:
         """Sixteen hex digits: the hash of everything that can change the result."""
         spec = self.spec.model_dump(mode="json", exclude_defaults=True)
-        spec.get("train", {}).pop("init_from", None)  # a name; the parent's id is the content
+        for name in ("init_from", "init_streams"):  # names; the parents' ids are the content
+            spec.get("train", {}).pop(name, None)
         content = [SEMANTICS, spec, self.fingerprint, self.parent]
+        content += [self.streams] if self.streams else []
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values that `from_json` reads back."""
         spec = self.spec.model_dump(mode="json")
-        return {"fingerprint": self.fingerprint, "parent": self.parent, "spec": spec}
+        streams = {"streams": list(self.streams)} if self.streams else {}
+        return {"fingerprint": self.fingerprint, "parent": self.parent, **streams, "spec": spec}
 
     @classmethod
     def from_json(cls, values: dict[str, Any], *, where: str) -> "Run":
         """Read what `to_json` wrote; `where` names the source in errors."""
         spec = parse(RunSpec, values["spec"], where=where)
-        return cls(spec=spec, fingerprint=values["fingerprint"], parent=values["parent"])
+        return cls(
+            spec=spec,
+            fingerprint=values["fingerprint"],
+            parent=values["parent"],
+            streams=tuple(values.get("streams", ())),
+        )
 
 
 @dataclass(frozen=True)

@@ -137,6 +137,8 @@ class TrainSpec(Schema):
     """Memory layout of pictures and convolutions."""
     init_from: Name | None = None
     """Variant whose run of the same seed gives the starting weights."""
+    init_streams: tuple[Name, ...] = ()
+    """The same for late fusion: for each of `data.inputs` a variant whose network is the stream."""
 
     @model_validator(mode="after")
     def _fitting_together(self) -> "TrainSpec":
@@ -178,6 +180,20 @@ class RunSpec(Schema):
     """The judging."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Seed of everything random: weights, order, augmentation, dropout."""
+
+    @model_validator(mode="after")
+    def _streams_fit(self) -> "RunSpec":
+        streams, inputs = self.train.init_streams, self.data.inputs
+        if not streams:
+            return self
+        if self.train.init_from is not None:
+            raise ValueError("give train.init_from or train.init_streams, not both")
+        if self.model.input_fusion != "late" or len(streams) != len(inputs) or len(inputs) < 2:
+            raise ValueError(
+                f"train.init_streams names {len(streams)} variants; it is for model.input_fusion "
+                f"late, and names one for each of data.inputs ({', '.join(inputs)})"
+            )
+        return self
 
 
 S = TypeVar("S", bound=Schema)

@@ -37,6 +37,7 @@ def show_run(
     values = _row(store, run_id) | {
         "folder": str(store.run_dir(run_id)),
         "parent": store.run(run_id).parent,
+        "streams": list(store.run(run_id).streams),
         "environment": result.environment if result else None,
         "failure": None if failure is None else f"{failure.reason}: {failure.message}",
         "spec": store.run(run_id).spec.model_dump(mode="json"),

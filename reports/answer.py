@@ -17,7 +17,7 @@ from reports.stats import CHAINED, list_changes, summarize_difference
 from reports.style import clean, label, percent, points, with_interval, with_spread
 from reports.tables import changes_table
 
-NOT_CAUSES = ("train.init_from",)
+NOT_CAUSES = ("train.init_from", "train.init_streams")
 """Factors that follow from others: the name of a parent says nothing about what was changed."""
 
 

@@ -13,7 +13,7 @@ from fcn.errors import InputError
 from reports.settings import flatten
 
 ALWAYS = ("model.backbone", "model.skip")
-NEVER = ("seed", "train.init_from")
+NEVER = ("seed", "train.init_from", "train.init_streams")
 """A seed is no variant, and a parent's name follows from other settings."""
 
 

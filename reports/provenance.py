@@ -86,8 +86,8 @@ def _list_facts(plan: Plan, record: Record) -> Iterator[tuple[str, str]]:
     reason = f" ({failure.reason}): {failure.message}" if failure else ""
     yield "state", f"{record.status}{reason}"
     yield "run", run.id
-    if run.parent:
-        yield "starts from run", run.parent
+    if run.parents:
+        yield "starts from run", ", ".join(run.parents)
     yield "folder in the store", f"{run.id[:2]}/{run.id}/"
     yield "dataset fingerprint", run.fingerprint[:16]
     if result is not None:

@@ -159,7 +159,7 @@ class _Grid:
             store.forget_failure(run_id)
 
     def start_ready(self) -> None:
-        """Start runs whose parent is done, in the order of the plan, while there is room."""
+        """Start runs whose parents are done, in the order of the plan, while there is room."""
         for run_id in islice(self._ready(), self.engine.free_slots()):
             shortage = self._room.shortage()
             if shortage is None:
@@ -204,14 +204,15 @@ class _Grid:
                 self.watcher.ended(self.waiting.pop(run_id), failure)
 
     def block_orphans(self) -> None:
-        """Give up runs whose parent failed."""
+        """Give up runs of which a parent failed."""
         for run_id, planned in list(self.waiting.items()):
-            parent = planned.run.parent
-            if parent is None or parent in self.waiting or parent in self.running:
-                continue
-            if parent in self._given_up or self.store.status(parent) == "failed":
-                why = f"its weights come from run {parent}, which failed"
-                self._give_up(self.waiting.pop(run_id), Failure("blocked", why))
+            for parent in planned.run.parents:
+                if parent in self.waiting or parent in self.running:
+                    continue
+                if parent in self._given_up or self.store.status(parent) == "failed":
+                    why = f"its weights come from run {parent}, which failed"
+                    self._give_up(self.waiting.pop(run_id), Failure("blocked", why))
+                    break
 
     def end_hung(self) -> None:
         """End runs whose heartbeat has not changed for too long, by this process's own clock."""
@@ -241,10 +242,9 @@ class _Grid:
         """Yield runs that can be started, and that no other command makes."""
         now = time.monotonic()
         for run_id, planned in list(self.waiting.items()):
-            parent = planned.run.parent
             if self._not_before.get(run_id, 0.0) > now:
                 continue
-            if parent is not None and self.store.status(parent) != "done":
+            if any(self.store.status(parent) != "done" for parent in planned.run.parents):
                 continue
             folder = self.store.run_dir(run_id)
             watch = self._watches.setdefault(run_id, Watch(folder, self.policy.lease_seconds))

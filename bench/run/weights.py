@@ -60,6 +60,29 @@ def copy_shared_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> dict
     }
 
 
+def copy_streams(
+    model: nn.Module, streams: Mapping[str, Mapping[str, Tensor]]
+) -> dict[str, dict[str, list[str]]]:
+    """Copy a network's weights into each stream of late fusion, by name and shape.
+
+    What follows the streams, a learned last upsampling, gets the weights of the first.
+
+    Args:
+        model: The network, `fcn.inputs.LateFusion`.
+        streams: By input: the weights of a network for it alone.
+
+    Returns:
+        What `copy_shared_weights` says, by input.
+    """
+    first = next(iter(streams.values()))
+    last = {name: tensor for name, tensor in first.items() if name.startswith("upsampling.")}
+    copy_shared_weights(model, last)
+    return {
+        name: copy_shared_weights(model.get_submodule(f"streams.{name}"), weights)
+        for name, weights in streams.items()
+    }
+
+
 def to_plain_memory(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Copy tensors to the CPU in the usual order, whatever their layout on the device."""
     return {

@@ -48,6 +48,47 @@ def test_parents_come_before_children_and_share_the_seed(spec):
     assert len({run.id for run in runs.values()}) == 6
 
 
+STREAMS = """
+question: Where should depth join?
+common: {train.steps: 10}
+variants:
+  late: {data.inputs: [rgb, depth], model.input_fusion: late, train.init_streams: [rgb, depth]}
+  depth: {data.inputs: [depth]}
+  rgb: {}
+seeds: [0, 1]
+"""
+
+
+def test_streams_come_before_what_fuses_them(spec):
+    plan = spec(STREAMS)
+    runs = {(p.variant, p.run.spec.seed): p.run for p in plan.runs}
+    assert [p.variant for p in plan.runs] == ["depth", "rgb", "late"] * 2
+    for seed in (0, 1):
+        assert runs["late", seed].streams == (runs["rgb", seed].id, runs["depth", seed].id)
+    alone = replace(runs["late", 0], streams=())
+    assert len({alone.id, runs["late", 0].id, replace(alone, streams=("1" * 16,)).id}) == 3
+    with pytest.raises(InputError, match=r"init_streams: unknown variant 'dept'; did you mean"):
+        spec(STREAMS.replace("init_streams: [rgb, depth]", "init_streams: [rgb, dept]"))
+
+
+TWO_MAPS = """
+question: Do two heads share?
+common: {train.steps: 10}
+variants:
+  alone: {data.targets: [semantic]}
+  joint: {data.targets: [semantic, geometric]}
+published: [{variant: joint, target: geometric, pixel_acc: 0.9, source: a paper}]
+"""
+
+
+def test_variants_are_compared_by_one_label_map(spec):
+    assert spec(TWO_MAPS).published[0].target == "geometric"
+    with pytest.raises(InputError, match=r"not semantic .variant alone. and geometric"):
+        spec(TWO_MAPS.replace("[semantic, geometric]", "[geometric, semantic]"))
+    with pytest.raises(InputError, match=r"published\.target: unknown further label map 'sides'"):
+        spec(TWO_MAPS.replace("target: geometric", "target: sides"))
+
+
 def test_grid_is_the_product_without_what_is_excluded(spec):
     plan = spec("""
 question: Which?

@@ -27,11 +27,11 @@ def tiny_run(tmp_path):
         "evaluate": {"watch_every": 3},
     }  # fmt: skip
 
-    def prepare(differences=None, parent=None, folder="store"):
+    def prepare(differences=None, parent=None, folder="store", streams=()):
         spec = parse(RunSpec, override(base, differences or {}), where="tiny")
         store = Store(tmp_path / folder)
         packed = Catalog(store, None).pack(spec.data)
-        run = Run(spec, packed.fingerprint, parent)
+        run = Run(spec, packed.fingerprint, parent, streams)
         store.prepare(run)
         return store, run
 

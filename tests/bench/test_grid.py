@@ -2,7 +2,7 @@
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -63,6 +63,19 @@ def test_one_failure_stops_only_its_children(tmp_path):
     # Called again, what failed is tried again, and then its children can run.
     assert execute_plan(plan, store, PretendEngine(store), notes) == 0
     assert store.failure(bad.id) is None
+
+
+def test_late_fusion_waits_for_all_its_streams_and_ends_with_any(tmp_path):
+    store, notes = Store(tmp_path), Notes()
+    bad, good = run_of(0), run_of(1)
+    late = replace(run_of(2), streams=(good.id, bad.id))
+    engine = PretendEngine(store, 3, outcomes={0: "broken"})
+    assert execute_plan(plan_of(bad, good, late), store, engine, notes) == 2
+    assert notes.ends == {"v0": "error", "v1": None, "v2": "blocked"}
+    assert bad.id in store.failure(late.id).message
+    again = PretendEngine(store, 3)
+    assert execute_plan(plan_of(late, bad, good), store, again, notes) == 0
+    assert again.started[-1] == late.id
 
 
 @dataclass

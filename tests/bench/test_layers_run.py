@@ -18,6 +18,7 @@ from bench.run.evaluate import evaluate
 from bench.run.execute import Options, execute
 from bench.run.losses import network_loss, split_class_weights
 from bench.run.predict import predict
+from bench.run.weights import load_weights
 from fcn.errors import InputError
 from fcn.model import create_model
 
@@ -85,6 +86,50 @@ def test_one_further_label_map_alone_is_the_runs_own(tiny_run):
     assert result.others == {}
     counts = open_pack(store.packs_dir, run.fingerprint).choose(["rgb"], ["geometric"])
     assert np.sum(result.confusion, axis=1).tolist() == counts.class_counts("test").tolist()
+
+
+def test_late_fusion_starts_from_the_networks_of_its_streams(tiny_run):
+    """As nyud-fcn32s-color-hha does: solve.py copies both trained networks whole."""
+    learned = {"data.options": DRAWN, "train.steps": 2, "model.upsampling": "learned"}
+    store, colour = tiny_run(learned)
+    _, depth = tiny_run({**learned, "data.inputs": ["depth"]})
+    for run in (colour, depth):
+        assert execute(store.run_dir(run.id), OPTIONS) == outcome.DONE
+    named = {"train.init_streams": ["colour", "depth"], "train.steps": 0}
+    _, late = tiny_run(
+        {**learned, **named, "data.inputs": ["rgb", "depth"], "model.input_fusion": "late"},
+        streams=(colour.id, depth.id),
+    )
+    assert late.parents == (colour.id, depth.id)
+    assert store.run(late.id) == late
+    assert execute(store.run_dir(late.id), OPTIONS) == outcome.DONE
+    record = store.result(late.id).weights
+    assert record["streams"] == {"rgb": colour.id, "depth": depth.id}
+    ours, *theirs = (
+        load_weights(store.run_dir(run.id) / "model.safetensors") for run in (late, colour, depth)
+    )
+    for name, weights in zip(("rgb", "depth"), theirs, strict=True):
+        assert record[name]["new"] == []
+        for key, tensor in weights.items():
+            if not key.startswith("upsampling."):
+                assert torch.equal(ours.pop(f"streams.{name}.{key}"), tensor)
+    assert set(ours) == {"upsampling.weight"}
+    assert torch.equal(ours["upsampling.weight"], theirs[0]["upsampling.weight"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"train.init_streams": ["a", "b"]}, "is for model.input_fusion late"),
+        ({**LATE, "train.init_streams": ["a"]}, "names 1 variants"),
+        ({**LATE, "train.init_streams": ["a", "b"], "train.init_from": "c"}, "not both"),
+        ({**BOTH, "data.inputs": ["rgb", "rgb"]}, "hold one twice"),
+        ({**BOTH, "data.inputs": []}, "at least 1 item"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(tiny_run, settings, message):
+    with pytest.raises(InputError, match=message):
+        tiny_run(settings)
 
 
 SEMANTIC = LabelMap("semantic", ("a", "b", "c", "d"), ((0, 0, 0),) * 4, 255)

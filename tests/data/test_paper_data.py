@@ -1,0 +1,62 @@
+"""The paper's questions on NYUDv2 and SIFT Flow, over tiny files in the published layout."""
+
+import csv
+import json
+import sys
+
+import pytest
+from small_datasets import write_nyudv2, write_siftflow
+
+from ablations.cli import main
+
+WRITERS = {"paper/nyudv2-inputs": write_nyudv2, "paper/siftflow": write_siftflow}
+TINY = (
+    *("model.backbone=resnet10t", "model.pretrained=false", "model.head=linear"),
+    *("model.padding=exact", "model.score_init=random", "train.steps=2"),
+    "data.input_scale=4",  # enough cells for batch norm
+)
+
+
+@pytest.fixture
+def cli(monkeypatch, capsys):
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["fcn-bench", *map(str, words)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr()
+        assert not ended.value.code, said.err
+        return said.out
+
+    return run
+
+
+@pytest.mark.parametrize("spec", WRITERS)
+def test_the_question_is_checked_over_files_as_published(spec, cli, tmp_path):
+    WRITERS[spec](tmp_path / "data")
+    said = cli("check", spec, "--data", tmp_path / "data", "--runs", tmp_path / "runs", "--json")
+    rows = {row["variant"]: row for row in json.loads(said)}
+    if spec == "paper/nyudv2-inputs":
+        # VGG16's FCN-32s of 40 classes; a channel more is 64 filters of 3 x 3; then two networks.
+        one = rows["rgb"]["parameters"]
+        assert one == 14_714_688 + 102_764_544 + 16_781_312 + 4097 * 40
+        assert rows["rgbd-early"]["parameters"] == one + 64 * 9
+        assert rows["rgb-hha-late"]["parameters"] == 2 * rows["hha"]["parameters"] == 2 * one
+    else:
+        # A further head of 3 classes over fc7, and another over pool4.
+        alone, joint = (rows[name]["parameters"] for name in ("semantic-fcn16s", "fcn16s"))
+        assert joint == alone + 3 * 4097 + 3 * 513
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("spec", WRITERS)
+def test_the_question_runs_to_its_report(spec, cli, tmp_path):
+    WRITERS[spec](tmp_path / "data")
+    settings = [word for setting in TINY for word in ("--set", setting)]
+    folders = ("--data", tmp_path / "data", "--runs", tmp_path / "runs", "--out", tmp_path / "out")
+    cli("run", spec, *folders, *settings)
+    html = (tmp_path / "out" / "index.html").read_text()
+    with (tmp_path / "out" / "runs.csv").open() as file:
+        assert {row["status"] for row in csv.DictReader(file)} == {"done"}
+    assert ("Further label maps" in html) == (spec == "paper/siftflow")
+    assert "Long et al. 2015" in html
