@@ -37,7 +37,7 @@ from bench.run.optim import create_optimizer
 from bench.run.signals import stop_on_signals
 from bench.run.splits import describe_others, evaluate_split, named_batches
 from bench.run.train import StepLog, fit
-from bench.run.weights import copy_shared_weights, copy_streams, load_parent, save_weights
+from bench.run.weights import copy_from_parents, save_weights
 from bench.store import Result, Store
 from fcn.model import Network, create_model
 from fcn.weights import find_loaded
@@ -198,14 +198,7 @@ class _Execution:
             "pretrained": self.spec.model.pretrained,
             **(asdict(loaded) if loaded else {}),
         }
-        if self.run.parent is not None:
-            parent = load_parent(self.store, self.run.parent)
-            weights = {"parent": self.run.parent, **copy_shared_weights(model, parent)}
-        if self.run.streams:
-            named = zip(self.spec.data.inputs, self.run.streams, strict=True)
-            found = {name: load_parent(self.store, run_id) for name, run_id in named}
-            parents = dict(zip(found, self.run.streams, strict=True))
-            weights = {"streams": parents, **copy_streams(model, found)}
+        weights = copy_from_parents(model, self.store, self.run) or weights
         layout = torch.channels_last if self.spec.train.channels_last else torch.contiguous_format
         model.to(device=self.device, memory_format=layout)  # type: ignore[call-overload]
         return model, weights

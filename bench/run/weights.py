@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from bench.atomic import file_digest, replacing
 from bench.lease import BusyError
+from bench.plan import Run
 from bench.store import Store
 from fcn.errors import InputError
 
@@ -22,6 +24,26 @@ def save_weights(path: Path, model: nn.Module) -> None:
 def load_weights(path: Path) -> dict[str, Tensor]:
     """Read weights that `save_weights` wrote."""
     return load_file(path)
+
+
+def copy_from_parents(model: nn.Module, store: Store, run: Run) -> dict[str, Any]:
+    """Copy the weights of the runs that a run starts from; say which, and what was copied.
+
+    Returns:
+        Nothing for a run without parents.
+
+    Raises:
+        BusyError: A parent is not done yet.
+        InputError: A parent's weights are not what its result says.
+    """
+    if run.parent is not None:
+        weights = load_parent(store, run.parent)
+        return {"parent": run.parent, **copy_shared_weights(model, weights)}
+    if not run.streams:
+        return {}
+    ids = dict(zip(run.spec.data.inputs, run.streams, strict=True))
+    found = {name: load_parent(store, run_id) for name, run_id in ids.items()}
+    return {"streams": ids, **copy_streams(model, found)}
 
 
 def load_parent(store: Store, run_id: str) -> dict[str, Tensor]:
