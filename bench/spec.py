@@ -133,6 +133,8 @@ class TrainSpec(Schema):
     """Mirror left and right with probability one half."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Arithmetic of forward and backward; bf16 is autocast where the device has it."""
+    deterministic: bool = False
+    """Use only algorithms that give the same bits on every try; on a CPU they do so anyway."""
     channels_last: bool = True
     """Memory layout of pictures and convolutions."""
     init_from: Name | None = None

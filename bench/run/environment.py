@@ -33,6 +33,25 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
+def configure_torch(threads: int | None, *, deterministic: bool) -> None:
+    """Set torch's threads and its choice of algorithms; changes global state.
+
+    Args:
+        threads: CPU threads; None leaves torch's choice.
+        deterministic: Whether only algorithms are used that give the same bits every time. An
+            operation that has none raises an error with its name, at the first step.
+    """
+    if threads:
+        torch.set_num_threads(threads)
+    if deterministic:
+        # Read when cuBLAS starts; older versions add up in any order without it.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(deterministic)
+    torch.backends.cudnn.deterministic = deterministic
+    # Filling memory that is written to anyway finds mistakes, and costs time.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
 def list_gpus() -> list[str]:
     """Return what CUDA_VISIBLE_DEVICES calls each GPU that torch sees, in torch's order.
 

@@ -29,7 +29,7 @@ from bench.run.average import averaged, swap_average
 from bench.run.checkpoint import load_checkpoint, remove_checkpoints, save_checkpoint
 from bench.run.costs import measure_costs
 from bench.run.distributed import Group, joined
-from bench.run.environment import choose_device, describe_environment
+from bench.run.environment import choose_device, configure_torch, describe_environment
 from bench.run.evaluate import save_evaluation
 from bench.run.log import RunLog
 from bench.run.losses import network_loss, resolve_class_weights, split_class_weights
@@ -120,13 +120,12 @@ class _Execution:
     def __init__(
         self, lease: Lease | None, store: Store, run_id: str, options: Options, group: Group
     ) -> None:
-        if options.threads:
-            torch.set_num_threads(options.threads)
         self.lease = lease
         self.store = store
         self.options = options
         self.run = store.run(run_id)
         self.spec = self.run.spec
+        configure_torch(options.threads, deterministic=self.spec.train.deterministic)
         self.folder = store.run_dir(run_id)
         self.device = choose_device(options.device)
         self.group = group

@@ -198,3 +198,19 @@ def test_a_finished_run_is_not_made_again(tiny_run):
     before = (store.run_dir(run.id) / "result.json").read_bytes()
     assert execute(store.run_dir(run.id), OPTIONS) == outcome.DONE
     assert (store.run_dir(run.id) / "result.json").read_bytes() == before
+
+
+def test_deterministic_mode_is_a_setting_of_the_run_and_changes_nothing_on_a_cpu(tiny_run):
+    digests = set()
+    for deterministic in (False, True):
+        settings = {
+            "train.steps": 2,
+            "evaluate.watch_every": 0,
+            "train.deterministic": deterministic,
+        }
+        store, run = tiny_run(settings, folder=str(deterministic))
+        assert execute(store.run_dir(run.id), OPTIONS) == outcome.DONE
+        assert torch.are_deterministic_algorithms_enabled() == deterministic
+        digests.add(store.result(run.id).digests["model.safetensors"])
+    torch.use_deterministic_algorithms(False)
+    assert len(digests) == 1

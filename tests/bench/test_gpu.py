@@ -7,6 +7,8 @@ import torch
 
 from bench.data.batches import Batches
 from bench.data.pack import open_pack
+from bench.run import outcome
+from bench.run.execute import Options, execute
 from bench.run.losses import network_loss
 from bench.run.optim import create_optimizer
 from bench.run.train import fit
@@ -26,7 +28,7 @@ def test_a_step_never_waits_for_the_device(tiny_run, precision):
     batches = Batches(
         pack, train, input_scale=1.0, seed=0, mean=model.mean, std=model.std, device=device
     )
-    loss_fn = partial(network_loss, model, ignore_index=pack.ignore_index)
+    loss_fn = partial(network_loss, model, targets=pack.targets)
     steps = fit(model, batches, loss_fn, create_optimizer(model, train), train, seed=0)
     next(steps)  # the first may wait: constants are copied to the device
     torch.cuda.set_sync_debug_mode("error")
@@ -34,6 +36,24 @@ def test_a_step_never_waits_for_the_device(tiny_run, precision):
         assert [log.step for log in steps] == list(range(2, train.steps + 1))
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("skip", ["fcn32s", "fcn8s", "unet", "fpn"])
+@pytest.mark.parametrize("upsampling", ["bilinear", "learned", "subpixel", "carafe"])
+def test_three_deterministic_runs_are_equal_to_the_bit(tiny_run, skip, upsampling):
+    digests = set()
+    for attempt in range(3):
+        differences = {
+            "model.skip": skip,
+            "model.upsampling": upsampling,
+            "data.options.size": 64,
+            "train.crop": [64, 64],
+            "train.deterministic": True,
+        }
+        store, run = tiny_run(differences, folder=f"{skip}-{upsampling}-{attempt}")
+        assert execute(store.run_dir(run.id), Options(device="cuda")) == outcome.DONE
+        digests.add(store.result(run.id).digests["model.safetensors"])
+    assert len(digests) == 1
 
 
 def test_views_are_those_of_the_cpu(tiny_run):
