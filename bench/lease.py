@@ -40,6 +40,10 @@ class BusyError(Exception):
     """The run cannot be made now: another process makes it, or its parent is not done."""
 
 
+class DoneError(Exception):
+    """The run is done: there is nothing to hold."""
+
+
 class LeaseLostError(Exception):
     """Another process took the run over; nothing that this one writes arrives."""
 
@@ -115,10 +119,12 @@ def hold(run_dir: Path, seconds: float = LEASE_SECONDS) -> Iterator[Lease]:
             one is alive, this waits.
 
     Raises:
+        DoneError: The run is done. No attempt is counted.
         BusyError: Another process holds it.
         LeaseLostError: It was taken over; raised in place of the error that this caused.
     """
     watch = Watch(run_dir, seconds)
+    _refuse_done(run_dir)
     while not watch.is_free():
         if watch.saw_beat:
             raise BusyError(f"{run_dir.name} is made by another process")
@@ -173,8 +179,18 @@ def _take(run_dir: Path) -> Lease:
         # This process slept between counting and taking, and others came and went meanwhile.
         _release(lease)
         raise BusyError(f"{run_dir.name} was taken by another process")
+    try:
+        _refuse_done(run_dir)  # nobody else can end it now
+    except DoneError:
+        _release(lease)
+        raise
     _record(lease)
     return lease
+
+
+def _refuse_done(run_dir: Path) -> None:
+    if (run_dir / "result.json").exists():
+        raise DoneError(f"{run_dir.name} is done")
 
 
 def _record(lease: Lease) -> None:

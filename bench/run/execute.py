@@ -23,7 +23,7 @@ from bench.data.batches import Batches
 from bench.data.layers import COLOUR, to_json
 from bench.data.pack import open_pack
 from bench.faults import fault_point
-from bench.lease import LEASE_SECONDS, BusyError, Lease, LeaseLostError, hold
+from bench.lease import LEASE_SECONDS, BusyError, DoneError, Lease, LeaseLostError, hold
 from bench.run import outcome
 from bench.run.average import averaged, swap_average
 from bench.run.checkpoint import load_checkpoint, remove_checkpoints, save_checkpoint
@@ -70,6 +70,8 @@ def execute(run_dir: Path, options: Options) -> int:
     try:
         with hold(run_dir, options.lease_seconds) as lease:
             return _execute(lease, Store(run_dir.parent.parent), options)
+    except DoneError:
+        return outcome.DONE
     except (BusyError, LeaseLostError, OSError) as error:  # OSError: no record could be written
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return outcome.exit_code(error)
@@ -79,9 +81,8 @@ def _execute(lease: Lease, store: Store, options: Options) -> int:
     run_id = lease.run_dir.name
     try:
         fault_point("run.locked")
-        if store.status(run_id) != "done":
-            store.forget_failure(run_id)
-            _execute_share(lease, store, run_id, options)
+        store.forget_failure(run_id)
+        _execute_share(lease, store, run_id, options)
     except BusyError:
         raise
     except Exception as error:

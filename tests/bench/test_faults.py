@@ -21,24 +21,24 @@ from bench.upkeep import verify
 
 @pytest.mark.filterwarnings("ignore:This process.*fork:DeprecationWarning")
 def test_twenty_random_kills_change_no_bit(tiny_run, reference):
-    store, run = tiny_run(TINY, folder="killed")
-    folder = store.run_dir(run.id)
+    """A run that is done before it was killed is followed by a new one, until there are twenty."""
     chance = random.Random(0)
-    kills = 0
-    for _ in range(200):
-        pid = fork(lambda: execute(folder, OFTEN))
-        if kills < 20:
-            time.sleep(chance.uniform(0.02, 0.2))
-            os.kill(pid, signal.SIGKILL)
-        _, status = os.waitpid(pid, 0)
-        kills += os.WIFSIGNALED(status)
-        if store.status(run.id) == "done":
-            break
-    assert store.result(run.id).digests["model.safetensors"] == reference
-    assert not store.result(run.id).notes
-    print(f"{kills} kills")
-    assert kills >= 3  # a fast machine may finish before all twenty
-    assert not list(folder.glob("checkpoint*"))
+    kills = finished = 0
+    while kills < 20 or not finished:
+        store, run = tiny_run(TINY, folder=f"killed{finished}")
+        folder = store.run_dir(run.id)
+        while store.status(run.id) != "done":
+            pid = fork(lambda folder=folder: execute(folder, OFTEN))
+            if kills < 20:
+                time.sleep(chance.uniform(0.02, 0.2))
+                os.kill(pid, signal.SIGKILL)
+            kills += end_of(pid) == -signal.SIGKILL
+        finished += 1
+        assert store.result(run.id).digests["model.safetensors"] == reference
+        assert not store.result(run.id).notes
+        assert not list(folder.glob("checkpoint*"))
+        assert list(verify(store)) == []
+    print(f"{kills} kills in {finished} runs")
 
 
 @pytest.mark.parametrize(

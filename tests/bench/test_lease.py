@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from pretend import pretend_elsewhere
@@ -16,6 +17,7 @@ from bench import holder as holders
 from bench.atomic import replacing, write_json
 from bench.lease import (
     BusyError,
+    DoneError,
     FolderGoneError,
     LeaseLostError,
     Watch,
@@ -81,6 +83,26 @@ def test_a_released_lease_leaves_only_the_record(run_dir):
             assert lease.holder.attempt == attempt
     assert {path.name for path in run_dir.iterdir()} == {"spec.yaml", "attempts.json"}
     assert count_attempts(run_dir) == 3
+
+
+def test_a_run_that_is_done_is_not_held_and_counts_no_attempt(run_dir, monkeypatch):
+    with hold(run_dir):
+        (run_dir / "result.json").touch()
+    with pytest.raises(DoneError), hold(run_dir):
+        pass
+    # Done between the look and the taking: seen then.
+    exists, looks = Path.exists, []
+
+    def look(path):
+        looks.append(path.name)
+        return exists(path) and not (path.name == "result.json" and looks.count(path.name) == 1)
+
+    monkeypatch.setattr(Path, "exists", look)
+    with pytest.raises(DoneError), hold(run_dir):
+        pass
+    assert looks.count("result.json") == 2
+    assert count_attempts(run_dir) == 1
+    assert not list(run_dir.glob("lease-*"))
 
 
 def test_an_error_within_passes_through_and_frees_the_run(run_dir):
@@ -157,7 +179,7 @@ def write_on_and_on(run_dir):
 @pytest.mark.parametrize("moment", ["before", "within"])
 def test_a_write_that_wakes_up_late_does_not_arrive(run_dir, moment):
     """Frozen anywhere, also between its last check and the rename."""
-    path = run_dir / "result.json"
+    path = run_dir / "text"
 
     def write_late():
         with hold(run_dir, 3600) as lease:
@@ -183,7 +205,7 @@ def others_take_it_over(run_dir):
         while not watch.is_free():
             pass
         with hold(run_dir):
-            (run_dir / "result.json").write_text("new")
+            (run_dir / "text").write_text("new")
             done.set()
 
     threading.Thread(target=take).start()

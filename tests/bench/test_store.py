@@ -1,4 +1,6 @@
 import json
+import os
+import stat
 from dataclasses import replace
 
 import pytest
@@ -114,3 +116,16 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["file.json"]
     with pytest.raises(ValueError, match="JSON"):
         write_json(path, {"loss": float("nan")})
+
+
+def test_a_file_and_then_its_name_are_made_to_last(tmp_path, monkeypatch):
+    """Synced before the rename, and the folder after it: else a loss of power takes the name."""
+    synced = []
+
+    def fsync(descriptor):
+        is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+        synced.append(("folder" if is_folder else "file", (tmp_path / "a.json").exists()))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_json(tmp_path / "a.json", {"a": 1})
+    assert synced == [("file", False), ("folder", True)]

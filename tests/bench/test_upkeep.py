@@ -50,8 +50,9 @@ def test_pruning_frees_leftovers_and_leaves_results(finished):
     assert not folder.exists()
 
 
-def test_what_a_killed_process_left_is_found_and_pruned(finished):
-    store, folder = finished
+def test_what_a_killed_process_left_is_found_and_pruned(tiny_run):
+    store, run = tiny_run()
+    folder = store.run_dir(run.id)
     pid = os.fork()
     if pid == 0:
         with hold(folder):
