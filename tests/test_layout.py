@@ -21,6 +21,8 @@ TORCH_FREE = [
     "bench.grid.controller",
     "bench.grid.local",
     "bench.grid.progress",
+    "bench.grid.ray",
+    "bench.grid.sight",
     "bench.grid.slots",
     "fcn",
     "reports.page",

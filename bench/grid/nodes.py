@@ -14,7 +14,7 @@ from typing import Any
 
 from bench.grid.cluster import import_ray, losses
 from bench.grid.shares import Node, pinned, share_out
-from bench.grid.sight import describe, find_fault, look_around
+from bench.grid.sight import find_fault, look_around
 from fcn.errors import InputError
 
 APPEAR_SECONDS = 10.0
@@ -90,8 +90,10 @@ class Nodes:
                 f"{'GPU' if self._device == 'cuda' else 'CPU'} for a run; `ray status` shows what "
                 "it has, and --devices cpu uses CPUs where there is no GPU"
             )
-        self._here = describe(self._store, self._plugins)
         self._sign.touch()
+        self._here = look_around(*self._order())
+        if "error" in self._here:
+            raise InputError(f"`python -m bench` cannot be started here: {self._here['error']}")
 
     def _look_at_new(self, nodes: list[dict[str, Any]]) -> None:
         ray = import_ray()
@@ -99,9 +101,12 @@ class Nodes:
         for values in nodes:
             node = share_out(values, self._device, self._slots)
             if node is not None and node.id not in known:
-                sign = (str(self._store), self._sign.name, APPEAR_SECONDS)
                 task = ray.remote(look_around).options(**pinned(node), num_cpus=0)
-                self._looks[task.remote(*sign, self._plugins, os.getcwd())] = node
+                self._looks[task.remote(*self._order())] = node
+
+    def _order(self) -> tuple[str, str, float, list[str], str]:
+        """Return what `look_around` asks for: the same on every machine, this one included."""
+        return str(self._store), self._sign.name, APPEAR_SECONDS, self._plugins, os.getcwd()
 
     def _settle(self, seconds: float) -> list[str]:
         """Wait for looks to end; return what is wrong, one sentence per node."""

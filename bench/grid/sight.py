@@ -67,7 +67,7 @@ def find_fault(here: dict[str, Any], there: dict[str, Any], sign: Path) -> str |
     """Say why runs must not be started on a machine, as the end of a sentence; None if they may.
 
     Args:
-        here: `describe` of this machine.
+        here: `look_around` of this machine.
         there: `look_around` of the other.
         sign: The file that was to be seen, in the store's folder.
     """

@@ -263,8 +263,12 @@ def test_a_fraction_of_a_gpu_is_a_slot(add_node, tiny_run):
 
 @pytest.mark.ray
 def test_a_node_with_other_software_is_named(ray_cluster, tmp_path, monkeypatch):
-    here = {**nodes.describe(tmp_path, ()), "torch": "0.1", "code": "0123"}
-    monkeypatch.setattr(nodes, "describe", lambda store, plugins: here)
+    """Here, a newer path comes first, with another torch to be found."""
+    record = tmp_path / "torch-0.1.dist-info" / "METADATA"
+    record.parent.mkdir()
+    record.write_text("Metadata-Version: 2.1\nName: torch\nVersion: 0.1\n")
+    paths = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    monkeypatch.setenv("PYTHONPATH", paths)
     engine = engine_over(Store(tmp_path))
     with pytest.raises(InputError, match=r"node .* would give other results.*torch .*\(here 0.1\)"):
         engine.free_slots()
