@@ -152,7 +152,16 @@ def create_backbone(
         more_chans=more_chans,
         output_stride=output_stride,
     )
-    return Backbone(net, strides, in_chans=in_chans + more_chans, granularity=abilities.granularity)
+    channels = in_chans + more_chans
+    try:
+        return Backbone(net, strides, in_chans=channels, granularity=abilities.granularity)
+    except RuntimeError as error:
+        if not more_chans:
+            raise
+        raise InputError(  # a few networks take their images apart themselves, as three colours
+            f"backbone {name!r} cannot take {channels} channels ({error}); use model.input_fusion "
+            "late, or another backbone"
+        ) from error
 
 
 def create_backbone_and_classifier(

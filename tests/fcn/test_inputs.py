@@ -9,6 +9,7 @@ from fcn import create_model, list_skips
 from fcn.errors import InputError
 from fcn.hub import from_pretrained, save_pretrained
 from fcn.inputs import widen_filters
+from fcn.targets import split_targets
 
 FAMILIES = {
     "alexnet": {},
@@ -133,6 +134,21 @@ def test_an_input_may_have_statistics_of_its_own(fusion, tmp_path):
 def test_what_makes_no_sense_is_refused(options, message):
     with pytest.raises(InputError, match=message):
         create_model("resnet10t", num_classes=2, **options)
+
+
+@pytest.mark.filterwarnings("ignore:CSATv2 is designed for 3-channel")  # timm's own word on it
+def test_a_backbone_that_takes_colours_apart_is_refused_with_the_way_out():
+    with pytest.raises(InputError, match=r"'csatv2' cannot take 4 channels.*input_fusion late"):
+        create_model("csatv2", num_classes=2, inputs=INPUTS)
+
+
+def test_another_librarys_network_takes_further_channels_and_label_maps_where_it_can():
+    name = "torchvision/lraspp_mobilenet_v3_large"
+    model = create_model("any", num_classes=4, more_classes=(3,), external=name, inputs={"hha": 3})
+    images = torch.randn(1, 3, 64, 64)
+    assert model.eval()(images).shape == (1, 7, 64, 64)
+    parts = split_targets(model.score(images), model.upsampling, (4, 3))
+    assert [scores.shape[1] for scores, _ in parts] == [4, 3]
 
 
 def test_pictures_of_other_channels_are_refused():
