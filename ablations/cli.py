@@ -90,9 +90,10 @@ def run(
     engine: Annotated[
         str,
         typer.Option(
-            help="local: a process per run; warm: forked, for short runs; ray: a cluster."
+            help="local: a process per run; warm: forked, for short runs; ray: a cluster; "
+            "auto: warm on CPUs, else local."
         ),
-    ] = "local",
+    ] = "auto",
     address: Annotated[
         str | None, typer.Option(help="With ray: HOST:PORT of the cluster's head, or auto.")
     ] = None,

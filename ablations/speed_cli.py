@@ -67,7 +67,7 @@ def speed(
     rounds: Annotated[int, typer.Option(help="Timed blocks of each side.", min=1)] = 5,
     block: Annotated[float, typer.Option(help="Seconds of a block.", min=0.0)] = 1.0,
     spec: Annotated[str, typer.Option(help="Spec whose grid is run.")] = "quickstart",
-    engine: Annotated[str, typer.Option(help="Engine of the grid.")] = "local",
+    engine: Annotated[str, typer.Option(help="Engine of the grid.")] = "auto",
     settings: Set = None,
     runs: Annotated[
         list[int] | None, typer.Option(help="Runs in a store; repeatable. 1, 1000, 10000.", min=1)

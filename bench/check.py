@@ -19,10 +19,13 @@ from bench.data.pack import Pack
 from bench.plan import Plan, PlannedRun
 from bench.spec import ModelSpec, TrainSpec
 from fcn.errors import InputError
-from fcn.model import create_model
+from fcn.model import Network, create_model
 
 DEFAULT_SIZE = (256, 256)
 """Height and width for which cost is counted where the spec has no crop."""
+
+_BUILT: dict[str, Network] = {}
+"""Networks on the meta device, by what they were built from."""
 
 
 @dataclass(frozen=True)
@@ -111,11 +114,9 @@ def count_cost(
     Raises:
         InputError: The model is impossible, or the picture too small for it.
     """
-    settings = model_spec.model_dump() | {"pretrained": False}
-    with torch.device("meta"):
-        model = create_model(**settings, **options).eval()
-        channels = sum(options.get("inputs", {"rgb": 3}).values())
-        images = torch.empty(1, channels, *size)
+    model = _build(model_spec, options)
+    channels = sum(options.get("inputs", {"rgb": 3}).values())
+    images = torch.empty(1, channels, *size, device="meta")
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(images)
     # The counter counts a multiply-add as two operations.
@@ -124,6 +125,16 @@ def count_cost(
         gmacs=counter.get_total_flops() / 2e9,
         size=size,
     )
+
+
+def _build(model_spec: ModelSpec, options: Mapping[str, Any]) -> Network:
+    """Build a network without memory, once: it is run at several sizes."""
+    key = repr((model_spec, options))
+    if key not in _BUILT:
+        settings = model_spec.model_dump() | {"pretrained": False}
+        with torch.device("meta"):
+            _BUILT[key] = create_model(**settings, **options).eval()
+    return _BUILT[key]
 
 
 def _first_seeds(plan: Plan) -> Iterator[PlannedRun]:

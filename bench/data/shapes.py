@@ -225,11 +225,14 @@ def _texture(rng: np.random.Generator, kind: int, x: Plane, y: Plane) -> Plane:
     turn, period = rng.uniform(0, np.pi), rng.uniform(4, 6)
     u = (x * np.cos(turn) + y * np.sin(turn)) * 2 * np.pi / period
     v = (y * np.cos(turn) - x * np.sin(turn)) * 2 * np.pi / period
-    pattern = {
-        GROUND: 0.05 * (np.sin(u / 6) + np.sin(v / 5)),
-        POLYGON: 0.25 * np.tanh(4 * np.sin(u)),
-        STAR: 0.22 * np.tanh(4 * np.sin(u) * np.sin(v)),
-    }.get(kind, np.zeros_like(x))
+    if kind == GROUND:
+        pattern = 0.05 * (np.sin(u / 6) + np.sin(v / 5))
+    elif kind == POLYGON:
+        pattern = 0.25 * np.tanh(4 * np.sin(u))
+    elif kind == STAR:
+        pattern = 0.22 * np.tanh(4 * np.sin(u) * np.sin(v))
+    else:
+        pattern = np.zeros_like(x)
     return np.asarray(base * (1 + pattern[..., None]))
 
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
+from multiprocessing.forkserver import ensure_running
 from pathlib import Path
 
 from bench.grid.controller import Exit
@@ -31,6 +32,7 @@ class WarmEngine:
         self._plugins = list(plugins)
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["bench.run.execute"])
+        ensure_running()  # it imports torch while the command checks its plan
         self._free = list(slots)
         self._running: dict[str, tuple[ForkServerProcess, Slot, int]] = {}
 

@@ -11,6 +11,8 @@ import pytest
 from bench.data.catalog import Catalog
 from bench.grid.controller import Exit
 from bench.grid.engines import ENGINES, Request, create_engine
+from bench.grid.local import LocalEngine
+from bench.grid.warm import WarmEngine
 from bench.plan import Run
 from bench.plugins import load_plugins
 from bench.run import outcome
@@ -237,3 +239,13 @@ def test_no_run_outlives_a_killed_controller(name, store, plugin, tmp_path):
     controller.wait()
     wait_for(lambda: not is_alive(pid), 20)
     assert store.status(run.id) != "done"
+
+
+def test_auto_is_warm_on_cpus_and_local_for_a_run_over_several(tmp_path):
+    def chosen(**request):
+        engine = create_engine("auto", Request(tmp_path, ("cpu",), **request))
+        engine.stop()
+        return engine
+
+    assert type(chosen()) is WarmEngine
+    assert type(chosen(devices_per_run=2)) is LocalEngine
