@@ -63,7 +63,9 @@ class DatasetFacts:
         """Return plain values; what most datasets do not have is left out."""
         usual = asdict(DatasetFacts(self.fingerprint, self.num_images, self.num_classes))
         always = {"fingerprint", "num_images", "num_classes"}
-        return {k: v for k, v in asdict(self).items() if k in always or v != usual[k]}
+        values = {k: v for k, v in asdict(self).items() if k in always or v != usual[k]}
+        plain: dict[str, Any] = json.loads(json.dumps(values))  # as it will be read back
+        return plain
 
 
 class Catalog:

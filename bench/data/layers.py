@@ -124,7 +124,9 @@ def network_options(inputs: Sequence[Input], num_classes: Sequence[int]) -> dict
     options: dict[str, Any] = {"num_classes": num_classes[0]}
     if tuple(inputs) != (COLOUR,):
         options["inputs"] = {one.name: one.channels for one in inputs}
-        options["statistics"] = {o.name: [list(o.mean), list(o.std)] for o in inputs if o.mean}
+        options["statistics"] = {
+            o.name: [list(o.mean), list(o.std)] for o in inputs if o.mean or o.std
+        }
     if len(num_classes) > 1:
         options["more_classes"] = list(num_classes[1:])
     return options

@@ -11,12 +11,14 @@ from scipy.io import loadmat, savemat
 from small_datasets import open_folder, write_layer
 
 from bench.data.batches import Batches, eval_batches
+from bench.data.catalog import Catalog
 from bench.data.check import check
 from bench.data.files import read_input
 from bench.data.layers import COLOUR, Input, network_options
 from bench.data.pack import pack
 from bench.data.registry import DATASETS, open_dataset
 from bench.spec import DataSpec, TrainSpec
+from bench.store import Store
 from fcn.errors import InputError
 
 DRAWN = {"depth": True, "geometric": True}
@@ -340,3 +342,25 @@ def test_a_picture_alone_needs_nothing_unusual():
     assert rich["inputs"] == {"rgb": 3, "hha": 3}
     assert rich["statistics"] == {"hha": [[0.1, 0.2, 0.3], []]}
     assert rich["more_classes"] == [2]
+
+
+def test_a_store_remembers_the_layers_of_a_dataset(tmp_path):
+    """A report is planned without the pictures; what most datasets lack is not written."""
+    rich = DataSpec(
+        options={"size": 16, "num_train": 1, "num_val": 1, "num_test": 1, **DRAWN},
+        inputs=("depth", "rgb"),
+        targets=("geometric", "semantic"),
+    )
+    plain = DataSpec(options={"size": 16, "num_train": 1, "num_val": 1, "num_test": 1})
+    store = Store(tmp_path)
+    for data in (rich, plain):
+        packed = Catalog(store, None).pack(data)
+        recalled = Catalog(store, None, recall=True).facts(data)
+        assert recalled.classes(data) == ((3, 6) if data is rich else (6,))
+        chosen = packed.choose(data.inputs, data.targets)
+        assert recalled.network_options(data) == chosen.network_options()
+    before = (tmp_path / "datasets.json").stat().st_mtime_ns
+    known = json.loads((tmp_path / "datasets.json").read_text()).values()
+    assert {"fingerprint", "num_images", "num_classes"} in [set(facts) for facts in known]
+    Catalog(store, None).pack(rich)
+    assert (tmp_path / "datasets.json").stat().st_mtime_ns == before
