@@ -52,14 +52,15 @@ def runs_frame(plan: Plan, store: Store, records: Sequence[Record] | None = None
     Scores are fractions, durations seconds; both are NaN where there is no result. `boundary_miou`
     is there only if a run has it.
     """
-    records = read_records(plan, store) if records is None else records
-    settings = flat_settings(plan)
-    factors = find_factors(plan, settings)
-    scores = _score_records(records)
-    rows = [
-        _run_row(record, {key: plain(own.get(key)) for key in factors}) | scores.get(i, {})
-        for i, (record, own) in enumerate(zip(records, settings, strict=True))
-    ]
+    with _collector_at_rest():
+        records = read_records(plan, store) if records is None else records
+        settings = flat_settings(plan)
+        factors = find_factors(plan, settings)
+        scores = _score_records(records)
+        rows = [
+            _run_row(record, {key: plain(own.get(key)) for key in factors}) | scores.get(i, {})
+            for i, (record, own) in enumerate(zip(records, settings, strict=True))
+        ]
     more = [n for n in (BOUNDARY_SCORE, *EXTRA_COSTS) if any(n in row for row in rows)]
     numbers = [*SCORES, *more, "num_parameters", "train_seconds", "evaluate_seconds"]
     frame = pd.DataFrame(rows, columns=[*_RUN_COLUMNS, *more, *factors])
