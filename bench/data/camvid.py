@@ -10,7 +10,7 @@ Badrinarayanan et al., 2017, arXiv:1511.00561. `val` is one clip, close to frame
 from pathlib import Path, PurePosixPath
 
 from bench.data.dataset import DATASETS
-from bench.data.files import FileDataset, read_lines
+from bench.data.files import FileDataset, find_root, read_lines
 from fcn.errors import InputError
 
 CLASSES = {
@@ -44,7 +44,7 @@ def load_camvid(data_dir: Path | None, *, held_out: str = "") -> FileDataset:
         InputError: The folder is not there, a list names a file in no known way, or `train` has no
             such sequence, or no other.
     """
-    root = _find_root(data_dir)
+    root = find_root("camvid", data_dir, ("camvid", "CamVid"), ("train", "trainannot"))
     files: dict[tuple[str, str], tuple[Path, Path]] = {}
     splits: dict[str, tuple[str, ...]] = {}
     for split in SPLITS:
@@ -62,19 +62,6 @@ def load_camvid(data_dir: Path | None, *, held_out: str = "") -> FileDataset:
         splits=splits,
         root=root,
         files=files,
-    )
-
-
-def _find_root(data_dir: Path | None) -> Path:
-    if data_dir is None:
-        raise InputError("dataset 'camvid' needs its folder: give --data DIR, which holds train/")
-    places = [data_dir, data_dir / "camvid", data_dir / "CamVid"]
-    for place in places:
-        if (place / "train").is_dir() and (place / "trainannot").is_dir():
-            return place
-    raise InputError(
-        f"dataset 'camvid' is not in {data_dir}: expected train/ and trainannot/ there, or in "
-        f"{places[1]}; give the folder that holds them with --data DIR"
     )
 
 

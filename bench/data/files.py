@@ -189,6 +189,40 @@ def join_problems(problems: list[str]) -> str:
     return shown[0] if len(problems) == 1 else "\n".join([f"{len(problems)} problems:", *shown])
 
 
+def find_root(
+    name: str,
+    data_dir: Path | None,
+    folders: tuple[str, ...],
+    needed: tuple[str, ...],
+    fetch: str = "",
+) -> Path:
+    """Find a dataset in the folder given, or in one of its usual folders there.
+
+    Args:
+        name: The dataset.
+        data_dir: Folder given by the user, if any.
+        folders: Names of its usual folders.
+        needed: Folders that it has.
+        fetch: How to get it.
+
+    Raises:
+        InputError: It is in none of them.
+    """
+    holds, how = " and ".join(f"{part}/" for part in needed), fetch and f": {fetch}"
+    if data_dir is None:
+        raise InputError(
+            f"dataset {name!r} needs its folder: give --data DIR, which holds {holds}{how}"
+        )
+    places = [data_dir, *(data_dir / folder for folder in folders)]
+    for place in places:
+        if all((place / part).is_dir() for part in needed):
+            return place
+    raise InputError(
+        f"dataset {name!r} is not in {data_dir}: expected {holds} there, or in {places[1]}; give "
+        f"the folder that holds them with --data DIR{how}"
+    )
+
+
 def read_lines(path: Path) -> list[str]:
     """Read a text file's lines, without those that are blank.
 

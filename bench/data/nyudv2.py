@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.dataset import DATASETS, spread_colours
-from bench.data.files import FileDataset, read_lines
+from bench.data.files import FileDataset, find_root, read_lines
 from bench.data.layers import Input
 from bench.data.matlab import VOID, read_matlab_labels
 from fcn.errors import InputError
@@ -36,6 +36,10 @@ HHA_MEAN = (132.431 / 255, 94.076 / 255, 118.477 / 255)
 NATS_OF_A_DEVIATION = 57.6
 """In the reference a unit of log depth enters like one grey level of colour, and 57.6 grey levels
 are the usual deviation of colours (0.226 of 255)."""
+FETCH = (
+    "unpack nyud.tar.gz (its address is in data/nyud/README.md of "
+    "shelhamer/fcn.berkeleyvision.org) and copy train.txt, val.txt and test.txt from there"
+)
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ def load_nyudv2(
     """
     if depth_std <= 0:
         raise InputError(f"data.options.depth_std of 'nyudv2' must be positive, not {depth_std}")
-    root = _find_root(data_dir)
+    root = find_root("nyudv2", data_dir, ("nyud", "nyudv2"), ("data/images", "segmentation"), FETCH)
     parts = {name: tuple(read_lines(root / f"{name}.txt")) for name in ("train", "val", "test")}
     splits = parts if val else {"train": parts["train"] + parts["val"], "test": parts["test"]}
     inputs = [_depth(depth_std)] * depth + [Input("hha", 3, mean=HHA_MEAN)] * hha
@@ -103,20 +107,3 @@ def _depth(std: float) -> Input:
     span = high - low
     mean = (MEAN_LOG_DEPTH - low) / span
     return Input("depth", 1, mean=(mean,), std=(std / span,), log_range=DEPTH_MM)
-
-
-def _find_root(data_dir: Path | None) -> Path:
-    fetch = (
-        "unpack nyud.tar.gz (its address is in data/nyud/README.md of "
-        "shelhamer/fcn.berkeleyvision.org) and copy train.txt, val.txt and test.txt from there"
-    )
-    if data_dir is None:
-        raise InputError(f"dataset 'nyudv2' needs its folder: give --data DIR; {fetch}")
-    places = [data_dir, data_dir / "nyud", data_dir / "nyudv2"]
-    for place in places:
-        if (place / "data" / "images").is_dir() and (place / "segmentation").is_dir():
-            return place
-    raise InputError(
-        f"dataset 'nyudv2' is not in {data_dir}: expected data/images/ and segmentation/ there, or "
-        f"in {places[1]}; give the folder that holds them with --data DIR: {fetch}"
-    )

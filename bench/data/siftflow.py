@@ -15,10 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.dataset import DATASETS, spread_colours
-from bench.data.files import FileDataset, read_lines
+from bench.data.files import FileDataset, find_root, read_lines
 from bench.data.layers import LabelMap
 from bench.data.matlab import VOID, read_matlab_labels
-from fcn.errors import InputError
 
 CLASSES = (
     *("awning", "balcony", "bird", "boat", "bridge", "building", "bus", "car", "cow", "crosswalk"),
@@ -33,6 +32,10 @@ GEOMETRY = {
 }
 SCENES = "spatial_envelope_256x256_static_8outdoorcategories"
 LISTS = {"train": "trainval.txt", "test": "test.txt"}
+FETCH = (
+    "unpack SiftFlowDataset.zip and put trainval.txt and test.txt beside its Images/ (they and "
+    "the archive's address are in data/sift-flow of shelhamer/fcn.berkeleyvision.org)"
+)
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,9 @@ def load_siftflow(data_dir: Path | None, *, geometric: bool = True) -> SIFTFlow:
     Raises:
         InputError: The folder or a list is not there.
     """
-    root = _find_root(data_dir)
+    root = find_root(
+        "siftflow", data_dir, ("sift-flow", "SiftFlowDataset"), ("Images", "SemanticLabels"), FETCH
+    )
     splits = {split: tuple(read_lines(root / name)) for split, name in LISTS.items()}
     keys = [(split, stem) for split, stems in splits.items() for stem in stems]
     labels = LabelMap("geometric", tuple(GEOMETRY), tuple(GEOMETRY.values()), VOID)
@@ -79,21 +84,4 @@ def load_siftflow(data_dir: Path | None, *, geometric: bool = True) -> SIFTFlow:
             for one in more
         },
         more_targets=more,
-    )
-
-
-def _find_root(data_dir: Path | None) -> Path:
-    fetch = (
-        "unpack SiftFlowDataset.zip and put trainval.txt and test.txt beside its Images/ (they and "
-        "the archive's address are in data/sift-flow of shelhamer/fcn.berkeleyvision.org)"
-    )
-    if data_dir is None:
-        raise InputError(f"dataset 'siftflow' needs its folder: give --data DIR; {fetch}")
-    places = [data_dir, data_dir / "sift-flow", data_dir / "SiftFlowDataset"]
-    for place in places:
-        if (place / "Images").is_dir() and (place / "SemanticLabels").is_dir():
-            return place
-    raise InputError(
-        f"dataset 'siftflow' is not in {data_dir}: expected Images/ and SemanticLabels/ there, or "
-        f"in {places[1]}; give the folder that holds them with --data DIR: {fetch}"
     )
