@@ -44,7 +44,8 @@ class WarmEngine:
         """Fork a run's process; its output goes to `log.txt` in the run's folder."""
         slot = self._free[0]
         reader, writer = self._context.Pipe(duplex=False)
-        arguments = (run_dir, slot, self._plugins, reader)
+        environment = {**os.environ, **slot.variables}
+        arguments = (run_dir, slot, self._plugins, reader, environment)
         process = self._context.Process(target=_execute, args=arguments)
         process.start()
         reader.close()
@@ -83,14 +84,22 @@ class WarmEngine:
             self._running.clear()
 
 
-def _execute(run_dir: Path, slot: Slot, plugins: list[str], pipe: Connection) -> None:
+def _execute(
+    run_dir: Path,
+    slot: Slot,
+    plugins: list[str],
+    pipe: Connection,
+    environment: dict[str, str],
+) -> None:
     """Execute a run in the forked process."""
     from bench.run.execute import Options, execute
     from bench.run.signals import leave_with_parent
 
     os.setsid()  # Ctrl-C reaches runs through `stop`, and only once
     leave_with_parent(pipe.fileno())
-    os.environ.update(slot.variables)  # the server has touched no GPU yet
+    # The server has the environment in which it was started, and has touched no GPU yet.
+    os.environ.clear()
+    os.environ.update(environment)
     load_plugins(plugins)
     with (run_dir / "log.txt").open("ab") as log:
         for stream in (sys.stdout, sys.stderr):

@@ -201,6 +201,18 @@ def test_exit_codes_come_back_and_environments_stay_apart(engine, store):
     assert "LEAK" not in os.environ
 
 
+def test_a_run_sees_the_environment_as_it_is_when_it_starts(engine, store, monkeypatch):
+    """Also one forked from a server that was started before."""
+    run, folder = prepare(store, "resnet10t", seed=77)
+    monkeypatch.setenv("FCN_BENCH_FAULT", "run.locked:raise")
+    engine.start(folder)
+    assert finish(engine, 1) == [Exit(run.id, outcome.ERROR)]
+    assert store.failure(run.id).message.endswith("fault at run.locked")
+    monkeypatch.delenv("FCN_BENCH_FAULT")
+    engine.start(folder)
+    assert finish(engine, 1) == [Exit(run.id, outcome.DONE)]
+
+
 def test_stopping_leaves_checkpoints_and_no_process(new_engine, store):
     engine = new_engine()
     runs = [prepare(store, "acts_loudly", steps=100_000, seed=seed) for seed in (0, 1)]
