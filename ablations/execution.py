@@ -13,7 +13,8 @@ from ablations.report_cli import say
 if TYPE_CHECKING:
     from bench.check import ModelCost
     from bench.data.catalog import Catalog
-    from bench.grid.controller import Engine, Policy
+    from bench.grid.contracts import Engine
+    from bench.grid.controller import Policy
     from bench.plan import Plan
     from bench.store import Store
 

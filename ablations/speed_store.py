@@ -13,7 +13,8 @@ import yaml
 from rich.console import Console
 
 from ablations.planning import plan_spec
-from bench.grid.controller import Exit, execute_plan
+from bench.grid.contracts import Exit
+from bench.grid.controller import execute_plan
 from bench.grid.progress import GridProgress
 from bench.speed.section import Section
 from bench.speed.synthetic import Sizes, fill

@@ -10,9 +10,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
-from typing import Protocol
 
+from bench.grid.contracts import Engine, Exit, Watcher
 from bench.grid.endings import describe_end, last_step
 from bench.grid.room import LEAST_BYTES, Room
 from bench.lease import LEASE_SECONDS, Watch
@@ -33,17 +32,6 @@ DETERMINED = ("nonfinite", "spec or data")
 
 
 @dataclass(frozen=True)
-class Exit:
-    """How a run's process ended."""
-
-    run_id: str
-    code: int
-    """Exit code of `bench.run.outcome`; negative for a signal."""
-    lost: str | None = None
-    """What was lost with it, if its machine is gone: then nothing is known of its end."""
-
-
-@dataclass(frozen=True)
 class Policy:
     """What is done about failures."""
 
@@ -57,58 +45,6 @@ class Policy:
     """Time after which another command's run that shows no life is taken over."""
     least_bytes: int = LEAST_BYTES
     """Free space below which nothing is started; more, once a run has shown what it takes."""
-
-
-class Engine(Protocol):
-    """Starts `fcn-bench exec RUN_DIR` somewhere and says how it ended; nothing else."""
-
-    def free_slots(self) -> int:
-        """Return how many runs can be started now."""
-        ...
-
-    def start(self, run_dir: Path) -> None:
-        """Start a run's process in a free slot."""
-        ...
-
-    def poll(self, seconds: float) -> list[Exit]:
-        """Wait up to `seconds` for processes to end, and return those that did."""
-        ...
-
-    def kill(self, run_id: str) -> None:
-        """End a run's process at once; `poll` then reports it."""
-        ...
-
-    def stop(self) -> None:
-        """Ask what still runs to checkpoint and leave, and see that it does."""
-        ...
-
-
-class Watcher(Protocol):
-    """Shows a person what happens."""
-
-    def started(self, planned: PlannedRun) -> None:
-        """A run's process was started."""
-        ...
-
-    def ended(self, planned: PlannedRun, failure: Failure | None) -> None:
-        """A run is done, or has failed."""
-        ...
-
-    def retried(self, planned: PlannedRun, failure: Failure) -> None:
-        """An attempt failed, and another will be made."""
-        ...
-
-    def left(self, planned: PlannedRun) -> None:
-        """A run that was started here turned out to be another command's."""
-        ...
-
-    def paused(self, why: str) -> None:
-        """Nothing new is started until something changes."""
-        ...
-
-    def tick(self) -> None:
-        """Time passed; runs write their own logs."""
-        ...
 
 
 def execute_plan(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from multiprocessing import get_all_start_methods
 from pathlib import Path
 
-from bench.grid.controller import Engine
+from bench.grid.contracts import Engine
 from bench.grid.local import LocalEngine
 from bench.grid.nodes import Nodes
 from bench.grid.ray import RayEngine

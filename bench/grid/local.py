@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from bench.grid.controller import Exit
+from bench.grid.contracts import Exit
 from bench.grid.slots import Slot, exec_command, exec_environment
 
 GRACE_SECONDS = 30.0

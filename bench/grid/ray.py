@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.grid.cluster import connect, import_ray, losses
-from bench.grid.controller import Exit
+from bench.grid.contracts import Exit
 from bench.grid.local import GRACE_SECONDS
 from bench.grid.node import Order, execute_order
 from bench.grid.nodes import Nodes

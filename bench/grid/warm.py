@@ -14,7 +14,7 @@ from multiprocessing.context import ForkServerProcess
 from multiprocessing.forkserver import ensure_running
 from pathlib import Path
 
-from bench.grid.controller import Exit
+from bench.grid.contracts import Exit
 from bench.grid.local import GRACE_SECONDS
 from bench.grid.slots import Slot
 from bench.plugins import load_plugins

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.data.catalog import Catalog
-from bench.grid.controller import Engine, Exit
+from bench.grid.contracts import Engine, Exit
 from bench.grid.engines import Request, create_engine
 from bench.plan import Run
 from bench.run.outcome import DONE

@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict, dataclass, field, replace
 
-from bench.grid.controller import Exit
+from bench.grid.contracts import Exit
 from bench.holder import Holder
 from bench.plan import Plan, PlannedRun, Run
 from bench.spec import RunSpec, TrainSpec

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench.data.catalog import Catalog
-from bench.grid.controller import Exit
+from bench.grid.contracts import Exit
 from bench.grid.engines import ENGINES, Request, create_engine
 from bench.grid.local import LocalEngine
 from bench.grid.warm import WarmEngine

@@ -10,7 +10,8 @@ import pytest
 import torch
 from pretend import Notes, PretendEngine, plan_of, result_of, run_of
 
-from bench.grid.controller import Exit, Policy, execute_plan
+from bench.grid.contracts import Exit
+from bench.grid.controller import Policy, execute_plan
 from bench.grid.endings import last_step
 from bench.grid.local import LocalEngine
 from bench.grid.slots import Slot, exec_command, exec_environment, plan_slots

@@ -15,7 +15,8 @@ import pytest
 import torch
 
 from bench.grid import cluster, nodes
-from bench.grid.controller import Exit, execute_plan
+from bench.grid.contracts import Exit
+from bench.grid.controller import execute_plan
 from bench.grid.engines import Request, create_engine
 from bench.grid.shares import share_out
 from bench.grid.sight import look_around
