@@ -159,5 +159,14 @@ def _write(out: Path, section: "Section", device: str) -> None:
     names = ("device_name", "cpus", "threads", "python", "torch", "torchvision", "timm", "commit")
     provenance: dict[str, Any] = {name.replace("_", " "): facts[name] for name in names}
     provenance["measured"] = datetime.now(UTC).strftime("%Y-%m-%d")
-    provenance["command"] = shlex.join(["fcn-bench", *sys.argv[1:]])
+    provenance["command"] = _without_folder(sys.argv[1:])
     write_page(out, [section], provenance)
+
+
+def _without_folder(words: list[str]) -> str:
+    """Return the command as anybody would give it: where pictures lie here is nobody's concern."""
+    shown = [
+        "DIR" if before == "--data" else "--data=DIR" if word.startswith("--data=") else word
+        for before, word in zip(["fcn-bench", *words], words, strict=False)
+    ]
+    return shlex.join(["fcn-bench", *shown])

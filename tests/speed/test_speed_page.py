@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ablations.planning import plan_spec
-from ablations.speed_cli import PARTS, app
+from ablations.speed_cli import PARTS, _without_folder, app
 from ablations.speed_store import write_spec
 from bench.speed.compare import describe
 from bench.speed.grid import describe_grid
@@ -136,3 +136,9 @@ def test_a_grid_is_run_from_nothing_and_its_parts_add_up(tmp_path, engine):
     inside = record["until the first run, s"] + record["after the last, s"]
     assert 0 < inside < record["wall, s"]
     assert record["overhead"] > 1
+
+
+def test_the_command_on_the_page_names_no_folder_of_this_machine():
+    words = ["speed", "train", "--data", "/home/me/camvid", "--out", "page.md"]
+    assert _without_folder(words) == "fcn-bench speed train --data DIR --out page.md"
+    assert _without_folder(["speed", "--data=/home/me"]) == "fcn-bench speed --data=DIR"
