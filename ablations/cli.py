@@ -129,12 +129,12 @@ def run(
         request = Request(
             store.root, device or ["auto"], slots, plugin or (), address, insecure, devices_per_run
         )
-        first_engine = create_engine(engine, request)
+        chosen = create_engine(engine, request)
         check_plan(plan, store, catalog, devices_per_run)
         if smoke:
-            try_first(plan_trial(spec, store, data, settings), store, first_engine)
+            try_first(plan_trial(spec, store, data, settings), store, chosen)
+            chosen = create_engine(engine, request)  # a plan's end stops its engine
         policy = Policy(fail_fast=fail_fast, retry_failed=retry_failed)
-        chosen = create_engine(engine, request) if smoke else first_engine
         num_undone = execute(plan, store, chosen, policy)
     write(plan, store, out)
     if num_undone:

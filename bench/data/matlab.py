@@ -5,15 +5,29 @@ In: a file and the name of its matrix, 1 for the first class. Out: classes from 
 
 import struct
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.data.files import FileDataset
 from fcn.errors import InputError
 
 VOID = 255
+
+
+@dataclass(frozen=True)
+class MatlabDataset(FileDataset):
+    """Pictures in files, whose label maps are MATLAB files."""
+
+    variable: str = ""
+    """Name of the label map's matrix in its file."""
+
+    def read_labels(self, path: Path, target: str) -> NDArray[np.uint8]:
+        """Return the label map (H, W) of a file."""
+        return read_matlab_labels(path, self.variable)
 
 
 def read_matlab_labels(path: Path, variable: str) -> NDArray[np.uint8]:

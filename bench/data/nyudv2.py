@@ -9,16 +9,12 @@ arXiv:1407.5736; statistics and splits of nyud_layers.py in shelhamer/fcn.berkel
 """
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from bench.data.dataset import DATASETS, spread_colours
-from bench.data.files import FileDataset, find_root, read_lines
+from bench.data.files import find_root, read_lines
 from bench.data.layers import Input
-from bench.data.matlab import VOID, read_matlab_labels
+from bench.data.matlab import VOID, MatlabDataset
 from fcn.errors import InputError
 
 CLASSES = (
@@ -42,15 +38,6 @@ FETCH = (
 )
 
 
-@dataclass(frozen=True)
-class NYUDv2(FileDataset):
-    """NYUDv2, whose label maps are MATLAB files."""
-
-    def read_labels(self, path: Path, target: str) -> NDArray[np.uint8]:
-        """Return the label map (H, W) of a file."""
-        return read_matlab_labels(path, "segmentation")
-
-
 @DATASETS.register("nyudv2")
 def load_nyudv2(
     data_dir: Path | None,
@@ -59,7 +46,7 @@ def load_nyudv2(
     hha: bool = True,
     val: bool = False,
     depth_std: float = NATS_OF_A_DEVIATION,
-) -> NYUDv2:
+) -> MatlabDataset:
     """Find NYUDv2's files in `data_dir`, or in its folder `nyud` or `nyudv2`.
 
     Args:
@@ -80,7 +67,8 @@ def load_nyudv2(
     splits = parts if val else {"train": parts["train"] + parts["val"], "test": parts["test"]}
     inputs = [_depth(depth_std)] * depth + [Input("hha", 3, mean=HHA_MEAN)] * hha
     keys = [(split, number) for split, numbers in splits.items() for number in numbers]
-    return NYUDv2(
+    return MatlabDataset(
+        variable="segmentation",
         name="nyudv2",
         class_names=CLASSES,
         palette=spread_colours(len(CLASSES)),

@@ -8,16 +8,12 @@ Reference: Liu et al., 2011, doi:10.1109/TPAMI.2011.131; geometry of Tighe and L
 splits and class order of data/sift-flow in shelhamer/fcn.berkeleyvision.org.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from bench.data.dataset import DATASETS, spread_colours
-from bench.data.files import FileDataset, find_root, read_lines
+from bench.data.files import find_root, read_lines
 from bench.data.layers import LabelMap
-from bench.data.matlab import VOID, read_matlab_labels
+from bench.data.matlab import VOID, MatlabDataset
 
 CLASSES = (
     *("awning", "balcony", "bird", "boat", "bridge", "building", "bus", "car", "cow", "crosswalk"),
@@ -38,17 +34,8 @@ FETCH = (
 )
 
 
-@dataclass(frozen=True)
-class SIFTFlow(FileDataset):
-    """SIFT Flow, whose label maps are MATLAB files."""
-
-    def read_labels(self, path: Path, target: str) -> NDArray[np.uint8]:
-        """Return the label map (H, W) of a file."""
-        return read_matlab_labels(path, "S")
-
-
 @DATASETS.register("siftflow")
-def load_siftflow(data_dir: Path | None, *, geometric: bool = True) -> SIFTFlow:
+def load_siftflow(data_dir: Path | None, *, geometric: bool = True) -> MatlabDataset:
     """Find SIFT Flow's files in `data_dir`, or in its folder `sift-flow` or `SiftFlowDataset`.
 
     Args:
@@ -65,7 +52,8 @@ def load_siftflow(data_dir: Path | None, *, geometric: bool = True) -> SIFTFlow:
     keys = [(split, stem) for split, stems in splits.items() for stem in stems]
     labels = LabelMap("geometric", tuple(GEOMETRY), tuple(GEOMETRY.values()), VOID)
     more = (labels,) if geometric else ()
-    return SIFTFlow(
+    return MatlabDataset(
+        variable="S",
         name="siftflow",
         class_names=CLASSES,
         palette=spread_colours(len(CLASSES)),

@@ -1,5 +1,8 @@
 """A store with tiny runs over a tiny drawn dataset."""
 
+import signal
+from contextlib import contextmanager
+
 import pytest
 from attempts import TINY
 
@@ -36,6 +39,28 @@ def tiny_run(tmp_path):
         return store, run
 
     return prepare
+
+
+@pytest.fixture
+def stopped_after():
+    """Have runs of this process be told to stop: `with stopped_after(3): execute(...)`."""
+    from bench.run import execute as module
+
+    @contextmanager
+    def stop(step):
+        fit = module.fit
+
+        def fit_and_signal(*args, **kwargs):
+            for log in fit(*args, **kwargs):
+                if log.step == step:
+                    signal.raise_signal(signal.SIGTERM)
+                yield log
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(module, "fit", fit_and_signal)
+            yield
+
+    return stop
 
 
 @pytest.fixture(scope="module")

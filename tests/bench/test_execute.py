@@ -1,7 +1,6 @@
 """One run from folder to result: golden losses, exact resume, every way to end."""
 
 import json
-import signal
 import subprocess
 import sys
 import time
@@ -65,7 +64,7 @@ GOLDEN = [1.831149, 1.769969, 1.786142, 1.719833, 1.717265, 1.697883]
 @pytest.mark.parametrize(("optimizer", "ema_decay"), [("sgd", 0.0), ("sgd", 0.9), ("adamw", 0.9)])
 @pytest.mark.parametrize("stop_at", [1, 4])
 def test_stopped_and_resumed_equals_uninterrupted_bit_for_bit(
-    tiny_run, monkeypatch, optimizer, ema_decay, stop_at
+    tiny_run, stopped_after, optimizer, ema_decay, stop_at
 ):
     settings = {
         "train.optimizer": optimizer,
@@ -77,18 +76,9 @@ def test_stopped_and_resumed_equals_uninterrupted_bit_for_bit(
 
     store, same = tiny_run(settings, folder="stopped")
     assert same.id == run.id
-    fit = module.fit
-
-    def fit_and_signal(*args, **kwargs):
-        for log in fit(*args, **kwargs):
-            if log.step == stop_at:
-                signal.raise_signal(signal.SIGTERM)
-            yield log
-
-    monkeypatch.setattr(module, "fit", fit_and_signal)
-    assert execute(store.run_dir(run.id), OPTIONS) == outcome.STOPPED
+    with stopped_after(stop_at):
+        assert execute(store.run_dir(run.id), OPTIONS) == outcome.STOPPED
     assert store.failure(run.id).step == stop_at
-    monkeypatch.setattr(module, "fit", fit)
     torch.manual_seed(123)  # whatever happened in between
     assert execute(store.run_dir(run.id), OPTIONS) == outcome.DONE
 

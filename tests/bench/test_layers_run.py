@@ -1,7 +1,5 @@
 """Runs with more than a picture in and more than one label map out."""
 
-import signal
-
 import numpy as np
 import pytest
 import torch
@@ -12,7 +10,6 @@ from bench.data.layers import LabelMap
 from bench.data.pack import open_pack
 from bench.data.registry import open_dataset
 from bench.metrics import summarize
-from bench.run import execute as module
 from bench.run import outcome
 from bench.run.evaluate import evaluate
 from bench.run.execute import Options, execute
@@ -39,22 +36,13 @@ def losses(store, run):
 @pytest.mark.parametrize(
     "settings", [BOTH, pytest.param(LATE, marks=pytest.mark.slow)], ids=["early", "late"]
 )
-def test_stopped_and_resumed_equals_uninterrupted_bit_for_bit(tiny_run, monkeypatch, settings):
+def test_stopped_and_resumed_equals_uninterrupted_bit_for_bit(tiny_run, stopped_after, settings):
     whole_store, run = tiny_run(settings, folder="whole")
     assert execute(whole_store.run_dir(run.id), OPTIONS) == outcome.DONE
     store, same = tiny_run(settings, folder="stopped")
     assert same.id == run.id
-    fit = module.fit
-
-    def fit_and_signal(*args, **kwargs):
-        for log in fit(*args, **kwargs):
-            if log.step == 3:
-                signal.raise_signal(signal.SIGTERM)
-            yield log
-
-    monkeypatch.setattr(module, "fit", fit_and_signal)
-    assert execute(store.run_dir(run.id), OPTIONS) == outcome.STOPPED
-    monkeypatch.setattr(module, "fit", fit)
+    with stopped_after(3):
+        assert execute(store.run_dir(run.id), OPTIONS) == outcome.STOPPED
     torch.manual_seed(123)
     assert execute(store.run_dir(run.id), OPTIONS) == outcome.DONE
     ours, theirs = (s.result(run.id) for s in (whole_store, store))
