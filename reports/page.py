@@ -107,6 +107,7 @@ def _render(
         contents=_list_contents(plan, [figure.name for figure in figures]),
         answer=find_answer(runs, summary, study.factors, plan.baseline, study.intervals),
         unfinished=provenance.list_unfinished(records),
+        footnotes=provenance.list_footnotes(records),
         summary=_link_rows(to_html(summary_table(summary)), variants),
         summary_note=summary_table(summary).caption,
         figures={figure.name: figure for figure in figures},

@@ -12,6 +12,7 @@ import pandas as pd
 import yaml
 
 from bench.plan import Plan, PlannedRun
+from bench.store import Failure
 from reports.formats import Table
 from reports.frame import Record
 from reports.settings import flatten
@@ -39,12 +40,27 @@ def list_unfinished(records: Sequence[Record]) -> list[Unfinished]:
             name=f"{clean(record.planned.variant)}, seed {record.planned.run.spec.seed}",
             status=record.status,
             reason=clean(record.failure.reason) if record.failure else "",
-            message=clean(record.failure.message) if record.failure else "not run yet",
+            message=clean(_say(record.failure)) if record.failure else "not run yet",
             details=clean_block(record.failure.details)[-MAX_LOG:] if record.failure else "",
         )
         for record in records
         if record.status != "done"
     ]
+
+
+def list_footnotes(records: Sequence[Record]) -> list[str]:
+    """Say what a reader of the scores must know of single runs: inexact resumes, damage met."""
+    runs: dict[str, list[str]] = {}
+    for record in records:
+        for note in record.result.notes if record.result else ():
+            name = f"{clean(record.planned.variant)}, seed {record.planned.run.spec.seed}"
+            runs.setdefault(clean(note), []).append(name)
+    return [f"{'; '.join(names)}: {note}" for note, names in runs.items()]
+
+
+def _say(failure: Failure) -> str:
+    """Return a failure's message, with the last step that was logged before it."""
+    return failure.message + (f" (last logged step: {failure.step})" if failure.step else "")
 
 
 @dataclass(frozen=True)
@@ -83,7 +99,7 @@ def list_facts(plan: Plan, records: Sequence[Record]) -> dict[str, list[RunFacts
 def _list_facts(plan: Plan, record: Record) -> Iterator[tuple[str, str]]:
     """Yield name and value of what is known; what is not known is left out."""
     run, result, failure = record.planned.run, record.result, record.failure
-    reason = f" ({failure.reason}): {failure.message}" if failure else ""
+    reason = f" ({failure.reason}): {_say(failure)}" if failure else ""
     yield "state", f"{record.status}{reason}"
     yield "run", run.id
     if run.parents:

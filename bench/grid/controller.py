@@ -25,7 +25,8 @@ BUSY_SECONDS = 2.0
 RETRIES = {"killed": 2, "hung": 2, "stopped": 2, "error": 1, "disk": 1, "lost": 10}
 """Further attempts within one command, by cause, each cause counted for itself. What is not here
 would end the same way again. Machines come and go through no fault of a run, so losing one costs it
-none of the few tries for its own failures; but a run that takes machine after machine down ends."""
+none of the few tries for its own failures; but a run that takes machine after machine down ends. A
+run that somebody stops counts only where it got no further than the last time it was stopped."""
 
 DETERMINED = ("nonfinite", "spec or data")
 """Causes that a later command meets again too, unless it is told to try."""
@@ -82,6 +83,7 @@ class _Grid:
         self._is_paused = False
         self._failures: Counter[tuple[str, str]] = Counter()
         self._last_failure: dict[str, Failure] = {}
+        self._stopped_at: dict[str, int] = {}
         self._given_up: dict[str, Failure] = {}
         self._unrecorded: dict[str, PlannedRun] = {}
         self._not_before: dict[str, float] = {}
@@ -207,7 +209,7 @@ class _Grid:
 
     def _fail(self, planned: PlannedRun, failure: Failure) -> None:
         run_id = planned.run.id
-        self._failures[run_id, failure.reason] += 1
+        self._failures[run_id, failure.reason] += self._counts(run_id, failure)
         self._hung.discard(run_id)
         if self._failures[run_id, failure.reason] <= RETRIES.get(failure.reason, 0):
             self.store.forget_failure(run_id)
@@ -216,6 +218,14 @@ class _Grid:
             self.watcher.retried(planned, failure)
             return
         self._give_up(planned, failure)
+
+    def _counts(self, run_id: str, failure: Failure) -> bool:
+        """Say whether a failure costs one of the tries: being stopped on one's way does not."""
+        if failure.reason != "stopped":
+            return True
+        before, step = self._stopped_at.get(run_id, 0), failure.step or 0
+        self._stopped_at[run_id] = max(before, step)
+        return step <= before
 
     def _give_up(self, planned: PlannedRun, failure: Failure) -> None:
         self._given_up[planned.run.id] = failure

@@ -62,8 +62,7 @@ class GridProgress:
     def ended(self, planned: PlannedRun, failure: Failure | None) -> None:
         """Say how a run ended."""
         self._ended += 1
-        if planned.run.id in self._running:
-            self._display.remove_task(self._running.pop(planned.run.id)[1])
+        self._hide(planned)
         how = "done" if failure is None else f"FAILED ({failure.reason}): {failure.message}"
         count = f"[{self._ended}/{self._todo}]"
         self.console.print(Text(f"{count} {_title(planned)} {how}{self._left()}"), soft_wrap=True)
@@ -71,13 +70,13 @@ class GridProgress:
 
     def retried(self, planned: PlannedRun, failure: Failure) -> None:
         """Say that an attempt failed and another will be made."""
-        self._display.remove_task(self._running.pop(planned.run.id)[1])
+        self._hide(planned)
         how = f"{_title(planned)}: {failure.message} ({failure.reason}); it is tried again"
         self.console.print(Text(how), soft_wrap=True)
 
     def left(self, planned: PlannedRun) -> None:
         """Show a run no longer: another command makes it."""
-        self._display.remove_task(self._running.pop(planned.run.id)[1])
+        self._hide(planned)
 
     def paused(self, why: str) -> None:
         """Say that nothing new is started, and why."""
@@ -98,6 +97,11 @@ class GridProgress:
             self.console.print(
                 Text("  running: " + "; ".join(states) + self._left()), soft_wrap=True
             )
+
+    def _hide(self, planned: PlannedRun) -> None:
+        """Take a run off the display; one that could not be started is not on it."""
+        if planned.run.id in self._running:
+            self._display.remove_task(self._running.pop(planned.run.id)[1])
 
     def _left(self) -> str:
         """Estimate the time left from the pace so far; nothing until something is known."""

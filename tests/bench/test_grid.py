@@ -17,6 +17,7 @@ from bench.grid.local import LocalEngine
 from bench.grid.slots import Slot, exec_command, exec_environment, plan_slots
 from bench.grid.warm import WarmEngine
 from bench.run.environment import list_gpus
+from bench.run.outcome import DONE, STOPPED
 from bench.store import Failure, Store
 from fcn.errors import InputError
 
@@ -103,6 +104,35 @@ def test_lost_machines_cost_a_run_none_of_its_few_tries(tmp_path):
     store, notes = Store(tmp_path / "b"), Notes()
     assert execute_plan(plan_of(run), store, LosingEngine(store, losses=99), notes) == 1
     assert store.failure(run.id).message == "node n was lost"
+
+
+@dataclass
+class StoppingEngine(PretendEngine):
+    """Runs are stopped by somebody's signal after these steps, then end well."""
+
+    steps: tuple = ()
+
+    def poll(self, seconds):
+        ended, self.running = self.running[0], []
+        if len(self.started) <= len(self.steps):
+            step = self.steps[len(self.started) - 1]
+            self.store.record_failure(ended, Failure("stopped", "stopped by a signal", step=step))
+            return [Exit(ended, STOPPED)]
+        self.store.publish(result_of(self.store.run(ended)))
+        return [Exit(ended, DONE)]
+
+
+@pytest.mark.parametrize(
+    ("steps", "undone"),
+    [((1, 2, 3, 4, 5, 6), 0), ((4, 4, 4, 5), 0), ((None, None, None), 1), ((4, 4, 5, 5, 5), 1)],
+)
+def test_a_run_that_is_stopped_on_its_way_loses_no_try(tmp_path, steps, undone):
+    """One that is stopped without getting further is given up at the third time."""
+    store, notes, run = Store(tmp_path), Notes(), run_of(0)
+    engine = StoppingEngine(store, steps=steps)
+    assert execute_plan(plan_of(run), store, engine, notes) == undone
+    assert len(engine.started) == len(steps) + (not undone)
+    assert set(notes.retries) == {"stopped"}
 
 
 def test_what_would_end_the_same_way_is_left_unless_told(tmp_path):

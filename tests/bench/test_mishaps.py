@@ -130,6 +130,7 @@ def test_each_failure_is_one_runs_and_is_shown(tmp_path, monkeypatch, capsys):
         assert message.split(" (")[0] in text, variant
         if reason not in ("blocked", "spec or data"):
             assert failure.step, variant
+            assert f"(last logged step: {failure.step})" in text, variant
         if reason in ("error", "memory"):
             assert "Traceback" in failure.details
     assert "SIGBUS" in said  # the first end of the run whose pack was cut

@@ -1,15 +1,18 @@
 """What a controller does about what it does not command: other commands, and a disk that fills."""
 
 import errno
+import io
 import shutil
 import threading
 from collections import namedtuple
 
 import pytest
 from pretend import Notes, PretendEngine, plan_of, pretend_elsewhere, result_of, run_of
+from rich.console import Console
 
 from bench.grid.controller import Policy, execute_plan
 from bench.grid.endings import describe_end
+from bench.grid.progress import GridProgress
 from bench.grid.room import FACTOR, LEAST_BYTES, Room
 from bench.lease import hold
 from bench.store import Failure, Store
@@ -124,8 +127,18 @@ def test_an_engine_that_cannot_start_a_run_fails_that_run_alone(tmp_path):
         start(run_dir)
 
     engine.start = fail_for_one
-    assert execute_plan(plan_of(run_of(0), run_of(1)), store, engine, notes) == 1
+    plan = plan_of(run_of(0), run_of(1))
+    assert execute_plan(plan, store, engine, notes) == 1
     assert notes.ends == {"v0": "disk", "v1": None}
+    # What a person sees takes it too: the run was never on the display.
+    (tmp_path / "again").mkdir()
+    store = Store(tmp_path / "again")
+    engine, said = PretendEngine(store), io.StringIO()
+    start = engine.start
+    engine.start = fail_for_one
+    with GridProgress(plan, store, Console(file=said)) as progress:
+        assert execute_plan(plan, store, engine, progress) == 1
+    assert said.getvalue().count("No space left on device") == 2
 
 
 @pytest.mark.parametrize("code", ["busy", "lost"])

@@ -1,5 +1,6 @@
 import base64
 import csv
+import dataclasses
 import hashlib
 import re
 import subprocess
@@ -175,3 +176,36 @@ def test_one_run_alone_is_a_report(small_store, make_plan, tmp_path):
     page = read_page(write_report(plan, small_store, tmp_path / "out").parent)
     assert "The run finished." in page.text
     assert "so no ± is shown" in page.text
+
+
+def test_what_went_wrong_is_on_the_page(make_plan, small_store, tmp_path):
+    """Each failure with its reason, step and log; under the scores, what their runs met."""
+    plan = make_plan(["whole", "poisoned", "child"], (0, 1))
+    whole, again, poisoned, killed, child, missing = plan.runs
+    damage = "checkpoint checkpoint-000000006 was damaged (its checksum is another) and set aside"
+    inexact = "resumed inexactly at step 4: threads 1 -> 2"
+    for planned, notes in ((whole, (damage, inexact)), (again, (inexact,))):
+        result = finish(small_store, planned, log=False)
+        small_store.publish(dataclasses.replace(result, notes=notes))
+    for planned, failure in (
+        (poisoned, Failure("nonfinite", "the loss is nan at step 14", 13)),
+        (killed, Failure("killed", "the process ended with SIGKILL", 9, "step 9\nlast words")),
+        (child, Failure("blocked", "its weights come from run 0123, which failed")),
+    ):
+        small_store.prepare(planned.run)
+        small_store.record_failure(planned.run.id, failure)
+    write_report(plan, small_store, tmp_path)
+    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    summary = Page(re.search('<section id="summary">.*?</section>', page, re.DOTALL)[0]).text
+    assert f"whole, seed 0: {damage}" in summary
+    assert f"whole, seed 0; whole, seed 1: {inexact}" in summary
+    text = read_page(tmp_path).text
+    for said in (
+        "poisoned, seed 0: failed (nonfinite): the loss is nan at step 14 (last logged step: 13)",
+        "poisoned, seed 1: failed (killed): the process ended with SIGKILL (last logged step: 9)",
+        "child, seed 0: failed (blocked): its weights come from run 0123, which failed\n",
+        "child, seed 1: missing: not run yet",
+        "End of the log of poisoned, seed 1\nstep 9\nlast words",
+    ):
+        assert said in text, said
+    assert missing.run.id in text
