@@ -68,15 +68,19 @@ def _local(request: Request) -> Engine:
 
 @ENGINES.register("warm")
 def _warm(request: Request) -> Engine:
-    _require_one_device(request, "warm")
+    if request.devices_per_run > 1:
+        raise InputError(
+            f"--devices-per-run {request.devices_per_run}: --engine warm forks each run as one "
+            "process on one device; leave one of the two out, or choose --engine local, or "
+            "--engine ray for the machines of a cluster"
+        )
     return WarmEngine(_slots_here(request), absolute(request.plugins))
 
 
 @ENGINES.register("ray")
 def _ray(request: Request) -> Engine:
-    _require_one_device(request, "ray")
-    nodes = Nodes(request.store, request.devices, request.slots, absolute(request.plugins))
     plugins = absolute(request.plugins)
+    nodes = Nodes(request.store, request.devices, request.slots, plugins, request.devices_per_run)
     return RayEngine(nodes, plugins, request.address, insecure=request.insecure)
 
 
@@ -93,11 +97,3 @@ def _slots_here(request: Request) -> list[Slot]:
     if request.devices_per_run > 1 and names == ["cuda"]:
         names = [f"cuda:{i}" for i in range(len(gpus))]
     return plan_slots(names, request.slots, request.devices_per_run, gpus)
-
-
-def _require_one_device(request: Request, engine: str) -> None:
-    if request.devices_per_run > 1:
-        raise InputError(
-            f"engine {engine} gives each run one device; leave --devices-per-run out, or choose "
-            "--engine local"
-        )

@@ -32,20 +32,27 @@ class Nodes:
         devices: `auto`, `cpu` or `cuda`.
         slots: As for `share_out`.
         plugins: Modules that runs load first.
+        devices_per_run: As for `share_out`.
 
     Raises:
-        InputError: Devices are named one by one.
+        InputError: Devices are named one by one, or a run is to have fractions of several.
     """
 
     def __init__(
-        self, store: Path, devices: Sequence[str], slots: int | None, plugins: Sequence[str]
+        self,
+        store: Path,
+        devices: Sequence[str],
+        slots: int | None,
+        plugins: Sequence[str],
+        devices_per_run: int = 1,
     ) -> None:
         if len(devices) != 1 or devices[0] not in ("auto", "cpu", "cuda"):
             raise InputError(
                 f"--devices {' --devices '.join(devices)}: on a cluster Ray hands out the devices; "
                 "say auto, cpu or cuda, and --slots for the runs at a time on each"
             )
-        self._store, self._slots, self._plugins = store.resolve(), slots, list(plugins)
+        self._store, self._plugins = store.resolve(), list(plugins)
+        self._slots, self._devices_per_run = slots, devices_per_run
         self._device = devices[0]
         self._good: dict[str, Node] = {}
         self._bad: set[str] = set()
@@ -84,11 +91,17 @@ class Nodes:
         if self._device == "auto":
             has_gpu = any(node["Resources"].get("GPU", 0) >= 1 for node in nodes)
             self._device = "cuda" if has_gpu else "cpu"
-        if not any(share_out(node, self._device, self._slots) for node in nodes):
+        if self._device == "cuda" and self._devices_per_run > 1 and (self._slots or 1) > 1:
             raise InputError(
-                f"none of the {len(nodes)} nodes of the cluster has a "
-                f"{'GPU' if self._device == 'cuda' else 'CPU'} for a run; `ray status` shows what "
-                "it has, and --devices cpu uses CPUs where there is no GPU"
+                f"--slots {self._slots} with --devices-per-run {self._devices_per_run}: Ray gives "
+                "a run a fraction of one GPU or several whole ones; leave one of the two out"
+            )
+        if not any(self._share_out(node) for node in nodes):
+            kind = "CPU" if self._device == "cpu" else "GPU"
+            wanted = f"a {kind}" if self._devices_per_run == 1 else f"{self._devices_per_run} GPUs"
+            raise InputError(
+                f"none of the {len(nodes)} nodes of the cluster has {wanted} for a run; `ray "
+                "status` shows what it has, and --devices cpu uses CPUs where there is no GPU"
             )
         self._sign.touch()
         self._here = look_around(*self._order())
@@ -99,10 +112,13 @@ class Nodes:
         ray = import_ray()
         known = {*self._good, *self._bad, *(node.id for node in self._looks.values())}
         for values in nodes:
-            node = share_out(values, self._device, self._slots)
+            node = self._share_out(values)
             if node is not None and node.id not in known:
                 task = ray.remote(look_around).options(**pinned(node), num_cpus=0)
                 self._looks[task.remote(*self._order())] = node
+
+    def _share_out(self, node: dict[str, Any]) -> Node | None:
+        return share_out(node, self._device, self._slots, self._devices_per_run)
 
     def _order(self) -> tuple[str, str, float, list[str], str]:
         """Return what `look_around` asks for: the same on every machine, this one included."""

@@ -27,28 +27,37 @@ class Node:
         return int(min(rooms))
 
 
-def share_out(node: dict[str, Any], device: str, slots: int | None) -> Node | None:
+def share_out(
+    node: dict[str, Any], device: str, slots: int | None, devices_per_run: int = 1
+) -> Node | None:
     """Share a node's resources out among runs; None if it has nothing for them.
 
     Each run gets its part of the CPUs, and on a GPU its fraction of one. Ray keeps count of the
-    fractions; that the runs on one GPU fit into its memory is the user's word.
+    fractions; that the runs on one GPU fit into its memory is the user's word. A run over several
+    GPUs gets whole ones, which Ray shows to it as the only ones there are.
 
     Args:
         node: An entry of `ray.nodes()`.
         device: `cpu` or `cuda`.
         slots: Runs at a time on each GPU, or on the node's CPU; None for one per GPU or per core.
+        devices_per_run: GPUs of the node, or processes on its CPU, that each run is spread over.
     """
     cpus, gpus = (int(node["Resources"].get(kind, 0)) for kind in ("CPU", "GPU"))
-    count = gpus * (slots or 1) if device == "cuda" else (slots or cpus)
+    on_gpu, names = device == "cuda", [device] * devices_per_run
+    count = slots or max(1, cpus // devices_per_run)
+    if on_gpu:
+        count = gpus // devices_per_run * (slots or 1)
     if not count or not cpus:
         return None
+    if on_gpu and devices_per_run > 1:
+        names = [f"cuda:{i}" for i in range(devices_per_run)]
     return Node(
         id=node["NodeID"],
         name=f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']}, {node['NodeID'][:8]})",
-        slot=Slot(device, threads=max(1, cpus // count)),
+        slot=Slot(names[0], max(1, cpus // (count * devices_per_run)), tuple(names[1:])),
         count=count,
         num_cpus=float(cpus // count) or _floor(cpus / count),  # above one, Ray wants whole numbers
-        num_gpus=0.0 if device == "cpu" else _floor(1 / (slots or 1)),
+        num_gpus=_floor(devices_per_run / (slots or 1)) if on_gpu else 0.0,
     )
 
 

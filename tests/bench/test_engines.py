@@ -12,6 +12,7 @@ from bench.data.catalog import Catalog
 from bench.grid.contracts import Exit
 from bench.grid.engines import ENGINES, Request, create_engine
 from bench.grid.local import LocalEngine
+from bench.grid.slots import Slot, exec_command
 from bench.grid.warm import WarmEngine
 from bench.plan import Run
 from bench.plugins import load_plugins
@@ -19,6 +20,7 @@ from bench.run import outcome
 from bench.run.execute import Options, execute
 from bench.spec import RunSpec, parse
 from bench.store import Store
+from fcn.errors import InputError
 
 CODES = (outcome.BUSY, *outcome.REASONS)
 MARKS = {"ray": [pytest.mark.ray]}
@@ -92,7 +94,11 @@ def new_engine(request, name, store, plugin):
     """Make engines of one kind: new_engine() has two slots."""
     if name == "ray":
         request.getfixturevalue("ray_cluster")
-    return lambda: create_engine(name, Request(store.root, ("cpu",), 2, (plugin,)))
+
+    def make(slots=2, **more):
+        return create_engine(name, Request(store.root, ("cpu",), slots, (plugin,), **more))
+
+    return make
 
 
 @pytest.fixture(scope="module")
@@ -224,6 +230,30 @@ def test_stopping_leaves_checkpoints_and_no_process(new_engine, store):
         assert not is_alive(spoken(folder)["pid"])
         assert store.failure(run.id).reason == "stopped"
         assert list(folder.glob("checkpoint-*.safetensors"))
+
+
+@pytest.mark.slow
+def test_a_run_over_two_devices_is_that_of_the_command(name, new_engine, store, plugin, tmp_path):
+    """Bit for bit; the engine of forked runs says who can make it."""
+    if name == "warm":
+        with pytest.raises(InputError, match="choose --engine local"):
+            new_engine(1, devices_per_run=2)
+        return
+    run, folder = prepare(store, "acts_loudly", seed=3)
+    engine = new_engine(1, devices_per_run=2)
+    assert engine.free_slots() == 1
+    engine.start(folder)
+    assert finish(engine, 1) == [Exit(run.id, 0)]
+    engine.stop()
+    here = Store(tmp_path)
+    _, again = prepare(here, "acts_loudly", seed=3)
+    command = exec_command(again, Slot("cpu", 1, ("cpu",)), [plugin])
+    command.remove("--with-parent")
+    assert subprocess.run(command, capture_output=True).returncode == 0
+    results = [s.result(run.id) for s in (store, here)]
+    assert [result.environment["processes"] for result in results] == [2, 2]
+    for file in ("model.safetensors", "eval/test.npz"):
+        assert results[0].digests[file] == results[1].digests[file]
 
 
 CONTROLLER = """

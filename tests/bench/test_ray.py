@@ -62,6 +62,27 @@ def test_a_node_is_shared_out(cpus, gpus, device, slots, count, num_cpus, num_gp
     assert node.fits({"CPU": cpus - num_cpus / 2, "GPU": gpus - num_gpus / 2}) < cpus / num_cpus
 
 
+@pytest.mark.parametrize(
+    ("cpus", "gpus", "device", "slots", "count", "num_cpus", "num_gpus", "threads"),
+    [
+        (8.0, 0.0, "cpu", None, 4, 2.0, 0.0, 1),
+        (8.0, 0.0, "cpu", 2, 2, 4.0, 0.0, 2),
+        (1.0, 0.0, "cpu", None, 1, 1.0, 0.0, 1),
+        (32.0, 5.0, "cuda", None, 2, 16.0, 2.0, 8),
+    ],
+)
+def test_a_run_over_two_devices_gets_two_of_one_node(
+    cpus, gpus, device, slots, count, num_cpus, num_gpus, threads
+):
+    node = share_out(entry(cpus, gpus), device, slots, 2)
+    assert (node.count, node.num_cpus, node.num_gpus) == (count, num_cpus, num_gpus)
+    assert node.slot.threads == threads
+    # Ray itself shows a task its GPUs alone, so the run counts them from 0 and names no others.
+    assert node.slot.devices == (("cuda:0", "cuda:1") if device == "cuda" else ("cpu", "cpu"))
+    assert "CUDA_VISIBLE_DEVICES" not in node.slot.variables
+    assert share_out(entry(8.0, 1.0), "cuda", None, 2) is None
+
+
 def test_a_node_without_what_is_asked_has_no_share():
     assert share_out(entry(8.0, 0.0), "cuda", None) is None
     assert share_out(entry(0.0, 0.0), "cpu", None) is None
