@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.data.resample import Bands, normalise, resample, take_nearest
+from bench.data.resample import Bands, Pictures, normalise, resample, take_nearest
 from bench.spec import TrainSpec
 
 Size = tuple[int, int]
@@ -67,7 +67,7 @@ def draw_view(rng: np.random.Generator, size: Size, train: TrainSpec, input_scal
 
 
 def view_images(
-    images: Tensor,
+    images: Pictures,
     views: Sequence[View],
     out_size: Size,
     *,
@@ -77,7 +77,7 @@ def view_images(
     """Resample pictures and normalise them.
 
     Args:
-        images: Pictures, (N, H, W, K) uint8; smaller ones are padded below and to the right.
+        images: N pictures.
         views: One for each picture.
         out_size: Height h and width w of what is seen.
         mean: Of each channel, on the scale 0..1.
@@ -86,24 +86,25 @@ def view_images(
     Returns:
         (N, K, h, w) float32; 0 outside the pictures.
     """
-    device = images.device
+    device = images.device if isinstance(images, Tensor) else torch.device("cpu")
     statistics = _statistics(tuple(mean), tuple(std), device)
     if all(_is_whole(view, out_size) for view in views):
-        return normalise(images, statistics).permute(0, 3, 1, 2)
-    padded = (images.shape[1], images.shape[2])
+        whole = images if isinstance(images, Tensor) else torch.from_numpy(np.stack(images))
+        return normalise(whole, statistics).permute(0, 3, 1, 2)
     rows, columns = (
-        _weights(views, axis, out_size[axis], padded[axis]).to(device) for axis in (0, 1)
+        _weights(views, axis, out_size[axis], max(image.shape[axis] for image in images))
+        for axis in (0, 1)
     )
     return resample(images, rows, columns, statistics)
 
 
 def view_targets(
-    targets: Tensor, views: Sequence[View], out_size: Size, *, ignore_index: int
+    targets: Pictures, views: Sequence[View], out_size: Size, *, ignore_index: int
 ) -> Tensor:
     """Take the nearest label of each pixel seen.
 
     Args:
-        targets: Label maps, (N, H, W) uint8; smaller ones are padded below and to the right.
+        targets: N label maps.
         views: One for each label map.
         out_size: Height h and width w of what is seen.
         ignore_index: Label outside the pictures.
@@ -152,37 +153,43 @@ def _is_whole(view: View, out_size: Size) -> bool:
     return view == View(out_size, out_size)
 
 
-def _positions(views: Sequence[View], axis: int, length: int) -> tuple[Tensor, Tensor, Tensor]:
+def _positions(
+    views: Sequence[View], axis: int, length: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Return which pixel of the resized picture is seen at each place, (N, length), and sizes."""
-    first = torch.tensor([[view.left if axis else view.top] for view in views])
-    is_mirrored = torch.tensor([[view.flip and axis == 1] for view in views])
-    sizes = torch.tensor([[view.size[axis], view.scaled[axis]] for view in views])
-    step = torch.arange(length)
-    return first + torch.where(is_mirrored, length - 1 - step, step), sizes[:, :1], sizes[:, 1:]
+    # In numpy, whose calls cost a third of torch's: there are dozens of them, on little data.
+    first = np.array([[view.left if axis else view.top] for view in views])
+    is_mirrored = np.array([[view.flip and axis == 1] for view in views])
+    sizes = np.array([[view.size[axis], view.scaled[axis]] for view in views])
+    step = np.arange(length)
+    return first + np.where(is_mirrored, step[::-1], step), sizes[:, :1], sizes[:, 1:]
 
 
 def _weights(views: Sequence[View], axis: int, length: int, padded: int) -> Bands:
     """Return the weight of each source pixel at each place of the views."""
     at, size, scaled = _positions(views, axis, length)
-    shrink = size / scaled  # exactly 1 at scale 1, and then each row holds a single 1
-    reach = shrink.clamp_min(1)
-    centre = (at + 0.5) * shrink
-    first = (centre - reach).floor().long()
-    num_taps = 2 * math.ceil(max(1.0, *(v.size[axis] / v.scaled[axis] for v in views))) + 2
-    taps = first[..., None] + torch.arange(num_taps)
-    weights = (1 - (taps + 0.5 - centre[..., None]).abs() / reach[..., None]).clamp_min(0)
-    weights = weights.where((taps >= 0) & (taps < size[..., None]), 0.0)
-    weights = weights / weights.sum(-1, keepdim=True)
+    shrink = size.astype(np.float32) / scaled.astype(np.float32)  # 1 at scale 1: rows of a single 1
+    reach = np.maximum(shrink, 1)
+    centre = (at + 0.5).astype(np.float32) * shrink
+    first = np.floor(centre - reach).astype(np.int64)
+    num_taps = 2 * math.ceil(reach.max()) + 2
+    taps = first[..., None] + np.arange(num_taps)
+    weights = 1 - np.abs(taps.astype(np.float32) + 0.5 - centre[..., None]) / reach[..., None]
+    weights[(weights < 0) | (taps < 0) | (taps >= size[..., None])] = 0
     inside = (at >= 0) & (at < scaled)
-    return Bands(weights.where(inside[..., None], 0.0), first, inside, padded)
+    total = weights.sum(-1, keepdims=True)
+    weights = np.divide(weights, total, out=np.zeros_like(weights), where=inside[..., None])
+    return Bands(weights, first, inside, size[:, 0], padded)
 
 
-def _nearest(views: Sequence[View], axis: int, length: int) -> tuple[Tensor, Tensor]:
+def _nearest(
+    views: Sequence[View], axis: int, length: int
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Return the source pixel under each place, (N, length), and what lies inside."""
     at, size, scaled = _positions(views, axis, length)
     inside = (at >= 0) & (at < scaled)
     source = (2 * at + 1) * size // (2 * scaled)  # in whole numbers: the same on every device
-    return source.where(inside, 0), inside
+    return np.where(inside, source, 0), inside
 
 
 # Made once: to make a tensor on a GPU from numbers waits for all that it was given before.

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from bench.data.augment import Size, draw_view, to_network, view_images, view_targets
 from bench.data.pack import Pack
-from bench.data.resample import send
+from bench.data.resample import Pictures, send
 from bench.spec import TrainSpec
 from fcn.errors import InputError
 
@@ -79,8 +79,7 @@ class Batches:
             rng = np.random.default_rng([self._seed, VIEWS, index, k])
             views.append(draw_view(rng, self._pack.size(i), self._train, self._input_scale))
         out_size = self._train.crop or views[0].scaled
-        images, targets = self._pictures.take(chosen)
-        maps = [targets] if len(self._pack.targets) == 1 else targets.unbind(1)
+        images, maps = self._pictures.take(chosen)
         seen = [
             view_targets(labels, views, out_size, ignore_index=target.ignore_index)
             for labels, target in zip(maps, self._pack.targets, strict=True)
@@ -194,7 +193,10 @@ def _groups_of_one_size(pack: Pack, split: str, batch_size: int) -> Iterator[lis
 
 
 class _Pictures:
-    """Pictures of a split as padded uint8 batches; kept on the GPU where they fit."""
+    """Pictures of a split where batches are made: views of the pack for a CPU, else copies.
+
+    A GPU gets uint8 batches padded to the largest picture; they stay on it where they fit.
+    """
 
     def __init__(self, pack: Pack, indices: NDArray[np.int64], device: torch.device) -> None:
         self._pack = pack
@@ -208,27 +210,29 @@ class _Pictures:
             if num_bytes < DEVICE_SHARE * free:
                 self._resident = self._load(list(self._row))
 
-    def take(self, indices: list[int]) -> tuple[Tensor, Tensor]:
-        """Return images (N, H, W, K) and targets (N, [T,] H, W), uint8, padded to the largest."""
+    def take(self, indices: list[int]) -> tuple[Pictures, list[Pictures]]:
+        """Return the images, each (H, W, K), and of each target the label maps, each (H, W)."""
+        if self._device.type == "cpu":
+            maps = [self._pack.target(i) for i in indices]
+            by_target = [maps] if len(self._pack.targets) == 1 else zip(*maps, strict=True)
+            return [self._pack.image(i) for i in indices], [list(maps) for maps in by_target]
         if self._resident is None:
-            return self._load(indices)
-        rows = send(torch.tensor([self._row[i] for i in indices]), self._device)
-        return self._resident[0][rows], self._resident[1][rows]
+            images, targets = self._load(indices)
+        else:
+            rows = send(np.array([self._row[i] for i in indices]), self._device)
+            images, targets = (pixels[rows] for pixels in self._resident)
+        return images, list(targets.unbind(1))
 
     def _load(self, indices: list[int]) -> tuple[Tensor, Tensor]:
+        """Return images (N, H, W, K) and targets (N, T, H, W), padded to the largest."""
         sizes = [self._pack.size(i) for i in indices]
         H, W = _largest(sizes)
-        num_maps = len(self._pack.targets)
-        maps = () if num_maps == 1 else (num_maps,)
         images = np.zeros((len(indices), H, W, self._pack.num_channels), dtype=np.uint8)
-        targets = np.zeros((len(indices), *maps, H, W), dtype=np.uint8)
+        targets = np.zeros((len(indices), len(self._pack.targets), H, W), dtype=np.uint8)
         for k, (i, (h, w)) in enumerate(zip(indices, sizes, strict=True)):
             images[k, :h, :w] = self._pack.image(i)
-            targets[k, ..., :h, :w] = self._pack.target(i)
-        return (
-            send(torch.from_numpy(images), self._device),
-            send(torch.from_numpy(targets), self._device),
-        )
+            targets[k, :, :h, :w] = self._pack.target(i)
+        return send(images, self._device), send(targets, self._device)
 
 
 def _largest(sizes: list[Size]) -> Size:

@@ -4,15 +4,26 @@ The matrices are banded, for a pixel reads few others. A GPU multiplies them who
 less time than to start many small products; a CPU multiplies blocks along the band.
 """
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-BLOCK = 64
-"""Places of a view multiplied together on a CPU."""
+BLOCK = 96
+"""Pixels read by places that are multiplied together on a CPU, about."""
+
+Pictures = Tensor | Sequence[NDArray[np.uint8]]
+"""N pictures, each (H, W, K) uint8, or label maps, each (H, W) uint8: arrays of any sizes, which a
+CPU reads, or a tensor on the device that is to read it, padded below and to the right."""
+
+Indices = tuple[NDArray[np.int64], NDArray[np.bool_]]
+"""Index of the pixel read at each place of N views, (N, length), and whether it lies inside."""
 
 
 @dataclass(frozen=True)
@@ -29,147 +40,167 @@ class Block:
 class Bands:
     """Which pixels of an axis each place of N views reads."""
 
-    weights: Tensor
+    weights: NDArray[np.float32]
     """Weight of each pixel read, (N, length, taps); 0 throughout outside the picture."""
-    first: Tensor
+    first: NDArray[np.int64]
     """First pixel read, (N, length); it may lie before the picture, with weight 0."""
-    inside: Tensor
+    inside: NDArray[np.bool_]
     """Whether the place lies in the picture, (N, length)."""
+    sizes: NDArray[np.int64]
+    """Pixels of the axis in each picture, (N,)."""
     padded: int
     """Pixels of the axis, padding included."""
 
-    def to(self, device: torch.device) -> "Bands":
-        """Return the bands on a device."""
-        weights, first, inside = (send(x, device) for x in (self.weights, self.first, self.inside))
-        return Bands(weights, first, inside, self.padded)
-
-    def matrices(self) -> Tensor:
+    def matrices(self, device: torch.device) -> Tensor:
         """Return the weights as matrices, (N, length, padded)."""
         N, length, taps = self.weights.shape
         # What is read beyond either end has weight 0 and lands in margins that are cut off.
-        low, high = -taps, self.padded
-        places = (self.first.clamp(low, high) + taps)[..., None]
-        places = places + torch.arange(taps, device=places.device)
-        full = self.weights.new_zeros(N, length, self.padded + 2 * taps)
-        return full.scatter_(2, places, self.weights)[..., taps : taps + self.padded]
+        start = send(self.first.clip(-taps, self.padded)[..., None] + taps, device)
+        places = start + torch.arange(taps, device=device)
+        full = torch.zeros(N, length, self.padded + 2 * taps, device=device)
+        full.scatter_(2, places, send(self.weights, device))
+        return full[..., taps : taps + self.padded]
 
     def whole(self, n: int) -> "Block":
         """Return the places of view n that lie inside, and the pixels which they read."""
-        inside = self.inside[n].nonzero()[:, 0].tolist() or [0]
-        return self._block(n, inside[0], inside[-1] + 1)
+        inside = self.inside[n].nonzero()[0]
+        return self._block(n, inside[0], inside[-1] + 1) if len(inside) else self._block(n, 0, 1)
 
     def blocks(self, n: int, whole: "Block") -> "Iterator[Block]":
-        """Yield the places of `whole` in blocks."""
-        for start in range(whole.places.start, whole.places.stop, BLOCK):
-            yield self._block(n, start, min(start + BLOCK, whole.places.stop))
+        """Yield the places of `whole` in blocks that read about as many pixels each."""
+        start, stop = whole.places.start, whole.places.stop
+        num_blocks = math.ceil((whole.read.stop - whole.read.start) / BLOCK)
+        ends = [start + (stop - start) * k // num_blocks for k in range(num_blocks + 1)]
+        return (self._block(n, *ends) for ends in pairwise(ends))
 
     def _block(self, n: int, start: int, stop: int) -> "Block":
         ends = int(self.first[n, start]), int(self.first[n, stop - 1])  # a mirrored axis falls
-        low = min(max(min(ends), 0), self.padded - 1)
-        high = max(low + 1, min(max(ends) + self.weights.shape[2], self.padded))
+        size = int(self.sizes[n])
+        low = min(max(min(ends), 0), size - 1)
+        high = max(low + 1, min(max(ends) + self.weights.shape[2], size))
         return Block(slice(start, stop), slice(low, high))
 
 
-def send(tensor: Tensor, device: torch.device) -> Tensor:
-    """Copy a CPU's tensor to a device without waiting for what the device is doing."""
+def send(array: NDArray[Any], device: torch.device) -> Tensor:
+    """Copy an array to a device without waiting for what the device is doing."""
+    tensor = torch.from_numpy(array)
     if device.type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
 
 
 def normalise(images: Tensor, statistics: Tensor) -> Tensor:
-    """Return pictures (..., W, 3) as float32, less the mean, over the standard deviation.
+    """Return pictures as float32, less the mean, over the standard deviation.
 
     Args:
-        images: (..., W, 3) of 0..255.
-        statistics: Mean and standard deviation of each channel on the scale 0..1, (2, 3).
+        images: (..., W, K) of 0..255.
+        statistics: Mean and standard deviation of each channel on the scale 0..1, (2, K).
     """
-    W = images.shape[-2]
-    mean, std = statistics.repeat(1, W)  # whole rows: arithmetic over three channels is slow
-    pixels = images.flatten(-2).float().div_(255).sub_(mean).div_(std)
-    return pixels.view(images.shape)
+    # Whole rows: arithmetic over few channels is slow.
+    return _normalise_rows(images.flatten(-2), statistics.repeat(1, images.shape[-2])).view(
+        images.shape
+    )
 
 
-def resample(images: Tensor, rows: Bands, columns: Bands, statistics: Tensor) -> Tensor:
+def resample(images: Pictures, rows: Bands, columns: Bands, statistics: Tensor) -> Tensor:
     """Resample and normalise pictures.
 
     Args:
-        images: (N, H, W, 3) uint8.
+        images: N pictures.
         rows: What each row of the views reads.
         columns: What each column of the views reads.
         statistics: As for `normalise`.
 
     Returns:
-        (N, 3, h, w) float32; 0 outside the pictures.
+        (N, K, h, w) float32; 0 outside the pictures.
     """
-    if images.device.type == "cpu":
-        return _resample_by_blocks(images, rows, columns, statistics)
-    pixels = images.permute(0, 3, 1, 2).float()
+    arrays = arrays_for_cpu(images)
+    if arrays is not None:
+        return _resample_by_blocks(arrays, rows, columns, statistics)
+    assert isinstance(images, Tensor)
+    device = images.device
+    down, across = rows.matrices(device), columns.matrices(device)
     # Products run on 0..255, which TF32 holds exactly, and normalising comes last.
-    seen = rows.matrices()[:, None] @ pixels @ columns.matrices()[:, None].mT
+    seen = down[:, None] @ images.permute(0, 3, 1, 2).float() @ across[:, None].mT
     mean, std = statistics[:, :, None, None]
-    inside = rows.inside[:, None, :, None] & columns.inside[:, None, None, :]
+    in_rows, in_columns = send(rows.inside, device), send(columns.inside, device)
+    inside = in_rows[:, None, :, None] & in_columns[:, None, None, :]
     return seen.div_(255).sub_(mean).div_(std).where(inside, 0.0)
 
 
-def take_nearest(
-    targets: Tensor,
-    rows: tuple[Tensor, Tensor],
-    columns: tuple[Tensor, Tensor],
-    *,
-    outside: int,
-) -> Tensor:
+def take_nearest(targets: Pictures, rows: Indices, columns: Indices, *, outside: int) -> Tensor:
     """Read label maps at one row and one column index per pixel.
 
     Args:
-        targets: (N, H, W) uint8.
-        rows: Index of each row, (N, h), and whether it lies inside; on the CPU.
-        columns: Index of each column, (N, w), and whether it lies inside; on the CPU.
-        outside: Label where either does not.
+        targets: N label maps.
+        rows: What each of the h rows of the views reads.
+        columns: What each of the w columns of the views reads.
+        outside: Label outside the pictures.
 
     Returns:
         (N, h, w) int64.
     """
-    if targets.device.type == "cpu":
-        return _take_one_by_one(targets, rows, columns, outside)
+    arrays = arrays_for_cpu(targets)
+    if arrays is not None:
+        return _take_one_by_one(arrays, rows, columns, outside)
+    assert isinstance(targets, Tensor)
     device = targets.device
-    (y, in_y), (x, in_x) = (tuple(send(t, device) for t in axis) for axis in (rows, columns))
+    (y, in_y), (x, in_x) = (tuple(send(part, device) for part in axis) for axis in (rows, columns))
     picture = torch.arange(len(targets), device=device)[:, None, None]
     seen = targets[picture, y[:, :, None], x[:, None, :]].long()
     return seen.where(in_y[:, :, None] & in_x[:, None, :], outside)
 
 
-def _resample_by_blocks(images: Tensor, rows: Bands, columns: Bands, statistics: Tensor) -> Tensor:
-    N, C = len(images), images.shape[3]
-    down, across = rows.matrices(), columns.matrices()
-    seen = torch.zeros(N, C, rows.first.shape[1], columns.first.shape[1])
-    for n in range(N):
+def arrays_for_cpu(pictures: Pictures) -> Sequence[NDArray[np.uint8]] | None:
+    """Return pictures as arrays if a CPU is to compute, else None."""
+    if not isinstance(pictures, Tensor):
+        return pictures
+    return list(pictures.numpy()) if pictures.device.type == "cpu" else None
+
+
+def _resample_by_blocks(
+    images: Sequence[NDArray[np.uint8]], rows: Bands, columns: Bands, statistics: Tensor
+) -> Tensor:
+    N, K = len(images), images[0].shape[2]
+    cpu = torch.device("cpu")
+    down, across = rows.matrices(cpu), columns.matrices(cpu)
+    widest = statistics.repeat(1, columns.padded)
+    seen = torch.zeros(N, K, rows.first.shape[1], columns.first.shape[1])
+    for n, image in enumerate(images):
         y, x = rows.whole(n), columns.whole(n)
-        pixels = normalise(images[n, y.read, x.read], statistics)
-        height, width = len(seen[n, 0, y.places]), pixels.shape[1]
-        shrunk = torch.empty(height, width * C)
+        part = torch.from_numpy(image[y.read, x.read].astype(np.float32))
+        width = part.shape[1]
+        pixels = _normalise_rows(part.flatten(1), widest[:, : width * K])
+        shrunk = torch.empty(y.places.stop - y.places.start, width * K)
         for block in rows.blocks(n, y):
-            part = pixels[_within(y.read, block.read)].flatten(1)
-            here = _within(y.places, block.places)
-            torch.mm(down[n, block.places, block.read], part, out=shrunk[here])
-        planes = shrunk.view(height, width, C).permute(2, 0, 1).contiguous()
+            read, here = _within(y.read, block.read), _within(y.places, block.places)
+            torch.mm(down[n, block.places, block.read], pixels[read], out=shrunk[here])
+        planes = shrunk.view(-1, width, K).permute(2, 0, 1).reshape(-1, width)
+        view = planes.new_empty(len(planes), x.places.stop - x.places.start)
         for block in columns.blocks(n, x):
-            read = _within(x.read, block.read)
+            read, here = _within(x.read, block.read), _within(x.places, block.places)
             weights = across[n, block.places, block.read].T
-            for plane, view in zip(planes, seen[n, :, y.places, block.places], strict=True):
-                torch.mm(plane[:, read], weights, out=view)
+            torch.mm(planes[:, read], weights, out=view[:, here])
+        seen[n, :, y.places, x.places] = view.view(K, -1, view.shape[1])
     return seen
 
 
+def _normalise_rows(rows: Tensor, statistics: Tensor) -> Tensor:
+    """Normalise rows of pixels, (..., W * K), in place where they are float32."""
+    mean, std = statistics
+    return rows.float().div_(255).sub_(mean).div_(std)
+
+
 def _take_one_by_one(
-    targets: Tensor, rows: tuple[Tensor, Tensor], columns: tuple[Tensor, Tensor], outside: int
+    targets: Sequence[NDArray[np.uint8]], rows: Indices, columns: Indices, outside: int
 ) -> Tensor:
     """Read label maps with numpy, which takes columns four times as fast as torch."""
-    seen = np.empty((len(targets), rows[0].shape[1], columns[0].shape[1]), dtype=np.int64)
-    for n, target in enumerate(targets.numpy()):
-        seen[n] = target[rows[0][n].numpy()].take(columns[0][n].numpy(), axis=1)
-        seen[n, ~rows[1][n].numpy()] = outside
-        seen[n][:, ~columns[1][n].numpy()] = outside
+    (y, in_y), (x, in_x) = rows, columns
+    seen = np.empty((len(targets), y.shape[1], x.shape[1]), dtype=np.int64)
+    for n, target in enumerate(targets):
+        seen[n] = target[y[n]].take(x[n], axis=1)
+        seen[n, ~in_y[n]] = outside
+        seen[n][:, ~in_x[n]] = outside
     return torch.from_numpy(seen)
 
 

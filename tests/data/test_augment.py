@@ -115,6 +115,9 @@ def test_padding_of_a_batch_changes_nothing():
         torch.testing.assert_close(seen[k], alone)
         assert torch.equal(labels[k], alone_labels)
 
+    arrays = [images[0, :5, :6].numpy(), images[1].numpy()]
+    assert torch.equal(seen, 255 * view_images(arrays, [small, large], (8, 7), **PLAIN))
+
 
 @settings(deadline=None, max_examples=60)
 @given(
@@ -177,8 +180,8 @@ def test_a_cpu_multiplies_blocks_to_what_whole_matrices_give():
         _weights(views, axis, train.crop[axis], images.shape[1 + axis]) for axis in (0, 1)
     )
     statistics = torch.tensor([MEAN, STD])[:, None, None]
-    whole = rows.matrices()[:, None, None] @ images.movedim(3, 1).float()[:, :, None]
-    whole = (whole @ columns.matrices()[:, None, None].mT)[:, :, 0].movedim(1, 3)
-    inside = (rows.inside[:, :, None] & columns.inside[:, None, :])[..., None]
+    whole = rows.matrices(images.device)[:, None, None] @ images.movedim(3, 1).float()[:, :, None]
+    whole = (whole @ columns.matrices(images.device)[:, None, None].mT)[:, :, 0].movedim(1, 3)
+    inside = torch.from_numpy(rows.inside[:, :, None] & columns.inside[:, None, :])[..., None]
     expected = ((whole / 255 - statistics[0]) / statistics[1]).where(inside, 0.0)
     torch.testing.assert_close(seen, expected.movedim(3, 1), atol=1e-5, rtol=1e-5)
