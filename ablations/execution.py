@@ -3,6 +3,8 @@
 In: a plan, a store, an engine. Out: runs in the store, and how many are not done.
 """
 
+from importlib import import_module
+from threading import Thread
 from typing import TYPE_CHECKING
 
 import typer
@@ -39,6 +41,8 @@ def execute(plan: "Plan", store: "Store", engine: "Engine", policy: "Policy") ->
     from bench.grid.progress import GridProgress
     from bench.run.signals import interrupt_on_signals
 
+    # The report's libraries take seconds to import, which nobody need wait for at the end.
+    Thread(target=import_module, args=("reports.page",), daemon=True).start()
     try:
         with (
             interrupt_on_signals(),

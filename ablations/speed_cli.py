@@ -32,6 +32,7 @@ class _Scale:
     spec: str
     engine: str
     settings: Sequence[str]
+    slots: Sequence[int]
     numbers: Sequence[int]
     most_reported: int
 
@@ -68,6 +69,10 @@ def speed(
     block: Annotated[float, typer.Option(help="Seconds of a block.", min=0.0)] = 1.0,
     spec: Annotated[str, typer.Option(help="Spec whose grid is run.")] = "quickstart",
     engine: Annotated[str, typer.Option(help="Engine of the grid.")] = "auto",
+    slots: Annotated[
+        list[int] | None,
+        typer.Option(help="Runs at a time in the grid; repeatable. 1, and what fits.", min=1),
+    ] = None,
     settings: Set = None,
     runs: Annotated[
         list[int] | None, typer.Option(help="Runs in a store; repeatable. 1, 1000, 10000.", min=1)
@@ -101,7 +106,7 @@ def speed(
         rounds=rounds,
         block_seconds=block,
     )
-    scale = _Scale(spec, engine, settings or (), runs or (1, 1000, 10_000), reported)
+    scale = _Scale(spec, engine, settings or (), slots or (), runs or (1, 1000, 10_000), reported)
     sections = []
     for section in _measure(parts, request, scale):
         sections.append(section)
@@ -144,7 +149,7 @@ def _measure_part(part: str, request: "Request", scale: _Scale, scratch: Path) -
     if part == "startup":
         return startup.startup_section(scratch, request.rounds)
     if part == "grid":
-        return grid.grid_section(scale.spec, scale.engine, scale.settings, scratch)
+        return grid.grid_section(scale.spec, scale.engine, scale.settings, scale.slots, scratch)
     return store_section(scale.numbers, scratch, most_reported=scale.most_reported)
 
 

@@ -46,7 +46,9 @@ class Illustration:
             return Markup(f"data:image/svg+xml,{quote(drawn, safe=_PLAIN)}")
         buffer = io.BytesIO()
         with Image.open(io.BytesIO(self.files[".png"])) as picture:
-            picture.save(buffer, "WEBP", quality=QUALITY, method=4)
+            picture.save(
+                buffer, "WEBP", quality=QUALITY, method=2
+            )  # 4: a tenth smaller, twice the time
         return Markup(f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}")
 
     @property

@@ -20,38 +20,63 @@ NOTE = (
     "overhead: wall-clock time of the whole command × runs at a time ÷ seconds of training and "
     "evaluation, as results have them; 1 would be a machine that does nothing else. The command "
     "includes its own start, checks, packing, the start of each run, weights and records, slots "
-    "without a run at the end, and the report."
+    "without a run at the end, and the report. ÷ one at a time: wall-clock time against that of "
+    "the same grid one run after another, each with all the machine."
 )
 
-
-def grid_section(spec: str, engine: str, settings: Sequence[str], scratch: Path) -> Section:
-    """Run a grid from nothing and compare its time with that of its runs."""
-    record = measure_grid(spec, engine, settings, scratch)
-    return Section("grid", "Overhead of a grid", NOTE, [record])
+PACKED = 4
+"""Runs at a time on a GPU, where small networks leave room for others."""
 
 
-def measure_grid(spec: str, engine: str, settings: Sequence[str], scratch: Path) -> dict[str, Any]:
+def grid_section(
+    spec: str, engine: str, settings: Sequence[str], slots: Sequence[int], scratch: Path
+) -> Section:
+    """Run a grid from nothing, with each number of runs at a time, beside its runs' own time."""
+    records: list[dict[str, Any]] = []
+    for num_slots in sorted(set(slots) or default_slots()):  # one first: the others refer to it
+        folder = scratch / str(num_slots)
+        record = measure_grid(spec, engine, settings, num_slots, folder) | {"engine": engine}
+        records.append(record)
+    for record in records:
+        if records[0]["at a time"] == 1:
+            record["÷ one at a time"] = record["wall, s"] / records[0]["wall, s"]
+    return Section("grid", "Overhead of a grid", NOTE, records)
+
+
+def default_slots() -> set[int]:
+    """Return one, and the number of small runs that go on at a time on this machine."""
+    from bench.run.environment import choose_device
+
+    device = choose_device("auto")
+    return {1, PACKED if device.type == "cuda" else len(plan_slots([str(device)], None))}
+
+
+def measure_grid(
+    spec: str, engine: str, settings: Sequence[str], num_slots: int, scratch: Path
+) -> dict[str, Any]:
     """Run a grid in a fresh store.
 
     Args:
         spec: Name or path of an ablation that needs no data folder.
         engine: Name of an engine.
         settings: Texts `key=value` on top of the spec.
+        num_slots: Runs at a time.
         scratch: Folder for the store and the report.
 
     Raises:
         InputError: A run did not finish.
     """
-    runs, out = scratch / "grid-runs", scratch / "grid-out"
+    runs, out = scratch / "runs", scratch / "out"
     command = [sys.executable, "-c", "from ablations.cli import main; main()", "run", spec]
     command += ["--runs", str(runs), "--out", str(out), "--engine", engine]
+    command += ["--slots", str(num_slots)]
     command += [word for setting in settings for word in ("--set", setting)]
     before, start = time.time(), time.perf_counter()
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     wall, after = time.perf_counter() - start, time.time()
     if ended.returncode:
         raise InputError(f"`run {spec}` ended with {ended.returncode}: {ended.stderr[-2000:]}")
-    return describe_grid(Store(runs), len(_slots()), wall, before, after) | {"engine": engine}
+    return describe_grid(Store(runs), num_slots, wall, before, after)
 
 
 def describe_grid(
@@ -82,9 +107,3 @@ def describe_grid(
         "evaluation, s": evaluate,
         "overhead": wall * num_slots / (train + evaluate),
     }
-
-
-def _slots() -> list[object]:
-    from bench.run.environment import choose_device
-
-    return list(plan_slots([str(choose_device("auto"))], None))

@@ -122,20 +122,25 @@ def test_memory_and_start_up_are_measured():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", ["local", "warm"])
-def test_a_grid_is_run_from_nothing_and_its_parts_add_up(tmp_path, engine):
+@pytest.mark.parametrize(("engine", "slots"), [("local", [1]), ("warm", [2, 1])])
+def test_a_grid_is_run_from_nothing_and_its_parts_add_up(tmp_path, engine, slots):
     spec = tmp_path / "two.yaml"
     spec.write_text(
         "question: Which?\ncommon:\n  model: {backbone: resnet10t}\n"
         "  data: {options: {size: 32, num_train: 8, num_val: 2, num_test: 2}}\n"
         "  train: {steps: 3, batch_size: 2}\nvariants: {a: {}, b: {model.skip: fcn32s}}\n"
     )
-    (section,) = json.loads(run("grid", "--spec", str(spec), "--engine", engine, "--json").output)
-    (record,) = section["records"]
-    assert record["runs"] == 2
-    inside = record["until the first run, s"] + record["after the last, s"]
-    assert 0 < inside < record["wall, s"]
-    assert record["overhead"] > 1
+    words = ["--spec", str(spec), "--engine", engine, "--json"]
+    words += [word for n in slots for word in ("--slots", str(n))]
+    (section,) = json.loads(run("grid", *words).output)
+    assert [record["at a time"] for record in section["records"]] == sorted(slots)
+    for record in section["records"]:
+        assert record["runs"] == 2
+        inside = record["until the first run, s"] + record["after the last, s"]
+        assert 0 < inside < record["wall, s"]
+        assert record["overhead"] > 1
+        alone = section["records"][0]["wall, s"]
+        assert record["÷ one at a time"] == pytest.approx(record["wall, s"] / alone)
 
 
 def test_the_command_on_the_page_names_no_folder_of_this_machine():
