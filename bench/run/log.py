@@ -67,10 +67,7 @@ class RunLog:
             NonFiniteLossError: A loss is NaN or infinite; the rows before it are written.
         """
         rows: list[dict[str, Any]] = []
-        losses = (
-            torch.stack([log.loss for log, _ in self._pending]).tolist() if self._pending else []
-        )
-        for (log, seconds), loss in zip(self._pending, losses, strict=True):
+        for (log, seconds), loss in zip(self._pending, self._losses(), strict=True):
             if not math.isfinite(loss):
                 self._append(rows)
                 raise NonFiniteLossError(
