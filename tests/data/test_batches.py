@@ -5,7 +5,7 @@ import pytest
 import torch
 from small_datasets import open_folder, write_folder
 
-from bench.data.batches import Batches, eval_batches
+from bench.data.batches import Batches, _Pictures, eval_batches
 from bench.data.pack import pack
 from bench.data.registry import open_dataset
 from bench.spec import DataSpec, TrainSpec
@@ -96,6 +96,23 @@ def test_whole_pictures_without_flip_are_the_pack(shapes):
         expected = (shapes.image(i).transpose(2, 0, 1) / 255 - 0.5) / 0.25
         np.testing.assert_allclose(images[k], expected, atol=1e-6)
         assert np.array_equal(target[k], shapes.target(i))
+
+
+@pytest.mark.parametrize("sizes", ["shapes", "mixed"])
+def test_the_way_of_a_gpu_gives_what_a_cpu_sees(request, monkeypatch, sizes):
+    """Padded batches and whole matrices, computed on a CPU, against views and blocks."""
+    source = batches(request.getfixturevalue(sizes))
+    expected = [source.batch(k) for k in range(6)]
+
+    def take(self, indices):
+        images, targets = self._load(indices)
+        return images, list(targets.unbind(1))
+
+    monkeypatch.setattr(_Pictures, "take", take)
+    monkeypatch.setattr("bench.data.resample.arrays_for_cpu", lambda pictures: None)
+    for k, (images, targets) in enumerate(expected):
+        torch.testing.assert_close(source.batch(k)[0], images, atol=1e-5, rtol=1e-5)
+        assert torch.equal(source.batch(k)[1], targets)
 
 
 def test_pictures_of_several_sizes_need_a_crop(mixed, shapes):
