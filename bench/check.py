@@ -17,6 +17,7 @@ from bench.data.batches import require_equal_sizes, require_shares
 from bench.data.catalog import DatasetFacts
 from bench.data.pack import Pack
 from bench.plan import Plan, PlannedRun
+from bench.run.batch_norm import require_known_statistics
 from bench.spec import ModelSpec, TrainSpec
 from fcn.errors import InputError
 from fcn.model import Network, create_model
@@ -76,8 +77,8 @@ def check_pictures(plan: Plan, packs: Mapping[str, Pack], devices_per_run: int =
         devices_per_run: Devices that share each batch.
 
     Raises:
-        InputError: Pictures of a batch differ in size or are too few to share, or one is too small
-            for a backbone.
+        InputError: Pictures of a batch differ in size or are too few to share, one is too small
+            for a backbone, or a network's layers cannot be shared.
     """
     fitting: set[str] = set()
     for planned in _first_seeds(plan):
@@ -91,6 +92,8 @@ def check_pictures(plan: Plan, packs: Mapping[str, Pack], devices_per_run: int =
         with _naming(plan, planned):
             require_equal_sizes(pack, spec.train)
             require_shares(spec.train, devices_per_run)
+            if devices_per_run > 1 or spec.train.batch_norm_groups > 1:
+                require_known_statistics(_build(spec.model, pack.network_options()))
             for split in splits:
                 sides = zip(*(pack.size(i) for i in pack.indices(split)), strict=True)
                 height, width = map(min, sides)

@@ -15,6 +15,7 @@ from bench.data.pack import Pack, as_reported, open_pack
 from bench.metrics import summarize
 from bench.plan import Plan, PlannedRun
 from bench.store import Store
+from fcn.errors import InputError
 from reports.choice import Pair, choose_pictures
 from reports.style import clean, percent
 
@@ -84,10 +85,13 @@ def load_pictures(plan: Plan, store: Store, pair: Pair | None = None) -> tuple[l
     if not common:
         return [], f"No prediction of the split {clean(split)!r} is there to be shown."
     chosen, rule = choose_pictures(pair, store, common, NUM_PICTURES)
-    pictures = [
-        replace(_picture(pack, indices[one.name], one.name, arms, kept, store), why=one.why)
-        for one in chosen
-    ]
+    try:
+        pictures = [
+            replace(_picture(pack, indices[one.name], one.name, arms, kept, store), why=one.why)
+            for one in chosen
+        ]
+    except InputError as error:
+        return [], f"No pictures are shown: {clean(str(error))}."
     return pictures, rule
 
 

@@ -9,8 +9,10 @@ A pack appears by one rename: whoever sees it sees all of it.
 import copy
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,15 +33,26 @@ from bench.data.layers import (
 from bench.data.packing import (
     LAYOUT,
     Entry,
-    input_file,
+    file_names,
     publish,
     scratch_beside,
-    target_file,
     write_pack,
 )
 from fcn.errors import InputError
 
 __all__ = ["DataReport", "Pack", "check", "open_pack", "pack"]
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """One file of a pack."""
+
+    number: int
+    """Place of its checksum in an entry's."""
+    pixels: NDArray[np.uint8]
+    channels: int
+    checked: set[int] = field(default_factory=set)
+    """Pictures whose bytes this process has looked at: a disk may change one without a word."""
 
 
 class Pack:
@@ -63,13 +76,20 @@ class Pack:
         more_targets = [_label_map(one) for one in index.get("targets", ())]
         self.available_inputs = (COLOUR, *more_inputs)
         self.available_targets = (first, *more_targets)
-        self._inputs = {COLOUR.name: _map(folder / "images.bin", 3 * num_pixels)}
-        self._targets = {first.name: _map(folder / "targets.bin", num_pixels)}
-        for one in more_inputs:
-            path = folder / input_file(one.name)
-            self._inputs[one.name] = _map(path, one.channels * num_pixels)
-        for target in more_targets:
-            self._targets[target.name] = _map(folder / target_file(target.name), num_pixels)
+        channels = [3, 1, *(one.channels for one in more_inputs), *(1 for _ in more_targets)]
+        layers = [
+            _Layer(number, _map(folder / name, count * num_pixels), count)
+            for number, (name, count) in enumerate(
+                zip(file_names(more_inputs, more_targets), channels, strict=True)
+            )
+        ]
+        inputs, targets = layers[2 : 2 + len(more_inputs)], layers[2 + len(more_inputs) :]
+        self._inputs = dict(
+            zip((i.name for i in self.available_inputs), (layers[0], *inputs), strict=True)
+        )
+        self._targets = dict(
+            zip((t.name for t in self.available_targets), (layers[1], *targets), strict=True)
+        )
         self.inputs: tuple[Input, ...] = (COLOUR,)
         """What `image` gives, side by side."""
         self.targets: tuple[LabelMap, ...] = (first,)
@@ -135,19 +155,33 @@ class Pack:
         return found
 
     def image(self, index: int) -> NDArray[np.uint8]:
-        """Return a picture, (H, W, num_channels) uint8; one input is a read-only view."""
-        parts = [self._cut(self._inputs[one.name], index, one.channels) for one in self.inputs]
+        """Return a picture, (H, W, num_channels) uint8; one input is a read-only view.
+
+        Raises:
+            InputError: Its bytes are not those that were packed. This is looked at once.
+        """
+        parts = [self._cut(self._inputs[one.name], index) for one in self.inputs]
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
 
     def target(self, index: int) -> NDArray[np.uint8]:
-        """Return a label map, (H, W) uint8, a read-only view; or several, (T, H, W)."""
-        parts = [self._cut(self._targets[one.name], index, 1)[..., 0] for one in self.targets]
+        """Return a label map, (H, W) uint8, a read-only view; or several, (T, H, W).
+
+        Raises:
+            InputError: As for `image`.
+        """
+        parts = [self._cut(self._targets[one.name], index)[..., 0] for one in self.targets]
         return parts[0] if len(parts) == 1 else np.stack(parts)
 
-    def _cut(self, pixels: NDArray[np.uint8], index: int, channels: int) -> NDArray[np.uint8]:
+    def _cut(self, layer: "_Layer", index: int) -> NDArray[np.uint8]:
         at = self._entries[index]
         stop = at.offset + at.height * at.width
-        return pixels[channels * at.offset : channels * stop].reshape(at.height, at.width, channels)
+        pixels = layer.pixels[layer.channels * at.offset : layer.channels * stop]
+        if at.checksums and index not in layer.checked:
+            if crc32(pixels.data) != at.checksums[layer.number]:
+                where = f"{at.name} of {at.split} is not what was packed"
+                raise InputError(f"{where}: {_damaged(self.folder)}")
+            layer.checked.add(index)
+        return pixels.reshape(at.height, at.width, layer.channels)
 
     def name(self, index: int) -> str:
         """Return a picture's name, unique in its split."""

@@ -7,16 +7,17 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 from bench.atomic import file_digest, sync_folder, umask
 from bench.data.check import Layers, check
 from bench.data.dataset import Dataset
-from bench.data.layers import SEMANTIC, to_json
+from bench.data.layers import SEMANTIC, Input, LabelMap, to_json
 
 LAYOUT = 1
 """Version of the files; raise it when they change."""
@@ -35,6 +36,8 @@ class Entry:
     class_counts: list[int]
     more_counts: dict[str, list[int]] = field(default_factory=dict)
     """Of each further label map."""
+    checksums: list[int] = field(default_factory=list)
+    """CRC-32 of its bytes in each file, in the order of `file_names`; none in older packs."""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values; what most datasets do not have is left out."""
@@ -47,15 +50,16 @@ def write_pack(dataset: Dataset, fingerprint: str, folder: Path) -> None:
     Raises:
         InputError: Pictures cannot be used; the first twenty problems are named.
     """
-    names = ["images.bin", "targets.bin"]
-    names += [input_file(one.name) for one in dataset.more_inputs]
-    names += [target_file(one.name) for one in dataset.more_targets]
+    names = file_names(dataset.more_inputs, dataset.more_targets)
+    checksums: list[list[int]] = []
     with ExitStack() as stack:
         files = [stack.enter_context((folder / name).open("wb")) for name in names]
 
         def keep(layers: Layers) -> None:
-            for file, layer in zip(files, layers, strict=True):
-                file.write(layer.tobytes())
+            contents = [layer.tobytes() for layer in layers]
+            checksums.append([crc32(content) for content in contents])
+            for file, content in zip(files, contents, strict=True):
+                file.write(content)
 
         report = check(dataset, keep)
         report.raise_problems()
@@ -64,9 +68,9 @@ def write_pack(dataset: Dataset, fingerprint: str, folder: Path) -> None:
             os.fsync(file.fileno())
 
     pictures, offset = [], 0
-    for p in report.pictures:
+    for p, sums in zip(report.pictures, checksums, strict=True):
         more = {name: list(counts) for name, counts in p.more_counts.items()}
-        entry = Entry(p.name, p.split, p.height, p.width, offset, list(p.class_counts), more)
+        entry = Entry(p.name, p.split, p.height, p.width, offset, list(p.class_counts), more, sums)
         pictures.append(entry.to_json())
         offset += p.height * p.width
     index = {
@@ -105,6 +109,12 @@ def publish(scratch: Path, folder: Path) -> None:
     except OSError:
         if not (folder / "index.json").is_file():
             raise
+
+
+def file_names(more_inputs: Sequence[Input], more_targets: Sequence[LabelMap]) -> list[str]:
+    """Return the files of a pack with pixels, in the order in which a picture's layers are read."""
+    names = ["images.bin", "targets.bin", *(input_file(one.name) for one in more_inputs)]
+    return names + [target_file(one.name) for one in more_targets]
 
 
 def input_file(name: str) -> str:

@@ -13,9 +13,40 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
+
+from fcn.errors import InputError
+
+
+def require_known_statistics(model: nn.Module) -> None:
+    """Refuse layers that keep statistics of the batch and take them in another way.
+
+    EvoNorm-B is such a layer. What each process knows of its share alone would be taken for the
+    whole batch, and the run would be another one under the same id. A layer that keeps nothing
+    cannot be found by this.
+
+    Raises:
+        InputError: There are such layers; their kinds are named.
+    """
+    kinds = sorted({type(layer).__name__ for layer in model.modules() if _takes_its_own(layer)})
+    if kinds:
+        raise InputError(
+            f"{', '.join(kinds)} takes statistics of the batch in a way of its own, which cannot "
+            "be shared over devices nor kept to parts of the batch: leave --devices-per-run and "
+            "train.batch_norm_groups out, or choose a network with batch norm, or with layers that "
+            "look at each picture alone"
+        )
+
+
+def _takes_its_own(layer: nn.Module) -> bool:
+    """Whether a layer keeps running statistics, and not by `F.batch_norm`."""
+    kept = {name for name, _ in layer.named_buffers(recurse=False)}
+    if not any(name.startswith("running_") for name in kept) or "weight" in kept:
+        return False  # with its weight among the buffers, it is frozen
+    return not isinstance(layer, _BatchNorm) or isinstance(layer, nn.SyncBatchNorm)
 
 
 class PictureBatchNorm(TorchFunctionMode):

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from bench.data.batches import share_of
-from bench.run.batch_norm import PictureBatchNorm
+from bench.run.batch_norm import PictureBatchNorm, require_known_statistics
 from bench.spec import TrainSpec
 
 
@@ -91,6 +91,9 @@ class SharedLoss:
         loss_fn: (images, target) of the share -> the share's part of the batch's loss.
         train: Takes `batch_size` and `batch_norm_groups` from it.
         group: The processes.
+
+    Raises:
+        InputError: A layer's statistics cannot be those of the batch, or of its groups.
     """
 
     def __init__(
@@ -108,6 +111,7 @@ class SharedLoss:
             # also keeps the buckets as they are: a resumed run adds up in the same order.
             self._loss = DistributedDataParallel(self._loss, find_unused_parameters=True)
         if group.size > 1 or train.batch_norm_groups > 1:
+            require_known_statistics(model)
             share = share_of(train.batch_size, group.rank, group.size)
             self._norm = PictureBatchNorm(
                 train.batch_size, train.batch_norm_groups, share, group.sum

@@ -6,10 +6,18 @@ import pytest
 import timm
 import torch
 from processes import in_group
+from timm.layers import BatchNormAct2d, EvoNorm2dB0, EvoNorm2dS0, FilterResponseNormAct2d
+from timm.models import register_model
 from torch import nn
+from torchvision.ops import FrozenBatchNorm2d
 
+from bench.check import check_pictures
 from bench.data.batches import share_of
-from bench.run.batch_norm import PictureBatchNorm
+from bench.data.pack import open_pack
+from bench.plan import Plan, PlannedRun
+from bench.run import outcome
+from bench.run.batch_norm import PictureBatchNorm, require_known_statistics
+from bench.run.execute import Options, execute
 from bench.spec import TrainSpec, parse
 from fcn.errors import InputError
 
@@ -96,6 +104,52 @@ def test_one_value_per_channel_is_refused():
     layer = nn.BatchNorm2d(3)
     with PictureBatchNorm(2, 2, range(2)), pytest.raises(ValueError, match="more than one value"):
         layer(torch.zeros(2, 3, 1, 1))
+
+
+LAYERS = {
+    "batch norm": lambda: nn.BatchNorm2d(4),
+    "with activation": lambda: BatchNormAct2d(4),
+    "EvoNorm-B": lambda: EvoNorm2dB0(4),
+    "EvoNorm-S": lambda: EvoNorm2dS0(4, groups=2),
+    "groups": lambda: nn.GroupNorm(2, 4),
+    "frozen": lambda: FrozenBatchNorm2d(4),
+    "filter response": lambda: FilterResponseNormAct2d(4),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_layer_that_sees_other_pictures_behind_our_back_is_refused(name):
+    """Found by trying: with each picture a group of its own, no picture may change another's."""
+    torch.manual_seed(0)
+    images = torch.randn(2, 4, 5, 5)
+    outputs = []
+    for other in (images[1], 9 * images[1] + 2):
+        with PictureBatchNorm(2, 2, range(2)):
+            outputs.append(LAYERS[name]()(torch.stack([images[0], other]))[0])
+    if torch.equal(*outputs):
+        require_known_statistics(nn.Sequential(LAYERS[name]()))
+    else:
+        assert name == "EvoNorm-B"
+        with pytest.raises(InputError, match="EvoNorm2dB0 takes statistics of the batch"):
+            require_known_statistics(nn.Sequential(LAYERS[name]()))
+
+
+@register_model
+def resnet_of_evonorm(pretrained=False, **settings):
+    return timm.create_model("resnet10t", norm_layer=EvoNorm2dB0, **settings)
+
+
+def test_a_network_with_such_layers_is_refused_before_and_in_a_run_over_devices(tiny_run):
+    store, run = tiny_run({"model.backbone": "resnet_of_evonorm", "train.steps": 1})
+    plan = Plan("p", "q", "", (PlannedRun("evo", run),))
+    packs = {run.fingerprint: open_pack(store.packs_dir, run.fingerprint)}
+    check_pictures(plan, packs)
+    with pytest.raises(InputError, match=r"p, variant evo: EvoNorm2dB0 .* leave --devices-per-run"):
+        check_pictures(plan, packs, devices_per_run=2)
+    parts = {"train.batch_norm_groups": 2, "train.batch_size": 4}
+    store, run = tiny_run({"model.backbone": "resnet_of_evonorm", "train.steps": 1, **parts})
+    assert execute(store.run_dir(run.id), Options("cpu", 1)) == outcome.INPUT
+    assert "EvoNorm2dB0" in store.failure(run.id).message
 
 
 def test_parts_of_a_batch_must_be_equal():

@@ -187,17 +187,23 @@ def test_a_pack_that_is_cut_under_a_run_ends_that_run_and_is_found(tiny_run):
     assert (finding.kind, finding.path) == ("damaged", pack)
 
 
-def test_a_changed_byte_in_a_pack_is_found(tiny_run):
-    store, _ = tiny_run(TINY)
+@pytest.mark.parametrize("name", ["images.bin", "targets.bin"])
+def test_a_changed_byte_in_a_pack_is_found(tiny_run, name):
+    """By the run that reads it, and by who verifies the store."""
+    store, run = tiny_run(TINY)
     (pack,) = store.packs_dir.iterdir()
     assert list(verify(store)) == []
-    with (pack / "images.bin").open("r+b") as file:
+    with (pack / name).open("r+b") as file:
         byte = file.read(1)[0]
         file.seek(0)
         file.write(bytes([byte ^ 1]))
     (finding,) = verify(store)
-    assert (finding.kind, finding.path) == ("damaged", pack / "images.bin")
+    assert (finding.kind, finding.path) == ("damaged", pack / name)
     assert "delete it" in finding.message
+    assert execute(store.run_dir(run.id), OFTEN) == outcome.INPUT
+    said = store.failure(run.id).message
+    assert "of train is not what was packed" in said
+    assert f"{pack} is damaged" in said
 
 
 def test_a_child_does_not_start_from_damaged_weights_nor_before_its_parent(tiny_run):

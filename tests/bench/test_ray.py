@@ -20,6 +20,7 @@ from bench.grid.controller import execute_plan
 from bench.grid.engines import Request, create_engine
 from bench.grid.shares import share_out
 from bench.grid.sight import look_around
+from bench.lease import count_attempts
 from bench.plan import Plan, PlannedRun
 from bench.run import outcome
 from bench.run.execute import Options, execute
@@ -126,6 +127,8 @@ class Ticking:
     def started(self, planned): ...
 
     def ended(self, planned, failure): ...
+
+    def left(self, planned): ...
 
     def retried(self, planned, failure):
         self.retries.append((failure.reason, failure.message))
@@ -244,6 +247,108 @@ def test_a_lost_node_costs_its_runs_nothing(ray_cluster, add_node, tiny_run):
         assert execute(here.run_dir(run.id), Options("cpu", 1)) == outcome.DONE
         digests = [s.result(run.id).digests["model.safetensors"] for s in (store, here)]
         assert digests[0] == digests[1]
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_a_node_that_joins_a_grid_under_way_takes_its_share(ray_cluster, add_node, tiny_run):
+    """One slot at first, and runs that wait; then two nodes are at work at the same time."""
+    runs = [tiny_run({**LONG, "train.steps": 60, "seed": seed}) for seed in range(5)]
+    store, joined, most = runs[0][0], [], [0]
+
+    def meddle():
+        engine_nodes = {task.node.id for task in engine._running.values()}
+        most[0] = max(most[0], len(engine_nodes))
+        if not joined and any(store.heartbeat(run.id) for _, run in runs):
+            joined.append(add_node())
+
+    watcher = Ticking(meddle)
+    engine = engine_over(store, slots=1)
+    assert engine.free_slots() == 1
+    plan = Plan("p", "q", "", tuple(PlannedRun("v", run) for _, run in runs))
+    assert execute_plan(plan, store, engine, watcher) == 0
+    assert joined
+    assert most == [2]
+    assert watcher.retries == []
+    assert [count_attempts(store.run_dir(run.id)) for _, run in runs] == [1] * 5
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_what_other_users_of_a_cluster_hold_is_left_to_them(ray_cluster, tiny_run):
+    """Nothing is started while they hold it, one run beside them, and all when they are gone."""
+    import ray
+
+    runs = [tiny_run({**LONG, "train.steps": 3, "seed": seed}) for seed in range(3)]
+    store = runs[0][0]
+
+    @ray.remote
+    def hold(path):
+        while not Path(path).exists():
+            time.sleep(0.05)
+
+    marks = [store.root.parent / f"free-{i}" for i in range(2)]
+    held = [hold.options(num_cpus=1).remote(str(mark)) for mark in marks]
+    wait_for(lambda: ray.available_resources().get("CPU", 0) == 0)
+    engine = engine_over(store, slots=2)
+    assert engine.free_slots() == 0
+    most, polls = [0], [0]
+
+    def meddle():
+        most[0] = max(most[0], len(engine._running))
+        polls[0] += 1
+        if polls[0] == 4:
+            assert most == [0]
+            marks[0].touch()
+        if polls[0] > 4 and not marks[1].exists():
+            assert most[0] <= 1
+            if any(store.status(run.id) == "done" for _, run in runs):
+                assert most == [1]
+                marks[1].touch()
+
+    watcher = Ticking(meddle)
+    plan = Plan("p", "q", "", tuple(PlannedRun("v", run) for _, run in runs))
+    assert execute_plan(plan, store, engine, watcher) == 0
+    assert marks[1].exists()
+    assert watcher.retries == []
+    ray.get(held)
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_room_that_others_take_first_costs_a_run_nothing(ray_cluster, tiny_run):
+    """The task waits in Ray's queue: it is no hang, and is taken back when the grid is stopped."""
+    import ray
+
+    store, run = tiny_run({**LONG, "train.steps": 3})
+
+    @ray.remote
+    def hold(path):
+        while not Path(path).exists():
+            time.sleep(0.05)
+
+    mark = store.root.parent / "free"
+    engine = engine_over(store, slots=2)
+    assert engine.free_slots() == 2
+    held = [hold.options(num_cpus=1).remote(str(mark)) for _ in range(2)]
+    wait_for(lambda: ray.available_resources().get("CPU", 0) == 0)
+    engine.start(store.run_dir(run.id))  # it was free when it was asked
+    assert engine.poll(2) == []
+    engine.kill(run.id)  # as the controller does with what shows no life
+    exits = []
+    while not exits:
+        exits = engine.poll(1)
+    assert exits == [Exit(run.id, outcome.BUSY)]  # nobody's failure: it is tried again later
+    assert count_attempts(store.run_dir(run.id)) == 0
+    mark.touch()
+    ray.get(held)
+    wait_for(lambda: engine.free_slots() == 2)
+    engine.start(store.run_dir(run.id))
+    exits = []
+    while not exits:
+        exits = engine.poll(1)
+    assert exits == [Exit(run.id, outcome.DONE)]
+    engine.stop()
 
 
 @pytest.mark.ray

@@ -6,13 +6,16 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from attempts import OFTEN, TINY, end_of, fork, wait_for
+from pretend import Notes, plan_of
 
 from bench import faults
 from bench.grid import local, warm
+from bench.grid.controller import execute_plan
 from bench.grid.local import LocalEngine
 from bench.grid.slots import Slot
 from bench.grid.warm import WarmEngine
@@ -131,6 +134,39 @@ def test_a_second_interrupt_cuts_the_grace(tiny_run, monkeypatch, engine):
     finally:
         signal.signal(signal.SIGALRM, before)
     assert not is_there(pid)
+
+
+@dataclass
+class Preempting(Notes):
+    """Sends a run away so many times, each time once it has made a step."""
+
+    store: Store | None = None
+    times: int = 0
+    seen: tuple = ()
+
+    def tick(self):
+        (run_id,) = self.store.run_ids()
+        holders = list(self.store.run_dir(run_id).glob("lease-*/holder.json"))
+        if not holders or len(self.retries) == self.times:
+            return
+        pid, beat = json.loads(holders[0].read_bytes())["pid"], self.store.heartbeat(run_id)
+        before, self.seen = self.seen, (pid, beat)
+        if before and before[0] == pid and before[1] != beat:  # it is among its steps
+            os.kill(pid, signal.SIGTERM)
+            self.seen = ()
+
+
+@pytest.mark.slow
+def test_a_run_sent_away_again_and_again_ends_well(tiny_run):
+    long = {**TINY, "train.steps": 400}
+    store, run = tiny_run(long)
+    watcher = Preempting(store=store, times=4)
+    assert execute_plan(plan_of(run), store, WarmEngine([Slot("cpu", 1)]), watcher) == 0
+    assert watcher.retries == ["stopped"] * 4
+    here, again = tiny_run(long, folder="here")
+    assert execute(here.run_dir(again.id), Options("cpu", 1)) == outcome.DONE
+    digests = [s.result(run.id).digests["model.safetensors"] for s in (store, here)]
+    assert digests[0] == digests[1]
 
 
 SPEC = """

@@ -1,5 +1,6 @@
 """Two processes, one run: a dead holder is replaced at once, a frozen one after its lease."""
 
+import json
 import os
 import random
 import signal
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from attempts import OFTEN, TINY, end_of, fork, wait_for
@@ -141,5 +143,70 @@ def test_two_commands_on_one_store_share_the_work(tmp_path, engine):
     assert [count_attempts(store.run_dir(i)) for i in run_ids] == [1] * 8
     for i in range(2):
         assert "[8/8]" in said[i]  # each has seen all of them end
+        assert "FAILED" not in said[i]
+        assert "tried again" not in said[i]
         assert list((tmp_path / f"out{i}").rglob("index.html"))
+    assert list(verify(store)) == []
+
+
+RACING = """
+import json, os, sys, time
+from pathlib import Path
+from bench.grid import controller
+from bench.grid.engines import Request, create_engine
+from bench.plan import Plan, PlannedRun
+from bench.store import Store
+sys.path.insert(0, sys.argv[1])
+from pretend import Notes
+
+class Blind(controller.Watch):
+    def is_free(self):
+        return True
+
+class Counting(Notes):
+    num_left = 0
+    def left(self, planned):
+        self.num_left += 1
+
+if __name__ == "__main__":
+    controller.Watch = Blind
+    store, mark, other, name = Store(Path(sys.argv[2])), *map(Path, sys.argv[3:5]), sys.argv[5]
+    plan = Plan("p", "q", "", tuple(PlannedRun(i, store.run(i)) for i in store.run_ids()))
+    engine = create_engine(name, Request(store.root, ("cpu",), 2))
+    mark.touch()
+    while not other.exists():
+        time.sleep(0.001)
+    notes = Counting()
+    undone = controller.execute_plan(plan, store, engine, notes)
+    print(json.dumps([undone, notes.retries, notes.ends, notes.num_left]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["warm", "local"])
+def test_who_starts_a_run_that_another_command_has_started_loses_nothing(
+    tiny_run, tmp_path, engine
+):
+    """Two controllers that see no lease, so that each starts a process for every run."""
+    runs = [tiny_run({**TINY, "seed": seed}) for seed in (0, 1)]
+    store, ids = runs[0][0], [run.id for _, run in runs]
+    script = tmp_path / "racing.py"
+    script.write_text(RACING)
+    marks = [str(tmp_path / "one"), str(tmp_path / "two")]
+    racing = [
+        subprocess.Popen(
+            [sys.executable, script, Path(__file__).parent, store.root, *pair, engine],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for pair in (marks, marks[::-1])
+    ]
+    found = [json.loads(process.communicate()[0].splitlines()[-1]) for process in racing]
+    print(found)
+    for undone, retries, ends, _ in found:
+        assert (undone, retries, ends) == (0, [], dict.fromkeys(ids))
+    assert sum(num_left for *_, num_left in found) >= 1
+    for run_id in ids:
+        assert count_attempts(store.run_dir(run_id)) == 1
+        assert store.failure(run_id) is None
     assert list(verify(store)) == []

@@ -112,7 +112,7 @@ def test_options_that_add_nothing_change_no_fingerprint_and_no_byte(make_dataset
     index = json.loads((packs[0].folder / "index.json").read_text())
     assert not {"target_name", "inputs", "targets"} & set(index)
     assert set(index["pictures"][0]) == {
-        "name", "split", "height", "width", "offset", "class_counts",
+        "name", "split", "height", "width", "offset", "class_counts", "checksums",
     }  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """Packing: what goes in comes out, and whatever cannot be used is named."""
 
+import json
 import struct
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -68,6 +69,21 @@ def test_absent_or_damaged_pack_says_what_to_do(folder, tmp_path):
     (packed.folder / "images.bin").write_bytes(content[:-1])
     with pytest.raises(InputError, match="delete it"):
         open_pack(tmp_path / "packs", packed.fingerprint)
+
+
+def test_a_pack_of_an_earlier_version_is_read_without_checksums(folder, tmp_path):
+    packed = pack(open_folder(folder), tmp_path / "packs")
+    path = packed.folder / "index.json"
+    index = json.loads(path.read_text(encoding="utf-8"))
+    content = (packed.folder / "images.bin").read_bytes()
+    first = index["pictures"][0]
+    assert first["checksums"][0] == zlib.crc32(content[: 3 * first["height"] * first["width"]])
+    for picture in index["pictures"]:
+        del picture["checksums"]
+    path.write_text(json.dumps(index), encoding="utf-8")
+    (packed.folder / "images.bin").write_bytes(bytes([content[0] ^ 1]) + content[1:])
+    again = open_pack(tmp_path / "packs", packed.fingerprint)
+    assert again.image(0)[0, 0, 0] == content[0] ^ 1  # read, as it was in that version
 
 
 def save_mask(pixels, mode=None):
