@@ -116,6 +116,7 @@ def run(
     """Train what is missing, evaluate it, write the report."""
     from bench.grid.controller import Policy
     from bench.grid.engines import Request, create_engine
+    from bench.grid.order import longest_first
 
     load_plugins(plugin)
     store = open_store(runs)
@@ -130,12 +131,13 @@ def run(
             store.root, device or ["auto"], slots, plugin or (), address, insecure, devices_per_run
         )
         chosen = create_engine(engine, request)
-        check_plan(plan, store, catalog, devices_per_run)
+        costs = check_plan(plan, store, catalog, devices_per_run)
         if smoke:
             try_first(plan_trial(spec, store, data, settings), store, chosen)
             chosen = create_engine(engine, request)  # a plan's end stops its engine
         policy = Policy(fail_fast=fail_fast, retry_failed=retry_failed)
-        num_undone = execute(plan, store, chosen, policy)
+        ordered = longest_first(plan, {variant: cost.gmacs for variant, cost in costs.items()})
+        num_undone = execute(ordered, store, chosen, policy)
     write(plan, store, out)
     if num_undone:
         say(f"{num_undone} of {len(plan.runs)} runs did not finish; the report says why")
@@ -151,15 +153,14 @@ def _plan_rows(plan: "Plan", store: "Store", costs: "dict[str, ModelCost]") -> l
     rows = []
     for planned in plan.runs:
         cost = costs[planned.variant]
-        train = planned.run.spec.train
         rows.append(
             {
                 "variant": planned.variant,
                 "seed": planned.run.spec.seed,
                 "id": planned.run.id,
                 "state": store.status(planned.run.id),
-                "steps": train.steps,
-                "pictures": (train.steps or 0) * train.batch_size * train.accumulate,
+                "steps": planned.run.spec.train.steps,
+                "pictures": planned.run.num_pictures,
                 "parameters": cost.num_parameters,
                 "GMACs": round(cost.gmacs, 3),
                 "at": "x".join(map(str, cost.size)),

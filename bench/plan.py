@@ -36,6 +36,12 @@ class Run:
         """Ids of all runs that must be done before."""
         return (self.parent, *self.streams) if self.parent is not None else self.streams
 
+    @property
+    def num_pictures(self) -> int:
+        """Pictures that training sees, each as often as it comes."""
+        train = self.spec.train
+        return (train.steps or 0) * train.batch_size * train.accumulate
+
     @cached_property
     def id(self) -> str:
         """Sixteen hex digits: the hash of everything that can change the result."""

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from bench.atomic import file_digest, write_json
+from bench.data.ahead import ahead
 from bench.data.batches import Batches
 from bench.data.layers import COLOUR, to_json
 from bench.data.pack import open_pack
@@ -232,7 +233,7 @@ class _Execution:
         log = RunLog(self.folder / "metrics.jsonl" if self.lease else None, resumed.step)
         steps = fit(
             model,
-            batches,
+            ahead(batches, self.device),
             loss_fn,
             optimizer,
             train,

@@ -7,25 +7,17 @@ checkpoint of step k goes on with the same bits as one that was never stopped.
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from bench.data.ahead import BatchSource
 from bench.run.average import decay_at
 from bench.run.distributed import ALONE, Group, SharedLoss
 from bench.run.optim import lr_at
 from bench.spec import TrainSpec
-
-
-class BatchSource(Protocol):
-    """Where batches come from: a pure function of the batch's number."""
-
-    def batch(self, index: int) -> tuple[Tensor, Tensor]:
-        """Return images (N, 3, H, W) and target (N, H, W)."""
-        ...
 
 
 @dataclass(frozen=True)

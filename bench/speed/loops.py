@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+from bench.data.ahead import ahead
 from bench.data.batches import Batches
 from bench.lease import hold
 from bench.run.evaluate import Evaluation
@@ -39,7 +40,7 @@ def ours(workload: Workload, folder: Path) -> Iterator[None]:
     model, train = workload.create_network(), workload.spec.train
     steps = fit(
         model,
-        create_batches(workload, model),
+        ahead(create_batches(workload, model), workload.device),
         partial(network_loss, model, targets=workload.targets),
         create_optimizer(model, train),
         train,
