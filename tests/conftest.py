@@ -1,5 +1,17 @@
-"""One thread for each worker: the workers share the cores."""
+"""One thread for each worker: the workers share the cores. No plugin outlives its tests."""
 
 import os
 
+import pytest
+
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _leave_no_plugin():
+    """Which files of tests a worker runs, and in which order, is chance: none may see another's."""
+    from bench.plugins import loaded_plugins
+
+    before = loaded_plugins()
+    yield
+    assert loaded_plugins() == before, "import it in a process of its own, or undo it"
