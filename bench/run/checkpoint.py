@@ -1,10 +1,12 @@
 """Checkpoints: weights, optimiser state and the step, in safetensors; no pickle.
 
 Nothing else is state: batches, augmentation, dropout and learning rate are functions of the step.
-A checkpoint is a tensor file and, written after it, a manifest with its checksum: neither format
-notices a flipped bit by itself. The last two are kept; a damaged one is set aside for the older.
+A checkpoint is a tensor file and, written after it, a manifest with checksums of both: neither
+format notices a flipped bit by itself. The last two are kept; a damaged one is set aside for the
+older.
 """
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -55,7 +57,7 @@ def save_checkpoint(
     fault_point("checkpoint.tensors_written")
     setting = {key: environment.get(key) for key in EXACT_KEYS}
     manifest = {"step": step, "sha256": file_digest(path), "environment": setting}
-    write_json(path.with_suffix(".json"), manifest)
+    write_json(path.with_suffix(".json"), {**manifest, "own_sha256": _digest(manifest)})
     fault_point("checkpoint.written")
     for old in _manifests(folder)[NUM_KEPT:]:
         _remove(old)
@@ -70,7 +72,7 @@ def load_checkpoint(
     for path in _manifests(folder):
         try:
             manifest = _restore(path, model, optimizer)
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             notes.append(f"checkpoint {path.stem} was damaged ({error}) and set aside")
             _set_aside(path)
             continue
@@ -93,6 +95,8 @@ def remove_checkpoints(folder: Path) -> None:
 
 def _restore(path: Path, model: nn.Module, optimizer: Optimizer) -> dict[str, Any]:
     manifest: dict[str, Any] = json.loads(path.read_bytes())
+    if manifest.pop("own_sha256") != _digest(manifest):
+        raise ValueError("the checksum of its manifest is another")
     tensor_file = path.with_suffix(".safetensors")
     if file_digest(tensor_file) != manifest["sha256"]:
         raise ValueError("its checksum is another")
@@ -105,6 +109,11 @@ def _restore(path: Path, model: nn.Module, optimizer: Optimizer) -> dict[str, An
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": states, "param_groups": groups})
     return manifest
+
+
+def _digest(manifest: Mapping[str, Any]) -> str:
+    text = json.dumps(manifest, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _manifests(folder: Path) -> list[Path]:
