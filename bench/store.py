@@ -149,7 +149,11 @@ class Store:
         path = self.run_dir(run_id) / "spec.yaml"
         if not path.exists():
             raise InputError(f"{path} does not exist: there is no such run in {self.root}")
-        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
+        try:
+            values = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
+        except (yaml.YAMLError, UnicodeDecodeError):
+            why = f"{path} is damaged; `fcn-bench runs prune {run_id}` has the run made again"
+            raise InputError(why) from None
         if not isinstance(values, dict) or values.get("format") != FORMAT:
             raise InputError(f"{path} is not of format {FORMAT}; {_OTHER_STORE}")
         run = Run.from_json(values, where=str(path))

@@ -12,6 +12,7 @@ from bench.atomic import file_digest
 from bench.data.pack import find_damage
 from bench.lease import find_stale
 from bench.store import Store
+from fcn.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ def verify(store: Store) -> Iterator[Finding]:
                 yield Finding(folder / name, "missing", "the result names it")
             elif file_digest(folder / name) != digest:
                 yield Finding(folder / name, "damaged", "its content is not what the result says")
+    for path in _results_without_runs(store):
+        yield Finding(path.with_name("spec.yaml"), "missing", f"{path.name} is of that run")
     for path in sorted(store.packs_dir.glob("[0-9a-f]*")):
         for damaged, why in find_damage(path):
             yield Finding(damaged, "damaged", why)
@@ -51,7 +54,7 @@ def find_leftovers(store: Store) -> Iterator[Finding]:
         if not path.parent.parent.name.startswith("lease-"):
             yield Finding(path, "leftover", "a write that was cut short")
     for path in sorted(store.root.glob("[0-9a-f][0-9a-f]/*")):
-        if not (path / "spec.yaml").exists():
+        if not any((path / name).exists() for name in ("spec.yaml", "result.json")):
             yield Finding(path, "leftover", "a folder without spec.yaml")
     for run_id in store.run_ids():
         folder = store.run_dir(run_id)
@@ -62,10 +65,20 @@ def find_leftovers(store: Store) -> Iterator[Finding]:
         if store.status(run_id) == "done":
             for path in sorted(folder.glob("checkpoint-*")):
                 yield Finding(path, "leftover", "a checkpoint of a finished run")
-    used = {store.run(run_id).fingerprint[:16] for run_id in store.run_ids()}
+    try:
+        used = {store.run(run_id).fingerprint[:16] for run_id in store.run_ids()}
+    except InputError:
+        return  # which pictures a run needs that cannot be read, nobody knows
+    if _results_without_runs(store):
+        return
     for path in sorted(store.packs_dir.glob("[0-9a-f]*")):
         if path.name not in used:
             yield Finding(path, "leftover", "packed pictures that no run uses")
+
+
+def _results_without_runs(store: Store) -> list[Path]:
+    results = sorted(store.root.glob("[0-9a-f][0-9a-f]/*/result.json"))
+    return [path for path in results if not path.with_name("spec.yaml").exists()]
 
 
 def prune(store: Store, *, failed: bool = False, run_ids: list[str] | None = None) -> int:

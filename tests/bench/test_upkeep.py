@@ -50,6 +50,42 @@ def test_pruning_frees_leftovers_and_leaves_results(finished):
     assert not folder.exists()
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.write_text(path.read_text().replace("steps: 1", "steps: 2")),
+        lambda path: path.write_bytes(path.read_bytes()[:40] + b"\xff"),
+        lambda path: path.write_text("a: &a [*a"),
+        lambda path: path.unlink(),
+    ],
+)
+def test_a_result_whose_run_cannot_be_read_is_found_and_stays(finished, damage):
+    """So do the pictures that it may need; what is known to be left over goes."""
+    store, folder = finished
+    damage(folder / "spec.yaml")
+    (folder / ".tmp-x").write_text("half")
+    kinds = {finding.kind for finding in verify(store)}
+    assert kinds & {"unreadable", "missing"}
+    assert "leftover" in kinds
+    prune(store, failed=True)
+    assert (folder / "result.json").exists()
+    assert (folder / "model.safetensors").exists()
+    assert not (folder / ".tmp-x").exists()
+    assert list(store.packs_dir.iterdir())
+
+
+def test_a_folder_that_holds_no_run_is_found_and_pruned(finished):
+    store, folder = finished
+    orphan = folder.with_name("0" * 16)
+    orphan.mkdir()
+    (orphan / "checkpoint-000000001.safetensors").write_bytes(b"1234")
+    (finding,) = verify(store)
+    assert (finding.path, finding.kind) == (orphan, "leftover")
+    assert prune(store) == 4
+    assert not orphan.exists()
+    assert list(verify(store)) == []
+
+
 def test_what_a_killed_process_left_is_found_and_pruned(tiny_run):
     store, run = tiny_run()
     folder = store.run_dir(run.id)
