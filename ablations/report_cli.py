@@ -11,6 +11,7 @@ from rich.text import Text
 from ablations.planning import Set, Spec, plan_spec
 from bench.command import AsJson, DataDir, Plugins, RunsDir, open_store, show
 from bench.plugins import load_plugins
+from bench.text import clean_block
 from fcn.errors import InputError
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def write(plan: "Plan", store: "Store", out: Path | None) -> None:
 
 def say(text: str) -> None:
     """Print a line as it is."""
-    Console(highlight=False).print(Text(text), soft_wrap=True)
+    Console(highlight=False).print(Text(clean_block(text)), soft_wrap=True)
 
 
 def _watch(plan: "Plan", store: "Store", out: Path | None, every: float) -> None:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from bench.text import clean_block
 from fcn.errors import InputError
 
 if TYPE_CHECKING:
@@ -34,9 +35,8 @@ def run_app(to_run: typer.Typer) -> None:
     except InputError as error:
         if "--debug" in sys.argv:
             raise
-        Console(stderr=True, highlight=False).print(
-            Text(f"error: {error}", style="red"), soft_wrap=True
-        )
+        text = Text(clean_block(f"error: {error}"), style="red")
+        Console(stderr=True, highlight=False).print(text, soft_wrap=True)
         sys.exit(INPUT_ERROR)
 
 
@@ -56,6 +56,7 @@ def show(rows: list[dict[str, Any]], as_json: bool) -> None:
     for key in rows[0] if rows else ():
         table.add_column(key, overflow="fold")
     for row in rows:
-        table.add_row(*("–" if value is None else str(value) for value in row.values()))
+        values = ("–" if value is None else value for value in row.values())
+        table.add_row(*(Text(clean_block(value)) for value in values))
     # Where there is no terminal, a table is as wide as it needs to be.
     Console(width=None if sys.stdout.isatty() else 1000).print(table)

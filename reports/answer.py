@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from bench.text import clean
 from reports.comparisons import comparison_table
 from reports.formats import Table
 from reports.intervals import Intervals
 from reports.stats import CHAINED, list_changes, summarize_difference
-from reports.style import clean, label, percent, points, with_interval, with_spread
+from reports.style import label, percent, points, with_interval, with_spread
 from reports.tables import changes_table
 
 NOT_CAUSES = ("train.init_from", "train.init_streams")

@@ -16,13 +16,14 @@ import pandas as pd
 from bench.atomic import replacing
 from bench.plan import Plan
 from bench.store import Store
+from bench.text import clean
 from reports.bootstrap import NUM_RESAMPLES, draw_weights
 from reports.counts import UnusableCountsError, read_counts
 from reports.formats import Table, to_csv, to_markdown
 from reports.frame import Record, read_records, runs_frame
 from reports.pairs import Arm, Draws, compare_arms, measure_arm, why_no_pairs
 from reports.provenance import list_changes
-from reports.style import MISSING, clean, percent, points
+from reports.style import MISSING, percent, points
 
 SHOWN = ("miou", "pixel_acc")
 """Scores that are compared."""

@@ -6,19 +6,10 @@ sentences that say what the intervals and tests mean.
 
 import pandas as pd
 
+from bench.text import clean
 from reports.formats import Table
 from reports.significance import ALPHA
-from reports.style import (
-    MISSING,
-    clean,
-    duration,
-    label,
-    millions,
-    p_value,
-    points,
-    signed,
-    with_interval,
-)
+from reports.style import MISSING, duration, label, millions, p_value, points, signed, with_interval
 
 SHOWN = ("miou", "pixel_acc")
 """Scores that are compared: the two that everyone reports."""

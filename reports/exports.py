@@ -10,22 +10,14 @@ from typing import NamedTuple
 import pandas as pd
 
 from bench.metrics import BOUNDARY_SCORE
+from bench.text import clean
 from reports.comparisons import comparison_table, comparisons_frame
 from reports.formats import Table, to_csv, to_latex, to_markdown
 from reports.frame import EXTRA_COSTS
 from reports.intervals import Intervals
 from reports.labels import labels_table
 from reports.study import Study
-from reports.style import (
-    MISSING,
-    clean,
-    duration,
-    label,
-    millions,
-    percent,
-    with_interval,
-    with_spread,
-)
+from reports.style import MISSING, duration, label, millions, percent, with_interval, with_spread
 from reports.tables import (
     best_rows,
     describe_coverage,

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from bench.data.pack import as_reported, open_pack
+from bench.text import clean
 from reports.bound import MAX_IMAGES, bound_split, find_strides, plot_bound
 from reports.canvas import Drawing
 from reports.confusions import MAX_CLASSES, plot_confusions, sum_confusions
@@ -18,7 +19,6 @@ from reports.frame import EXTRA_COSTS, curves_frame, watched_frame
 from reports.illustration import Illustration, illustrate
 from reports.plots import plot_classes, plot_scores, plot_skip_grid
 from reports.study import Study
-from reports.style import clean
 from reports.tables import class_grid
 
 Drawn = tuple[str, str, str, Drawing]

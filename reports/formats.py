@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pandas as pd
 from markupsafe import Markup, escape
 
-from reports.style import clean
+from bench.text import clean
 
 UNDERLINED = "underlined"
 """How captions call the mark of what is not significantly worse; Markdown has italics for it."""

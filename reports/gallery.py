@@ -6,13 +6,13 @@ In: a `Study`. Out: illustrations, and the rule by which they were chosen.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bench.text import clean
 from reports.choice import Pair, choose_pair
 from reports.closeups import draw_closeups, draw_errors
 from reports.illustration import Illustration, illustrate
 from reports.panels import Picture, load_pictures
 from reports.pictures import draw_picture
 from reports.study import Study, cut_plan, is_grouped
-from reports.style import clean
 
 MAX_CELLS = 12
 """Variants that a picture is shown under."""

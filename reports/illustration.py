@@ -13,8 +13,8 @@ from urllib.parse import quote
 from markupsafe import Markup
 from PIL import Image
 
+from bench.text import clean
 from reports.canvas import Drawing, Mark, adapt, save_figure
-from reports.style import clean
 
 PIXELS_PER_INCH = 94.4
 """A figure of full width (10 inches) fills the page's column of 944 pixels."""

@@ -10,12 +10,13 @@ import pandas as pd
 
 from bench.metrics import SCORES, summarize
 from bench.store import Result, Store
+from bench.text import clean
 from reports.bootstrap import draw_weights
 from reports.counts import Counts, UnusableCountsError, read_counts
 from reports.formats import Table
 from reports.frame import Record
 from reports.pairs import Draws, measure_arm
-from reports.style import clean, label, percent, with_interval, with_spread
+from reports.style import label, percent, with_interval, with_spread
 
 SHOWN = ("pixel_acc", "mean_acc", "miou", "fw_iou")
 

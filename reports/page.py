@@ -17,6 +17,7 @@ from markupsafe import Markup
 from bench.atomic import replacing
 from bench.plan import Plan
 from bench.store import Store
+from bench.text import clean, clean_block
 from reports import provenance
 from reports.answer import find_answer
 from reports.exports import EXPORTS, write_exports
@@ -26,7 +27,6 @@ from reports.gallery import Gallery, draw_gallery
 from reports.illustration import Illustration
 from reports.labels import labels_table
 from reports.study import Study, read_study
-from reports.style import clean, clean_block
 from reports.tables import (
     class_grid,
     class_table,

@@ -15,9 +15,10 @@ from bench.data.pack import Pack, as_reported, open_pack
 from bench.metrics import summarize
 from bench.plan import Plan, PlannedRun
 from bench.store import Store
+from bench.text import clean
 from fcn.errors import InputError
 from reports.choice import Pair, choose_pictures
-from reports.style import clean, percent
+from reports.style import percent
 
 NUM_PICTURES = 3
 

@@ -13,10 +13,11 @@ import yaml
 
 from bench.plan import Plan, PlannedRun
 from bench.store import Failure
+from bench.text import clean, clean_block
 from reports.formats import Table
 from reports.frame import Record
 from reports.settings import flatten
-from reports.style import MISSING, clean, clean_block, duration
+from reports.style import MISSING, duration
 
 MAX_LOG = 4000
 """Characters of a failure's log that are shown: its end."""

@@ -5,7 +5,6 @@ strings without control characters, and matplotlib settings under which no text 
 """
 
 import math
-import unicodedata
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +12,8 @@ from typing import Any
 
 import matplotlib as mpl
 import seaborn as sns
+
+from bench.text import clean
 
 MISSING = "–"
 """Shown for a value that does not exist; a missing number is never zero."""
@@ -55,8 +56,6 @@ ON_DARK: dict[str, str] = {
 
 # Okabe and Ito's colours, darkest contrast first; the yellow is too pale for lines on white.
 _PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", INK]
-
-_BIDI = set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f")
 
 
 def percent(fraction: float) -> str:
@@ -129,17 +128,6 @@ def label(name: str) -> str:
     return LABELS.get(name, clean(name))
 
 
-def clean(text: object) -> str:
-    r"""Write control characters, direction marks and lone surrogates out, as in `\x1b`."""
-    return "".join(_visible(char) for char in str(text))
-
-
-def clean_block(text: object) -> str:
-    """Clean text of several lines, which keeps its line ends and tabs."""
-    lines = str(text).replace("\r\n", "\n").expandtabs(4).split("\n")
-    return "\n".join(clean(line) for line in lines)
-
-
 def figure_label(text: object, length: int = 32) -> str:
     """Clean text for a figure: short, and visible in a legend, which hides a leading `_`."""
     shown = clean(text)
@@ -207,10 +195,3 @@ _RC: dict[str, Any] = {
     "axes.facecolor": "none",
     "hatch.linewidth": 0.6,
 }
-
-
-def _visible(char: str) -> str:
-    if unicodedata.category(char) not in ("Cc", "Cs") and char not in _BIDI:
-        return char
-    code = ord(char)
-    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"

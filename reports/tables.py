@@ -9,11 +9,11 @@ import pandas as pd
 
 from bench.metrics import BOUNDARY_SCORE, SCORES
 from bench.plan import Published
+from bench.text import clean
 from reports.formats import UNDERLINED, Table
 from reports.style import (
     MISSING,
     between,
-    clean,
     duration,
     label,
     millions,

@@ -35,6 +35,7 @@ REPORTS_MAY_IMPORT = {
     "bench.plan",
     "bench.spec",
     "bench.store",
+    "bench.text",
 }
 
 

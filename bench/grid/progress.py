@@ -10,6 +10,7 @@ from rich.text import Text
 from bench.grid.endings import last_step
 from bench.plan import Plan, PlannedRun
 from bench.store import Failure, Store
+from bench.text import clean, clean_block
 
 LINE_SECONDS = 30.0
 """Time between two lines of progress where there is no terminal."""
@@ -37,10 +38,10 @@ class GridProgress:
         self._todo = sum(self.store.status(run.id) != "done" for run in runs)
         self._ended = 0
         self._display = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             console=self.console,
             disable=not self.console.is_terminal,
             transient=True,
@@ -65,14 +66,13 @@ class GridProgress:
         self._hide(planned)
         how = "done" if failure is None else f"FAILED ({failure.reason}): {failure.message}"
         count = f"[{self._ended}/{self._todo}]"
-        self.console.print(Text(f"{count} {_title(planned)} {how}{self._left()}"), soft_wrap=True)
+        self._say(f"{count} {_title(planned)} {how}{self._left()}")
         self._display.update(self._total, completed=self._ended, note=self._left())
 
     def retried(self, planned: PlannedRun, failure: Failure) -> None:
         """Say that an attempt failed and another will be made."""
         self._hide(planned)
-        how = f"{_title(planned)}: {failure.message} ({failure.reason}); it is tried again"
-        self.console.print(Text(how), soft_wrap=True)
+        self._say(f"{_title(planned)}: {failure.message} ({failure.reason}); it is tried again")
 
     def left(self, planned: PlannedRun) -> None:
         """Show a run no longer: another command makes it."""
@@ -80,7 +80,7 @@ class GridProgress:
 
     def paused(self, why: str) -> None:
         """Say that nothing new is started, and why."""
-        self.console.print(Text(f"paused: {why}"), soft_wrap=True)
+        self._say(f"paused: {why}")
 
     def tick(self) -> None:
         """Read how far the running runs are, and show it."""
@@ -94,9 +94,10 @@ class GridProgress:
         now = time.monotonic()
         if not self.console.is_terminal and now - self._last_line > LINE_SECONDS:
             self._last_line = now
-            self.console.print(
-                Text("  running: " + "; ".join(states) + self._left()), soft_wrap=True
-            )
+            self._say("  running: " + "; ".join(states) + self._left())
+
+    def _say(self, text: str) -> None:
+        self.console.print(Text(clean_block(text)), soft_wrap=True)
 
     def _hide(self, planned: PlannedRun) -> None:
         """Take a run off the display; one that could not be started is not on it."""
@@ -121,4 +122,4 @@ class GridProgress:
 
 
 def _title(planned: PlannedRun) -> str:
-    return f"{planned.variant} seed {planned.run.spec.seed}"
+    return f"{clean(planned.variant)} seed {planned.run.spec.seed}"

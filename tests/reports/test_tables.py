@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from bench.plan import Published
+from bench.text import clean, clean_block
 from reports import style
 from reports.formats import Table, to_csv, to_html, to_markdown
 from reports.frame import class_frame, runs_frame
@@ -50,8 +51,8 @@ class Reader(HTMLParser):
         (style.duration(600), "10.0 min"),
         (style.duration(7200), "2.0 h"),
         (style.millions(60_965_224), "61.0 M"),
-        (style.clean("\x1b[31m\u202eab\ud800"), "\\x1b[31m\\u202eab\\ud800"),
-        (style.clean_block("a\r\nb\tc\x07"), "a\nb   c\\x07"),
+        (clean("\x1b[31m\u202eab\ud800"), "\\x1b[31m\\u202eab\\ud800"),
+        (clean_block("a\r\nb\tc\x07"), "a\nb   c\\x07"),
     ],
 )
 def test_units_are_shown(shown, expected):
