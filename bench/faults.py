@@ -1,6 +1,6 @@
 """Faults on purpose: named points in the code where a test can make things go wrong.
 
-Off unless FCN_BENCH_FAULT is set, as in `checkpoint.written:crash` or `step:nan@7` (the seventh
+Off unless FCN_BENCH_FAULT is set, as in `checkpoint.written:crash` or `loss:nan@7` (the seventh
 time the point is passed). Nothing else in the project reads the environment to change a result.
 """
 
@@ -44,6 +44,11 @@ def fault_point(name: str) -> bool:
     _passed[name] += 1
     point, _, action = wanted.partition(":")
     action, _, time_passed = action.partition("@")
+    if point not in POINTS or action not in ACTIONS:
+        raise ValueError(
+            f"{VARIABLE}={wanted}: give POINT:ACTION or POINT:ACTION@N; points are "
+            f"{', '.join(POINTS)}, actions {', '.join(ACTIONS)}"
+        )
     if point != name or _passed[name] != int(time_passed or 1):
         return False
     return _act(action, name)
@@ -61,6 +66,4 @@ def _act(action: str, name: str) -> bool:
     if action == "hang":
         while True:
             time.sleep(60)
-    if action != "nan":
-        raise ValueError(f"{VARIABLE}: unknown action {action!r}; there are {', '.join(ACTIONS)}")
-    return True
+    return action == "nan"

@@ -16,6 +16,16 @@ TINY = {"train.steps": 14, "train.accumulate": 1, "evaluate.watch_every": 0}
 """Differences of the run whose digest the fixture `reference` knows."""
 
 
+def bits(store, run):
+    """Return what a finished run gave, to the bit: digests of weights and scores, and its losses.
+
+    The log also holds times, which are never the same.
+    """
+    digests = store.result(run.id).digests
+    losses = [(row["step"], row["loss"]) for row in store.logs(run.id) if "loss" in row]
+    return digests["model.safetensors"], digests["eval/test.npz"], losses
+
+
 def fork(function):
     """Run a function in a forked child, and return its pid."""
     pid = os.fork()

@@ -4,7 +4,7 @@ import signal
 from contextlib import contextmanager
 
 import pytest
-from attempts import TINY
+from attempts import TINY, bits
 
 from bench.data.catalog import Catalog
 from bench.plan import Run
@@ -106,12 +106,12 @@ NODE = {"num_cpus": 2, "num_gpus": 0, "object_store_memory": 80 * 2**20, "includ
 
 @pytest.fixture
 def reference(tiny_run):
-    """Digest of the weights of the run TINY, never interrupted; made once."""
-    if not DIGESTS:
+    """What the run TINY gives, never interrupted; made once."""
+    if not REFERENCE:
         store, run = tiny_run(TINY, folder="reference")
         assert execute(store.run_dir(run.id), Options("cpu", 1)) == 0
-        DIGESTS.append(store.result(run.id).digests["model.safetensors"])
-    return DIGESTS[0]
+        REFERENCE.append(bits(store, run))
+    return REFERENCE[0]
 
 
-DIGESTS: list[str] = []
+REFERENCE: list[tuple] = []

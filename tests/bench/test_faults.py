@@ -2,12 +2,14 @@
 
 import os
 import random
+import re
 import signal
 import time
 from itertools import product
+from pathlib import Path
 
 import pytest
-from attempts import OFTEN, TINY, FaultyEngine, end_of, fork
+from attempts import OFTEN, TINY, FaultyEngine, bits, end_of, fork
 from pretend import Notes, plan_of
 
 from bench import faults
@@ -34,43 +36,65 @@ def test_twenty_random_kills_change_no_bit(tiny_run, reference):
                 os.kill(pid, signal.SIGKILL)
             kills += end_of(pid) == -signal.SIGKILL
         finished += 1
-        assert store.result(run.id).digests["model.safetensors"] == reference
+        assert bits(store, run) == reference
         assert not store.result(run.id).notes
         assert not list(folder.glob("checkpoint*"))
         assert list(verify(store)) == []
     print(f"{kills} kills in {finished} runs")
 
 
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-2])  # JSON ends in a line end
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) - min(1000, len(content) // 2)] ^= 0x40
+    path.write_bytes(content)
+
+
+TENSORS, MANIFEST, ALL = "*5.safetensors", "*5.json", "*"
+"""Files of the newest checkpoint, and all files of both."""
+
+
 @pytest.mark.parametrize(
-    "damage",
+    ("damage", "names"),
     [
-        lambda path: path.write_bytes(path.read_bytes()[:-1]),
-        lambda path: path.write_bytes(b""),
-        lambda path: flip_a_bit(path),
-        lambda path: path.unlink(),
-        lambda path: path.with_suffix(".json").write_text("{"),
+        (cut, TENSORS),
+        (empty, TENSORS),
+        (flip_a_bit, TENSORS),
+        (Path.unlink, TENSORS),
+        (cut, MANIFEST),
+        (flip_a_bit, MANIFEST),
+        (flip_a_bit, "*5.*"),
+        (empty, ALL),
+        (flip_a_bit, ALL),
     ],
 )
-def test_a_damaged_checkpoint_is_set_aside_for_the_older(tiny_run, reference, monkeypatch, damage):
+def test_a_damaged_checkpoint_is_set_aside_for_the_older(
+    tiny_run, reference, monkeypatch, damage, names
+):
+    """Where both are damaged, the run starts again."""
     store, run = tiny_run(TINY, folder="damaged")
     folder = store.run_dir(run.id)
     monkeypatch.setenv(faults.VARIABLE, "step:raise@6")
     monkeypatch.setattr(faults, "_passed", faults.Counter())
     assert execute(folder, OFTEN) == outcome.ERROR
-    newest = sorted(folder.glob("checkpoint-*.safetensors"))[-1]
-    damage(newest)
+    for path in list(folder.glob(f"checkpoint-{names}")):
+        damage(path)
     monkeypatch.delenv(faults.VARIABLE)
     assert execute(folder, OFTEN) == outcome.DONE
-    result = store.result(run.id)
-    assert result.digests["model.safetensors"] == reference
-    assert "damaged" in result.notes[0]
+    assert bits(store, run) == reference
+    notes = store.result(run.id).notes
+    assert [note.split(" (")[0] for note in notes] == [
+        f"checkpoint checkpoint-{step:09d} was damaged"
+        for step in ((5, 4) if names == ALL else (5,))
+    ]
     assert list((folder / "quarantine").iterdir())
-
-
-def flip_a_bit(path):
-    content = bytearray(path.read_bytes())
-    content[-1000] ^= 0x40
-    path.write_bytes(content)
 
 
 def test_another_number_of_threads_is_noted(tiny_run, monkeypatch):
@@ -117,8 +141,36 @@ def test_a_fault_at_every_point_is_recorded_and_survived(
         assert point in failure.message
     monkeypatch.delenv(faults.VARIABLE)
     assert execute(folder, OFTEN) == outcome.DONE
-    assert store.result(run.id).digests["model.safetensors"] == reference
+    assert bits(store, run) == reference
     assert list(verify(store)) == []
+
+
+def sources():
+    root = Path(faults.__file__).parent.parent
+    return [
+        p for name in ("fcn", "bench", "reports", "ablations") for p in (root / name).rglob("*.py")
+    ]
+
+
+def test_every_point_is_in_the_code_once():
+    code = "".join(path.read_text() for path in sources())
+    assert sorted(re.findall(r'fault_point\("(.+?)"\)', code)) == sorted(faults.POINTS)
+    used = [path for path in sources() if faults.VARIABLE in path.read_text()]
+    assert [path.name for path in used] == ["faults.py"]
+
+
+def test_faults_are_inert_unless_asked_for_and_a_wrong_word_is_refused(monkeypatch):
+    monkeypatch.setattr(faults, "_passed", faults.Counter())
+    monkeypatch.delenv(faults.VARIABLE, raising=False)
+    assert not any(faults.fault_point(point) for point in faults.POINTS)
+    assert not faults._passed
+    monkeypatch.setenv(faults.VARIABLE, "loss:nan@2")
+    assert [faults.fault_point("loss") for _ in range(4)] == [False, True, False, False]
+    assert not any(faults.fault_point(point) for point in faults.POINTS if point != "loss")
+    for wrong in ("losss:nan", "loss:explode", "loss", ""):
+        monkeypatch.setenv(faults.VARIABLE, wrong)
+        with pytest.raises(ValueError, match=r"give POINT:ACTION .*run\.locked.*enospc"):
+            faults.fault_point("step")
 
 
 def test_a_poisoned_loss_is_not_tried_again(tiny_run, monkeypatch):
@@ -153,7 +205,7 @@ def test_a_hung_run_is_ended_and_tried_again(tiny_run, reference, point):
     engine = FaultyEngine(1, {run.id: [f"{point}:hang"]})
     assert execute_plan(plan_of(run), store, engine, watcher, Policy(hang_seconds=15)) == 0
     assert watcher.retries == ["hung"]
-    assert store.result(run.id).digests["model.safetensors"] == reference
+    assert bits(store, run) == reference
 
 
 @pytest.mark.slow

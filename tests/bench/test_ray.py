@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from attempts import bits
 
 from bench.grid import cluster, nodes
 from bench.grid.contracts import Exit
@@ -245,8 +246,7 @@ def test_a_lost_node_costs_its_runs_nothing(ray_cluster, add_node, tiny_run):
     for seed in (0, 1):
         here, run = tiny_run({**LONG, "seed": seed}, folder="here")
         assert execute(here.run_dir(run.id), Options("cpu", 1)) == outcome.DONE
-        digests = [s.result(run.id).digests["model.safetensors"] for s in (store, here)]
-        assert digests[0] == digests[1]
+        assert bits(store, run) == bits(here, run)
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from attempts import OFTEN, TINY, end_of, fork, wait_for
+from attempts import OFTEN, TINY, bits, end_of, fork, wait_for
 from pretend import Notes, plan_of
 
 from bench import faults
@@ -56,7 +56,7 @@ def test_a_signal_leads_to_a_checkpoint_at_the_next_step(tiny_run, reference, nu
     (checkpoint,) = folder.glob("checkpoint-*.json")
     assert json.loads(checkpoint.read_bytes())["step"] == failure.step
     assert execute(folder, OFTEN) == outcome.DONE
-    assert store.result(run.id).digests["model.safetensors"] == reference
+    assert bits(store, run) == reference
 
 
 @pytest.mark.slow
@@ -165,8 +165,7 @@ def test_a_run_sent_away_again_and_again_ends_well(tiny_run):
     assert watcher.retries == ["stopped"] * 4
     here, again = tiny_run(long, folder="here")
     assert execute(here.run_dir(again.id), Options("cpu", 1)) == outcome.DONE
-    digests = [s.result(run.id).digests["model.safetensors"] for s in (store, here)]
-    assert digests[0] == digests[1]
+    assert bits(store, run) == bits(here, again)
 
 
 SPEC = """

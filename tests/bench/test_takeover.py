@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from attempts import OFTEN, TINY, end_of, fork, wait_for
+from attempts import OFTEN, TINY, bits, end_of, fork, wait_for
 
 from bench.atomic import file_digest
 from bench.lease import count_attempts
@@ -41,7 +41,7 @@ def test_a_killed_run_is_taken_over_at_once(tiny_run, reference):
     assert execute(folder, LONG) == outcome.DONE  # an hour's lease would not have been over
     end_of(pid)
     assert count_attempts(folder) == 2
-    assert store.result(run.id).digests["model.safetensors"] == reference
+    assert bits(store, run) == reference
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_a_frozen_run_is_taken_over_and_publishes_nothing_when_it_wakes_up(
         assert end_of(first) == outcome.ORPHANED
         assert contents(folder) == before
     assert count_attempts(folder) == 2
-    assert store.result(run.id).digests["model.safetensors"] == reference
+    assert bits(store, run) == reference
     assert store.failure(run.id) is None
     assert [row["step"] for row in store.logs(run.id)] == list(range(1, 15))
     assert list(verify(store)) == []
@@ -99,7 +99,7 @@ def test_a_frozen_process_of_the_command_line_leaves_with_76(tiny_run, reference
     assert first.returncode == outcome.ORPHANED
     assert "attempt 1 was taken over" in said
     assert contents(folder) == before
-    assert store.result(run.id).digests["model.safetensors"] == reference
+    assert bits(store, run) == reference
     assert list(verify(store)) == []
 
 
