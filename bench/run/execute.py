@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.optim import Optimizer
 
 from bench.atomic import file_digest, write_json
@@ -33,11 +32,11 @@ from bench.run.distributed import Group, joined
 from bench.run.environment import choose_device, configure_torch, describe_environment
 from bench.run.evaluate import save_evaluation
 from bench.run.log import RunLog
-from bench.run.losses import network_loss, resolve_class_weights, split_class_weights
+from bench.run.losses import find_class_weights, network_loss
 from bench.run.optim import create_optimizer
 from bench.run.signals import stop_on_signals
 from bench.run.splits import describe_others, evaluate_split, named_batches
-from bench.run.train import StepLog, fit
+from bench.run.train import StepLog, fit, require_finite
 from bench.run.weights import copy_from_parents, save_weights
 from bench.store import Result, Store
 from fcn.model import Network, create_model
@@ -138,7 +137,12 @@ class _Execution:
         if lease:
             write_json(self.folder / "env.json", self.environment)
         self.evaluate = partial(
-            evaluate_split, pack=self.pack, spec=self.spec, device=self.device, group=group
+            evaluate_split,
+            pack=self.pack,
+            spec=self.spec,
+            device=self.device,
+            group=group,
+            after_batch=self.show_life,
         )
         self.notes: tuple[str, ...] = ()
 
@@ -211,7 +215,7 @@ class _Execution:
             network_loss,
             model,
             targets=self.pack.targets,
-            class_weights=self.class_weights(),
+            class_weights=find_class_weights(train, self.pack, self.device),
             target_weights=train.target_weights,
             add_up=self.group.sum,
         )
@@ -248,26 +252,31 @@ class _Execution:
                 self.watch(model, optimizer, step_log.step, log)
                 stopping = self.group.any(stop.requested)
                 if step_log.step < (train.steps or 0) and self.is_due(saved, stopping):
-                    log.flush()
+                    log.sync()
                     self.save(model, optimizer, step_log.step)
                     saved = time.monotonic()
                     if stopping:
                         raise outcome.StoppedError(
                             f"stopped by a signal after step {step_log.step}"
                         )
-        log.flush()
+        log.sync()
         swap_average(optimizer)
+        require_finite(model)
         return log.seconds
 
     def note_step(self, step_log: StepLog, log: RunLog) -> None:
         """Log a step, and show that the run is alive."""
-        if self.lease:
-            self.lease.check()
-            (self.folder / "heartbeat").touch()
+        self.show_life()
         fault_point("step")
         if fault_point("loss"):
             step_log = replace(step_log, loss=step_log.loss * float("nan"))
         log.add(step_log)
+
+    def show_life(self) -> None:
+        """See that the run is still this process's to make, and say that it is alive."""
+        if self.lease:
+            self.lease.check()
+            (self.folder / "heartbeat").touch()
 
     def is_due(self, saved: float, stopping: bool) -> bool:
         """Say whether a checkpoint is due: by a signal, or by time since the last."""
@@ -286,13 +295,3 @@ class _Execution:
             with averaged(optimizer):
                 evaluation = self.evaluate(model, split=settings.watch_split)
             log.add_watched(step, settings.watch_split, evaluation)
-
-    def class_weights(self) -> list[Tensor | None]:
-        """Return the loss weight of each class on the device, or None, by label map."""
-        train, targets = self.spec.train, self.pack.targets
-        settings = split_class_weights(train.class_weights, [len(t.class_names) for t in targets])
-        found = [
-            resolve_class_weights(own, self.pack.image_class_counts(train.split, target.name))
-            for own, target in zip(settings, targets, strict=True)
-        ]
-        return [None if weights is None else weights.to(self.device) for weights in found]

@@ -80,6 +80,16 @@ class RunLog:
         self._append(rows)
         self._pending.clear()
 
+    def sync(self) -> None:
+        """Write what is pending so that it outlives a loss of power, as a checkpoint does.
+
+        Raises:
+            NonFiniteLossError: As `flush`.
+        """
+        self.flush()
+        if self._descriptor is not None:
+            os.fsync(self._descriptor)
+
     def _open(self, path: Path, kept: list[dict[str, Any]]) -> None:
         # A new file, and held open: rows of an attempt that lost its lease go to the old one.
         with replacing(path) as temporary:

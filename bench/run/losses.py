@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bench.data.layers import LabelMap
+from bench.data.pack import Pack
 from bench.run.slices import slices
+from bench.spec import TrainSpec
 from fcn.model import Network
 from fcn.targets import split_targets
 
@@ -102,6 +104,16 @@ def pixel_loss(
     classes = target.where(target != ignore_index, 0)
     loss: Tensor = _SlicedLoss.apply(scores, classes, weights, upsampling, *parameters)
     return loss
+
+
+def find_class_weights(train: TrainSpec, pack: Pack, device: torch.device) -> list[Tensor | None]:
+    """Return the loss weight of each class on the device, (C,), or None, by label map of a pack."""
+    settings = split_class_weights(train.class_weights, [len(t.class_names) for t in pack.targets])
+    found = [
+        resolve_class_weights(own, pack.image_class_counts(train.split, target.name))
+        for own, target in zip(settings, pack.targets, strict=True)
+    ]
+    return [None if weights is None else weights.to(device) for weights in found]
 
 
 def split_class_weights(

@@ -5,7 +5,7 @@ Each process fills in the rows of its own pictures, and the sum over all is the 
 once, in the order of the split.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,7 @@ def evaluate_split(
     targets: Sequence[LabelMap] = (),
     boundary: bool = False,
     group: Group = ALONE,
+    after_batch: Callable[[], None] = lambda: None,
 ) -> Evaluation:
     """Count every picture of a split.
 
@@ -46,6 +47,7 @@ def evaluate_split(
         targets: The label maps; none for those of the pack.
         boundary: Count boundary pixels too.
         group: The processes that share the work.
+        after_batch: Called after each batch: a split may take longer than a run may be silent.
 
     Returns:
         The whole, in every process.
@@ -55,7 +57,7 @@ def evaluate_split(
     kept = choose_kept(names)
     counted = evaluate(
         model,
-        named_batches(model, pack, split, spec, device, group),
+        _each(named_batches(model, pack, split, spec, device, group), after_batch),
         kept=kept,
         targets=targets or pack.targets,
         precision=spec.train.precision,
@@ -85,6 +87,14 @@ def named_batches(
     )
     for indices, images, target in batches:
         yield [pack.name(i) for i in indices], images, target
+
+
+def _each(
+    batches: Iterator[tuple[list[str], Tensor, Tensor]], after_batch: Callable[[], None]
+) -> Iterator[tuple[list[str], Tensor, Tensor]]:
+    for batch in batches:
+        yield batch
+        after_batch()
 
 
 def describe_others(

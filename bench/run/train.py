@@ -17,6 +17,7 @@ from bench.data.ahead import BatchSource
 from bench.run.average import decay_at
 from bench.run.distributed import ALONE, Group, SharedLoss
 from bench.run.optim import lr_at
+from bench.run.outcome import NonFiniteLossError
 from bench.spec import TrainSpec
 
 
@@ -79,6 +80,20 @@ def fit(
             nn.utils.clip_grad_norm_(model.parameters(), train.clip_grad_norm)
         optimizer.step()
         yield StepLog(step=step, loss=group.sum(torch.stack(losses).sum()), lr=lr)
+
+
+def require_finite(model: nn.Module) -> None:
+    """See that training has left numbers: a loss is that of the weights before its step.
+
+    Raises:
+        NonFiniteLossError: A weight is NaN or infinite.
+    """
+    for name, weight in model.named_parameters():
+        if not weight.isfinite().all():
+            raise NonFiniteLossError(
+                f"{name} is NaN or infinite after the last step; lower train.lr, raise "
+                "train.warmup_steps, or set train.clip_grad_norm"
+            )
 
 
 def seed_step(seed: int, step: int, rank: int = 0) -> None:

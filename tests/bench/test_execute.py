@@ -1,13 +1,18 @@
 """One run from folder to result: golden losses, exact resume, every way to end."""
 
 import json
+import os
+import resource
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from attempts import bits, end_of, fork
+from safetensors import SafetensorError
 
 from bench.atomic import file_digest
 from bench.check import count_cost
@@ -82,9 +87,7 @@ def test_stopped_and_resumed_equals_uninterrupted_bit_for_bit(
     torch.manual_seed(123)  # whatever happened in between
     assert execute(store.run_dir(run.id), OPTIONS) == outcome.DONE
 
-    digests = [s.result(run.id).digests["model.safetensors"] for s in (whole_store, store)]
-    assert digests[0] == digests[1]
-    assert losses(whole_store, run) == losses(store, run)
+    assert bits(store, run) == bits(whole_store, run)
     assert whole_store.result(run.id).confusion == store.result(run.id).confusion
     assert store.failure(run.id) is None
 
@@ -109,8 +112,7 @@ def test_killed_and_resumed_equals_uninterrupted_bit_for_bit(tiny_run):
     assert store.status(run.id) == "missing"
     assert list(folder.glob("checkpoint-*.json"))
     assert execute(folder, OPTIONS) == outcome.DONE
-    digests = [s.result(run.id).digests["model.safetensors"] for s in (whole_store, store)]
-    assert digests[0] == digests[1]
+    assert bits(store, run) == bits(whole_store, run)
 
 
 def test_a_child_starts_from_its_parents_weights(tiny_run):
@@ -149,13 +151,66 @@ def test_a_nonfinite_loss_ends_the_run_with_its_step(tiny_run, monkeypatch):
     assert store.result(run.id) is None
 
 
+def test_a_last_step_that_leaves_no_numbers_is_no_result(tiny_run):
+    """Its loss is still finite: it is that of the weights before."""
+    too_far = {"train.lr": 3e38, "train.weight_decay": 1e3, "train.steps": 1}
+    store, run = tiny_run({**too_far, "evaluate.watch_every": 0})
+    assert execute(store.run_dir(run.id), OPTIONS) == outcome.NONFINITE
+    assert np.isfinite(losses(store, run)).all()
+    assert "infinite after the last step; lower train.lr" in store.failure(run.id).message
+    assert store.result(run.id) is None
+
+
+def test_the_log_lasts_before_the_checkpoint_that_goes_on_from_it(tiny_run, monkeypatch):
+    """And before the result: else a loss of power takes rows of steps that are not made again."""
+    store, run = tiny_run({"train.steps": 2, "train.accumulate": 1, "evaluate.watch_every": 0})
+    path, happened, fsync = store.run_dir(run.id) / "metrics.jsonl", [], os.fsync
+
+    def note(descriptor):
+        if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
+            happened.append(f"{path.read_text().count('loss')} rows")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    save, publish = module.save_checkpoint, module.Store.publish
+    monkeypatch.setattr(
+        module, "save_checkpoint", lambda *a: (happened.append("checkpoint"), save(*a))
+    )
+    monkeypatch.setattr(
+        module.Store, "publish", lambda *a: (happened.append("result"), publish(*a))
+    )
+    options = Options("cpu", 1, checkpoint_seconds=0)
+    assert execute(store.run_dir(run.id), options) == outcome.DONE
+    assert happened == ["1 rows", "checkpoint", "2 rows", "result"]
+
+
+def test_a_run_shows_life_at_each_step_and_each_batch_that_is_scored(tiny_run, monkeypatch):
+    """A split may take longer than the time after which a silent run counts as hung."""
+    store, run = tiny_run({"train.steps": 2, "evaluate.watch_every": 2})
+    monkeypatch.setattr("bench.run.splits.BATCH_SIZE", 1)
+    signs, show_life = [], module._Execution.show_life
+    monkeypatch.setattr(
+        module._Execution, "show_life", lambda self: (show_life(self), signs.append(1))
+    )
+    assert execute(store.run_dir(run.id), OPTIONS) == outcome.DONE
+    assert len(signs) == 2 + 3 + 5  # steps, pictures of val, pictures of test
+    assert store.heartbeat(run.id)
+
+
 @pytest.mark.parametrize(
     ("error", "code", "reason"),
     [
         (RuntimeError("boom"), outcome.ERROR, "error"),
         (MemoryError(), outcome.MEMORY, "memory"),
         (RuntimeError("CUDA out of memory. Tried"), outcome.MEMORY, "memory"),
+        (torch.OutOfMemoryError("CUDA out of memory."), outcome.MEMORY, "memory"),
+        (torch.AcceleratorError("CUDA error: out of memory"), outcome.MEMORY, "memory"),
         (OSError(28, "No space left on device"), outcome.DISK, "disk"),
+        (OSError(30, "Read-only file system", "/runs/x"), outcome.DISK, "disk"),
+        (OSError(13, "Permission denied", "/runs/x"), outcome.DISK, "disk"),
+        # As torch and safetensors say that a disk is full.
+        (RuntimeError("unexpected pos 64 vs 0: [Errno 28] No space left"), outcome.DISK, "disk"),
+        (SafetensorError("I/O error: No space left (os error 28)"), outcome.DISK, "disk"),
     ],
 )
 def test_an_error_is_recorded_with_its_reason(tiny_run, monkeypatch, error, code, reason):
@@ -169,7 +224,21 @@ def test_an_error_is_recorded_with_its_reason(tiny_run, monkeypatch, error, code
     failure = store.failure(run.id)
     assert failure.reason == reason
     assert type(error).__name__ in failure.message
+    assert (getattr(error, "filename", None) or "") in failure.message
     assert "Traceback" in failure.details
+
+
+@pytest.mark.filterwarnings("ignore:This process.*fork:DeprecationWarning")
+def test_memory_that_really_runs_out_is_told_from_other_errors(tiny_run):
+    store, run = tiny_run({"train.batch_size": 64, "train.crop": [512, 512], "train.steps": 1})
+
+    def with_little_memory():
+        size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (size + 2**28, size + 2**28))
+        return execute(store.run_dir(run.id), OPTIONS)
+
+    assert end_of(fork(with_little_memory)) == outcome.MEMORY
+    assert "can't allocate memory" in store.failure(run.id).message
 
 
 def test_a_run_that_another_process_holds_is_left_alone(tiny_run):
