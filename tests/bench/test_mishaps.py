@@ -1,7 +1,9 @@
 """A grid in which everything goes wrong: each failure is one run's, and the page shows it."""
 
+import html
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -15,6 +17,7 @@ from PIL import Image
 
 from ablations import cli
 from ablations.planning import plan_spec
+from bench import faults
 from bench.data.catalog import Catalog
 from bench.grid import controller
 from bench.grid.controller import Policy
@@ -107,17 +110,12 @@ def test_each_failure_is_one_runs_and_is_shown(tmp_path, monkeypatch, capsys):
     ids = {planned.variant: planned.run.id for planned in plan.runs}
     monkeypatch.setitem(ENGINES._parts, "mishaps", lambda request: Mishaps(store, ids))
     monkeypatch.setattr(controller, "Policy", partial(Policy, hang_seconds=30))
-    words = ["run", str(tmp_path / "q.yaml"), "--runs", str(store.root), "--engine", "mishaps"]
-    monkeypatch.setattr(sys, "argv", ["fcn-bench", *words, "--out", str(tmp_path / "out")])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
+    code, text = run_command(monkeypatch, tmp_path, "--engine", "mishaps")
     said = capsys.readouterr().out
     print(said)
-    assert ended.value.code == 1
+    assert code == 1
     assert f"{len(REASONS)} of {len(ids)} runs did not finish" in said
 
-    (page,) = (tmp_path / "out").rglob("index.html")
-    text = page.read_text()
     for variant, run_id in ids.items():
         failure = store.failure(run_id)
         if variant not in REASONS:
@@ -135,6 +133,39 @@ def test_each_failure_is_one_runs_and_is_shown(tmp_path, monkeypatch, capsys):
             assert "Traceback" in failure.details
     assert "SIGBUS" in said  # the first end of the run whose pack was cut
     assert [f.kind for f in verify(store) if f.kind != "leftover"] == ["damaged"]
+
+
+def run_command(monkeypatch, tmp_path, *words):
+    """Run the command on q.yaml in this process; return its exit code and the text of its page."""
+    words = ["run", str(tmp_path / "q.yaml"), "--runs", str(tmp_path / "runs"), *words]
+    monkeypatch.setattr(sys, "argv", ["fcn-bench", *words, "--out", str(tmp_path / "out")])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    return ended.value.code or 0, (tmp_path / "out" / "index.html").read_text()
+
+
+@pytest.mark.slow
+def test_a_damaged_checkpoint_is_a_footnote_of_the_page(tmp_path, monkeypatch):
+    """From the run that met it to the page that the command writes."""
+    (tmp_path / "q.yaml").write_text(SPEC.partition("  raised:")[0])
+    store = Store(tmp_path / "runs")
+    plan, catalog = plan_spec(str(tmp_path / "q.yaml"), store, None, None)
+    (planned,) = plan.runs
+    catalog.pack(planned.run.spec.data)
+    folder = store.prepare(planned.run)
+    monkeypatch.setattr(faults, "_passed", faults.Counter())
+    monkeypatch.setenv(faults.VARIABLE, "step:raise@6")
+    assert execute(folder, OFTEN) == outcome.ERROR
+    monkeypatch.delenv(faults.VARIABLE)
+    newest = max(folder.glob("checkpoint-*.safetensors"))
+    newest.write_bytes(newest.read_bytes()[:-1])
+    assert execute(folder, OFTEN) == outcome.DONE
+    code, page = run_command(monkeypatch, tmp_path)
+    assert code == 0
+    (note, *_) = store.result(planned.run.id).notes
+    assert note.startswith("checkpoint checkpoint-000000005 was damaged")
+    footnotes = re.search('<ul class="notes footnotes">(.*?)</ul>', page, re.DOTALL)[1]
+    assert f"whole, seed 0: {note}" in html.unescape(footnotes)
 
 
 def draw_pictures(folder):
