@@ -117,9 +117,31 @@ def count_cost(
     Raises:
         InputError: The model is impossible, or the picture too small for it.
     """
-    model = _build(model_spec, options)
+    try:
+        return _count_on("meta", model_spec, options, size)
+    except InputError:
+        raise
+    except Exception:
+        if model_spec.external is None:
+            raise
+    # A network of another library may go by the values of its tensors: they take arithmetic.
+    try:
+        return _count_on("cpu", model_spec, options, size)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"model.external {model_spec.external!r} fails on a picture of {size[0]}x{size[1]} "
+            f"pixels: {type(error).__name__}: {' '.join(str(error).split())}"
+        ) from error
+
+
+def _count_on(
+    device: str, model_spec: ModelSpec, options: Mapping[str, Any], size: tuple[int, int]
+) -> ModelCost:
+    model = _build(model_spec, options, device)
     channels = sum(options.get("inputs", {"rgb": 3}).values())
-    images = torch.empty(1, channels, *size, device="meta")
+    images = torch.zeros(1, channels, *size, device=device)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(images)
     # The counter counts a multiply-add as two operations.
@@ -130,12 +152,12 @@ def count_cost(
     )
 
 
-def _build(model_spec: ModelSpec, options: Mapping[str, Any]) -> Network:
-    """Build a network without memory, once: it is run at several sizes."""
-    key = repr((model_spec, options))
+def _build(model_spec: ModelSpec, options: Mapping[str, Any], device: str = "meta") -> Network:
+    """Build a network once, on the meta device without memory: it is run at several sizes."""
+    key = repr((model_spec, options, device))
     if key not in _BUILT:
         settings = model_spec.model_dump() | {"pretrained": False}
-        with torch.device("meta"):
+        with torch.device(device):
             _BUILT[key] = create_model(**settings, **options).eval()
     return _BUILT[key]
 

@@ -7,6 +7,7 @@ The library is imported, and its code run, when its name is asked for; weights a
 import importlib
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,8 @@ def create_external(
         in_chans: Channels of the images.
 
     Raises:
-        InputError: There is no such network, its library is not installed, or the weights do not
-            fit.
+        InputError: There is no such network, its library is not installed, it cannot be built, or
+            the weights do not fit.
     """
     path = local_file(pretrained)
     library, slash, name = source.partition("/")
@@ -91,7 +92,11 @@ def _from_torchvision(name: str, num_classes: int, in_chans: int) -> External:
     if in_chans != 3:
         raise InputError(f"torchvision/{name} takes 3 channels, not {in_chans}")
     # Weights come later and from us: torchvision's own loader may unpickle.
-    net = models.get_model(name, weights=None, weights_backbone=None, num_classes=num_classes)
+    net = _built(
+        f"torchvision/{name}",
+        partial(models.get_model, name, weights=None, weights_backbone=None),
+        num_classes=num_classes,
+    )
     return External(net, num_classes=num_classes)
 
 
@@ -110,16 +115,21 @@ def _from_smp(text: str, num_classes: int, in_chans: int) -> External:
             f"cannot be imported ({error}); install it with pip, beside fcn-bench"
         ) from error
     architecture, encoder = form.groups()
-    create = getattr(smp, architecture, None)
-    if not callable(create):
-        known = [known for known in vars(smp) if known[0].isupper()]
+    known = {name: part for name, part in vars(smp).items() if _is_network(part)}
+    if architecture not in known:
         raise InputError(unknown_name("architecture of smp", architecture, known))
-    try:
-        net = create(
-            encoder_name=encoder, encoder_weights=None, in_channels=in_chans, classes=num_classes
+    encoders = smp.encoders.get_encoder_names()
+    if encoder not in encoders and not encoder.startswith("tu-"):
+        raise InputError(
+            unknown_name("encoder of smp", encoder, encoders)
+            + " A network of timm is one too, as tu-NAME."
         )
-    except (KeyError, ValueError, TypeError) as error:
-        raise InputError(f"smp cannot build {architecture} over {encoder!r}: {error}") from error
+    net = _built(
+        f"smp/{text}",
+        partial(known[architecture], encoder_name=encoder, encoder_weights=None),
+        in_channels=in_chans,
+        classes=num_classes,
+    )
     return External(net, num_classes=num_classes, granularity=32, **_per_channel(in_chans))
 
 
@@ -130,9 +140,7 @@ def _from_callable(source: str, num_classes: int, in_chans: int) -> External:
     except (ImportError, AttributeError, ValueError) as error:
         raise InputError(f"model.external {source!r} cannot be imported: {error}") from error
     options = {} if in_chans == 3 else {"in_chans": in_chans}
-    net = create(num_classes=num_classes, **options)
-    if not isinstance(net, nn.Module):
-        raise InputError(f"model.external {source!r} gave {type(net).__name__}, not a torch module")
+    net = _built(source, create, num_classes=num_classes, **options)
     usual = _per_channel(in_chans)
     return External(
         net,
@@ -140,6 +148,35 @@ def _from_callable(source: str, num_classes: int, in_chans: int) -> External:
         mean=getattr(net, "mean", usual["mean"]),
         std=getattr(net, "std", usual["std"]),
     )
+
+
+def _is_network(part: Any) -> bool:
+    return isinstance(part, type) and issubclass(part, nn.Module)
+
+
+def _built(source: str, create: Callable[..., Any], **options: int) -> nn.Module:
+    """Call what builds a network of others; under `torch.device("meta")` it has no values.
+
+    Raises:
+        InputError: It fails, in any way it likes, or gives no network.
+    """
+    try:
+        try:
+            net = create(**options)
+        except RuntimeError:
+            if torch.get_default_device().type != "meta":
+                raise
+            with torch.device("cpu"):  # some read numbers off tensors while they are built
+                net = create(**options).to("meta")
+    except Exception as error:
+        asked = ", ".join(f"{name}={number}" for name, number in options.items())
+        raise InputError(
+            f"model.external {source!r} cannot be built with {asked}: {type(error).__name__}: "
+            f"{' '.join(str(error).split())}"
+        ) from error
+    if not isinstance(net, nn.Module):
+        raise InputError(f"model.external {source!r} gave {type(net).__name__}, not a torch module")
+    return net
 
 
 _LIBRARIES: dict[str, Callable[[str, int, int], External]] = {

@@ -131,20 +131,46 @@ class Unet(nn.Module):
 def test_smps_networks_see_padded_images(monkeypatch):
     smp = types.ModuleType("segmentation_models_pytorch")
     smp.Unet = Unet
+    smp.encoders = types.SimpleNamespace(get_encoder_names=lambda: ["resnet18", "vgg11"])
     monkeypatch.setitem(sys.modules, "segmentation_models_pytorch", smp)
     model = create_external("smp/Unet(resnet18)", num_classes=2)
     images = torch.randn(1, 3, 33, 50)
     torch.testing.assert_close(model(images), model.net.layer(images))
-    with pytest.raises(InputError, match="smp cannot build Unet over 'resnet19'"):
+    with pytest.raises(InputError, match="unknown encoder of smp 'resnet19'; did you mean 'resn"):
         create_external("smp/Unet(resnet19)", num_classes=2)
+    with pytest.raises(InputError, match=r"'smp/Unet\(vgg11\)' cannot be built .*KeyError"):
+        create_external("smp/Unet(vgg11)", num_classes=2)
     with pytest.raises(InputError, match="did you mean 'Unet'"):
         create_external("smp/Unett(resnet18)", num_classes=2)
 
 
-def test_the_real_smp_if_it_is_there():
+@pytest.mark.parametrize(
+    "name", ["Unet(resnet18)", "FPN(mobilenet_v2)", "Segformer(mit_b0)", "Unet(tu-resnet10t)"]
+)
+def test_the_real_smp_if_it_is_there(name):
     pytest.importorskip("segmentation_models_pytorch")
-    model = create_external("smp/Unet(resnet18)", num_classes=2).eval()
-    assert model(torch.randn(1, 3, 65, 40)).shape == (1, 2, 65, 40)
+    model = create_external(f"smp/{name}", num_classes=2, in_chans=4).eval()
+    images = torch.randn(1, 4, 65, 40)
+    with torch.no_grad():
+        padded = nn.functional.pad(images, (0, 24, 0, 31))
+        torch.testing.assert_close(model(images), model.net(padded)[..., :65, :40])
+    with torch.device("meta"):
+        assert all(p.is_meta for p in create_external(f"smp/{name}", num_classes=2).parameters())
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("Unet(tu-resnet10)", r"cannot be built .*Unknown model"),
+        ("Unet(resnet19)", "did you mean 'resnet18'"),
+        ("Unett(resnet18)", "did you mean 'Unet'"),
+        ("MODEL_ARCHITECTURES_MAPPING(resnet18)", "unknown architecture"),
+    ],
+)
+def test_what_the_real_smp_has_not_is_refused(name, message):
+    pytest.importorskip("segmentation_models_pytorch")
+    with pytest.raises(InputError, match=message):
+        create_external(f"smp/{name}", num_classes=2)
 
 
 @pytest.mark.parametrize(
@@ -158,6 +184,7 @@ def test_the_real_smp_if_it_is_there():
         ("no_such_module:net", {}, "cannot be imported: No module named 'no_such_module'"),
         ("users_networks:missing", {}, "cannot be imported"),
         ("users_networks:none", {}, "gave NoneType, not a torch module"),
+        ("users_networks:own", {"in_chans": 4}, "cannot be built .*TypeError: .*'in_chans'"),
         ("users_networks:plain", {"pretrained": True}, "no published weights known here"),
         ("users_networks:plain", {"pretrained": "gone.pth"}, "no weights file"),
     ],
