@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from fcn.counting import Counts, count, count_depth
 from fcn.geometry import trace_geometry
 from fcn.model import FCN, create_model
-from fcn.table1 import PUBLISHED, Published
+from fcn.table1 import PUBLISHED, RELATIVES, Published
 
 WARM_UPS = 3
 REPEATS = 20
@@ -84,7 +84,7 @@ def profile(
     *,
     size: tuple[int, int] = (500, 500),
     skip: str = "fcn32s",
-    head: str = "linear",
+    head: str | None = None,
     num_classes: int = 21,
     device: torch.device | None = None,
     see: bool = True,
@@ -95,7 +95,8 @@ def profile(
         backbone: Any timm name.
         size: Height and width of the images, in pixels.
         skip: Skip strategy.
-        head: What scores the coarsest features.
+        head: What scores the coarsest features; None for linear, but the paper's where this is one
+            of its FCN-32s.
         num_classes: Number of classes C, background included.
         device: Where to time forward passes; None to count only.
         see: Measure the receptive field too, by a backward pass on the CPU.
@@ -103,6 +104,9 @@ def profile(
     Raises:
         InputError: The parts do not fit together, or the images are too small.
     """
+    name = backbone.partition(".")[0]
+    published = PUBLISHED.get(name) if skip == "fcn32s" else None
+    head = head or (published.head if published else "linear")
     # Zero scores, the paper's start, would stop the gradient.
     model = create_model(
         backbone, num_classes=num_classes, skip=skip, head=head, score_init="random"
@@ -113,9 +117,9 @@ def profile(
     coarsest = CoarsestScore(model)
     rule = find_receptive_field(coarsest, model)
     seen = measure_receptive_field(coarsest, model, rule) if see else None
-    published = PUBLISHED.get(backbone.partition(".")[0])
-    if published and (published.head, 21, "fcn32s") != (head, num_classes, skip):
+    if published and (published.head, 21) != (head, num_classes):
         published = None  # the same backbone made into another network
+    remark = published.note if published else RELATIVES.get(name, "")
     return Profile(
         backbone=backbone,
         skip=skip,
@@ -128,7 +132,7 @@ def profile(
         output_stride=model.output_stride,
         receptive_field=rule,
         empirical_receptive_field=seen,
-        note="; ".join(filter(None, [_explain(rule, seen), published.note if published else ""])),
+        note="; ".join(filter(None, [_explain(rule, seen), remark])),
         latency=None if device is None else measure_latency(model, shape, device),
         published=published,
     )

@@ -32,3 +32,10 @@ PUBLISHED = {
     ),
 }
 """Table 1 by backbone."""
+
+RELATIVES = {
+    "alexnet": "the paper's AlexNet is 'caffenet': other widths, groups, LRN",
+    "googlenet": "the paper's GoogLeNet is 'googlenet_original': 5x5 windows where this has 3x3, "
+    "LRN and no batch norm",
+}
+"""Backbone -> which of the paper's networks goes by its name."""

@@ -8,7 +8,7 @@ from torch import nn
 from fcn import list_heads
 from fcn.counting import count, count_depth
 from fcn.profile import measure_latency, profile
-from fcn.table1 import PUBLISHED
+from fcn.table1 import PUBLISHED, RELATIVES
 
 
 def test_counts_of_a_network_that_can_be_counted_by_hand():
@@ -63,7 +63,7 @@ def test_the_gradient_reaches_as_far_as_the_rule_says(name, depth, receptive_fie
     seen = profile(name, size=(64, 80))
     assert seen.depth == depth
     assert seen.receptive_field == seen.empirical_receptive_field == receptive_field
-    assert seen.note == ""
+    assert seen.note == RELATIVES.get(name, "")
     assert seen.published is None
     assert seen.latency is None
 
@@ -94,8 +94,8 @@ def test_the_paper_is_met(name):
     if not timm.is_model(name) or PUBLISHED[name].head not in list_heads():
         pytest.skip(f"{name} or its head is not registered")
     paper = PUBLISHED[name]
-    ours = profile(name, head=paper.head, see=False)
-    assert ours.published is paper
+    ours = profile(name, see=False)  # with the head of the paper, unless another is asked for
+    assert (ours.head, ours.published) == (paper.head, paper)
     assert ours.depth == paper.depth
     assert ours.output_stride == paper.output_stride
     assert round(ours.counts.num_parameters / 1e6) == paper.num_parameters / 1e6
@@ -108,9 +108,19 @@ def test_the_paper_is_met(name):
 def test_the_papers_receptive_fields_are_seen_by_the_gradient(name):
     if not timm.is_model(name) or PUBLISHED[name].head not in list_heads():
         pytest.skip(f"{name} or its head is not registered")
-    ours = profile(name, head=PUBLISHED[name].head, size=(224, 224))
+    ours = profile(name, size=(224, 224))
     assert ours.empirical_receptive_field == ours.receptive_field
 
 
 def test_another_network_on_the_same_backbone_is_not_held_against_the_paper():
-    assert profile("vgg16", size=(64, 64), num_classes=5, see=False).published is None
+    size = {"size": (64, 64), "see": False}
+    assert profile("googlenet_original", num_classes=5, **size).published is None
+    assert profile("googlenet_original", skip="fcn8s", **size).published is None
+    assert profile("caffenet", head="linear", **size).published is None
+
+
+@pytest.mark.parametrize(("name", "papers"), [("alexnet", "caffenet"), ("googlenet", "original")])
+def test_who_asks_for_a_relative_is_told_of_the_papers_network(name, papers):
+    ours = profile(name, size=(64, 64), see=False)
+    assert ours.published is None
+    assert papers in ours.note
