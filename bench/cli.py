@@ -135,10 +135,12 @@ def heatmap(
     label: Annotated[
         int | None, typer.Option("--class", help="Class to draw; the highest one by default.")
     ] = None,
-    out: Annotated[Path, typer.Option(help="Picture to write.")] = Path("heatmap.png"),
+    out: Annotated[Path, typer.Option(help="PNG to write.")] = Path("heatmap.png"),
+    plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
     """Slide a classifier over a picture: the figure that opens the FCN paper."""
+    load_plugins(plugin)
     from bench.heatmaps import draw_heatmap
 
     weights = {"true": True, "false": False}.get(pretrained, pretrained)
@@ -150,7 +152,10 @@ def profile_backbones(
     backbones: Annotated[list[str], typer.Argument(help="Any names of timm.")],
     size: Annotated[str, typer.Option(help="HEIGHTxWIDTH of the picture, in pixels.")] = "500x500",
     skip: Annotated[str, typer.Option(help="Skip strategy.")] = "fcn32s",
-    head: Annotated[str, typer.Option(help="Head.")] = "linear",
+    head: Annotated[
+        str | None,
+        typer.Option(help="Head; by default linear, and the paper's for its FCN-32s."),
+    ] = None,
     classes: Annotated[int, typer.Option(help="Number of classes.", min=1)] = 21,
     device: Device = "auto",
     plugin: Plugins = None,

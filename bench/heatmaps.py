@@ -40,8 +40,11 @@ def draw_heatmap(
         The classes with the highest mean probability over the windows, highest first.
 
     Raises:
-        InputError: The picture is too small or unreadable, or the weights cannot be had.
+        InputError: The picture is too small or unreadable, the weights cannot be had, or `out` is
+            no PNG.
     """
+    if out.suffix.lower() != ".png":
+        raise InputError(f"--out {out}: the picture that is drawn is a PNG; give a name in .png")
     image = read_image(path)
     model = create_heatmap_model(backbone, pretrained).eval()
     picture = torch.from_numpy(image).permute(2, 0, 1).float() / 255
@@ -58,6 +61,7 @@ def draw_heatmap(
     heat = upsample(probabilities[chosen][None, None], size)[0, 0].numpy()
     colours = colormaps["inferno"](heat / max(float(heat.max()), 1e-12))[..., :3]
     blend = (1 - OVERLAY) * image / 255 + OVERLAY * colours
+    out.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray((255 * blend).round().astype(np.uint8)).save(out)
     return [
         {

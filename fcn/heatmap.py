@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from fcn.alignment import Grid
 from fcn.backbones.classifiers import require_classifier
-from fcn.backbones.taps import Backbone, create_backbone_and_classifier
+from fcn.backbones.taps import Backbone, create_backbone_and_classifier, list_strides
 from fcn.errors import InputError
 from fcn.geometry import find_shift
 
@@ -70,6 +70,7 @@ def create_heatmap_model(backbone: str, pretrained: bool | str = False) -> Heatm
     Raises:
         InputError: The name is unknown or has no such classifier, or the weights cannot be loaded.
     """
+    list_strides(backbone)  # refuses unknown names, with the nearest known one
     require_classifier(backbone)
     trunk, classifier = create_backbone_and_classifier(
         backbone, pretrained=pretrained, strides=(_STRIDE,)

@@ -46,15 +46,16 @@ def require_classifier(name: str) -> None:
     """Refuse a backbone whose classifier cannot become convolutions; builds it without values.
 
     Raises:
-        InputError: It has no fully connected layers before its scores.
+        InputError: It has not two fully connected layers before its scores.
     """
     try:
         with torch.device("meta"):
             convolutionalize(timm.create_model(name))
     except InputError:
         raise InputError(
-            f"backbone {name!r} has no fully connected layers before its class scores to turn into "
-            "convolutions; use head 'linear', or a backbone that has: alexnet, caffenet or a VGG"
+            f"backbone {name!r} has not the two fully connected layers before its class scores "
+            "that become convolutions; alexnet, caffenet and the VGGs have, and head 'linear' "
+            "needs none"
         ) from None
 
 
@@ -64,8 +65,8 @@ def _fully_connected(net: nn.Module) -> list[nn.Conv2d | nn.Linear]:
     stack = getattr(net, "classifier", None)
     layers = list(stack) if isinstance(stack, nn.Sequential) else []
     connected = [layer for layer in layers if isinstance(layer, nn.Conv2d | nn.Linear)]
-    if len(connected) < 2:
-        raise InputError("the network has no fully connected layers before its class scores")
+    if len(connected) != 3:
+        raise InputError(f"the network has {len(connected)} fully connected layers, not three")
     return connected
 
 

@@ -60,3 +60,52 @@ def test_a_picture_smaller_than_a_window_is_refused(monkeypatch, capsys, tmp_pat
     code, said = run(monkeypatch, capsys, *words)
     assert code == 65
     assert "small" in said.err or "window" in said.err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--backbone", "vgg"), "unknown backbone 'vgg'; did you mean 'vgg1"),
+        (("--backbone", "resnet10t"), "not the two fully connected layers"),
+        (("--backbone", "alexnet", "--out", "map.jpg"), "--out map.jpg: the picture that is drawn"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused(monkeypatch, capsys, tmp_path, words, message):
+    Image.new("RGB", (300, 300)).save(tmp_path / "x.png")
+    words = ["heatmap", tmp_path / "x.png", "--pretrained", "false", *words]
+    code, said = run(monkeypatch, capsys, *words)
+    assert code == 65
+    assert message in said.err
+
+
+def test_a_network_of_a_plugin_is_drawn_into_a_new_folder(monkeypatch, capsys, tmp_path):
+    (tmp_path / "narrow.py").write_text(PLUGIN)
+    Image.new("RGB", (70, 90)).save(tmp_path / "x.png")
+    out = tmp_path / "new" / "map.png"
+    words = ["heatmap", tmp_path / "x.png", "--backbone", "narrow_for_heatmaps"]
+    words += ["--pretrained", "false", "--plugin", tmp_path / "narrow.py", "--out", out]
+    code, said = run(monkeypatch, capsys, *words)
+    assert code == 0, said.err
+    with Image.open(out) as drawn:
+        assert drawn.size == (70, 90)
+
+
+PLUGIN = """
+import timm
+from torch import nn
+
+class Narrow(nn.Module):
+    def __init__(self, num_classes=1000, in_chans=3):
+        super().__init__()
+        self.features = nn.Conv2d(in_chans, 5, kernel_size=32, stride=32)
+        self.classifier = nn.Sequential(
+            nn.Linear(20, 6), nn.ReLU(), nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, num_classes)
+        )
+        self.feature_info = [{"num_chs": 5, "reduction": 32, "module": "features"}]
+
+@timm.models.register_model
+def narrow_for_heatmaps(pretrained=False, **options):
+    return timm.models.build_model_with_cfg(
+        Narrow, "narrow_for_heatmaps", pretrained, feature_cfg={"out_indices": (0,)}, **options
+    )
+"""

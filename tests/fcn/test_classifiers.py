@@ -70,8 +70,16 @@ def test_a_picture_smaller_than_the_window_is_refused(whole):
 
 
 def test_a_network_without_fully_connected_layers_has_no_heatmap():
-    with pytest.raises(InputError, match="'resnet18' has no fully connected layers"):
+    with pytest.raises(InputError, match="'resnet18' has not the two fully connected layers"):
         create_heatmap_model("resnet18")
+
+
+@pytest.mark.parametrize("name", timm.list_models("vgg*", module="vgg"))
+def test_every_vgg_of_timm_has_the_papers_head(name):
+    with torch.device("meta"):
+        model = create_model(name, num_classes=3, head="convolutionalized", skip="fcn32s")
+    sizes = [(layer.in_channels, layer.kernel_size) for layer in (model.head.fc6, model.head.fc7)]
+    assert sizes == [(512, (7, 7)), (4096, (1, 1))]
 
 
 def test_the_head_has_the_published_weights_of_fc6_and_fc7(tmp_path, no_start):

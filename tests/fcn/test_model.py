@@ -184,7 +184,10 @@ def test_mean_and_std_are_those_of_the_weights():
         ({"num_classes": 0}, "num_classes 0"),
         ({"dropout": 1.0}, "dropout 1.0"),
         ({"upsampling_last": "bilinar"}, "did you mean 'bilinear'"),
-        ({"head": "convolutionalized"}, "'resnet18' has no fully connected layers.*head 'linear'"),
+        (
+            {"head": "convolutionalized"},
+            "'resnet18' has not the two fully connected.*head 'linear'",
+        ),
         (
             {"backbone": "vgg11", "head": "convolutionalized", "skip": "pool4"},
             "cuts the backbone before the layers",
