@@ -17,6 +17,9 @@ SEMANTICS = 1
 """Version of what settings mean. Raise it when code changes results, or a default changes, without
 a changed key: every run then has a new id."""
 
+STAGED_SEMANTICS = 2
+"""The same of runs that start from another's weights. 2: their new scores start at zero."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -48,7 +51,8 @@ class Run:
         spec = self.spec.model_dump(mode="json", exclude_defaults=True)
         for name in ("init_from", "init_streams"):  # names; the parents' ids are the content
             spec.get("train", {}).pop(name, None)
-        content = [SEMANTICS, spec, self.fingerprint, self.parent]
+        semantics = SEMANTICS if self.parent is None else STAGED_SEMANTICS
+        content = [semantics, spec, self.fingerprint, self.parent]
         content += [self.streams] if self.streams else []
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]

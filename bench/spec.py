@@ -138,7 +138,7 @@ class TrainSpec(Schema):
     channels_last: bool = True
     """Memory layout of pictures and convolutions."""
     init_from: Name | None = None
-    """Variant whose run of the same seed gives the starting weights."""
+    """Variant whose run of the same seed gives the starting weights; new scores start at zero."""
     init_streams: tuple[Name, ...] = ()
     """The same for late fusion: for each of `data.inputs` a variant whose network is the stream."""
 

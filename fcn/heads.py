@@ -29,8 +29,12 @@ def list_heads() -> list[str]:
     return list(HEADS)
 
 
+class Score(nn.Conv2d):
+    """The 1x1 convolution that scores the classes; its type tells it from other layers."""
+
+
 def create_score(channels: int, num_classes: int, score_init: ScoreInit) -> nn.Conv2d:
-    """Return the 1x1 convolution that scores the classes.
+    """Return the 1x1 convolution that scores the classes, or gives a decoder's map.
 
     Args:
         channels: Of the features.
@@ -46,9 +50,9 @@ def create_score(channels: int, num_classes: int, score_init: ScoreInit) -> nn.C
     """
     if score_init not in ("zero", "random", "usual"):
         raise InputError(f"score_init is {score_init!r}; it may be 'zero' or 'random'")
-    score = nn.Conv2d(channels, num_classes, kernel_size=1)
     if score_init == "usual":
-        return score
+        return nn.Conv2d(channels, num_classes, kernel_size=1)
+    score = Score(channels, num_classes, kernel_size=1)
     nn.init.zeros_(score.bias)  # type: ignore[arg-type]
     if score_init == "zero":
         nn.init.zeros_(score.weight)

@@ -1,6 +1,6 @@
 """Weights of runs: written at the end, read by children and predictions; no pickle."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from bench.lease import BusyError
 from bench.plan import Run
 from bench.store import Store
 from fcn.errors import InputError
+from fcn.heads import Score
 
 
 def save_weights(path: Path, model: nn.Module) -> None:
@@ -34,11 +35,16 @@ def copy_from_parents(model: nn.Module, store: Store, run: Run) -> dict[str, Any
 
     Raises:
         BusyError: A parent is not done yet.
-        InputError: A parent's weights are not what its result says.
+        InputError: A parent's weights are not what its result says, or the network shares none.
     """
     if run.parent is not None:
-        weights = load_parent(store, run.parent)
-        return {"parent": run.parent, **copy_shared_weights(model, weights)}
+        record = copy_shared_weights(model, load_parent(store, run.parent))
+        if not record["copied"]:
+            raise InputError(
+                f"train.init_from: this network shares no weights with that of run {run.parent}, "
+                "so nothing would be copied; leave it out, or start from a network like this one"
+            )
+        return {"parent": run.parent, **record, "zeroed": zero_new_scores(model, record["new"])}
     if not run.streams:
         return {}
     ids = dict(zip(run.spec.data.inputs, run.streams, strict=True))
@@ -80,6 +86,26 @@ def copy_shared_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> dict
         "new": [name for name in own if name not in taken],
         "unused": [name for name in weights if name not in taken],
     }
+
+
+def zero_new_scores(model: nn.Module, new: Sequence[str]) -> list[str]:
+    """Set the score layers among the tensors called `new` to zero, and return their names.
+
+    With them the network begins with the predictions of the one it starts from, whatever
+    `model.score_init` says.
+
+    Reference: Long et al., 2015, section 4.2, arXiv:1411.4038.
+    """
+    scores = [
+        f"{path}.{name}"
+        for path, layer in model.named_modules()
+        if isinstance(layer, Score)
+        for name, _ in layer.named_parameters()
+    ]
+    zeroed = [name for name in scores if name in new]
+    for name in zeroed:
+        nn.init.zeros_(model.get_parameter(name))
+    return zeroed
 
 
 def copy_streams(

@@ -118,20 +118,44 @@ def test_killed_and_resumed_equals_uninterrupted_bit_for_bit(tiny_run):
 def test_a_child_starts_from_its_parents_weights(tiny_run):
     store, parent = tiny_run({"model.skip": "fcn32s"})
     execute(store.run_dir(parent.id), OPTIONS)
-    child_spec = {"model.skip": "fcn16s", "model.score_init": "zero", "train.steps": 0}
+    child_spec = {"model.skip": "fcn16s", "train.steps": 0}  # its score_init is "random"
     _, child = tiny_run(child_spec, parent=parent.id)
     assert execute(store.run_dir(child.id), OPTIONS) == outcome.DONE
     record = store.result(child.id).weights
     assert record["parent"] == parent.id
     assert record["unused"] == []
-    assert all("skips" in name for name in record["new"])
+    assert record["zeroed"] == record["new"] == ["skips.16.score.weight", "skips.16.score.bias"]
     weights = load_weights(store.run_dir(child.id) / "model.safetensors")
     parents = load_weights(store.run_dir(parent.id) / "model.safetensors")
     assert all(torch.equal(weights[name], parents[name]) for name in record["copied"])
+    assert not any(weights[name].any() for name in record["new"])
     # A zero-initialised skip adds nothing: before its first step the child predicts as its parent,
     # up to upsampling in two stages instead of one.
     ours, theirs = (np.array(store.result(r.id).confusion) for r in (child, parent))
     assert abs(ours - theirs).sum() / ours.sum() < 0.2
+
+
+def test_a_staged_run_predicts_at_its_start_what_its_parent_did(tiny_run):
+    """With nearest cells two upsamplings are one, and every pixel is counted as before."""
+    nearest = {"model.upsampling": "nearest", "model.backbone": "vgg11_bn"}
+    store, parent = tiny_run({**nearest, "model.skip": "fcn32s", "train.steps": 1})
+    execute(store.run_dir(parent.id), OPTIONS)
+    ids = [parent.id]
+    for skip in ("fcn16s", "fcn8s"):
+        _, child = tiny_run({**nearest, "model.skip": skip, "train.steps": 0}, parent=ids[-1])
+        assert execute(store.run_dir(child.id), OPTIONS) == outcome.DONE
+        ids.append(child.id)
+    first, *others = (store.result(run_id).confusion for run_id in ids)
+    assert others == [first, first]
+
+
+def test_a_parent_with_nothing_to_give_is_refused(tiny_run):
+    store, parent = tiny_run({"train.steps": 1})
+    execute(store.run_dir(parent.id), OPTIONS)
+    stranger = {"model.external": "torchvision/lraspp_mobilenet_v3_large"}
+    _, child = tiny_run(stranger, parent=parent.id)
+    assert execute(store.run_dir(child.id), OPTIONS) != outcome.DONE
+    assert "shares no weights with that of run" in store.failure(child.id).message
 
 
 def test_a_nonfinite_loss_ends_the_run_with_its_step(tiny_run, monkeypatch):
