@@ -120,9 +120,12 @@ def test_a_broken_plugin_breaks_only_those_who_name_its_parts(fresh, site):
     assert load_plugins() == []
     create_model("resnet10t", num_classes=2, skip="fcn16s")
     reason = "Plugin 'plugin_unlucky' was not imported: SystemExit: out of luck"
-    for names in ({"skip": "its_skip"}, {"backbone": "its_backbone"}, {"head": "its_head"}):
+    for kind in ("skip", "backbone", "head", "fusion", "upsampling"):
+        names = {kind: f"its_{kind}"}
         with pytest.raises(InputError, match=f"unknown .*{reason}"):
             create_model(**{"backbone": "resnet10t", "num_classes": 2} | names)
+    with pytest.raises(InputError, match=f"unknown dataset .*{reason}"):
+        DATASETS["its_dataset"]
     with pytest.raises(InputError, match="out of luck"):
         load_plugins(["plugin_unlucky"])  # who asks for it is told at once
 
@@ -133,7 +136,7 @@ import timm
 def resnet18(pretrained=False, **options):
     raise RuntimeError("not timm's")
 """
-DATASET = "from bench.data.dataset import DATASETS\nDATASETS.register('shapes')(None)"
+PART = "from {} import {} as parts\nparts.register({!r})(None)"
 
 
 @pytest.mark.parametrize(
@@ -141,7 +144,10 @@ DATASET = "from bench.data.dataset import DATASETS\nDATASETS.register('shapes')(
     [
         (SKIP.format("fcn8s"), "skip 'fcn8s' is registered already"),
         (TIMM, "Overwriting resnet18 in registry"),
-        (DATASET, "dataset 'shapes' is registered already"),
+        (PART.format("fcn.heads", "HEADS", "linear"), "head 'linear' is registered already"),
+        (PART.format("fcn.fusions", "FUSIONS", "sum"), "fusion 'sum' is registered already"),
+        (PART.format("fcn.upsampling", "UPSAMPLINGS", "nearest"), "upsampling 'nearest' is regis"),
+        (PART.format("bench.data.dataset", "DATASETS", "shapes"), "dataset 'shapes' is registered"),
     ],
 )
 def test_a_name_that_is_taken_is_refused_and_keeps_its_meaning(fresh, site, code, message):
