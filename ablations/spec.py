@@ -6,10 +6,11 @@ nested; `bench.spec.RunSpec` says what they mean, and judges them once everythin
 
 from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from bench.plan import Published
 from bench.spec import Fraction, Name, Schema
+from bench.text import require_path_below
 
 Differences = dict[str, Any]
 """New values by key, dotted or nested."""
@@ -54,8 +55,8 @@ class Adjustment(Schema):
 class Ablation(Schema):
     """A question, its variants, and how often each is run."""
 
-    name: Name
-    """Name by which it is found; a file's own name by default."""
+    name: Annotated[Name, AfterValidator(require_path_below)]
+    """Name by which it is found, and of its report's folder; a file's own name by default."""
     question: Name
     """What is asked, in a sentence."""
     expectation: str = ""

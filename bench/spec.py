@@ -7,12 +7,14 @@ Only what can change a result has a field here; devices, folders and logging are
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from bench.text import require_file_name
 from fcn.errors import InputError
 from fcn.registry import unknown_name
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
+FileName = Annotated[Name, AfterValidator(require_file_name)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 
@@ -159,7 +161,7 @@ class TrainSpec(Schema):
 class EvaluateSpec(Schema):
     """Which pictures judge the run."""
 
-    split: Name = "test"
+    split: FileName = "test"
     """Split of the final scores, taken once, after the last step."""
     watch_split: Name = "val"
     """Split that is scored along the way, for learning curves."""

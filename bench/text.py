@@ -1,6 +1,9 @@
-"""Text that anyone may have written, shown so that it stays text: on terminals and on pages."""
+"""Text that anyone may have written: shown so that it stays text, a path only if it stays below."""
 
 import unicodedata
+
+MAX_BYTES = 200
+"""Of a file's name: systems take 255, and files on their way have longer names."""
 
 _BIDI = set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f")
 
@@ -14,6 +17,31 @@ def clean_block(text: object) -> str:
     """Clean text of several lines, which keeps its line ends and tabs."""
     lines = str(text).replace("\r\n", "\n").expandtabs(4).split("\n")
     return "\n".join(clean(line) for line in lines)
+
+
+def require_file_name(name: str) -> str:
+    """Return a name that can be that of a file, in any folder and nowhere else.
+
+    Raises:
+        ValueError: It leads elsewhere, or systems refuse it.
+    """
+    if not name.isprintable() or set(name) & set("/\\:") or not name.strip(". "):
+        raise ValueError(
+            f"{name!r} is used as the name of a file; give one without / \\ : and control "
+            "characters that is not made of dots"
+        )
+    if len(name.encode()) > MAX_BYTES:
+        raise ValueError(f"{name!r} is too long for the name of a file; {MAX_BYTES} bytes fit")
+    return name
+
+
+def require_path_below(name: str) -> str:
+    """Return a name whose parts, separated by /, can be those of a path below any folder.
+
+    Raises:
+        ValueError: One of them cannot be the name of a file.
+    """
+    return "/".join(map(require_file_name, name.split("/")))
 
 
 def _visible(char: str) -> str:

@@ -136,6 +136,33 @@ BASE = "common: {train.steps: 1}\nquestion: q\n"
 
 
 @pytest.mark.parametrize(
+    "name",
+    [
+        "..",
+        "../x",
+        "a/../../x",
+        "/etc/x",
+        "a//b",
+        ".",
+        "a/",
+        "C:x",
+        r"a\x",
+        "a\0",
+        "\x1b[2J",
+        "å" * 150,
+    ],
+)
+@pytest.mark.parametrize("key", ["name", "evaluate.split"])
+def test_a_name_that_becomes_a_path_stays_below_its_folder(spec, key, name):
+    """The report's folder, the file of a split's counts."""
+    text = BASE + "variants: {a: {}}"
+    with pytest.raises(InputError, match=f"{key}: .*name of a file"):
+        spec(text, {key: name})
+    if key == "name":
+        assert spec(text, {key: "my street/größe 2"}).name == "my street/größe 2"
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
         ("variants: {a: {}}\nquestoin: q\nquestion: q", r"questoin: unknown key.*'question'"),
