@@ -3,11 +3,13 @@
 import json
 import multiprocessing
 import os
+import re
 import shutil
 import signal
 import threading
 import time
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -66,15 +68,46 @@ def wait_for(path):
         time.sleep(0.01)
 
 
-def test_a_live_holder_is_left_alone_whatever_the_clock_says(run_dir, monkeypatch):
+DAY = 86_400.0
+
+
+@pytest.mark.parametrize("jump", [-DAY, DAY, -1e9])
+def test_a_live_holder_is_left_alone_whatever_the_clock_says(run_dir, monkeypatch, jump):
     with hold(run_dir, SHORT):
-        pretend_elsewhere(run_dir)
-        monkeypatch.setattr(time, "time", lambda: -1e9)
+        lease, now = pretend_elsewhere(run_dir), time.time
+        monkeypatch.setattr(time, "time", lambda: now() + jump)
+        for path in lease.iterdir():  # as that machine's clock has it
+            os.utime(path, (abs(now() + jump), abs(now() + jump)))
         with pytest.raises(BusyError), hold(run_dir, SHORT):
             pass
         time.sleep(2 * SHORT)
         assert not Watch(run_dir, SHORT).is_free()
     assert count_attempts(run_dir) == 1
+
+
+@pytest.mark.parametrize("zone", ["Asia/Kolkata", "America/St_Johns"])
+def test_times_for_people_are_utc_wherever_a_run_is_made(run_dir, monkeypatch, zone):
+    before = datetime.now(UTC).replace(microsecond=0)
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        with hold(run_dir) as lease:
+            since = datetime.fromisoformat(lease.holder.since)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert since.utcoffset() == timedelta(0)
+    assert before <= since <= datetime.now(UTC)
+
+
+def test_no_decision_is_made_by_the_clock_on_the_wall():
+    """It may jump, and no two machines agree on it: what decides counts its own seconds."""
+    names = ("lease", "holder", "atomic", "store", "grid", "run")
+    root = Path(holders.__file__).parent
+    files = [p for n in names for p in (root / f"{n}.py", *(root / n).rglob("*.py")) if p.exists()]
+    assert len(files) > 30
+    users = {p.name for p in files if re.search(r"time\.time\(|datetime\.now\(", p.read_text())}
+    assert users == {"holder.py", "execute.py"}  # times for people: begun, finished
 
 
 def test_a_released_lease_leaves_only_the_record(run_dir):

@@ -68,6 +68,14 @@ def test_a_void_batch_has_zero_loss_and_zero_gradient():
         assert (torch.autograd.grad(loss, logits)[0] == 0).all()
 
 
+@pytest.mark.parametrize("label", [4, 200, -1])
+def test_a_label_out_of_range_is_an_error_on_a_cpu(label):
+    """Never a loss: packs are checked, so this one comes from elsewhere."""
+    target = torch.full((1, 4, 4), label)
+    with pytest.raises(RuntimeError, match="out of bounds"):
+        pixel_loss(torch.randn(1, 4, 4, 4), target, Same(), ignore_index=255)
+
+
 def test_median_frequency_by_hand():
     # Class 0 in both pictures: 60 of 200; class 1 only in the first: 50 of 100; class 2 never;
     # class 3 in both: 90 of 200. Frequencies .3, .5, .45: median .45.

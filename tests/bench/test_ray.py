@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -20,7 +21,7 @@ from bench.grid.contracts import Exit
 from bench.grid.controller import execute_plan
 from bench.grid.engines import Request, create_engine
 from bench.grid.shares import share_out
-from bench.grid.sight import look_around
+from bench.grid.sight import find_fault, look_around
 from bench.lease import count_attempts
 from bench.plan import Plan, PlannedRun
 from bench.run import outcome
@@ -116,6 +117,35 @@ def test_what_a_machine_sees_is_told(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", "")
     monkeypatch.setattr(sys, "executable", "/usr/bin/false")
     assert "error" in look_around(str(store.root), "sign", 0, [], str(tmp_path))
+
+
+SIGHT = {
+    "sees": True, "writes": True, "packs": {"packs/f00/images.bin": 5}, "Python": "3.11.7",
+    "fcn-bench": "0.1", "torch": "2.14", "torchvision": "0.29", "timm": "1.0", "numpy": "2.3",
+    "code": "abc", "plugins": [],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("there", "said"),
+    [
+        ({}, None),
+        ({"error": "no module named bench"}, "cannot start .*no module named bench"),
+        ({"sees": False}, r"does not see the store: /runs/\.sign was written here"),
+        ({"writes": False}, "cannot write into the store, /runs"),
+        ({"packs": {}}, r"does not see the data: /runs/packs/f00/images\.bin is missing"),
+        (
+            {"packs": {"packs/f00/images.bin": 4}},
+            "does not see the data: .* is missing there or cut",
+        ),
+        ({"torch": "2.13"}, r"other results: it has torch 2\.13 \(here 2\.14\)"),
+        ({"code": "abd"}, "other results: it has code abd"),
+        ({"plugins": ["mine (sha256 1)"]}, "other results: it has plugins"),
+    ],
+)
+def test_what_keeps_runs_from_a_machine_is_told(there, said):
+    fault = find_fault(SIGHT, {**SIGHT, **there}, Path("/runs/.sign"))
+    assert fault is None if said is None else re.search(said, fault)
 
 
 @dataclass
