@@ -1,5 +1,6 @@
 """Real attempts at runs: in forked children, which start at once, and with faults by run."""
 
+import faulthandler
 import os
 import time
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ def fork(function):
     pid = os.fork()
     if pid == 0:
         code = 1
+        faulthandler.disable()  # a crash on purpose is no news
         try:
             code = function()
         finally:
