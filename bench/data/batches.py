@@ -5,6 +5,7 @@ batch k-1, which is what lets a killed run go on with the same bits.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import islice
 
 import numpy as np
@@ -65,6 +66,8 @@ class Batches:
         require_shares(train, part[1])
         self._share = share_of(train.batch_size, *part)
         self._pictures = _Pictures(pack, self._indices, device)
+        # A batch may lie in two epochs; drawing an order takes long where pictures are many.
+        self._order = lru_cache(maxsize=2)(self._draw_order)
 
     def batch(self, index: int) -> tuple[Tensor, Tensor]:
         """Return this process's share of batch number `index`.
@@ -96,7 +99,7 @@ class Batches:
         orders = {epoch: self._order(epoch) for epoch in {j // num_pictures for j in samples}}
         return [int(orders[j // num_pictures][j % num_pictures]) for j in samples]
 
-    def _order(self, epoch: int) -> NDArray[np.int64]:
+    def _draw_order(self, epoch: int) -> NDArray[np.int64]:
         rng = np.random.default_rng([self._seed, ORDER, epoch])
         return rng.permutation(self._indices)
 
