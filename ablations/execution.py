@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from ablations.report_cli import say
+from bench.command import end_at_once
 
 if TYPE_CHECKING:
     from bench.check import ModelCost
@@ -50,8 +51,8 @@ def execute(plan: "Plan", store: "Store", engine: "Engine", policy: "Policy") ->
         ):
             return execute_plan(plan, store, engine, progress, policy)
     except KeyboardInterrupt:
-        say("stopped; what ran is checkpointed, and the same command goes on from there")
-        raise typer.Exit(130) from None
+        say("stopped; the same command goes on from the last checkpoints")
+        end_at_once(130)
 
 
 def try_first(trial: "Plan", store: "Store", engine: "Engine") -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from bench.command import AsJson, Device, Plugins, RunsDir, open_store, show
+from bench.command import AsJson, Device, Plugins, RunsDir, end_at_once, open_store, show
 from bench.grid.slots import Slot, share_threads
 from bench.lease import LEASE_SECONDS
 from bench.plugins import load_plugins
@@ -59,7 +59,7 @@ def exec_run(
     )
     code = execute(run_dir, options)
     if member:
-        _end_at_once(code)  # taking a group down can mean to wait for those who are gone
+        end_at_once(code)  # taking a group down can mean to wait for those who are gone
     # Torch takes seconds to be torn down on a busy machine, longer than an orphan may live.
     _leave(run_dir, code, at_once=with_parent)
 
@@ -84,14 +84,8 @@ def _leave(run_dir: Path, code: int, *, at_once: bool = False) -> NoReturn:
             f"{failure.reason}: {failure.message}\n{failure.details}" if failure else code, err=True
         )
     if at_once:
-        _end_at_once(code)
+        end_at_once(code)
     raise typer.Exit(code)
-
-
-def _end_at_once(code: int) -> NoReturn:
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
 
 
 @app.command()

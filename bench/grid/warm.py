@@ -31,7 +31,7 @@ class WarmEngine:
     def __init__(self, slots: Sequence[Slot], plugins: Sequence[str] = ()) -> None:
         self._plugins = list(plugins)
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["bench.run.execute"])
+        self._context.set_forkserver_preload(["bench.grid.server"])
         ensure_running()  # it imports torch while the command checks its plan
         self._free = list(slots)
         self._running: dict[str, tuple[ForkServerProcess, Slot, int]] = {}
