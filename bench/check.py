@@ -5,7 +5,7 @@ Out: what each costs, or an `InputError` that says which variant asks for what c
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,14 +117,10 @@ def count_cost(
     Raises:
         InputError: The model is impossible, or the picture too small for it.
     """
-    try:
+    if model_spec.external is None:
         return _count_on("meta", model_spec, options, size)
-    except InputError:
-        raise
-    except Exception:
-        if model_spec.external is None:
-            raise
-    # A network of another library may go by the values of its tensors: they take arithmetic.
+    with suppress(Exception):  # a network of another library may go by the values of its tensors
+        return _count_on("meta", model_spec, options, size)
     try:
         return _count_on("cpu", model_spec, options, size)
     except InputError:

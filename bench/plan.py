@@ -18,7 +18,8 @@ SEMANTICS = 1
 a changed key: every run then has a new id."""
 
 STAGED_SEMANTICS = 2
-"""The same of runs that start from another's weights. 2: their new scores start at zero."""
+"""The same of runs that start from another's weights, whose ids change with their parent's too.
+2: their new scores start at zero."""
 
 
 @dataclass(frozen=True)
