@@ -1,12 +1,11 @@
 """Views of pictures: scale, crop and flip as one resampling, and the same path for evaluation.
 
-A view is linear in each axis, so a batch of them is two matrix products: A_y @ image @ A_x^T, with
-a triangle filter that widens when shrinking (antialiasing). Targets take the nearest pixel and are
-never interpolated. A view at scale 1 gives the original pixels exactly; outside is 0, the mean.
+Bilinear, with a triangle filter that widens when shrinking (antialiasing), in whole numbers, one
+axis at a time. Targets take the nearest pixel and are never interpolated. A view at scale 1 gives
+the original pixels exactly; outside is 0, the mean.
 """
 
 import functools
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.data.resample import Bands, Pictures, normalise, resample, take_nearest
+from bench.data.axis import Axis
+from bench.data.resample import Pictures, normalise, resample, take_nearest
 from bench.spec import TrainSpec
 
 Size = tuple[int, int]
@@ -91,10 +91,7 @@ def view_images(
     if all(_is_whole(view, out_size) for view in views):
         whole = images if isinstance(images, Tensor) else torch.from_numpy(np.stack(images))
         return normalise(whole, statistics).permute(0, 3, 1, 2)
-    rows, columns = (
-        _weights(views, axis, out_size[axis], max(image.shape[axis] for image in images))
-        for axis in (0, 1)
-    )
+    rows, columns = (_axis(views, axis, out_size[axis]) for axis in (0, 1))
     return resample(images, rows, columns, statistics)
 
 
@@ -153,40 +150,29 @@ def _is_whole(view: View, out_size: Size) -> bool:
     return view == View(out_size, out_size)
 
 
-def _positions(
-    views: Sequence[View], axis: int, length: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Return which pixel of the resized picture is seen at each place, (N, length), and sizes."""
-    # In numpy, whose calls cost a third of torch's: there are dozens of them, on little data.
-    first = np.array([[view.left if axis else view.top] for view in views])
-    is_mirrored = np.array([[view.flip and axis == 1] for view in views])
-    sizes = np.array([[view.size[axis], view.scaled[axis]] for view in views])
-    step = np.arange(length)
-    return first + np.where(is_mirrored, step[::-1], step), sizes[:, :1], sizes[:, 1:]
+def _axis(views: Sequence[View], axis: int, length: int) -> Axis:
+    """Return what the views show along an axis, 0 for rows."""
+    first, size, scaled, is_mirrored = _along(views, axis)
+    return Axis.of(length, first, size, scaled, is_mirrored.astype(np.bool_))
 
 
-def _weights(views: Sequence[View], axis: int, length: int, padded: int) -> Bands:
-    """Return the weight of each source pixel at each place of the views."""
-    at, size, scaled = _positions(views, axis, length)
-    shrink = size.astype(np.float32) / scaled.astype(np.float32)  # 1 at scale 1: rows of a single 1
-    reach = np.maximum(shrink, 1)
-    centre = (at + 0.5).astype(np.float32) * shrink
-    first = np.floor(centre - reach).astype(np.int64)
-    num_taps = 2 * math.ceil(reach.max()) + 2
-    taps = first[..., None] + np.arange(num_taps)
-    weights = 1 - np.abs(taps.astype(np.float32) + 0.5 - centre[..., None]) / reach[..., None]
-    weights[(weights < 0) | (taps < 0) | (taps >= size[..., None])] = 0
-    inside = (at >= 0) & (at < scaled)
-    total = weights.sum(-1, keepdims=True)
-    weights = np.divide(weights, total, out=np.zeros_like(weights), where=inside[..., None])
-    return Bands(weights, first, inside, size[:, 0], padded)
+def _along(views: Sequence[View], axis: int) -> NDArray[np.int64]:
+    """Return first pixel, size, scaled size and whether mirrored of each view, (4, N)."""
+    return np.array(
+        [
+            (v.left if axis else v.top, v.size[axis], v.scaled[axis], v.flip and axis == 1)
+            for v in views
+        ]
+    ).T
 
 
 def _nearest(
     views: Sequence[View], axis: int, length: int
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Return the source pixel under each place, (N, length), and what lies inside."""
-    at, size, scaled = _positions(views, axis, length)
+    first, size, scaled, is_mirrored = _along(views, axis)[..., None]
+    step = np.arange(length)
+    at = first + np.where(is_mirrored, step[::-1], step)
     inside = (at >= 0) & (at < scaled)
     source = (2 * at + 1) * size // (2 * scaled)  # in whole numbers: the same on every device
     return np.where(inside, source, 0), inside

@@ -1,22 +1,22 @@
-"""Resampling: a picture times one matrix per axis, a label map read at one index per axis.
+"""Resampling: a picture as Pillow resizes it, a label map read at one index per axis.
 
-The matrices are banded, for a pixel reads few others. A GPU multiplies them whole, which takes it
-less time than to start many small products; a CPU multiplies blocks along the band.
+A CPU has Pillow do it. A GPU multiplies by one matrix per axis, in the same whole numbers, so that
+every device shows the same picture, to the bit: up to a shrinking by 15, within one level beyond.
 """
 
-import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
-BLOCK = 96
-"""Pixels read by places that are multiplied together on a CPU, about."""
+from bench.data.axis import FRACTION_BITS, Axis
+
+HALF_BITS = FRACTION_BITS // 2
+"""Bits of one half of a weight; products of a half and a pixel add up exactly, in TF32 too."""
 
 Pictures = Tensor | Sequence[NDArray[np.uint8]]
 """N pictures, each (H, W, K) uint8, or label maps, each (H, W) uint8: arrays of any sizes, which a
@@ -24,61 +24,6 @@ CPU reads, or a tensor on the device that is to read it, padded below and to the
 
 Indices = tuple[NDArray[np.int64], NDArray[np.bool_]]
 """Index of the pixel read at each place of N views, (N, length), and whether it lies inside."""
-
-
-@dataclass(frozen=True)
-class Block:
-    """A stretch of an axis of a view."""
-
-    places: slice
-    """Where it is seen."""
-    read: slice
-    """The pixels that it reads."""
-
-
-@dataclass(frozen=True)
-class Bands:
-    """Which pixels of an axis each place of N views reads."""
-
-    weights: NDArray[np.float32]
-    """Weight of each pixel read, (N, length, taps); 0 throughout outside the picture."""
-    first: NDArray[np.int64]
-    """First pixel read, (N, length); it may lie before the picture, with weight 0."""
-    inside: NDArray[np.bool_]
-    """Whether the place lies in the picture, (N, length)."""
-    sizes: NDArray[np.int64]
-    """Pixels of the axis in each picture, (N,)."""
-    padded: int
-    """Pixels of the axis, padding included."""
-
-    def matrices(self, device: torch.device) -> Tensor:
-        """Return the weights as matrices, (N, length, padded)."""
-        N, length, taps = self.weights.shape
-        # What is read beyond either end has weight 0 and lands in margins that are cut off.
-        start = send(self.first.clip(-taps, self.padded)[..., None] + taps, device)
-        places = start + torch.arange(taps, device=device)
-        full = torch.zeros(N, length, self.padded + 2 * taps, device=device)
-        full.scatter_(2, places, send(self.weights, device))
-        return full[..., taps : taps + self.padded]
-
-    def whole(self, n: int) -> "Block":
-        """Return the places of view n that lie inside, and the pixels which they read."""
-        inside = self.inside[n].nonzero()[0]
-        return self._block(n, inside[0], inside[-1] + 1) if len(inside) else self._block(n, 0, 1)
-
-    def blocks(self, n: int, whole: "Block") -> "Iterator[Block]":
-        """Yield the places of `whole` in blocks that read about as many pixels each."""
-        start, stop = whole.places.start, whole.places.stop
-        num_blocks = math.ceil((whole.read.stop - whole.read.start) / BLOCK)
-        ends = [start + (stop - start) * k // num_blocks for k in range(num_blocks + 1)]
-        return (self._block(n, *ends) for ends in pairwise(ends))
-
-    def _block(self, n: int, start: int, stop: int) -> "Block":
-        ends = int(self.first[n, start]), int(self.first[n, stop - 1])  # a mirrored axis falls
-        size = int(self.sizes[n])
-        low = min(max(min(ends), 0), size - 1)
-        high = max(low + 1, min(max(ends) + self.weights.shape[2], size))
-        return Block(slice(start, stop), slice(low, high))
 
 
 def send(array: NDArray[Any], device: torch.device) -> Tensor:
@@ -97,35 +42,34 @@ def normalise(images: Tensor, statistics: Tensor) -> Tensor:
         statistics: Mean and standard deviation of each channel on the scale 0..1, (2, K).
     """
     # Whole rows: arithmetic over few channels is slow.
-    return _normalise_rows(images.flatten(-2), statistics.repeat(1, images.shape[-2])).view(
-        images.shape
-    )
+    mean, std = statistics.repeat(1, images.shape[-2])
+    rows = images.flatten(-2).float().div_(255).sub_(mean).div_(std)
+    return rows.view(images.shape)
 
 
-def resample(images: Pictures, rows: Bands, columns: Bands, statistics: Tensor) -> Tensor:
+def resample(images: Pictures, rows: Axis, columns: Axis, statistics: Tensor) -> Tensor:
     """Resample and normalise pictures.
 
     Args:
         images: N pictures.
-        rows: What each row of the views reads.
-        columns: What each column of the views reads.
+        rows: What the views show from top to bottom.
+        columns: What they show from left to right.
         statistics: As for `normalise`.
 
     Returns:
-        (N, K, h, w) float32; 0 outside the pictures.
+        (N, K, h, w) float32, channels last; 0 outside the pictures.
     """
     arrays = arrays_for_cpu(images)
     if arrays is not None:
-        return _resample_by_blocks(arrays, rows, columns, statistics)
-    assert isinstance(images, Tensor)
-    device = images.device
-    down, across = rows.matrices(device), columns.matrices(device)
-    # Products run on 0..255, which TF32 holds exactly, and normalising comes last.
-    seen = down[:, None] @ images.permute(0, 3, 1, 2).float() @ across[:, None].mT
-    mean, std = statistics[:, :, None, None]
-    in_rows, in_columns = send(rows.inside, device), send(columns.inside, device)
-    inside = in_rows[:, None, :, None] & in_columns[:, None, None, :]
-    return seen.div_(255).sub_(mean).div_(std).where(inside, 0.0)
+        seen = torch.from_numpy(_resize_one_by_one(arrays, rows, columns))
+    else:
+        assert isinstance(images, Tensor)
+        seen = _multiply_together(images, rows, columns)
+    views = normalise(seen, statistics)
+    inside = rows.inside()[:, :, None, None] & columns.inside()[:, None, :, None]
+    if not inside.all():
+        views = views.where(send(inside, views.device), 0.0)
+    return views.permute(0, 3, 1, 2)
 
 
 def take_nearest(targets: Pictures, rows: Indices, columns: Indices, *, outside: int) -> Tensor:
@@ -158,37 +102,56 @@ def arrays_for_cpu(pictures: Pictures) -> Sequence[NDArray[np.uint8]] | None:
     return list(pictures.numpy()) if pictures.device.type == "cpu" else None
 
 
-def _resample_by_blocks(
-    images: Sequence[NDArray[np.uint8]], rows: Bands, columns: Bands, statistics: Tensor
-) -> Tensor:
-    N, K = len(images), images[0].shape[2]
-    cpu = torch.device("cpu")
-    down, across = rows.matrices(cpu), columns.matrices(cpu)
-    widest = statistics.repeat(1, columns.padded)
-    seen = torch.zeros(N, K, rows.first.shape[1], columns.first.shape[1])
+def _resize_one_by_one(
+    images: Sequence[NDArray[np.uint8]], rows: Axis, columns: Axis
+) -> NDArray[np.uint8]:
+    """Have Pillow make the views, (N, h, w, K)."""
+    seen = np.zeros((len(images), rows.length, columns.length, images[0].shape[2]), dtype=np.uint8)
     for n, image in enumerate(images):
-        y, x = rows.whole(n), columns.whole(n)
-        part = torch.from_numpy(image[y.read, x.read].astype(np.float32))
-        width = part.shape[1]
-        pixels = _normalise_rows(part.flatten(1), widest[:, : width * K])
-        shrunk = torch.empty(y.places.stop - y.places.start, width * K)
-        for block in rows.blocks(n, y):
-            read, here = _within(y.read, block.read), _within(y.places, block.places)
-            torch.mm(down[n, block.places, block.read], pixels[read], out=shrunk[here])
-        planes = shrunk.view(-1, width, K).permute(2, 0, 1).reshape(-1, width)
-        view = planes.new_empty(len(planes), x.places.stop - x.places.start)
-        for block in columns.blocks(n, x):
-            read, here = _within(x.read, block.read), _within(x.places, block.places)
-            weights = across[n, block.places, block.read].T
-            torch.mm(planes[:, read], weights, out=view[:, here])
-        seen[n, :, y.places, x.places] = view.view(K, -1, view.shape[1])
+        part = image[slice(*rows.read[n]), slice(*columns.read[n])]
+        # Pillow knows three channels as one picture; others are pictures of their own.
+        bands = [part] if part.shape[2] == 3 else np.moveaxis(part, 2, 0)
+        views = np.dstack([np.asarray(_resize(band, rows, columns, n)) for band in bands])
+        seen[n, slice(*rows.places[n]), slice(*columns.places[n])] = views
     return seen
 
 
-def _normalise_rows(rows: Tensor, statistics: Tensor) -> Tensor:
-    """Normalise rows of pixels, (..., W * K), in place where they are float32."""
-    mean, std = statistics
-    return rows.float().div_(255).sub_(mean).div_(std)
+def _resize(pixels: NDArray[np.uint8], rows: Axis, columns: Axis, n: int) -> Image.Image:
+    """Return what Pillow makes of the pixels that view n reads, (H, W) or (H, W, 3)."""
+    image = Image.fromarray(pixels)
+    width, height = columns.num_places(n), rows.num_places(n)
+    (left, right), (top, bottom) = columns.box[n], rows.box[n]
+    # One axis at a time: which Pillow would take first, and round, differs from case to case.
+    across = (left, 0, right, image.height)
+    image = image.resize((width, image.height), Image.Resampling.BILINEAR, across)
+    image = image.resize((width, height), Image.Resampling.BILINEAR, (0, top, width, bottom))
+    return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if columns.mirrored[n] else image
+
+
+def _multiply_together(images: Tensor, rows: Axis, columns: Axis) -> Tensor:
+    """Make the views with one matrix per axis, (N, h, w, K)."""
+    seen = images.permute(0, 3, 1, 2).float()
+    for axis in (columns, rows):
+        seen = _multiply(seen, _matrices(axis, seen.shape[-1], seen.device)).mT
+    return seen.permute(0, 2, 3, 1)
+
+
+def _multiply(pixels: Tensor, weights: Tensor) -> Tensor:
+    """Resample whole numbers (N, K, L, size) with weights (N, length, size): (N, K, L, length)."""
+    # A weight is too long for a product that adds up exactly; each of its halves is not.
+    upper, lower = weights >> HALF_BITS, weights & (1 << HALF_BITS) - 1
+    sums = [(pixels @ half.float()[:, None].mT).int() for half in (upper, lower)]
+    return ((sums[0] << HALF_BITS) + sums[1] + (1 << FRACTION_BITS - 1) >> FRACTION_BITS).float()
+
+
+def _matrices(axis: Axis, size: int, device: torch.device) -> Tensor:
+    """Return the weight of each pixel at each place, (N, length, size) int32."""
+    first, weights = axis.weights()
+    N, length, taps = weights.shape
+    # What is read beyond the end has weight 0 and lands in a margin that is cut off.
+    places = send(first.clip(max=size), device)[..., None] + torch.arange(taps, device=device)
+    full = torch.zeros(N, length, size + taps, dtype=torch.int32, device=device)
+    return full.scatter_(2, places, send(weights, device))[..., :size]
 
 
 def _take_one_by_one(
@@ -202,8 +165,3 @@ def _take_one_by_one(
         seen[n, ~in_y[n]] = outside
         seen[n][:, ~in_x[n]] = outside
     return torch.from_numpy(seen)
-
-
-def _within(whole: slice, part: slice) -> slice:
-    """Return where a part of a stretch lies in it."""
-    return slice(part.start - whole.start, part.stop - whole.start)

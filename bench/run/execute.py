@@ -18,7 +18,6 @@ import torch
 from torch.optim import Optimizer
 
 from bench.atomic import file_digest, write_json
-from bench.data.ahead import ahead
 from bench.data.batches import Batches
 from bench.data.layers import COLOUR, to_json
 from bench.data.pack import open_pack
@@ -237,7 +236,7 @@ class _Execution:
         log = RunLog(self.folder / "metrics.jsonl" if self.lease else None, resumed.step)
         steps = fit(
             model,
-            ahead(batches, self.device),
+            batches,
             loss_fn,
             optimizer,
             train,

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from bench.data.ahead import ahead
 from bench.data.batches import Batches
 from bench.lease import hold
 from bench.run.evaluate import Evaluation
@@ -38,9 +37,11 @@ def limit(workload: Workload) -> Iterator[None]:
 def ours(workload: Workload, folder: Path) -> Iterator[None]:
     """Make the steps of a run: packed pictures, augmentation, loss, lease, log and heartbeat."""
     model, train = workload.create_network(), workload.spec.train
+    for index in workload.pack.indices(train.split):
+        workload.pack.image(index)  # checks its bytes, as a run does in its first epoch alone
     steps = fit(
         model,
-        ahead(create_batches(workload, model), workload.device),
+        create_batches(workload, model),
         partial(network_loss, model, targets=workload.targets),
         create_optimizer(model, train),
         train,

@@ -75,16 +75,24 @@ def test_long_gradients_are_scaled_down_to_the_limit():
 
 
 def test_dropout_of_a_step_does_not_depend_on_the_steps_before():
-    seed_step(7, 5)
+    cpu = torch.device("cpu")
+    seed_step(7, 5, cpu)
     expected = torch.rand(4)
     torch.manual_seed(0)
     torch.rand(100)
-    seed_step(7, 5)
+    seed_step(7, 5, cpu)
     assert torch.equal(torch.rand(4), expected)
-    seed_step(7, 6)
+    seed_step(7, 6, cpu)
     assert not torch.equal(torch.rand(4), expected)
-    seed_step(8, 5)
+    seed_step(8, 5, cpu)
     assert not torch.equal(torch.rand(4), expected)
+
+
+def test_a_step_seeds_what_torchs_own_seeding_does():
+    seed_step(7, 5, torch.device("cpu"))
+    expected = torch.rand(4)
+    seed_step(7, 5, torch.device("meta"))  # any other device: all of torch's generators
+    assert torch.equal(torch.rand(4), expected)
 
 
 def test_the_last_steps_ask_for_their_own_batches_alone():

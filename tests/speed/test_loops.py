@@ -53,7 +53,7 @@ def test_the_limit_is_the_first_step_of_ours(tiny_workload, monkeypatch):
     model = create(workload).train()
     before = [p.detach().clone() for p in model.parameters()]
     images, target = create_batches(workload, model).batch(0)
-    seed_step(0, 1)
+    seed_step(0, 1, workload.device)
     loss = F.cross_entropy(model(images), target, ignore_index=workload.pack.ignore_index)
     loss.backward()
     for p, q, start in zip(model.parameters(), models[0].parameters(), before, strict=True):
