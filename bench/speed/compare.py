@@ -34,7 +34,7 @@ class Effort:
     rounds: int = 5
     """Blocks of each side."""
     block_seconds: float = 1.0
-    """Length of a block at the limit's pace."""
+    """Length of a block at the pace of the limit; two steps at least."""
     workers: int = 0
     """Loading processes of the usual loop."""
 

@@ -34,7 +34,7 @@ class Request:
     dataset: str | None = None
     workers: int | None = None
     rounds: int = 5
-    block_seconds: float = 1.0
+    block_seconds: float | None = None
 
     @property
     def effort(self) -> Effort:
@@ -42,7 +42,9 @@ class Request:
         affinity = getattr(os, "sched_getaffinity", None)
         cores = len(affinity(0)) if affinity else os.cpu_count() or 1
         workers = cores if self.workers is None else self.workers
-        return Effort(self.rounds, self.block_seconds, workers)
+        # What is timed shares a CPU with the rest of the machine, whose pace drifts within seconds.
+        block_seconds = self.block_seconds or (0.25 if self.on_cpu else 1.0)
+        return Effort(self.rounds, block_seconds, workers)
 
     @property
     def on_cpu(self) -> bool:
