@@ -38,7 +38,9 @@ def ours(workload: Workload, folder: Path) -> Iterator[None]:
     """Make the steps of a run: packed pictures, augmentation, loss, lease, log and heartbeat."""
     model, train = workload.create_network(), workload.spec.train
     for index in workload.pack.indices(train.split):
-        workload.pack.image(index)  # checks its bytes, as a run does in its first epoch alone
+        # Checks their bytes, as a run does in its first epoch alone.
+        workload.pack.image(index)
+        workload.pack.target(index)
     steps = fit(
         model,
         create_batches(workload, model),
