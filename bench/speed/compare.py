@@ -15,7 +15,8 @@ TRAIN_NOTE = (
     "Milliseconds of a step, median and quartiles of rounds. limit: forward, loss, backward and "
     "update on one batch that lies on the device. ours: the loop of a run, with packed pictures, "
     "augmentation, loss, lease and log, after the checksums of the first epoch. usual: DataLoader "
-    "with PIL transforms, interpolate, cross-entropy, `.item()`. Ratios are of speeds, round by round: above 1, ours is faster."
+    "with PIL transforms, interpolate, cross-entropy, `.item()`. Ratios are of speeds, round "
+    "by round: above 1, ours is faster."
 )
 EVALUATE_NOTE = (
     "Pictures per second, median and quartiles of passes over the test split. ours: what a run "
