@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.data.axis import Axis
-from bench.data.resample import Pictures, normalise, resample, take_nearest
+from bench.data.resample import Pictures, normalise, resample, send, take_nearest
 from bench.spec import TrainSpec
 
 Size = tuple[int, int]
@@ -135,7 +135,8 @@ def to_network(
     Returns:
         (N, K, h, w) float32 on the device, N = 1 for one picture.
     """
-    pixels = torch.from_numpy(np.array(image, ndmin=4)).to(device)  # copies: packs are read only
+    copied = None if image.flags.writeable else True  # packs are read only, which torch is not
+    pixels = send(np.array(image, ndmin=4, copy=copied), device)
     size = (pixels.shape[1], pixels.shape[2])
     view = View(size, scaled_size(size, input_scale))
     return view_images(pixels, [view] * len(pixels), view.scaled, mean=mean, std=std)

@@ -4,6 +4,7 @@ In: a `Pack` and the settings of training. Out: tensors on the device. Batch k c
 batch k-1, which is what lets a killed run go on with the same bits.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import islice
@@ -24,6 +25,9 @@ ORDER, VIEWS = 0, 1
 
 DEVICE_SHARE = 0.25
 """Largest share of a GPU's free memory that pictures may take; the rest is for training."""
+
+BATCHES_AT_ONCE, PIXELS_AT_ONCE = 8, 2**19
+"""Most that a CPU makes at once."""
 
 
 class Batches:
@@ -66,6 +70,8 @@ class Batches:
         require_shares(train, part[1])
         self._share = share_of(train.batch_size, *part)
         self._pictures = _Pictures(pack, self._indices, device)
+        self._at_once = _batches_at_once(train, len(self._share), device)
+        self._ready: dict[int, tuple[Tensor, Tensor]] = {}
         # A batch may lie in two epochs; drawing an order takes long where pictures are many.
         self._order = lru_cache(maxsize=2)(self._draw_order)
 
@@ -75,22 +81,32 @@ class Batches:
         Images are (N, K, h, w) float32, K the channels of all inputs; targets (N, h, w) int64, or
         (N, T, h, w) of several label maps.
         """
-        whole = self.picture_indices(index)
-        chosen = [whole[k] for k in self._share]
-        views = []
-        for k, i in zip(self._share, chosen, strict=True):
-            rng = np.random.default_rng([self._seed, VIEWS, index, k])
-            views.append(draw_view(rng, self._pack.size(i), self._train, self._input_scale))
+        if index not in self._ready:
+            numbers = range(index, index + self._at_once)
+            self._ready = dict(zip(numbers, self._make(numbers), strict=True))
+        return self._ready.pop(index)
+
+    def _make(self, numbers: range) -> Iterator[tuple[Tensor, Tensor]]:
+        """Make several batches at once: what they need is then in the processor's caches."""
+        chosen, views = [], []
+        for index in numbers:
+            whole = self.picture_indices(index)
+            for k in self._share:
+                rng = np.random.default_rng([self._seed, VIEWS, index, k])
+                size = self._pack.size(whole[k])
+                views.append(draw_view(rng, size, self._train, self._input_scale))
+                chosen.append(whole[k])
         out_size = self._train.crop or views[0].scaled
-        images, maps = self._pictures.take(chosen)
+        pictures, maps = self._pictures.take(chosen)
+        images = view_images(pictures, views, out_size, **self._statistics)
         seen = [
             view_targets(labels, views, out_size, ignore_index=target.ignore_index)
             for labels, target in zip(maps, self._pack.targets, strict=True)
         ]
-        return (
-            view_images(images, views, out_size, **self._statistics),
-            seen[0] if len(seen) == 1 else torch.stack(seen, dim=1),
-        )
+        targets = seen[0] if len(seen) == 1 else torch.stack(seen, dim=1)
+        for k in range(0, len(chosen), len(self._share)):
+            batch = slice(k, k + len(self._share))
+            yield images[batch], targets[batch]
 
     def picture_indices(self, index: int) -> list[int]:
         """Return the pack's numbers of the pictures of a batch; every epoch has each once."""
@@ -102,6 +118,14 @@ class Batches:
     def _draw_order(self, epoch: int) -> NDArray[np.int64]:
         rng = np.random.default_rng([self._seed, ORDER, epoch])
         return rng.permutation(self._indices)
+
+
+def _batches_at_once(train: TrainSpec, batch_size: int, device: torch.device) -> int:
+    """Return how many batches to make at once: several if they are small and a CPU makes them."""
+    if device.type != "cpu" or train.crop is None:
+        return 1
+    fitting = PIXELS_AT_ONCE // (batch_size * math.prod(train.crop))
+    return min(max(1, fitting), BATCHES_AT_ONCE)
 
 
 def share_of(count: int, rank: int, size: int) -> range:
@@ -180,9 +204,9 @@ def eval_batches(
     """
     for group in islice(_groups_of_one_size(pack, split, batch_size), part[0], None, part[1]):
         images = np.stack([pack.image(i) for i in group])
-        targets = torch.from_numpy(np.stack([pack.target(i) for i in group]))
+        targets = np.stack([pack.target(i) for i in group])
         x = to_network(images, input_scale, mean=mean, std=std, device=device)
-        yield group, x, targets.to(device).long()
+        yield group, x, send(targets, device).long()
 
 
 def _groups_of_one_size(pack: Pack, split: str, batch_size: int) -> Iterator[list[int]]:

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from bench.run.confusion import count_numbers
+
 DIAGONAL_FRACTION = 0.02
 """Width of the boundary as a share of the picture's diagonal, as in the paper's section 4."""
 
@@ -46,7 +48,7 @@ def count_boundary(
         distance_px: Width of the region; by default 2 % of the diagonal of (H, W).
 
     Returns:
-        Intersections and unions, (N, 2, C), int64. Whole numbers, the same on every device.
+        Intersections and unions, (N, 2, C), int32. Whole numbers, the same on every device.
     """
     N, H, W = target.shape
     distance = boundary_distance_px(H, W) if distance_px is None else distance_px
@@ -56,8 +58,8 @@ def count_boundary(
 
     def count(classes: Tensor, chosen: Tensor) -> Tensor:
         picture = torch.arange(N, device=target.device).view(N, 1, 1)
-        cell = (picture * num_classes + classes)[chosen]
-        return torch.bincount(cell, minlength=N * num_classes).view(N, num_classes)
+        cell = (picture * num_classes + classes).where(chosen, N * num_classes)
+        return count_numbers(cell, N * num_classes + 1)[:-1].view(N, num_classes)
 
     both = count(target, near_target & near_pred & (pred == target))
     either = count(target, near_target) + count(pred, near_pred) - both

@@ -16,6 +16,7 @@ from torch import Tensor
 from bench.atomic import replacing
 from bench.data.layers import LabelMap
 from bench.run.boundary import count_boundary
+from bench.run.confusion import count
 from bench.run.slices import slices
 from bench.run.train import autocast
 from fcn.model import Network
@@ -87,28 +88,34 @@ def evaluate(
 
 
 class _Tally:
-    """Counts of one label map, as pictures come."""
+    """Counts of one label map, as pictures come; on the device, which nobody waits for."""
 
     def __init__(self, target: LabelMap, boundary: bool) -> None:
         self._sizes = C, _ = len(target.class_names), target.ignore_index
         self._boundary = boundary
-        self._confusions = [torch.zeros(0, C, C, dtype=torch.int64)]
-        self._boundaries = [torch.zeros(0, 2, C, dtype=torch.int64)]
-        self._predictions: dict[str, NDArray[np.uint8]] = {}
+        self._confusions = [torch.zeros(0, C, C, dtype=torch.int32)]
+        self._boundaries = [torch.zeros(0, 2, C, dtype=torch.int32)]
+        self._predictions: dict[str, Tensor] = {}
 
     def add(self, names: list[str], pred: Tensor, target: Tensor, kept: Iterable[int]) -> None:
         """Count a batch; of the pictures numbered in `kept`, keep the prediction."""
-        self._confusions.append(count(pred, target, *self._sizes).cpu())
+        self._confusions.append(count(pred, target, *self._sizes))
         if self._boundary:
-            self._boundaries.append(count_boundary(pred, target, *self._sizes).cpu())
+            self._boundaries.append(count_boundary(pred, target, *self._sizes))
         for i in kept:
-            self._predictions[names[i]] = pred[i].to(torch.uint8).cpu().numpy()
+            self._predictions[names[i]] = pred[i].to(torch.uint8)
 
     def finish(self, names: list[str]) -> Evaluation:
         """Return the counts of all pictures."""
-        confusions = torch.cat(self._confusions).numpy().astype(np.int32)
-        outlines = torch.cat(self._boundaries).numpy().astype(np.int32) if self._boundary else None
-        return Evaluation(names, confusions, self._predictions, outlines)
+        predictions = {name: pred.cpu().numpy() for name, pred in self._predictions.items()}
+        outlines = _together(self._boundaries) if self._boundary else None
+        return Evaluation(names, _together(self._confusions), predictions, outlines)
+
+
+def _together(counts: list[Tensor]) -> NDArray[np.int32]:
+    first, *others = counts  # none of no picture, on the CPU: there may be no other
+    joined: NDArray[np.int32] = (torch.cat(others) if others else first).cpu().numpy()
+    return joined
 
 
 def choose_kept(names: Sequence[str]) -> list[str]:
@@ -135,25 +142,6 @@ def predict_targets(
         torch.cat([up(scores[part], size, cells).argmax(1) for part in slices(scores, size)])
         for scores, up in split_targets(model.score(images), model.upsampling, classes)
     ]
-
-
-def count(pred: Tensor, target: Tensor, num_classes: int, ignore_index: int) -> Tensor:
-    """Count pixels by (target class, predicted class), for each picture.
-
-    Args:
-        pred: Predicted classes, (N, H, W), integers in [0, C).
-        target: True classes, (N, H, W); `ignore_index` is not counted.
-        num_classes: Number of classes C.
-        ignore_index: Target value of unlabelled pixels.
-
-    Returns:
-        Pixel counts, (N, C, C), int64. Integer counting is exact and the same on every device.
-    """
-    N, C = len(pred), num_classes
-    picture = torch.arange(N, device=pred.device).view(N, 1, 1)
-    # What is ignored gets a bin of its own: twice as fast as leaving its pixels out.
-    cell = ((picture * C + target) * C + pred).where(target != ignore_index, N * C * C)
-    return torch.bincount(cell.flatten(), minlength=N * C * C + 1)[:-1].view(N, C, C)
 
 
 def save_evaluation(path: Path, evaluation: Evaluation) -> None:

@@ -76,7 +76,6 @@ class PoolTaps(nn.Module):
         return taps
 
 
-@functools.lru_cache(maxsize=64)
 def find_abilities(name: str, output_stride: int | None = None) -> Abilities:
     """Find out what a backbone can do, on the meta device.
 
@@ -89,8 +88,11 @@ def find_abilities(name: str, output_stride: int | None = None) -> Abilities:
         InputError: timm does not know the name, the network takes images of one size only, or it
             does not have that output stride.
     """
-    if output_stride is not None:
-        return _find_dilated(name, output_stride)
+    return _find_own(name) if output_stride is None else _find_dilated(name, output_stride)
+
+
+@functools.lru_cache(maxsize=64)
+def _find_own(name: str) -> Abilities:
     _require_known(name)
     if _is_vgg(name):  # stride 2 ** (n + 1) comes from pool n
         return Abilities({2 ** (pool + 1): pool for pool in range(5)}, {}, granularity=1)
@@ -206,8 +208,9 @@ def _widen(
     widen(net, wide, in_chans)
 
 
+@functools.lru_cache(maxsize=64)
 def _find_dilated(name: str, output_stride: int) -> Abilities:
-    usual = find_abilities(name)
+    usual = _find_own(name)
     deepest = usual.strides[-1]
     if output_stride == deepest:
         return usual

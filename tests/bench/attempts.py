@@ -3,6 +3,7 @@
 import faulthandler
 import os
 import time
+import traceback
 from dataclasses import dataclass
 
 from bench import faults
@@ -35,6 +36,8 @@ def fork(function):
         faulthandler.disable()  # a crash on purpose is no news
         try:
             code = function()
+        except BaseException:
+            traceback.print_exc()  # nobody else would say why
         finally:
             os._exit(code)
     return pid

@@ -2,15 +2,17 @@
 
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 
 from bench.data.batches import Batches
 from bench.data.pack import open_pack
-from bench.run import outcome
+from bench.run import evaluate, outcome
 from bench.run.execute import Options, execute
 from bench.run.losses import network_loss
 from bench.run.optim import create_optimizer
+from bench.run.splits import evaluate_split
 from bench.run.train import fit
 from fcn.model import create_model
 
@@ -36,6 +38,29 @@ def test_a_step_never_waits_for_the_device(tiny_run, precision):
         assert [log.step for log in steps] == list(range(2, train.steps + 1))
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+def test_scoring_never_waits_before_its_end(tiny_run, monkeypatch):
+    store, run = tiny_run({"data.options.num_test": 20})
+    device = torch.device("cuda")
+    pack = open_pack(store.packs_dir, run.fingerprint)
+    model = create_model(**run.spec.model.model_dump(), num_classes=pack.num_classes).to(device)
+    score = partial(evaluate_split, model, pack, "test", run.spec, device, boundary=True)
+    expected = score()  # the first may wait: constants are copied to the device
+    finish = evaluate._Tally.finish
+
+    def wait_and_finish(tally, names):
+        torch.cuda.set_sync_debug_mode("default")
+        return finish(tally, names)
+
+    monkeypatch.setattr(evaluate._Tally, "finish", wait_and_finish)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        found = score()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert np.array_equal(found.confusions, expected.confusions)
+    assert np.array_equal(found.boundaries, expected.boundaries)
 
 
 @pytest.mark.parametrize("skip", ["fcn32s", "fcn8s", "unet", "fpn"])

@@ -39,12 +39,25 @@ def same(first, second):
     return all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
-def test_a_batch_is_the_same_whatever_was_drawn_before(shapes):
+def test_a_batch_is_the_same_whatever_was_drawn_before(shapes, monkeypatch):
+    """Made several at once, in or out of order, or one at a time."""
     source = batches(shapes)
-    in_order = [source.batch(k) for k in range(6)]
+    in_order = [source.batch(k) for k in range(20)]
     for k in (5, 0, 3):
         assert same(batches(shapes).batch(k), in_order[k])
         assert same(source.batch(k), in_order[k])
+    monkeypatch.setattr("bench.data.batches.BATCHES_AT_ONCE", 1)
+    source = batches(shapes)
+    for k, made in enumerate(in_order):
+        assert same(source.batch(k), made)
+
+
+def test_large_batches_are_made_one_at_a_time(shapes):
+    """Eight of them would take eight times the memory."""
+    assert len(list(batches(shapes)._make(range(2)))) == 2
+    assert batches(shapes)._at_once == 8
+    assert batches(shapes, batch_size=16, crop=(352, 352))._at_once == 1
+    assert batches(shapes, crop=None, scale=(1, 1))._at_once == 1
 
 
 def test_seeds_and_numbers_differ(shapes):
