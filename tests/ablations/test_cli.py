@@ -14,7 +14,7 @@ from ablations.cli import main
 SPEC = """
 question: Does a skip help on these pictures?
 common:
-  model: {backbone: resnet10t, score_init: random}
+  model: {backbone: test_resnet, score_init: random}
   data: {dataset: folder}
   train: {steps: 3, batch_size: 2, crop: [64, 64], optimizer: adamw, lr: 1e-3}
 variants:

@@ -19,7 +19,7 @@ def tiny_run(tmp_path):
     from bench.spec import override, parse
 
     base = {
-        "model": {"backbone": "resnet10t", "skip": "fcn16s", "score_init": "random",
+        "model": {"backbone": "test_resnet", "skip": "fcn16s", "score_init": "random",
                   "dropout": 0.1},
         "data": {
             "dataset": "shapes",

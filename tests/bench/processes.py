@@ -8,20 +8,39 @@ import traceback
 import torch
 
 from bench.run.distributed import joined
+from bench.run.execute import Options, execute
 
 
 def in_group(size, function, folder):
     """Fork `size` processes, call function(group) in each, and return what each gave."""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    pids = [_fork(rank, size, port, function, folder) for rank in range(size)]
-    codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
-    assert codes == [0] * size
+
+    def take_part(rank):
+        with joined(rank, size, torch.device("cpu")) as group:
+            given = function(group)
+        (folder / f"rank-{rank}").write_bytes(pickle.dumps(given))
+        return 0
+
+    assert _fork_all(size, take_part) == [0] * size
     return [pickle.loads((folder / f"rank-{rank}").read_bytes()) for rank in range(size)]
 
 
-def _fork(rank, size, port, function, folder):
+def execute_in_group(size, run_dir):
+    """Fork `size` processes that make a run together; return the first one's exit code."""
+    codes = _fork_all(
+        size, lambda rank: execute(run_dir, Options("cpu", 1, rank=rank, processes=size))
+    )
+    return codes[0]
+
+
+def _fork_all(size, take_part):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    pids = [_fork(rank, size, port, take_part) for rank in range(size)]
+    return [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
+
+
+def _fork(rank, size, port, take_part):
     pid = os.fork()
     if pid:
         return pid
@@ -33,10 +52,7 @@ def _fork(rank, size, port, function, folder):
             "RANK": str(rank),
             "WORLD_SIZE": str(size),
         }
-        with joined(rank, size, torch.device("cpu")) as group:
-            given = function(group)
-        (folder / f"rank-{rank}").write_bytes(pickle.dumps(given))
-        code = 0
+        code = take_part(rank)
     except BaseException:
         traceback.print_exc()
     finally:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from attempts import bits
-from processes import in_group
+from processes import execute_in_group, in_group
 from torch import nn
 from torch.nn import functional as F
 
@@ -156,8 +156,7 @@ def test_a_split_is_counted_once_whoever_counts(tiny_run, tmp_path):
 @pytest.mark.slow
 def test_more_devices_than_pictures_of_a_batch_are_refused(tiny_run):
     store, run = tiny_run()
-    code = exec_and_wait(store, run, Slot("cpu", 1, ("cpu", "cpu")))
-    assert code == outcome.INPUT
+    assert execute_in_group(3, store.run_dir(run.id)) == outcome.INPUT
     assert "batch_size 2 cannot be shared among 3" in store.failure(run.id).message
 
 
@@ -219,10 +218,10 @@ CALM = {"train.lr": 1e-3, "model.dropout": 0.0, "train.batch_size": 3}
 def test_a_run_over_two_processes_gives_the_results_of_one(tiny_run):
     """Uneven shares of three pictures; what is left between them is rounding."""
     alone, run = tiny_run(CALM, folder="alone")
-    assert exec_and_wait(alone, run, Slot("cpu", 1)) == outcome.DONE
+    assert execute_in_group(1, alone.run_dir(run.id)) == outcome.DONE
     store, same = tiny_run(CALM, folder="shared")
     assert same.id == run.id
-    assert exec_and_wait(store, run) == outcome.DONE
+    assert execute_in_group(2, store.run_dir(run.id)) == outcome.DONE
     assert losses(store, run) == pytest.approx(losses(alone, run), rel=1e-4)
     ours, theirs = (load_weights(s.run_dir(run.id) / "model.safetensors") for s in (store, alone))
     for name, weight in theirs.items():
@@ -269,7 +268,7 @@ class Watcher:
 def test_stopped_then_killed_gives_the_bits_of_an_uninterrupted_run(tiny_run):
     """SIGTERM: all checkpoint at one step. kill -9 of one process: recorded, tried again."""
     whole, run = tiny_run(LONG, folder="whole")
-    assert exec_and_wait(whole, run) == outcome.DONE
+    assert execute_in_group(2, whole.run_dir(run.id)) == outcome.DONE
     store, _ = tiny_run(LONG, folder="stopped")
     assert exec_and_stop(store, run) == outcome.STOPPED
     assert store.failure(run.id).reason == "stopped"
@@ -287,7 +286,7 @@ def test_stopped_then_killed_gives_the_bits_of_an_uninterrupted_run(tiny_run):
 def test_another_number_of_processes_goes_on_and_says_so(tiny_run):
     store, run = tiny_run(LONG)
     assert exec_and_stop(store, run) == outcome.STOPPED
-    assert exec_and_wait(store, run, Slot("cpu", 1)) == outcome.DONE
+    assert execute_in_group(1, store.run_dir(run.id)) == outcome.DONE
     assert "processes 2 -> 1" in store.result(run.id).notes[0]
 
 
@@ -323,10 +322,14 @@ def test_ends_are_those_of_a_single_process(tiny_run, monkeypatch, fault, code, 
     monkeypatch.setenv("FCN_BENCH_FAULT", fault)
     assert exec_and_wait(store, run) == code
     assert store.failure(run.id).reason == reason
-    monkeypatch.delenv("FCN_BENCH_FAULT")
+
+
+@pytest.mark.slow
+def test_a_run_that_is_held_is_left_alone(tiny_run):
+    store, run = tiny_run()
     with hold(store.run_dir(run.id)):
         assert exec_and_wait(store, run) == outcome.BUSY
-    assert store.failure(run.id).reason == reason
+    assert store.failure(run.id) is None
 
 
 @pytest.mark.gpu

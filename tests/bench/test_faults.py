@@ -203,7 +203,7 @@ def test_a_hung_run_is_ended_and_tried_again(tiny_run, reference, point):
     store, run = tiny_run(TINY)
     watcher = Notes()
     engine = FaultyEngine(1, {run.id: [f"{point}:hang"]})
-    assert execute_plan(plan_of(run), store, engine, watcher, Policy(hang_seconds=15)) == 0
+    assert execute_plan(plan_of(run), store, engine, watcher, Policy(hang_seconds=8)) == 0
     assert watcher.retries == ["hung"]
     assert bits(store, run) == reference
 
@@ -213,7 +213,7 @@ def test_a_run_that_always_hangs_is_given_up(tiny_run):
     store, run = tiny_run(TINY)
     watcher = Notes()
     engine = FaultyEngine(1, {run.id: ["step:hang@3"] * 3})
-    assert execute_plan(plan_of(run), store, engine, watcher, Policy(hang_seconds=15)) == 1
+    assert execute_plan(plan_of(run), store, engine, watcher, Policy(hang_seconds=8)) == 1
     assert watcher.retries == ["hung", "hung"]
     assert store.failure(run.id).reason == "hung"
     assert store.failure(run.id).step == 1  # the last one logged

@@ -126,7 +126,7 @@ GEOMETRIC = LabelMap("geometric", ("x", "y"), ((0, 0, 0),) * 2, 9)
 
 def _two_targets():
     torch.manual_seed(0)
-    model = create_model("resnet10t", num_classes=4, more_classes=(2,), score_init="random")
+    model = create_model("test_resnet", num_classes=4, more_classes=(2,), score_init="random")
     images = torch.randn(3, 3, 32, 40)
     semantic = torch.randint(0, 4, (3, 32, 40)).where(torch.rand(3, 32, 40) > 0.2, 255)
     geometric = torch.randint(0, 2, (3, 32, 40)).where(torch.rand(3, 32, 40) > 0.4, 9)

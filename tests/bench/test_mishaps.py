@@ -33,7 +33,7 @@ from fcn.errors import InputError
 SPEC = """
 question: What does one run's failure do to the others?
 common:
-  model: {backbone: resnet10t, skip: fcn32s, score_init: random}
+  model: {backbone: test_resnet, skip: fcn32s, score_init: random}
   data: {dataset: shapes, options: {size: 32, num_train: 8, num_val: 2, num_test: 4}}
   train: {steps: 30, batch_size: 2, lr: 0.01}
 variants:
@@ -109,7 +109,7 @@ def test_each_failure_is_one_runs_and_is_shown(tmp_path, monkeypatch, capsys):
     plan, _ = plan_spec(str(tmp_path / "q.yaml"), store, None, None)
     ids = {planned.variant: planned.run.id for planned in plan.runs}
     monkeypatch.setitem(ENGINES._parts, "mishaps", lambda request: Mishaps(store, ids))
-    monkeypatch.setattr(controller, "Policy", partial(Policy, hang_seconds=30))
+    monkeypatch.setattr(controller, "Policy", partial(Policy, hang_seconds=12))
     code, text = run_command(monkeypatch, tmp_path, "--engine", "mishaps")
     said = capsys.readouterr().out
     print(said)
@@ -185,7 +185,7 @@ def draw_pictures(folder):
 def test_pictures_that_go_bad_under_a_run_change_nothing(tmp_path):
     """They are read once, before anything is trained: a run sees the pack alone."""
     draw_pictures(tmp_path / "mine")
-    model = {"backbone": "resnet10t", "skip": "fcn32s", "score_init": "random"}
+    model = {"backbone": "test_resnet", "skip": "fcn32s", "score_init": "random"}
     spec = RunSpec.model_validate(
         {"model": model, "data": {"dataset": "folder"}, "train": {"steps": 4, "batch_size": 2}}
     )

@@ -170,11 +170,11 @@ class Preempting(Notes):
 
 @pytest.mark.slow
 def test_a_run_sent_away_again_and_again_ends_well(tiny_run):
-    long = {**TINY, "train.steps": 400}
+    long = {**TINY, "train.steps": 500}
     store, run = tiny_run(long)
-    watcher = Preempting(store=store, times=4)
+    watcher = Preempting(store=store, times=3)
     assert execute_plan(plan_of(run), store, WarmEngine([Slot("cpu", 1)]), watcher) == 0
-    assert watcher.retries == ["stopped"] * 4
+    assert watcher.retries == ["stopped"] * 3
     here, again = tiny_run(long, folder="here")
     assert execute(here.run_dir(again.id), Options("cpu", 1)) == outcome.DONE
     assert bits(store, run) == bits(here, again)
@@ -183,7 +183,7 @@ def test_a_run_sent_away_again_and_again_ends_well(tiny_run):
 SPEC = """
 question: Who stops?
 common:
-  model: {backbone: resnet10t, skip: fcn32s, score_init: random}
+  model: {backbone: test_resnet, skip: fcn32s, score_init: random}
   data: {dataset: shapes, options: {size: 32, num_train: 8, num_val: 2, num_test: 4}}
   train: {steps: 100000, batch_size: 2}
 variants:

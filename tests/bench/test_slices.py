@@ -19,7 +19,7 @@ def test_a_slice_holds_as_many_pictures_as_fit():
 
 
 def create_fcn(**settings):
-    return create_model("resnet10t", num_classes=5, score_init="random", **settings)
+    return create_model("test_resnet", num_classes=5, score_init="random", **settings)
 
 
 def create_external():

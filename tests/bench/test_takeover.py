@@ -106,15 +106,14 @@ def test_a_frozen_process_of_the_command_line_leaves_with_76(tiny_run, reference
 SPEC = """
 question: Who makes which?
 common:
-  model: {backbone: resnet10t, skip: fcn32s, score_init: random}
+  model: {backbone: test_resnet, skip: fcn32s, score_init: random}
   data: {dataset: shapes, options: {size: 32, num_train: 8, num_val: 2, num_test: 4}}
   train: {steps: 25, batch_size: 2}
 variants:
   a: {}
   b: {train.lr: 0.02}
-  c: {train.lr: 0.03}
   d: {train.lr: 0.04, train.init_from: a}
-seeds: [0, 1]
+seeds: [0]
 """
 
 
@@ -138,11 +137,11 @@ def test_two_commands_on_one_store_share_the_work(tmp_path, engine):
     assert [process.returncode for process in commands] == [0, 0], said
     store = Store(tmp_path / "runs")
     run_ids = list(store.run_ids())
-    assert len(run_ids) == 8
-    assert [store.status(i) for i in run_ids] == ["done"] * 8
-    assert [count_attempts(store.run_dir(i)) for i in run_ids] == [1] * 8
+    assert len(run_ids) == 3
+    assert [store.status(i) for i in run_ids] == ["done"] * 3
+    assert [count_attempts(store.run_dir(i)) for i in run_ids] == [1] * 3
     for i in range(2):
-        assert "[8/8]" in said[i]  # each has seen all of them end
+        assert "[3/3]" in said[i]  # each has seen all of them end
         assert "FAILED" not in said[i]
         assert "tried again" not in said[i]
         assert list((tmp_path / f"out{i}").rglob("index.html"))
@@ -188,7 +187,8 @@ def test_who_starts_a_run_that_another_command_has_started_loses_nothing(
     tiny_run, tmp_path, engine
 ):
     """Two controllers that see no lease, so that each starts a process for every run."""
-    runs = [tiny_run({**TINY, "seed": seed}) for seed in (0, 1)]
+    long = {**TINY, "train.steps": 300}  # none may be done before the other command has started it
+    runs = [tiny_run({**long, "seed": seed}) for seed in (0, 1)]
     store, ids = runs[0][0], [run.id for _, run in runs]
     script = tmp_path / "racing.py"
     script.write_text(RACING)

@@ -14,7 +14,7 @@ def tiny_pack(tmp_path_factory):
 def tiny_workload(tiny_pack):
     def create(**settings):
         usual = {
-            "backbone": "resnet10t", "skip": "fcn16s", "size": (32, 32), "batch": 4,
+            "backbone": "test_resnet", "skip": "fcn16s", "size": (32, 32), "batch": 4,
             "precision": "fp32", "classes": None, "device": "cpu",
         }  # fmt: skip
         return create_workload(tiny_pack, **{**usual, **settings})

@@ -26,7 +26,7 @@ def test_usual_evaluation_counts_what_ours_counts(tiny_workload, tmp_path):
 
 def test_each_loop_trains(tiny_workload, tmp_path):
     torch.manual_seed(0)
-    workload = tiny_workload(backbone="resnet10t", skip="fcn8s")
+    workload = tiny_workload(backbone="test_resnet", skip="fcn8s")
     loop = UsualLoop(workload, tmp_path / "files", workers=0)
     losses = [loop.step() for _ in range(40)]
     assert np.mean(losses[-12:]) < 0.95 * np.mean(losses[:5])

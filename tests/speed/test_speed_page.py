@@ -19,7 +19,7 @@ from bench.speed.timing import Spread
 from bench.store import Store
 from fcn.errors import InputError
 
-TINY = ["--backbone", "resnet10t", "--size", "32x32", "--batch", "2", "--device", "cpu"]
+TINY = ["--backbone", "test_resnet", "--size", "32x32", "--batch", "2", "--device", "cpu"]
 TINY += ["--rounds", "1", "--block", "0", "--workers", "0"]
 WHERE = {"device": "a CPU", "commit": "abc", "command": "fcn-bench speed train"}
 
@@ -82,7 +82,7 @@ def test_training_and_evaluation_are_measured_from_the_command_line(tmp_path):
     ended = run("train", "evaluate", *TINY, "--json", "--out", str(page))
     train, evaluate = json.loads(ended.output)
     (record,) = train["records"]
-    assert record["backbone"] == "resnet10t"
+    assert record["backbone"] == "test_resnet"
     assert record["pixels"] == "32x32"
     assert record["batch"] == 2
     paces = {side: record[f"{side} ms"]["median"] for side in ("limit", "ours", "usual")}
@@ -99,7 +99,7 @@ def test_a_wrong_part_is_named_with_the_nearest():
 
 
 def test_one_setting_grows_at_a_time(tmp_path):
-    request = Request(backbones=("resnet10t",), size=(32, 64), batch=3, device="cpu")
+    request = Request(backbones=("test_resnet",), size=(32, 64), batch=3, device="cpu")
     grown = [describe(workload) for workload in request.growing(tmp_path)]
     assert [r["pixels"] for r in grown[:4]] == ["16x32", "32x64", "48x96", "64x128"]
     assert [r["classes"] for r in grown[4:7]] == [12, 21, 150]
@@ -126,7 +126,7 @@ def test_memory_and_start_up_are_measured():
 def test_a_grid_is_run_from_nothing_and_its_parts_add_up(tmp_path, engine, slots):
     spec = tmp_path / "two.yaml"
     spec.write_text(
-        "question: Which?\ncommon:\n  model: {backbone: resnet10t}\n"
+        "question: Which?\ncommon:\n  model: {backbone: test_resnet}\n"
         "  data: {options: {size: 32, num_train: 8, num_val: 2, num_test: 2}}\n"
         "  train: {steps: 3, batch_size: 2}\nvariants: {a: {}, b: {model.skip: fcn32s}}\n"
     )
