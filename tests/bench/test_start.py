@@ -17,8 +17,8 @@ OPTIONS = Options(device="cpu", threads=1)
 
 
 def test_the_record_says_which_file_the_weights_are_from(tiny_run, tmp_path):
-    path = tmp_path / "resnet10t.safetensors"
-    save_file(timm.create_model("resnet10t").state_dict(), path)
+    path = tmp_path / "test_resnet.safetensors"
+    save_file(timm.create_model("test_resnet").state_dict(), path)
     store, run = tiny_run({"model.pretrained": str(path), "train.steps": 1})
     assert execute(store.run_dir(run.id), OPTIONS) == outcome.DONE
     weights = store.result(run.id).weights
