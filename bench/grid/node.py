@@ -1,6 +1,7 @@
 """What happens on a node of a cluster: a run is started as a process of its own."""
 
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Mapping
@@ -34,6 +35,9 @@ def execute_order(order: Order) -> int:
     how Ray's `cancel` arrives in a task. If this process is killed, the run's input closes, and it
     leaves by itself.
     """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # As in all that a shell starts in the background, a cluster too: `cancel` would not arrive.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     asked: float | None = None
     with (Path(order.run_dir) / "log.txt").open("ab") as log:
         process = subprocess.Popen(

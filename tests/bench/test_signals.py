@@ -1,10 +1,12 @@
 """Signals: checkpoint and leave, leave at once, and no orphan when the controller is gone."""
 
+import _thread
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,7 @@ from bench import faults
 from bench.grid import local, warm
 from bench.grid.controller import execute_plan
 from bench.grid.local import LocalEngine
+from bench.grid.node import Order, execute_order
 from bench.grid.slots import Slot
 from bench.grid.warm import WarmEngine
 from bench.run import outcome
@@ -146,6 +149,28 @@ def test_a_second_interrupt_cuts_the_grace(tiny_run, monkeypatch, engine):
     finally:
         signal.signal(signal.SIGALRM, before)
     assert not is_there(pid)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:This process.*fork:DeprecationWarning")
+def test_a_node_that_ignores_interrupts_still_asks_its_run_to_leave(tiny_run):
+    """So does all that a shell starts in the background; Ray's `cancel` is an interrupt."""
+    store, run = tiny_run(ENDLESS)
+    folder = store.run_dir(run.id)
+
+    def interrupt():
+        wait_for(lambda: store.heartbeat(run.id))
+        _thread.interrupt_main()
+        time.sleep(60)
+        os._exit(99)
+
+    def serve():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        threading.Thread(target=interrupt, daemon=True).start()
+        return execute_order(Order(str(folder), Slot("cpu", 1), (), str(folder), 60))
+
+    assert end_of(fork(serve)) == outcome.STOPPED
+    assert store.failure(run.id).reason == "stopped"
 
 
 @dataclass
