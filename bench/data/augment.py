@@ -135,7 +135,7 @@ def to_network(
     Returns:
         (N, K, h, w) float32 on the device, N = 1 for one picture.
     """
-    copied = None if image.flags.writeable else True  # packs are read only, which torch is not
+    copied = None if image.flags.writeable else True  # a pack is not, and torch wants it
     pixels = send(np.array(image, ndmin=4, copy=copied), device)
     size = (pixels.shape[1], pixels.shape[2])
     view = View(size, scaled_size(size, input_scale))

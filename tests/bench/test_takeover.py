@@ -112,8 +112,7 @@ common:
 variants:
   a: {}
   b: {train.lr: 0.02}
-  d: {train.lr: 0.04, train.init_from: a}
-seeds: [0]
+  c: {train.lr: 0.04, train.init_from: a}
 """
 
 
