@@ -2,8 +2,10 @@
 
 import faulthandler
 import os
+import subprocess
 import time
 import traceback
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from bench import faults
@@ -48,7 +50,18 @@ def end_of(pid):
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def wait_for(condition, seconds=60):
+@contextmanager
+def process_of(command, **settings):
+    """Start a process that does not outlive its test, whatever the test finds."""
+    with subprocess.Popen(command, **settings) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def wait_for(condition, seconds=120):
+    """Wait for what comes soon, unless it never does or the machine is very busy."""
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until

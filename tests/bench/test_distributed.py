@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from attempts import bits
+from attempts import bits, process_of, wait_for
 from processes import execute_in_group, in_group
 from torch import nn
 from torch.nn import functional as F
@@ -165,12 +165,9 @@ def started(store, run, slot=TWO):
     words = exec_command(store.run_dir(run.id), slot)
     with (
         (store.run_dir(run.id) / "log.txt").open("ab") as log,
-        subprocess.Popen(words, stdin=subprocess.PIPE, stdout=log, stderr=log) as process,
+        process_of(words, stdin=subprocess.PIPE, stdout=log, stderr=log) as process,
     ):
-        try:
-            yield process
-        finally:
-            process.kill()
+        yield process
 
 
 def exec_and_wait(store, run, slot=TWO):
@@ -183,13 +180,6 @@ def exec_and_stop(store, run):
         wait_for(lambda: len(losses(store, run)) > 1)
         process.terminate()
         return process.wait(timeout=60)
-
-
-def wait_for(condition, seconds=60):
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.02)
 
 
 def members(store, run):

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from attempts import end_of, fork
+from attempts import end_of, fork, process_of, wait_for
 
 from bench.data.catalog import Catalog
 from bench.grid.contracts import Exit
@@ -128,13 +128,6 @@ def finish(engine, count, seconds=120):
         assert time.monotonic() < until
         exits += engine.poll(0.5)
     return exits
-
-
-def wait_for(condition, seconds=120):
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.05)
 
 
 def spoken(folder):
@@ -281,11 +274,9 @@ def test_no_run_outlives_a_killed_controller(name, store, plugin, tmp_path):
     script = tmp_path / "controller.py"
     script.write_text(CONTROLLER)
     command = [sys.executable, str(script), name, str(store.root), str(folder), plugin]
-    controller = subprocess.Popen(command)
-    wait_for(lambda: store.heartbeat(run.id))
-    pid = spoken(folder)["pid"]
-    controller.kill()
-    controller.wait()
+    with process_of(command):
+        wait_for(lambda: store.heartbeat(run.id))
+        pid = spoken(folder)["pid"]
     wait_for(lambda: not is_alive(pid), 20)
     assert store.status(run.id) != "done"
 

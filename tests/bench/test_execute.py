@@ -5,13 +5,12 @@ import os
 import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from attempts import bits, end_of, fork
+from attempts import bits, end_of, fork, process_of, wait_for
 from safetensors import SafetensorError
 
 from bench.atomic import file_digest
@@ -105,12 +104,8 @@ def test_killed_and_resumed_equals_uninterrupted_bit_for_bit(tiny_run):
         "import sys; from pathlib import Path; from bench.run.execute import Options, execute;"
         "execute(Path(sys.argv[1]), Options('cpu', 1, checkpoint_seconds=0))"
     )
-    process = subprocess.Popen([sys.executable, "-c", code, str(folder)])
-    until = time.monotonic() + 120
-    while len(losses(store, run)) < 11 and time.monotonic() < until:
-        time.sleep(0.01)
-    process.kill()
-    process.wait()
+    with process_of([sys.executable, "-c", code, str(folder)]):
+        wait_for(lambda: len(losses(store, run)) > 10)
     assert store.status(run.id) == "missing"
     assert list(folder.glob("checkpoint-*.json"))
     assert execute(folder, OPTIONS) == outcome.DONE

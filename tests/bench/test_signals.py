@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from attempts import OFTEN, TINY, bits, end_of, fork, wait_for
+from attempts import OFTEN, TINY, bits, end_of, fork, process_of, wait_for
 from pretend import Notes, plan_of
 
 from bench import faults
@@ -72,14 +72,14 @@ def test_the_second_interrupt_leaves_at_once(tiny_run):
     folder = store.run_dir(run.id)
     command = [sys.executable, "-m", "bench", "exec", str(folder), "--device", "cpu"]
     hanging = {**os.environ, faults.VARIABLE: "step:hang@2"}  # there is no next step
-    process = subprocess.Popen(command, env=hanging, stderr=subprocess.DEVNULL)
-    wait_for(lambda: store.heartbeat(run.id))
-    time.sleep(0.5)  # the first step's look at the flag is over
-    process.send_signal(signal.SIGINT)
-    time.sleep(1)  # else the second may arrive as one with the first
-    assert process.poll() is None
-    process.send_signal(signal.SIGINT)
-    assert process.wait() in (130, -signal.SIGINT)
+    with process_of(command, env=hanging, stderr=subprocess.DEVNULL) as process:
+        wait_for(lambda: store.heartbeat(run.id))
+        time.sleep(0.5)  # the first step's look at the flag is over
+        process.send_signal(signal.SIGINT)
+        time.sleep(1)  # else the second may arrive as one with the first
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) in (130, -signal.SIGINT)
     assert store.status(run.id) == "missing"
     assert not list(folder.glob("lease-*"))
 
@@ -104,14 +104,12 @@ def test_no_orphan_outlives_a_killed_controller(tiny_run, tmp_path, engine, faul
     script = tmp_path / "controller.py"
     script.write_text(ORPHAN.format(module=engine, engine=ENGINES[engine].__name__))
     environment = os.environ | ({faults.VARIABLE: fault} if fault else {})
-    controller = subprocess.Popen([sys.executable, str(script), str(folder)], env=environment)
-    wait_for(lambda: store.heartbeat(run.id))
-    pid = holder_of(folder)
-    server = parent_of(pid)  # of forked runs; else the controller itself
-    assert is_there(pid)
-    controller.kill()
+    with process_of([sys.executable, str(script), str(folder)], env=environment):
+        wait_for(lambda: store.heartbeat(run.id))
+        pid = holder_of(folder)
+        server = parent_of(pid)  # of forked runs; else the controller itself
+        assert is_there(pid)
     killed = time.monotonic()
-    controller.wait()
     wait_for(lambda: not is_there(pid) and not is_there(server))
     print(f"gone {time.monotonic() - killed:.2f} s after its controller")
     assert Store(store.root).status(run.id) != "done"
@@ -135,19 +133,21 @@ def test_a_second_interrupt_cuts_the_grace(tiny_run, monkeypatch, engine):
     folder = store.run_dir(run.id)
     running = ENGINES[engine]([Slot("cpu", 1)])
     running.start(folder)
-    wait_for(lambda: store.heartbeat(run.id))
-    pid = holder_of(folder)
 
     def interrupt(*_):
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGALRM, interrupt)
-    signal.setitimer(signal.ITIMER_REAL, 0.5)
     try:
-        with pytest.raises(KeyboardInterrupt):
-            running.stop()
+        wait_for(lambda: store.heartbeat(run.id))
+        pid = holder_of(folder)
     finally:
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_REAL, 0.5)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                running.stop()
+        finally:
+            signal.signal(signal.SIGALRM, before)
     assert not is_there(pid)
 
 
@@ -159,10 +159,12 @@ def test_a_node_that_ignores_interrupts_still_asks_its_run_to_leave(tiny_run):
     folder = store.run_dir(run.id)
 
     def interrupt():
-        wait_for(lambda: store.heartbeat(run.id))
-        _thread.interrupt_main()
-        time.sleep(60)
-        os._exit(99)
+        try:
+            wait_for(lambda: store.heartbeat(run.id))
+            _thread.interrupt_main()
+            time.sleep(60)
+        finally:
+            os._exit(99)
 
     def serve():
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -222,13 +224,13 @@ def test_a_signal_to_a_command_stops_its_runs_with_a_checkpoint(tmp_path, number
     (tmp_path / "q.yaml").write_text(SPEC)
     command = [sys.executable, "-m", "ablations.cli", "run", str(tmp_path / "q.yaml")]
     command += ["--runs", str(tmp_path / "runs"), "--devices", "cpu", "--slots", "1"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     store = Store(tmp_path / "runs")
-    wait_for(lambda: any(store.heartbeat(run_id) for run_id in store.run_ids()), 120)
-    (run_id,) = store.run_ids()
-    pid = holder_of(store.run_dir(run_id))
-    process.send_signal(number)
-    said, _ = process.communicate()
+    with process_of(command, stdout=subprocess.PIPE, text=True) as process:
+        wait_for(lambda: any(store.heartbeat(run_id) for run_id in store.run_ids()))
+        (run_id,) = store.run_ids()
+        pid = holder_of(store.run_dir(run_id))
+        process.send_signal(number)
+        said, _ = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "the same command goes on from the last checkpoints" in said
     assert not is_there(pid)

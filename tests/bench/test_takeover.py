@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from attempts import OFTEN, TINY, bits, end_of, fork, wait_for
+from attempts import OFTEN, TINY, bits, end_of, fork, process_of, wait_for
 
 from bench.atomic import file_digest
 from bench.lease import count_attempts
@@ -88,14 +88,14 @@ def test_a_frozen_process_of_the_command_line_leaves_with_76(tiny_run, reference
     folder = store.run_dir(run.id)
     command = [sys.executable, "-m", "bench", "exec", str(folder), "--device", "cpu"]
     command += ["--threads", "1", "--lease-seconds", "3"]
-    first = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    wait_for(lambda: store.heartbeat(run.id))
-    first.send_signal(signal.SIGSTOP)
-    assert store.status(run.id) == "missing"
-    assert subprocess.run(command, check=False).returncode == outcome.DONE
-    before = contents(folder)
-    first.send_signal(signal.SIGCONT)
-    _, said = first.communicate()
+    with process_of(command, stderr=subprocess.PIPE, text=True) as first:
+        wait_for(lambda: store.heartbeat(run.id))
+        first.send_signal(signal.SIGSTOP)
+        assert store.status(run.id) == "missing"
+        assert subprocess.run(command, check=False).returncode == outcome.DONE
+        before = contents(folder)
+        first.send_signal(signal.SIGCONT)
+        _, said = first.communicate(timeout=60)
     assert first.returncode == outcome.ORPHANED
     assert "attempt 1 was taken over" in said
     assert contents(folder) == before
