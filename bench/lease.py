@@ -160,6 +160,10 @@ def find_stale(run_dir: Path) -> list[Path]:
 
 def _take(run_dir: Path) -> Lease:
     attempt = 1 + max(_numbers(run_dir), default=0)
+    if _current(run_dir) is not None:
+        # Taken since it was seen free. Asked after counting: who takes it from here on takes this
+        # number, or has seen it given.
+        raise BusyError(f"{run_dir.name} was taken by another process")
     private = Path(tempfile.mkdtemp(dir=run_dir, prefix=".tmp-lease-"))
     token = private.name.removeprefix(".tmp-lease-")
     holder = Holder.here(attempt, token)
@@ -171,7 +175,7 @@ def _take(run_dir: Path) -> Lease:
         private.rename(_lease_dir(run_dir, attempt))
     except OSError:
         shutil.rmtree(private, ignore_errors=True)
-        if _current(run_dir) is None:
+        if attempt not in _numbers(run_dir):
             raise
         raise BusyError(f"{run_dir.name} was taken by another process") from None
     lease = Lease(run_dir, holder)

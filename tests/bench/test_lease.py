@@ -258,6 +258,15 @@ def test_a_deleted_folder_is_told_from_a_lost_lease(run_dir):
     assert not run_dir.exists()
 
 
+def test_what_is_taken_between_looking_and_taking_is_left_alone(run_dir, monkeypatch):
+    with hold(run_dir) as lease:
+        monkeypatch.setattr(Watch, "is_free", lambda watch: True)  # as it was a moment ago
+        with pytest.raises(BusyError), hold(run_dir):
+            pass
+        lease.check()
+    assert count_attempts(run_dir) == 1
+
+
 def test_of_many_that_try_at_once_one_at_a_time_succeeds(run_dir, fork):
     """Processes that die in the middle are among them; each attempt has its own number."""
     processes = [start(fork, try_often, run_dir, seed) for seed in range(6)]
