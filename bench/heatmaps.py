@@ -46,7 +46,10 @@ def draw_heatmap(
     if out.suffix.lower() != ".png":
         raise InputError(f"--out {out}: the picture that is drawn is a PNG; give a name in .png")
     image = read_image(path)
-    model = create_heatmap_model(backbone, pretrained).eval()
+    try:
+        model = create_heatmap_model(backbone, pretrained).eval()
+    except InputError as error:  # it speaks of a spec's keys
+        raise InputError(str(error).replace("model.pretrained", "--pretrained")) from None
     picture = torch.from_numpy(image).permute(2, 0, 1).float() / 255
     scores, _ = compute_heatmap(model, picture)
     if label is not None and not 0 <= label < len(scores):

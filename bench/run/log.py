@@ -36,7 +36,7 @@ class RunLog:
     """
 
     def __init__(self, path: Path | None, after: int) -> None:
-        kept = [row for row in _read_rows(path) if row["step"] <= after] if path else []
+        kept = _read_rows(path, after) if path else []
         self.seconds = max((row["seconds"] for row in kept if "seconds" in row), default=0.0)
         self._pending: list[tuple[StepLog, float]] = []
         self._mark = time.perf_counter()
@@ -115,8 +115,19 @@ def _line(row: dict[str, Any]) -> str:
     return json.dumps(row, allow_nan=False) + "\n"
 
 
-def _read_rows(path: Path) -> list[dict[str, Any]]:
-    """Read whole lines; one cut by a kill is left out."""
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_bytes().split(b"\n")[:-1]]
+def _read_rows(path: Path, after: int) -> list[dict[str, Any]]:
+    """Read whole lines up to a step; one cut by a kill is left out.
+
+    A loss of power may leave anything behind the rows that a checkpoint saw synced.
+    """
+    rows: list[dict[str, Any]] = []
+    for line in path.read_bytes().split(b"\n")[:-1] if path.exists() else []:
+        try:
+            row = json.loads(line)
+        except ValueError:
+            if max((row["step"] for row in rows), default=0) < after:
+                raise  # a row that was synced: the disk has damaged it
+            break
+        if row["step"] <= after:
+            rows.append(row)
+    return rows

@@ -205,6 +205,25 @@ def test_the_log_lasts_before_the_checkpoint_that_goes_on_from_it(tiny_run, monk
     assert happened == ["1 rows", "checkpoint", "2 rows", "result"]
 
 
+def test_rows_that_a_loss_of_power_left_unreadable_are_made_again(tiny_run, stopped_after):
+    """Those that a checkpoint relies on were synced: that they cannot be read is an error."""
+    settings = {"train.steps": 5, "train.accumulate": 1, "evaluate.watch_every": 0}
+    whole, run = tiny_run(settings, folder="whole")
+    execute(whole.run_dir(run.id), OPTIONS)
+    store, _ = tiny_run(settings, folder="stopped")
+    folder = store.run_dir(run.id)
+    with stopped_after(3):
+        assert execute(folder, OPTIONS) == outcome.STOPPED
+    log = folder / "metrics.jsonl"
+    rows = log.read_bytes()
+    log.write_bytes(bytes(len(rows)) + b"\n")
+    with pytest.raises(ValueError, match="decode"):
+        execute(folder, OPTIONS)
+    log.write_bytes(rows + bytes(100) + b'\n{"step": 4')
+    assert execute(folder, OPTIONS) == outcome.DONE
+    assert bits(store, run) == bits(whole, run)
+
+
 def test_a_run_shows_life_at_each_step_and_each_batch_that_is_scored(tiny_run, monkeypatch):
     """A split may take longer than the time after which a silent run counts as hung."""
     store, run = tiny_run({"train.steps": 2, "evaluate.watch_every": 2})

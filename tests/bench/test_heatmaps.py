@@ -69,6 +69,7 @@ def test_a_picture_smaller_than_a_window_is_refused(monkeypatch, capsys, tmp_pat
         (("--backbone", "vgg"), "unknown backbone 'vgg'; did you mean 'vgg1"),
         (("--backbone", "resnet10t"), "not the two fully connected layers"),
         (("--backbone", "alexnet", "--out", "map.jpg"), "--out map.jpg: the picture that is drawn"),
+        (("--backbone", "alexnet", "--pretrained", "no.pth"), "'no.pth'; --pretrained names it"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(monkeypatch, capsys, tmp_path, words, message):
