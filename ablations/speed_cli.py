@@ -45,9 +45,12 @@ def speed(
     backbone: Annotated[
         list[str] | None, typer.Option(help="Any timm name; repeatable. Four by default.")
     ] = None,
-    skip: Annotated[str, typer.Option(help="Skip strategy.")] = "fcn8s",
+    skip: Annotated[
+        list[str] | None, typer.Option(help="Skip strategy; repeatable. fcn8s by default.")
+    ] = None,
     size: Annotated[
-        str | None, typer.Option(help="HEIGHTxWIDTH of crops; 120x160 on a CPU, else 360x480.")
+        list[str] | None,
+        typer.Option(help="HEIGHTxWIDTH of crops; repeatable. 120x160 on a CPU, else 360x480."),
     ] = None,
     batch: Annotated[
         int | None, typer.Option(help="Pictures in a batch; 4 on a CPU, else 16.", min=1)
@@ -94,8 +97,8 @@ def speed(
         torch.set_num_threads(threads)
     request = Request(
         backbones=tuple(backbone) if backbone else None,
-        skip=skip,
-        size=parse_size(size) if size else None,
+        skips=tuple(skip) if skip else ("fcn8s",),
+        sizes=tuple(map(parse_size, size)) if size else None,
         batch=batch,
         precision=precision,
         classes=classes,

@@ -6,6 +6,7 @@ Sizes that are not given depend on the device: a CPU gets what it can do in minu
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 
 from bench.run.environment import choose_device
@@ -24,8 +25,8 @@ class Request:
     """Settings of a measurement; None leaves a choice to the device."""
 
     backbones: tuple[str, ...] | None = None
-    skip: str = "fcn8s"
-    size: tuple[int, int] | None = None
+    skips: tuple[str, ...] = ("fcn8s",)
+    sizes: tuple[tuple[int, int], ...] | None = None
     batch: int | None = None
     precision: str | None = None
     classes: int | None = None
@@ -52,9 +53,9 @@ class Request:
         return choose_device(self.device).type == "cpu"
 
     @property
-    def crop(self) -> tuple[int, int]:
-        """Height and width of training crops."""
-        return self.size or ((120, 160) if self.on_cpu else (360, 480))
+    def crops(self) -> tuple[tuple[int, int], ...]:
+        """Heights and widths of training crops."""
+        return self.sizes or (((120, 160) if self.on_cpu else (360, 480)),)
 
     @property
     def batch_size(self) -> int:
@@ -62,26 +63,31 @@ class Request:
         return self.batch or (4 if self.on_cpu else 16)
 
     def workloads(self, scratch: Path) -> Iterator[Workload]:
-        """Yield a workload for each backbone; packs the pictures into `scratch` first."""
+        """Yield a workload for each size, backbone and skip; packs pictures into `scratch`."""
         dataset = self.dataset or ("camvid" if self.data else "shapes")
-        pack = open_data(dataset, self.data, self.crop, scratch / "store")
-        for backbone in self.backbones or BACKBONES:
-            yield create_workload(
-                pack,
-                backbone=backbone,
-                skip=self.skip,
-                size=self.crop,
-                batch=self.batch_size,
-                precision=self.precision or ("fp32" if self.on_cpu else "bf16"),
-                classes=self.classes,
-                device=self.device,
-            )
+        for size in self.crops:
+            pack = open_data(dataset, self.data, size, scratch / "store")
+            for backbone, skip in product(self.backbones or BACKBONES, self.skips):
+                yield create_workload(
+                    pack,
+                    backbone=backbone,
+                    skip=skip,
+                    size=size,
+                    batch=self.batch_size,
+                    precision=self.precision or ("fp32" if self.on_cpu else "bf16"),
+                    classes=self.classes,
+                    device=self.device,
+                )
 
     def growing(self, scratch: Path) -> Iterator[Workload]:
         """Yield workloads in which the size, the classes, then the batch grow, each alone."""
         one = replace(self, backbones=self.backbones or (GROWN,))
-        height, width = self.crop
-        requests = [replace(one, size=(k * height // 2, k * width // 2)) for k in (1, 2, 3, 4)]
+        requests = [
+            replace(
+                one, sizes=tuple((k * height // 2, k * width // 2) for height, width in self.crops)
+            )
+            for k in (1, 2, 3, 4)
+        ]
         requests += [replace(one, classes=classes) for classes in CLASSES]
         requests += [replace(one, batch=self.batch_size * k) for k in (2, 4)]
         for request in requests:
@@ -93,7 +99,7 @@ class Request:
         one = replace(
             self,
             backbones=self.backbones or usual,
-            size=self.size or MEMORY_SIZE,
+            sizes=self.sizes or (MEMORY_SIZE,),
             batch=self.batch or (2 if self.on_cpu else 16),
         )
         for classes in (self.classes,) if self.classes else CLASSES:

@@ -99,7 +99,7 @@ def test_a_wrong_part_is_named_with_the_nearest():
 
 
 def test_one_setting_grows_at_a_time(tmp_path):
-    request = Request(backbones=("test_resnet",), size=(32, 64), batch=3, device="cpu")
+    request = Request(backbones=("test_resnet",), sizes=((32, 64),), batch=3, device="cpu")
     grown = [describe(workload) for workload in request.growing(tmp_path)]
     assert [r["pixels"] for r in grown[:4]] == ["16x32", "32x64", "48x96", "64x128"]
     assert [r["classes"] for r in grown[4:7]] == [12, 21, 150]
@@ -107,6 +107,15 @@ def test_one_setting_grows_at_a_time(tmp_path):
     base = describe(next(request.workloads(tmp_path)))
     for record in grown:
         assert sum(record[key] != base[key] for key in base) <= 1
+
+
+def test_sizes_backbones_and_skips_are_combined(tmp_path):
+    two = {"skips": ("fcn32s", "fcn8s"), "sizes": ((32, 32), (32, 64))}
+    request = Request(backbones=("test_resnet",), device="cpu", **two)
+    asked = [describe(workload) for workload in request.workloads(tmp_path)]
+    assert [(r["pixels"], r["skip"]) for r in asked] == [
+        ("32x32", "fcn32s"), ("32x32", "fcn8s"), ("32x64", "fcn32s"), ("32x64", "fcn8s")
+    ]  # fmt: skip
 
 
 @pytest.mark.slow
