@@ -7,6 +7,11 @@ import pytest
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported
 
 
+def pytest_collection_modifyitems(items):
+    """Put few long tests first: no worker is left with them when the others have ended."""
+    items.sort(key=lambda item: not item.nodeid.startswith("tests/speed/"))
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _leave_no_plugin():
     """Which files of tests a worker runs, and in which order, is chance: none may see another's."""
