@@ -1,8 +1,9 @@
 """Training and evaluation: the limit, ours and the usual loop, in one process, in turns."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import geometric_mean
 from typing import Any
 
 from bench.speed.loops import evaluate_ours, limit, ours
@@ -16,11 +17,12 @@ TRAIN_NOTE = (
     "update on one batch that lies on the device. ours: the loop of a run, with packed pictures, "
     "augmentation, loss, lease and log, after the checksums of the first epoch. usual: DataLoader "
     "with PIL transforms, interpolate, cross-entropy, `.item()`. Ratios are of speeds, round "
-    "by round: above 1, ours is faster."
+    "by round: above 1, ours is faster; their means are of medians over backbones."
 )
 EVALUATE_NOTE = (
     "Pictures per second, median and quartiles of passes over the test split. ours: what a run "
-    "does at its end. usual: DataLoader, full-size logits, argmax, a confusion matrix per batch."
+    "does at its end. usual: DataLoader, full-size logits, argmax, a confusion matrix per batch. "
+    "Means are of medians over backbones."
 )
 GROWTH_NOTE = (
     "As above, one setting changed at a time. A cost that grows faster than pixels × batch would "
@@ -43,7 +45,7 @@ class Effort:
 def train_section(workloads: Iterable[Workload], scratch: Path, effort: Effort) -> Section:
     """Time steps of training of each workload."""
     records = [compare_training(workload, scratch, effort) for workload in workloads]
-    return Section("train", "Training steps", TRAIN_NOTE, records)
+    return Section("train", "Training steps", TRAIN_NOTE, add_means(records))
 
 
 def growth_section(workloads: Iterable[Workload], scratch: Path, effort: Effort) -> Section:
@@ -55,7 +57,7 @@ def growth_section(workloads: Iterable[Workload], scratch: Path, effort: Effort)
 
 def evaluate_section(workloads: Iterable[Workload], scratch: Path, effort: Effort) -> Section:
     """Time evaluation of each workload."""
-    records = [compare_evaluation(workload, scratch, effort) for workload in workloads]
+    records = add_means([compare_evaluation(workload, scratch, effort) for workload in workloads])
     return Section("evaluate", "Evaluation", EVALUATE_NOTE, records)
 
 
@@ -114,6 +116,25 @@ def compare_evaluation(workload: Workload, scratch: Path, effort: Effort) -> dic
         record[f"{name} pictures/s"] = Spread.of([num_images / value for value in values])
     record["ours ÷ usual"] = speed_ratio(seconds, "ours", "usual")
     return record
+
+
+def add_means(records: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Add rows with the geometric means of ratios over backbones that share all other settings."""
+    groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for record in records:
+        settings = (v for k, v in record.items() if k != "backbone" and not isinstance(v, Spread))
+        groups.setdefault(tuple(settings), []).append(record)
+    return [*records, *(_mean(group) for group in groups.values() if len(group) > 1)]
+
+
+def _mean(group: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    mean: dict[str, Any] = {**group[0], "backbone": f"geometric mean of {len(group)}"}
+    for name, value in group[0].items():
+        if isinstance(value, Spread):
+            is_ratio = "÷" in name
+            medians = [record[name].median for record in group]
+            mean[name] = geometric_mean(medians) if is_ratio else None
+    return mean
 
 
 def describe(workload: Workload) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from ablations.planning import plan_spec
 from ablations.speed_cli import PARTS, _without_folder, app
 from ablations.speed_store import write_spec
-from bench.speed.compare import describe
+from bench.speed.compare import add_means, describe
 from bench.speed.grid import describe_grid
 from bench.speed.page import ORDER, to_markdown, write_page
 from bench.speed.request import Request
@@ -91,6 +91,20 @@ def test_training_and_evaluation_are_measured_from_the_command_line(tmp_path):
     assert evaluate["records"][0]["pictures"] == 64
     assert "## Training steps" in page.read_text()
     assert "commit " in page.read_text()
+
+
+def test_ratios_are_averaged_over_backbones_that_share_their_settings():
+    def row(backbone, pixels, ratio):
+        spread = Spread(ratio, 0.9 * ratio, 1.1 * ratio)
+        return {"backbone": backbone, "pixels": pixels, "ours ms": spread, "ours ÷ limit": spread}
+
+    rows = [row("a", "8x8", 2.0), row("b", "8x8", 8.0), row("a", "9x9", 3.0)]
+    *same, mean = add_means(rows)
+    assert same == rows
+    four = pytest.approx(4.0)
+    assert mean == {
+        "backbone": "geometric mean of 2", "pixels": "8x8", "ours ms": None, "ours ÷ limit": four
+    }  # fmt: skip
 
 
 def test_a_wrong_part_is_named_with_the_nearest():
