@@ -1,7 +1,7 @@
 """Bytes of all tensors of a step, ours and the usual, counted on tensors that hold none.
 
-What a GPU's allocator would be asked for, but for the workspaces of its kernels: sizes are those of
-the paper's tables, and slices are as large as on a GPU.
+What a GPU's allocator would be asked for, but for the workspaces of its kernels: slices are as
+large as on a GPU.
 """
 
 import weakref
@@ -49,7 +49,6 @@ def without_values(model, mode):
             module._parameters[name] = nn.Parameter(mode.from_tensor(weight.detach()))
         for name, buffer in list(module.named_buffers(recurse=False)):
             module._buffers[name] = mode.from_tensor(buffer)
-    return model
 
 
 def usual(workload, model, batch):
