@@ -3,7 +3,6 @@
 In: a plan, a store, an engine. Out: runs in the store, and how many are not done.
 """
 
-from importlib import import_module
 from threading import Thread
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from rich.console import Console
 
 from ablations.report_cli import say
 from bench.command import end_at_once
+from bench.importing import importing
 
 if TYPE_CHECKING:
     from bench.check import ModelCost
@@ -26,8 +26,8 @@ def check_plan(
     plan: "Plan", store: "Store", catalog: "Catalog", devices_per_run: int = 1
 ) -> "dict[str, ModelCost]":
     """Find what would fail before anything is trained: models first, then every picture."""
-    from bench.check import check_models, check_pictures
-
+    with importing():
+        from bench.check import check_models, check_pictures
     specs = {planned.run.fingerprint: planned.run.spec.data for planned in plan.runs}
     facts = {fingerprint: catalog.facts(data) for fingerprint, data in specs.items()}
     costs = check_models(plan, facts)
@@ -43,7 +43,7 @@ def execute(plan: "Plan", store: "Store", engine: "Engine", policy: "Policy") ->
     from bench.run.signals import interrupt_on_signals
 
     # The report's libraries take seconds to import, which nobody need wait for at the end.
-    Thread(target=import_module, args=("reports.page",), daemon=True).start()
+    Thread(target=_import_report, daemon=True).start()
     try:
         with (
             interrupt_on_signals(),
@@ -53,6 +53,11 @@ def execute(plan: "Plan", store: "Store", engine: "Engine", policy: "Policy") ->
     except KeyboardInterrupt:
         say("stopped; the same command goes on from the last checkpoints")
         end_at_once(130)
+
+
+def _import_report() -> None:
+    with importing():
+        import reports.page  # noqa: F401
 
 
 def try_first(trial: "Plan", store: "Store", engine: "Engine") -> None:

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from ablations.planning import Set, Spec, plan_spec
 from bench.command import AsJson, DataDir, Plugins, RunsDir, open_store, show
+from bench.importing import importing
 from bench.plugins import load_plugins
 from bench.text import clean_block
 from fcn.errors import InputError
@@ -103,8 +104,8 @@ def compare(
 
 def write(plan: "Plan", store: "Store", out: Path | None) -> None:
     """Write a plan's report and say where it is."""
-    from reports.page import write_report
-
+    with importing():
+        from reports.page import write_report
     say(f"report: {write_report(plan, store, _folder(plan, out))}")
 
 

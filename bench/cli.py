@@ -10,6 +10,7 @@ import typer
 
 from bench.command import AsJson, Device, Plugins, RunsDir, end_at_once, open_store, show
 from bench.grid.slots import Slot, share_threads
+from bench.importing import importing
 from bench.lease import LEASE_SECONDS
 from bench.plugins import load_plugins
 from bench.store_cli import data_app, runs_app
@@ -45,8 +46,8 @@ def exec_run(
         _leave(run_dir, _launch(run_dir, slot, plugin, with_parent, lease_seconds))
     if with_parent:
         leave_with_parent(sys.stdin.fileno())  # before torch is imported, which takes seconds
-    from bench.run.execute import Options, execute
-
+    with importing():
+        from bench.run.execute import Options, execute
     load_plugins(plugin)
     # torchrun tells the processes that it starts who they are.
     rank, processes = (int(os.environ[name]) for name in _WHO) if member else (0, 1)
@@ -105,10 +106,10 @@ def predict(
     store = open_store(runs)
     run_id = store.find(run)
     load_plugins(plugin)
-    from bench.run.environment import choose_device
-    from bench.run.predict import predict as predict_all
-    from bench.run.predict import save_prediction
-
+    with importing():
+        from bench.run.environment import choose_device
+        from bench.run.predict import predict as predict_all
+        from bench.run.predict import save_prediction
     result = store.result(run_id)
     out.mkdir(parents=True, exist_ok=True)
     folders = {name: Path(place) for name, _, place in (text.partition("=") for text in more or ())}
@@ -135,8 +136,8 @@ def heatmap(
 ) -> None:
     """Slide a classifier over a picture: the figure that opens the FCN paper."""
     load_plugins(plugin)
-    from bench.heatmaps import draw_heatmap
-
+    with importing():
+        from bench.heatmaps import draw_heatmap
     weights = {"true": True, "false": False}.get(pretrained, pretrained)
     show(draw_heatmap(image, backbone, weights, label, out), as_json)
 
@@ -157,10 +158,10 @@ def profile_backbones(
 ) -> None:
     """Say what networks cost and how far they see, beside the paper's numbers."""
     load_plugins(plugin)
-    from bench.profiles import parse_size, to_json, to_rows
-    from bench.run.environment import choose_device
-    from fcn.profile import profile
-
+    with importing():
+        from bench.profiles import parse_size, to_json, to_rows
+        from bench.run.environment import choose_device
+        from fcn.profile import profile
     profiles = [
         profile(
             name,

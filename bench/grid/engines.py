@@ -15,6 +15,7 @@ from bench.grid.nodes import Nodes
 from bench.grid.ray import RayEngine
 from bench.grid.slots import Slot, plan_slots
 from bench.grid.warm import WarmEngine
+from bench.importing import importing
 from bench.plugins import absolute
 from fcn.errors import InputError
 from fcn.registry import Registry
@@ -86,8 +87,8 @@ def _ray(request: Request) -> Engine:
 
 def _slots_here(request: Request) -> list[Slot]:
     """Lay out the slots of this machine."""
-    from bench.run.environment import choose_device, list_gpus
-
+    with importing():
+        from bench.run.environment import choose_device, list_gpus
     if request.address is not None or request.insecure:
         raise InputError(
             "--address and --insecure are about a cluster, but this engine starts runs on this "

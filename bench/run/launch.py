@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench.grid.slots import Slot, exec_command
+from bench.importing import importing
 from bench.lease import Watch
 from bench.run import outcome
 from bench.run.signals import SIGNALS, leave_with_parent
@@ -38,10 +39,10 @@ def launch(
         with_parent: End when the standard input closes.
     """
     _tie_processes(with_parent=with_parent)  # before torch is imported, which takes seconds
-    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
-
+    with importing():
+        from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
+        from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+        from torch.distributed.launcher.api import LaunchConfig, elastic_launch
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,

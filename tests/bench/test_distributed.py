@@ -15,6 +15,7 @@ from processes import execute_in_group, in_group
 from torch import nn
 from torch.nn import functional as F
 
+from bench import faults
 from bench.data.batches import share_of
 from bench.data.catalog import Catalog
 from bench.grid.controller import execute_plan
@@ -273,9 +274,10 @@ def test_stopped_then_killed_gives_the_bits_of_an_uninterrupted_run(tiny_run):
 
 
 @pytest.mark.slow
-def test_another_number_of_processes_goes_on_and_says_so(tiny_run):
-    store, run = tiny_run(LONG)
-    assert exec_and_stop(store, run) == outcome.STOPPED
+def test_another_number_of_processes_goes_on_and_says_so(tiny_run, stopped_after):
+    store, run = tiny_run()
+    with stopped_after(3):
+        assert execute_in_group(2, store.run_dir(run.id)) == outcome.STOPPED
     assert execute_in_group(1, store.run_dir(run.id)) == outcome.DONE
     assert "processes 2 -> 1" in store.result(run.id).notes[0]
 
@@ -304,14 +306,22 @@ def test_no_process_outlives_the_engine_or_the_launcher(tiny_run, victim):
     [
         ("step:oom@2", outcome.MEMORY, "memory"),
         ("loss:nan@2", outcome.NONFINITE, "nonfinite"),
-        ("step:crash@2", 128 + signal.SIGKILL, "killed"),
     ],
 )
 def test_ends_are_those_of_a_single_process(tiny_run, monkeypatch, fault, code, reason):
     store, run = tiny_run()
-    monkeypatch.setenv("FCN_BENCH_FAULT", fault)
-    assert exec_and_wait(store, run) == code
+    monkeypatch.setenv(faults.VARIABLE, fault)
+    monkeypatch.setattr(faults, "_passed", faults.Counter())
+    assert execute_in_group(2, store.run_dir(run.id)) == code
     assert store.failure(run.id).reason == reason
+
+
+@pytest.mark.slow
+def test_a_crash_is_seen_through_the_launcher(tiny_run, monkeypatch):
+    store, run = tiny_run()
+    monkeypatch.setenv(faults.VARIABLE, "step:crash@2")
+    assert exec_and_wait(store, run) == 128 + signal.SIGKILL
+    assert store.failure(run.id).reason == "killed"
 
 
 @pytest.mark.slow

@@ -1,19 +1,18 @@
 """What every engine promises: one suite over the registry. A new engine is in it by registering."""
 
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
 from attempts import end_of, fork, process_of, wait_for
+from processes import execute_in_group
 
 from bench.data.catalog import Catalog
 from bench.grid.contracts import Exit
 from bench.grid.engines import ENGINES, Request, create_engine
 from bench.grid.local import LocalEngine
-from bench.grid.slots import Slot, exec_command
 from bench.grid.warm import WarmEngine
 from bench.plan import Run
 from bench.plugins import load_plugins
@@ -233,7 +232,8 @@ def test_stopping_leaves_checkpoints_and_no_process(new_engine, store):
 
 
 @pytest.mark.slow
-def test_a_run_over_two_devices_is_that_of_the_command(name, new_engine, store, plugin, tmp_path):
+@pytest.mark.filterwarnings("ignore:This process.*fork:DeprecationWarning")
+def test_a_run_over_two_devices_is_that_of_two_processes(name, new_engine, store, plugin, tmp_path):
     """Bit for bit; the engine of forked runs says who can make it."""
     if name == "warm":
         with pytest.raises(InputError, match="choose --engine local"):
@@ -247,9 +247,12 @@ def test_a_run_over_two_devices_is_that_of_the_command(name, new_engine, store, 
     engine.stop()
     here = Store(tmp_path)
     _, again = prepare(here, "acts_loudly", seed=3)
-    command = exec_command(again, Slot("cpu", 1, ("cpu",)), [plugin])
-    command.remove("--with-parent")
-    assert subprocess.run(command, capture_output=True).returncode == 0
+
+    def execute_over_two():
+        load_plugins([plugin])
+        return execute_in_group(2, again)
+
+    assert end_of(fork(execute_over_two)) == outcome.DONE
     results = [s.result(run.id) for s in (store, here)]
     assert [result.environment["processes"] for result in results] == [2, 2]
     for file in ("model.safetensors", "eval/test.npz"):
