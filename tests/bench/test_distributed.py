@@ -18,11 +18,8 @@ from torch.nn import functional as F
 from bench import faults
 from bench.data.batches import share_of
 from bench.data.catalog import Catalog
-from bench.grid.controller import execute_plan
-from bench.grid.local import LocalEngine
 from bench.grid.slots import Slot, exec_command
 from bench.lease import hold
-from bench.plan import Plan, PlannedRun
 from bench.run import outcome
 from bench.run.distributed import ALONE
 from bench.run.losses import pixel_loss
@@ -230,34 +227,9 @@ def test_a_run_over_two_processes_gives_the_results_of_one(tiny_run):
 LONG = {"train.steps": 60, "train.accumulate": 1, "evaluate.watch_every": 0}
 
 
-def plan_of(run):
-    return Plan("p", "q", "", (PlannedRun("v", run),))
-
-
-class Watcher:
-    """Kills a process of the run once, after some more steps."""
-
-    def __init__(self, store, run, rank):
-        self.store, self.run, self.rank = store, run, rank
-        self.until = len(losses(store, run)) + 1
-        self.retries = []
-
-    def started(self, planned): ...
-
-    def ended(self, planned, failure): ...
-
-    def retried(self, planned, failure):
-        self.retries.append(failure)
-
-    def tick(self):
-        if self.rank is not None and len(losses(self.store, self.run)) > self.until:
-            os.kill(members(self.store, self.run)[self.rank], signal.SIGKILL)
-            self.rank = None
-
-
 @pytest.mark.slow
 def test_stopped_then_killed_gives_the_bits_of_an_uninterrupted_run(tiny_run):
-    """SIGTERM: all checkpoint at one step. kill -9 of one process: recorded, tried again."""
+    """SIGTERM: all checkpoint at one step. kill -9 of one process: recorded, and gone on from."""
     whole, run = tiny_run(LONG, folder="whole")
     assert execute_in_group(2, whole.run_dir(run.id)) == outcome.DONE
     store, _ = tiny_run(LONG, folder="stopped")
@@ -265,11 +237,14 @@ def test_stopped_then_killed_gives_the_bits_of_an_uninterrupted_run(tiny_run):
     assert store.failure(run.id).reason == "stopped"
     assert len(list(store.run_dir(run.id).glob("checkpoint-*.json"))) == 1
     assert members(store, run) == {}
-    watcher = Watcher(store, run, 1)
-    assert execute_plan(plan_of(run), store, LocalEngine([TWO]), watcher) == 0
-    (retried,) = watcher.retries
-    assert retried.reason == "killed"
-    assert "process 1 of 2 ended with signal 9" in retried.message
+    steps = len(losses(store, run))
+    with started(store, run) as process:
+        wait_for(lambda: len(losses(store, run)) > steps + 1)
+        os.kill(members(store, run)[1], signal.SIGKILL)
+        assert process.wait(timeout=60) == 128 + signal.SIGKILL
+    assert store.failure(run.id).reason == "killed"
+    assert "process 1 of 2 ended with signal 9" in store.failure(run.id).message
+    assert execute_in_group(2, store.run_dir(run.id)) == outcome.DONE
     assert bits(store, run) == bits(whole, run)
 
 
@@ -314,14 +289,6 @@ def test_ends_are_those_of_a_single_process(tiny_run, monkeypatch, fault, code, 
     monkeypatch.setattr(faults, "_passed", faults.Counter())
     assert execute_in_group(2, store.run_dir(run.id)) == code
     assert store.failure(run.id).reason == reason
-
-
-@pytest.mark.slow
-def test_a_crash_is_seen_through_the_launcher(tiny_run, monkeypatch):
-    store, run = tiny_run()
-    monkeypatch.setenv(faults.VARIABLE, "step:crash@2")
-    assert exec_and_wait(store, run) == 128 + signal.SIGKILL
-    assert store.failure(run.id).reason == "killed"
 
 
 @pytest.mark.slow

@@ -126,13 +126,13 @@ def test_records_of_each_number_are_measured(tmp_path):
 
 
 @pytest.mark.slow
-def test_ten_thousand_runs_are_planned_skipped_and_read(tmp_path):
-    spec, plan, store = make_store(tmp_path / "store", 10_000, Sizes(num_images=0, num_steps=1))
-    assert len({planned.run.id for planned in plan.runs}) == 10_000
+def test_thousands_of_runs_are_planned_skipped_and_read(tmp_path):
+    spec, plan, store = make_store(tmp_path / "store", 3_000, Sizes(num_images=0, num_steps=1))
+    assert len({planned.run.id for planned in plan.runs}) == 3_000
     assert plan_and_skip(spec, store) == 0
     frame = runs_frame(plan, store)
     assert (frame["status"] == "done").all()
-    for k in (0, 4321, 9999):
+    for k in (0, 1234, 2999):
         result = store.result(plan.runs[k].run.id)
         assert frame.at[k, "miou"] == summarize(result.confusion).miou
-    assert len(list(store.run_ids())) == 10_000
+    assert len(list(store.run_ids())) == 3_000
