@@ -45,6 +45,12 @@ def is_there(pid):
     return stat.rpartition(")")[2].split()[0] not in "ZX"
 
 
+def wait_until_it_hangs(store, run):
+    """Wait until step 2 has begun: before, a run that is asked to leave does."""
+    wait_for(lambda: any(store.logs(run.id)))
+    time.sleep(1)  # the first step's look at the flag is over
+
+
 def parent_of(pid):
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
@@ -73,8 +79,7 @@ def test_the_second_interrupt_leaves_at_once(tiny_run):
     command = [sys.executable, "-m", "bench", "exec", str(folder), "--device", "cpu"]
     hanging = {**os.environ, faults.VARIABLE: "step:hang@2"}  # there is no next step
     with process_of(command, env=hanging, stderr=subprocess.DEVNULL) as process:
-        wait_for(lambda: store.heartbeat(run.id))
-        time.sleep(0.5)  # the first step's look at the flag is over
+        wait_until_it_hangs(store, run)
         process.send_signal(signal.SIGINT)
         time.sleep(1)  # else the second may arrive as one with the first
         assert process.poll() is None
@@ -134,20 +139,21 @@ def test_a_second_interrupt_cuts_the_grace(tiny_run, monkeypatch, engine):
     running = ENGINES[engine]([Slot("cpu", 1)])
     running.start(folder)
 
-    def interrupt(*_):
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGALRM, interrupt)
+    # To this thread, as only its waiting shall end; pytest-timeout has the alarm.
+    main = threading.main_thread().ident
+    ctrl_c = threading.Timer(0.5, signal.pthread_kill, (main, signal.SIGINT))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        wait_for(lambda: store.heartbeat(run.id))
+        wait_until_it_hangs(store, run)
         pid = holder_of(folder)
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0.5)
+        ctrl_c.start()
         try:
             with pytest.raises(KeyboardInterrupt):
                 running.stop()
         finally:
-            signal.signal(signal.SIGALRM, before)
+            ctrl_c.cancel()
+            signal.signal(signal.SIGINT, before)
     assert not is_there(pid)
 
 
