@@ -10,7 +10,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def importing() -> Iterator[None]:
-    """Import without the garbage collector; it passes over what there is by then from then on."""
+    """Turn the garbage collector off for a block of imports, and leave it as it was.
+
+    All objects that exist at the end of the block count as permanent: no later look visits them.
+    """
     was_on = gc.isenabled()
     gc.disable()
     try:

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-gc.disable()  # what is imported stays: looking for garbage in it takes a fifth of the time
+gc.disable()  # until all tests are imported: what they import stays, and is much to look through
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported
 
 
