@@ -12,6 +12,8 @@ import torch
 from bench.plugins import loaded_plugins
 from fcn.errors import InputError
 
+_CPUINFO = Path("/proc/cpuinfo")
+
 
 def choose_device(name: str) -> torch.device:
     """Turn `auto`, `cpu`, `cuda`, `cuda:1` or `mps` into a device that is there.
@@ -72,7 +74,7 @@ def list_gpus() -> list[str]:
 def describe_environment(device: torch.device, num_processes: int = 1) -> dict[str, Any]:
     """Return versions, device, processes and threads of each as plain values."""
     packages = ("torch", "torchvision", "timm", "numpy", "fcn-bench")
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _name_cpu()
     return {
         "device": device.type,
         "device_name": name,
@@ -85,6 +87,17 @@ def describe_environment(device: torch.device, num_processes: int = 1) -> dict[s
         "commit": _find_commit(),
         "plugins": "; ".join(map(str, loaded_plugins())) or "none",
     }
+
+
+def _name_cpu() -> str:
+    """Return the CPU's model, where the system tells it, and the widest vectors torch uses on it.
+
+    Wider vectors add up in another order: a run's bits depend on them too.
+    """
+    lines = _CPUINFO.read_text().splitlines() if _CPUINFO.exists() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    model = models[0] if models else platform.processor() or platform.machine()
+    return f"{model} ({torch.backends.cpu.get_cpu_capability()})"
 
 
 def _find_commit() -> str | None:
