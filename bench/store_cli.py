@@ -65,7 +65,9 @@ def verify_runs(runs: RunsDir = Path("runs"), as_json: AsJson = False) -> None:
 def prune_runs(
     run: Annotated[list[str] | None, typer.Argument(help="Runs to remove, by id.")] = None,
     runs: RunsDir = Path("runs"),
-    failed: Annotated[bool, typer.Option("--failed", help="Remove failed runs too.")] = False,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="Remove failed runs too; what was stopped goes on.")
+    ] = False,
 ) -> None:
     """Remove what no result needs; a finished run only if it is named."""
     from bench.upkeep import prune
@@ -125,10 +127,12 @@ def _row(store: "Store", run_id: str) -> dict[str, Any]:
 
     run = store.run(run_id)
     result = store.result(run_id)
+    failure = None if result else store.failure(run_id)
     scores = None if result is None else summarize(result.confusion)
     return {
         "id": run_id,
         "state": store.status(run_id),
+        "reason": None if failure is None else failure.reason,
         "backbone": run.spec.model.external or run.spec.model.backbone,
         "skip": None if run.spec.model.external else run.spec.model.skip,
         "dataset": run.spec.data.dataset,

@@ -86,13 +86,15 @@ def prune(store: Store, *, failed: bool = False, run_ids: list[str] | None = Non
 
     Args:
         store: The store; nothing may be running in it.
-        failed: Remove runs that failed, too.
+        failed: Remove runs that failed, too; not those that were stopped and can go on.
         run_ids: Remove these runs, finished or not.
     """
     doomed = [finding.path for finding in find_leftovers(store)]
     doomed += [store.run_dir(run_id) for run_id in run_ids or ()]
     if failed:
-        doomed += [store.run_dir(i) for i in store.run_ids() if store.status(i) == "failed"]
+        doomed += [
+            store.run_dir(run_id) for run_id in store.run_ids() if _has_failed(store, run_id)
+        ]
     freed = 0
     for path in doomed:
         freed += _size(path)
@@ -101,6 +103,11 @@ def prune(store: Store, *, failed: bool = False, run_ids: list[str] | None = Non
         else:
             path.unlink(missing_ok=True)
     return freed
+
+
+def _has_failed(store: Store, run_id: str) -> bool:
+    failure = store.failure(run_id) if store.status(run_id) == "failed" else None
+    return failure is not None and failure.reason != "stopped"
 
 
 def _size(path: Path) -> int:

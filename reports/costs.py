@@ -29,11 +29,14 @@ COSTS = {
     "train_seconds": "training time",
 }
 """Columns that are costs, the smaller the better, with their names; those recorded are drawn."""
+ROUND = [m * 10.0**e for e in range(-6, 15) for m in (1, 2, 5)]
 ROUND_SECONDS = [
+    *(x for x in ROUND if x < 1),
     *(m * unit for unit in (1, 60, 3600) for m in (1, 2, 5, 10, 20)),
     *(30, 1800, 48 * 3600, 96 * 3600),
+    *(x * 3600 for x in ROUND if x > 96),
 ]
-"""Durations that read well on an axis."""
+"""Numbers and durations that read well on an axis; each at most 2.5 times the one before."""
 MAX_NAMED = 8
 """Variants on the front that are named in the figure; the page names every one pointed at."""
 
@@ -116,12 +119,11 @@ def _show(cost: str, value: float) -> str:
 def _scale(ax: Axes, values: "pd.Series[float]", *, is_time: bool) -> None:
     """Choose a logarithmic axis for costs that differ by a factor, and a few round ticks."""
     low, high = float(values.min()), float(values.max())
-    if high < 3 * low:
+    if high < 3 * low or low <= 0:
         ax.xaxis.set_major_locator(MaxNLocator(3))
         return
     ax.set_xscale("log")
-    tens = [m * 10.0**e for e in range(-6, 15) for m in (1, 2, 5)]
-    rounds = ROUND_SECONDS if is_time else tens
+    rounds = ROUND_SECONDS if is_time else ROUND
     inside = [x for x in sorted(rounds) if low * 0.9 <= x <= high * 1.1]
     ax.xaxis.set_major_locator(FixedLocator(inside[:: -(-len(inside) // 4)]))
     ax.xaxis.set_minor_locator(NullLocator())

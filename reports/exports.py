@@ -169,7 +169,7 @@ def costs_table(frame: pd.DataFrame) -> Table:
     cells["parameters"] = [millions(value) for value in frame["num_parameters"]]
     for cost, name in (("train_seconds", "training"), ("evaluate_seconds", "evaluation")):
         cells[name] = [
-            duration(mean) if pd.isna(std) else f"{duration(mean)} ± {100 * std / mean:.0f} %"
+            f"{duration(mean)} ± {100 * std / mean:.0f} %" if std > 0 else duration(mean)
             for mean, std in zip(frame[f"{cost}_mean"], frame[f"{cost}_std"], strict=True)
         ]
     cells["per picture"] = [

@@ -109,13 +109,13 @@ def signed(show: Callable[[float], str], value: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Write a duration: "4.2 s", "12.3 min", "5.1 h"."""
+    """Write a duration: "0.042 s", "4.2 s", "12.3 min", "5.1 h"."""
     if math.isnan(seconds):
         return MISSING
     for unit, length in (("h", 3600), ("min", 60)):
         if seconds >= 2 * length:
             return f"{seconds / length:.1f} {unit}"
-    return f"{seconds:.1f} s"
+    return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds:.2g} s"
 
 
 def millions(count: float) -> str:

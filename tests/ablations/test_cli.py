@@ -119,8 +119,9 @@ def test_one_failure_is_the_failure_of_one(work, cli):
     page = (work / "out" / "q" / "index.html").read_text()
     assert "nonfinite" in page
     assert "blocked" in page
-    states = {row["state"] for row in json.loads(cli("runs", "list", "--json", cwd=work).stdout)}
-    assert states == {"done", "failed"}
+    rows = json.loads(cli("runs", "list", "--json", cwd=work).stdout)
+    states = {(row["state"], row["reason"]) for row in rows}
+    assert states == {("done", None), ("failed", "nonfinite"), ("failed", "blocked")}
 
 
 def test_a_trial_comes_first_and_stops_what_would_fail_later(work, cli):

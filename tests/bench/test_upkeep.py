@@ -5,6 +5,7 @@ import pytest
 
 from bench.lease import hold
 from bench.run.execute import Options, execute
+from bench.store import Failure
 from bench.upkeep import prune, verify
 
 
@@ -48,6 +49,17 @@ def test_pruning_frees_leftovers_and_leaves_results(finished):
     assert list(verify(store)) == []
     assert prune(store, run_ids=[folder.name]) > 1000
     assert not folder.exists()
+
+
+@pytest.mark.parametrize(("reason", "goes"), [("stopped", False), ("error", True)])
+def test_what_was_stopped_goes_on_and_is_not_pruned_as_failed(finished, reason, goes):
+    store, folder = finished
+    (folder / "result.json").unlink()
+    store.record_failure(folder.name, Failure(reason, "why", step=1))
+    (folder / "checkpoint-000000001.json").write_text("{}")
+    prune(store, failed=True)
+    assert folder.exists() != goes
+    assert goes or (folder / "checkpoint-000000001.json").exists()
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,20 @@ def test_costs_are_drawn_where_recorded_and_differ(summary):
     assert len(figure.marks()) == 2 * done
 
 
+@pytest.mark.parametrize("most", [1e-3, 0.13, 7.0, 3e3, 8e5, 4e8])
+@pytest.mark.parametrize("least", [0.0, 0.2, 0.34])
+def test_every_range_of_durations_has_ticks_within_it(summary, least, most):
+    """Trials last milliseconds, the longest grids months; without a step it is no time at all."""
+    lasted = summary.assign(train_seconds=np.linspace(least * most, most, len(summary)))
+    figure = plot_costs(lasted, grouped=True)
+    figure.draw_without_rendering()
+    ax = figure.axes[list_costs(lasted).index("train_seconds")]
+    low, high = ax.get_xlim()
+    said = [t.label1.get_text() for t in ax.xaxis.get_major_ticks() if low <= t.get_loc() <= high]
+    assert said
+    assert len(set(said)) == len(said)
+
+
 def test_confusion_rows_add_up_to_one(plan, store):
     records = read_records(plan, store)
     counts = sum_confusions(records, ["vgg16-fcn8s", "absent"])

@@ -11,7 +11,7 @@ import pytest
 from streets import CLASS_NAMES, finish
 
 from bench.plan import Published
-from reports.exports import EXPORTS, list_exports, write_exports
+from reports.exports import EXPORTS, costs_frame, costs_table, list_exports, write_exports
 from reports.formats import Table, to_html, to_latex, to_markdown
 from reports.study import read_study
 
@@ -124,6 +124,11 @@ def test_costs_are_means_over_finished_runs(outputs, study):
     )
     assert rows["googlenet-fcn16s"]["num_done"] == "1"
     assert rows["googlenet-fcn16s"]["train_seconds_std"] == ""
+
+
+def test_runs_without_a_step_cost_no_time(study):
+    table = costs_table(costs_frame(study.runs.assign(train_seconds=0.0)))
+    assert set(table.cells["training"]) == {"0 s"}
 
 
 def test_best_and_tied_are_marked_in_each_form():

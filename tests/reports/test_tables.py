@@ -47,6 +47,7 @@ class Reader(HTMLParser):
         (style.points(-0.0001), "0.0"),
         (style.with_spread("62.4", 0.0123), "62.4 ± 1.2"),
         (style.with_spread("62.4", math.nan), "62.4"),
+        (style.duration(0.04238), "0.042 s"),
         (style.duration(7.25), "7.2 s"),
         (style.duration(600), "10.0 min"),
         (style.duration(7200), "2.0 h"),
