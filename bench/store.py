@@ -35,6 +35,8 @@ from fcn.errors import InputError
 
 FORMAT = 1
 Status = Literal["done", "failed", "missing"]
+EXACT_KEYS = ("device", "device_name", "processes", "threads", "torch")
+"""What of `Result.environment` must be the same for a run to have the same bits."""
 
 
 @dataclass(frozen=True)
@@ -278,8 +280,6 @@ class Store:
 
 
 _OTHER_STORE = "read it with the version that wrote it, or choose another folder with --runs DIR"
-
-
 _RUN_ID = re.compile("[0-9a-f]{16}")
 
 # The same language, and safe too; written in C where PyYAML was built with it.

@@ -12,7 +12,7 @@ import pandas as pd
 import yaml
 
 from bench.plan import Plan, PlannedRun
-from bench.store import Failure
+from bench.store import EXACT_KEYS, Failure
 from bench.text import clean, clean_block
 from reports.formats import Table
 from reports.frame import Record
@@ -50,13 +50,30 @@ def list_unfinished(records: Sequence[Record]) -> list[Unfinished]:
 
 
 def list_footnotes(records: Sequence[Record]) -> list[str]:
-    """Say what a reader of the scores must know of single runs: inexact resumes, damage met."""
+    """Say what a reader of the scores must know: machines mixed, inexact resumes, damage met."""
     runs: dict[str, list[str]] = {}
     for record in records:
         for note in record.result.notes if record.result else ():
             name = f"{clean(record.planned.variant)}, seed {record.planned.run.spec.seed}"
             runs.setdefault(clean(note), []).append(name)
-    return [f"{'; '.join(names)}: {note}" for note, names in runs.items()]
+    own = [f"{'; '.join(names)}: {note}" for note, names in runs.items()]
+    return [*_list_mixtures(records), *own]
+
+
+def _list_mixtures(records: Sequence[Record]) -> Iterator[str]:
+    """Yield what the runs were made with more than one of, where that changes bits."""
+    made = [record.result.environment for record in records if record.result]
+    for key in EXACT_KEYS:
+        # On a GPU, threads of the CPU move no sum.
+        where = [one for one in made if key != "threads" or one.get("device") == "cpu"]
+        found = [clean(one[key]) for one in where if key in one]
+        if len(set(found)) > 1:
+            name = key.replace("_", " ")
+            yield (
+                f"made with more than one {name}: {_tally(found)}. The same run has other last "
+                "bits there, and after many steps other scores; between variants, that is part of "
+                "the difference"
+            )
 
 
 def _say(failure: Failure) -> str:

@@ -22,10 +22,9 @@ from torch.optim import Optimizer
 from bench.atomic import file_digest, replacing, write_json
 from bench.faults import fault_point
 from bench.run.weights import to_plain_memory
+from bench.store import EXACT_KEYS
 
 NUM_KEPT = 2
-EXACT_KEYS = ("device", "device_name", "processes", "threads", "torch")
-"""What must be the same for a resumed run to give the same bits."""
 
 _NAME = re.compile(r"checkpoint-(\d{9})\.json")
 _MODEL = "model."

@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from bench.run.checkpoint import EXACT_KEYS, NUM_KEPT, load_checkpoint, save_checkpoint
+from bench.run.checkpoint import NUM_KEPT, load_checkpoint, save_checkpoint
 from bench.run.optim import create_optimizer
 from bench.spec import TrainSpec
+from bench.store import EXACT_KEYS
 
 HERE = dict.fromkeys(EXACT_KEYS, "this")
 

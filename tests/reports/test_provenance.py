@@ -1,10 +1,11 @@
 import dataclasses
 
+import pytest
 from streets import finish
 
 from bench.store import Failure
 from reports.frame import read_records, runs_frame
-from reports.provenance import list_changes, list_facts
+from reports.provenance import list_changes, list_facts, list_footnotes
 
 
 def test_every_run_leads_to_its_making(make_plan, small_store):
@@ -32,6 +33,28 @@ def test_every_run_leads_to_its_making(make_plan, small_store):
     assert second["state"] == "failed (blocked): its parent failed"
     assert dict(facts["b"][0].facts)["state"] == "missing"
     assert facts["b"][1].settings == "model.head: head-1\nseed: 1"
+
+
+@pytest.mark.parametrize(
+    ("key", "values", "device", "is_said"),
+    [
+        ("device_name", ("EPYC (AVX2)", "EPYC (AVX512)"), "cpu", True),
+        ("device_name", ("EPYC (AVX2)", "EPYC (AVX2)"), "cpu", False),
+        ("torch", ("2.11.0", "2.12.0"), "cuda", True),
+        ("threads", (1, 2), "cpu", True),
+        ("threads", (1, 2), "cuda", False),
+        ("commit", ("c1", "c2"), "cpu", False),
+    ],
+)
+def test_machines_that_were_mixed_are_said(make_plan, small_store, key, values, device, is_said):
+    plan = make_plan(["a", "b"])
+    for planned, value in zip(plan.runs, values, strict=True):
+        result = finish(small_store, planned, log=False)
+        environment = {**result.environment, "device": device, key: value}
+        small_store.publish(dataclasses.replace(result, environment=environment))
+    notes = list_footnotes(read_records(plan, small_store))
+    assert len(notes) == is_said
+    assert all(f"{value} (1 runs)" in notes[0] for value in values if is_said)
 
 
 def test_changes_name_settings_and_software(make_plan, small_store):
