@@ -50,6 +50,7 @@ def plot_curves(
     hues = {p: list(dict.fromkeys(variants.loc[variants[panel] == p, hue])) for p in panels}
     everywhere = colours(list(dict.fromkeys(variants[hue])))
     kinds = [("loss", "training loss", _bin_losses(curves, by))]
+    watched = watched.dropna(subset="miou")  # labels that are void everywhere give no score
     if len(watched):
         split = figure_label(", ".join(dict.fromkeys(watched["split"])))
         together = watched.groupby(["variant", "step"])[by].transform("mean")  # seeds, in seconds

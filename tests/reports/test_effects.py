@@ -5,6 +5,7 @@ import pytest
 from reports.canvas import adapt, save_figure
 from reports.confusions import plot_confusions, sum_confusions
 from reports.costs import find_front, list_costs, plot_costs
+from reports.curves import plot_curves
 from reports.effects import plot_differences, plot_interaction
 from reports.frame import curves_frame, read_records, runs_frame, watched_frame
 from reports.stats import summarize_variants
@@ -83,6 +84,17 @@ def test_curves_run_over_pictures_and_seconds_too(plan, store):
     curves, watched = curves_frame(plan, store), watched_frame(plan, store)
     assert (curves["images"] == 8 * curves["step"]).all()
     assert (watched["seconds"] == 1.5 * watched["step"]).all()
+
+
+def test_what_was_watched_without_a_score_is_no_curve(plan, store, summary):
+    """Labels of a split may be void everywhere: no score of one variant, or of all."""
+    curves, watched = curves_frame(plan, store), watched_frame(plan, store)
+    scored = watched["miou"].where(watched["variant"] != "vgg16-fcn8s")
+    lines = [
+        sum(len(ax.lines) for ax in plot_curves(curves, frame, summary, grouped=True).axes)
+        for frame in (watched, watched.assign(miou=scored), watched.assign(miou=np.nan))
+    ]
+    assert lines == [2 * lines[2], 2 * lines[2] - 1, lines[2]]
 
 
 def test_a_figure_is_dark_for_slides_and_turns_dark_with_the_page(summary):
