@@ -11,15 +11,12 @@ from dataclasses import dataclass
 import pandas as pd
 
 from bench.text import clean
+from reports.changes import describe_changes, tabulate_changes
 from reports.comparisons import comparison_table
 from reports.formats import Table
 from reports.intervals import Intervals
-from reports.stats import CHAINED, list_changes, summarize_difference
+from reports.stats import summarize_difference
 from reports.style import label, percent, points, with_interval, with_spread
-from reports.tables import changes_table
-
-NOT_CAUSES = ("train.init_from", "train.init_streams")
-"""Factors that follow from others: the name of a parent says nothing about what was changed."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +31,8 @@ class Answer:
     """How far it is ahead: of the next, of the baseline."""
     changes: tuple[tuple[str, Table], ...]
     """What each factor's changes bring: a heading and a table for each."""
+    changes_note: str
+    """How to read these tables."""
     progress: str
     """How many of the planned runs are finished."""
     comparisons: Table | None = None
@@ -46,7 +45,7 @@ class Answer:
 def find_answer(
     runs: pd.DataFrame,
     summary: pd.DataFrame,
-    factors: Sequence[str],
+    changes: pd.DataFrame,
     baseline: str | None,
     intervals: Intervals | None = None,
 ) -> Answer:
@@ -55,7 +54,7 @@ def find_answer(
     Args:
         runs: `frame.runs_frame`.
         summary: `stats.summarize_variants`; with `intervals`, after `stats.add_intervals`.
-        factors: Dotted keys in which variants differ.
+        changes: `changes.find_changes`.
         baseline: Variant that the others are compared with.
         intervals: What the counts say; without them spreads are those over seeds alone.
     """
@@ -64,7 +63,7 @@ def find_answer(
         "miou_mean", ascending=False, kind="stable"
     )
     if not len(ranked):
-        return Answer("", (), (), (), _progress(runs))
+        return Answer("", (), (), (), "", _progress(runs))
     best = ranked.iloc[0]
     numbers = [("finished seeds", f"{best.num_done} of {best.num_planned}")]
     for score in ("pixel_acc", "miou"):
@@ -76,7 +75,8 @@ def find_answer(
         best=clean(best.variant),
         numbers=tuple(numbers),
         remarks=tuple(_remarks(runs, list(ranked["variant"]), baseline, intervals)),
-        changes=tuple(_changes(runs, factors, baseline)),
+        changes=tuple(tabulate_changes(changes, baseline)),
+        changes_note=describe_changes(changes),
         progress=_progress(runs),
         comparisons=(
             comparison_table(summary, baseline)
@@ -132,26 +132,6 @@ def _doubt_interval(low: float, high: float, num_seeds: int) -> str:
     if num_seeds < 2:
         doubts.append("the interval is over pictures: one seed cannot say what another would give")
     return "".join(f"; {doubt}" for doubt in doubts)
-
-
-def _changes(
-    runs: pd.DataFrame, factors: Sequence[str], baseline: str | None
-) -> list[tuple[str, Table]]:
-    causes = ["backbone", "skip", *(name for name in factors if name not in NOT_CAUSES)]
-    changes = list_changes(runs, causes, baseline)
-    changes = changes[changes["num_pairs"] > 0]
-    order = ["skip", *(name for name in causes if name != "skip")]
-    tables = []
-    for factor in order:
-        found = changes[changes["factor"] == factor]
-        # One plain row of differences from the baseline is in the summary's Δ column already.
-        is_news = factor == CHAINED or baseline is None or found["context"].nunique() > 1
-        if len(found) and is_news:
-            name = f"the {factor}" if factor in ("backbone", "skip") else clean(factor)
-            down = "context" if factor == CHAINED else "change"
-            table = changes_table(found, "miou", down=down)
-            tables.append((f"What changing {name} brings", table))
-    return tables
 
 
 def _progress(runs: pd.DataFrame) -> str:

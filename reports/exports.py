@@ -11,6 +11,7 @@ import pandas as pd
 
 from bench.metrics import BOUNDARY_SCORE
 from bench.text import clean
+from reports.changes import list_table
 from reports.comparisons import comparison_table, comparisons_frame
 from reports.formats import Table, to_csv, to_latex, to_markdown
 from reports.frame import EXTRA_COSTS
@@ -41,7 +42,7 @@ MOST_ACROSS = 12
 """Classes in one row of a table; of more, each gets a row of its own."""
 
 
-NAMES = ("summary", "paper", "labels", "classes", "costs", "published", "comparisons")
+NAMES = ("summary", "paper", "labels", "classes", "costs", "published", "comparisons", "changes")
 EXPORTS = tuple(f"tables/{name}.{suffix}" for name in NAMES for suffix in ("csv", "md", "tex"))
 """Paths of all files that a report may have beside its page."""
 
@@ -74,6 +75,8 @@ def list_exports(study: Study) -> Iterator[tuple[str, Export]]:
     if plan.baseline is not None and len(plan.variants) > 1:
         frame = comparisons_frame(summary, plan.baseline)
         yield "comparisons", Export(frame, comparison_table(summary, plan.baseline))
+    if len(study.changes):
+        yield "changes", Export(study.changes, list_table(study.changes))
 
 
 def write_exports(study: Study) -> dict[str, str]:

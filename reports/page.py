@@ -105,7 +105,7 @@ def _render(
         script_digest=_digest(script),
         refresh_seconds=refresh_seconds,
         contents=_list_contents(plan, [figure.name for figure in figures]),
-        answer=find_answer(runs, summary, study.factors, plan.baseline, study.intervals),
+        answer=find_answer(runs, summary, study.changes, plan.baseline, study.intervals),
         unfinished=provenance.list_unfinished(records),
         footnotes=provenance.list_footnotes(records),
         summary=_link_rows(to_html(summary_table(summary)), variants),

@@ -16,7 +16,8 @@ from reports.intervals import Intervals
 from reports.significance import ALPHA, holm
 
 CHAINED = "skip"
-"""The factor whose values are steps of one ladder: each is compared with the one before."""
+"""The factor whose values are steps of one ladder: each is compared with the one before, and the
+last with the first."""
 
 
 def summarize_variants(runs: pd.DataFrame, baseline: str | None = None) -> pd.DataFrame:
@@ -155,8 +156,8 @@ def list_changes(
 ) -> pd.DataFrame:
     """Compare variants that differ in one factor alone.
 
-    A skip is compared with the one before it in the plan; any other value with the baseline's
-    value of that factor (the plan's first without a baseline).
+    A skip is compared with the one before it in the plan, and the last with the first; any other
+    value with the baseline's value of that factor (the plan's first without a baseline).
 
     Args:
         runs: The frame of runs.
@@ -165,8 +166,8 @@ def list_changes(
 
     Returns:
         A row for each comparison: `factor`, `context` (what both arms share of the other
-        factors), `before` and `after` (values), `num_pairs`, `<score>_diff_mean`,
-        `<score>_diff_std`.
+        factors), `before` and `after` (values), `variant_before` and `variant_after` (names),
+        `num_pairs`, `<score>_diff_mean`, `<score>_diff_std`.
     """
     variants = runs.drop_duplicates("variant").set_index("variant")
     scores = split_arms(runs)
@@ -179,14 +180,17 @@ def list_changes(
             named = {value: name for name, value in reversed(list(arms[factor].items()))}
             here = [value for value in order if value in named]
             if factor == CHAINED:
-                pairs = list(pairwise(here))
+                whole = [(here[0], here[-1])] if len(here) > 2 else []
+                pairs = [*pairwise(here), *whole]
             else:
                 pairs = [(reference, v) for v in here if v != reference and reference in named]
             for before, after in pairs:
                 change = {"factor": factor, "context": context, "before": before, "after": after}
-                pairs_of_runs = _pair(scores, named[before], named[after])
-                rows.append(change | _summarize_pairs(pairs_of_runs))
-    columns = ["factor", "context", "before", "after", *_difference_columns(runs)]
+                arms_of_change = {"variant_before": named[before], "variant_after": named[after]}
+                pairs_of_runs = _pair(scores, *arms_of_change.values())
+                rows.append(change | arms_of_change | _summarize_pairs(pairs_of_runs))
+    columns = ["factor", "context", "before", "after", "variant_before", "variant_after"]
+    columns += _difference_columns(runs)
     return pd.DataFrame(rows, columns=columns)
 
 

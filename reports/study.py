@@ -11,6 +11,7 @@ import pandas as pd
 
 from bench.plan import Plan
 from bench.store import Store
+from reports.changes import find_changes
 from reports.frame import Record, class_frame, read_records, runs_frame
 from reports.intervals import Intervals, find_intervals
 from reports.labels import labels_frame
@@ -40,6 +41,8 @@ class Study:
     """What the counts of the pictures say beyond the means."""
     labels: pd.DataFrame
     """One row for each variant and further label map (`labels.labels_frame`)."""
+    changes: pd.DataFrame
+    """One row for each change of one thing alone (`changes.find_changes`)."""
 
     @property
     def drawn_runs(self) -> pd.DataFrame:
@@ -78,7 +81,10 @@ def read_study(plan: Plan, store: Store) -> Study:
     drawn = cut_plan(plan, summary, MAX_DRAWN)
     labels = labels_frame(records, store, intervals.num_resamples)
     factors = find_factors(plan)
-    return Study(plan, store, records, factors, runs, summary, classes, drawn, intervals, labels)
+    changes = find_changes(runs, factors, plan.baseline, intervals)
+    return Study(
+        plan, store, records, factors, runs, summary, classes, drawn, intervals, labels, changes
+    )
 
 
 def is_grouped(runs: pd.DataFrame) -> bool:

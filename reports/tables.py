@@ -199,32 +199,6 @@ def published_table(
     return Table(cells, frozenset(columns[2:]), caption=caption)
 
 
-def changes_table(changes: pd.DataFrame, score: str, *, down: str) -> Table:
-    """Show what one factor's changes bring in `score`, with their mean over contexts.
-
-    Args:
-        changes: Rows of `stats.list_changes` for one factor.
-        score: Name of the score.
-        down: What the rows are, "context" or "change"; the other one goes across.
-    """
-    frame = changes.assign(
-        change=[clean(f"{row.before} → {row.after}") for row in changes.itertuples(index=False)],
-        context=changes["context"].map(clean),
-        text=_spreads(changes[f"{score}_diff_mean"], changes[f"{score}_diff_std"], points),
-    )
-    if frame["context"].nunique() == 1:
-        cells = frame[["change", "text"]].rename(columns={"text": f"Δ {label(score)}"})
-        return Table(cells.reset_index(drop=True), frozenset(cells.columns[1:]))
-    shown = frame.pivot_table(index="context", columns="change", values="text", aggfunc="first")
-    shown = shown.loc[list(dict.fromkeys(frame["context"])), list(dict.fromkeys(frame["change"]))]
-    average = frame.groupby("change")[f"{score}_diff_mean"].mean()
-    shown.loc["mean of these"] = [points(average[name]) for name in shown.columns]
-    shown = shown if down == "context" else shown.T
-    cells = shown.fillna(MISSING).rename_axis(index=down, columns=None).reset_index()
-    cells = cells.rename(columns={"context": "with"})
-    return Table(cells, frozenset(cells.columns[1:]))
-
-
 def tied_rows(summary: pd.DataFrame, score: str) -> list[int]:
     """Return the positions that are not significantly below the highest value."""
     if f"{score}_tied" not in summary:

@@ -10,6 +10,7 @@ from streets import CLASS_NAMES, finish
 from bench.metrics import BOUNDARY_SCORE
 from reports.answer import find_answer
 from reports.bootstrap import draw_weights, resample
+from reports.changes import find_changes
 from reports.counts import read_counts, score_flat
 from reports.frame import read_records, runs_frame
 from reports.intervals import Intervals, find_intervals
@@ -199,7 +200,8 @@ def test_the_answer_compares_each_variant_with_the_baseline(filled, small_store,
     intervals = find_intervals(records, small_store, "base")
     runs = runs_frame(plan, small_store)
     summary = add_intervals(summarize_variants(runs, "base"), intervals)
-    answer = find_answer(runs, summary, [], "base", intervals)
+    changes = find_changes(runs, [], "base", intervals)
+    answer = find_answer(runs, summary, changes, "base", intervals)
     cells = answer.comparisons.cells.set_index("variant")
     assert list(cells.index) == ["same", "better", "best"]
     assert cells.loc["best", "significant, mIoU"].startswith(word)

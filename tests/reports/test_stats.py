@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from reports.answer import find_answer
+from reports.changes import find_changes
 from reports.frame import runs_frame
 from reports.stats import has_grid, list_changes, pair_by_seed, summarize_variants
 
@@ -80,6 +81,7 @@ def test_skips_are_compared_step_by_step_and_backbones_with_the_baselines(plan, 
     assert set(zip(skips["before"], skips["after"], strict=True)) == {
         ("none", "fcn16s"),
         ("fcn16s", "fcn8s"),
+        ("none", "fcn8s"),
     }
     assert set(changes.loc[changes["factor"] == "backbone", "before"]) == {"alexnet"}
     scores = runs.set_index(["variant", "seed"])["miou"]
@@ -96,7 +98,7 @@ def test_a_change_compares_variants_that_differ_in_nothing_else():
 
 def test_the_answer_names_the_best_and_doubts_what_seeds_do_not_show():
     runs = make_runs({"a": {0: 0.50, 1: 0.60}, "b": {0: 0.62, 1: 0.52}})
-    answer = find_answer(runs, summarize_variants(runs, "a"), [], "a")
+    answer = find_answer(runs, summarize_variants(runs, "a"), find_changes(runs, [], "a"), "a")
     assert answer.best == "b"
     assert dict(answer.numbers)["mIoU, %"] == "57.0 ± 7.1"
     assert "within the spread" in answer.remarks[0]
@@ -104,13 +106,14 @@ def test_the_answer_names_the_best_and_doubts_what_seeds_do_not_show():
 
 def test_one_seed_is_said_to_prove_nothing():
     runs = make_runs({"a": {0: 0.50}, "b": {0: 0.62}})
-    answer = find_answer(runs, summarize_variants(runs, "a"), [], "a")
+    answer = find_answer(runs, summarize_variants(runs, "a"), find_changes(runs, [], "a"), "a")
     assert "±" not in dict(answer.numbers)["mIoU, %"]
     assert "one seed" in answer.remarks[0]
 
 
 def test_no_finished_run_gives_no_answer(plan, small_store):
     runs = runs_frame(plan, small_store)
-    answer = find_answer(runs, summarize_variants(runs, plan.baseline), [], plan.baseline)
+    summary = summarize_variants(runs, plan.baseline)
+    answer = find_answer(runs, summary, find_changes(runs, [], plan.baseline), plan.baseline)
     assert answer.best == ""
     assert answer.progress == "0 of 24 planned runs finished; 24 missing."

@@ -11,9 +11,8 @@ from bench.text import clean, clean_block
 from reports import style
 from reports.formats import Table, to_csv, to_html, to_markdown
 from reports.frame import class_frame, runs_frame
-from reports.stats import list_changes, summarize_variants
+from reports.stats import summarize_variants
 from reports.tables import (
-    changes_table,
     class_grid,
     class_table,
     published_table,
@@ -129,20 +128,6 @@ def test_csv_holds_no_formula_and_raw_numbers():
 def test_csv_heads_are_safe_and_counts_are_whole():
     text = to_csv(pd.DataFrame({"=x": ["a", "b"], "num_done": [1.0, None]}))
     assert text.splitlines() == ["'=x,num_done", "a,1", "b,"]
-
-
-def test_changes_of_a_skip_go_across_and_of_a_backbone_down(plan, store):
-    runs = runs_frame(plan, store)
-    changes = list_changes(runs, ["backbone", "skip"], plan.baseline)
-    skips, backbones = (changes[changes["factor"] == name] for name in ("skip", "backbone"))
-    cells = changes_table(skips, "miou", down="context").cells
-    assert list(cells.columns) == ["with", "none → fcn16s", "fcn16s → fcn8s"]
-    assert list(cells["with"]) == ["alexnet", "vgg16", "googlenet", "resnet50", "mean of these"]
-    scores = runs.set_index(["variant", "seed"])["miou"]
-    one = scores["googlenet-fcn16s", 0] - scores["googlenet-none", 0]  # seed 1 failed
-    assert cells.loc[2, "none → fcn16s"] == f"{100 * one:+.1f}"
-    cells = changes_table(backbones, "miou", down="change").cells
-    assert list(cells.columns) == ["change", "none", "fcn16s", "fcn8s", "mean of these"]
 
 
 def test_long_names_keep_both_ends():
