@@ -50,13 +50,14 @@ def test_a_killed_run_is_taken_over_at_once(tiny_run, reference):
 def test_a_frozen_run_is_taken_over_and_publishes_nothing_when_it_wakes_up(
     tiny_run, reference, moment
 ):
-    """Frozen at random, woken while the other is at work or when it is done."""
+    """Frozen at a random step, woken while the other is at work or when it is done."""
     store, run = tiny_run(TINY)
     folder = store.run_dir(run.id)
     chance = random.Random(moment)
     first = fork(lambda: execute(folder, SHORT))
-    wait_for(lambda: store.heartbeat(run.id))
-    time.sleep(chance.uniform(0, 0.3))
+    num_steps = chance.randrange(10)  # of 14: in steps, for machines differ in seconds
+    wait_for(lambda: store.heartbeat(run.id) and len(store.logs(run.id)) >= num_steps)
+    time.sleep(chance.uniform(0, 0.02))
     os.kill(first, signal.SIGSTOP)
     if store.status(run.id) == "done":
         os.kill(first, signal.SIGCONT)
@@ -185,7 +186,7 @@ def test_who_starts_a_run_that_another_command_has_started_loses_nothing(
     tiny_run, tmp_path, engine
 ):
     """Two controllers that see no lease, so that each starts a process for every run."""
-    long = {**TINY, "train.steps": 300}  # none may be done before the other command has started it
+    long = {**TINY, "train.steps": 800}  # none may be done before the other command has started it
     runs = [tiny_run({**long, "seed": seed}) for seed in (0, 1)]
     store, ids = runs[0][0], [run.id for _, run in runs]
     script = tmp_path / "racing.py"

@@ -53,6 +53,8 @@ def write_labels(path, variable, rng, size, num_classes, void):
     labels[1, 0] = num_classes
     path.parent.mkdir(parents=True, exist_ok=True)
     savemat(path, {variable: labels})
+    with path.open("r+b") as file:
+        file.write(b"MATLAB 5.0 MAT-file".ljust(116))  # scipy writes the second it is made
     return labels
 
 
