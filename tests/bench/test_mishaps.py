@@ -259,6 +259,7 @@ def test_a_folder_deleted_under_a_run_ends_it_without_a_trace(tiny_run):
     folder = store.run_dir(run.id)
     pid = fork(lambda: execute(folder, OFTEN))
     wait_for(lambda: store.heartbeat(run.id))
-    shutil.rmtree(folder)
+    gone = folder.rename(store.root.with_name("gone"))  # at once: a lease that goes first is lost
+    shutil.rmtree(gone)
     assert end_of(pid) == outcome.DISK
     assert not folder.exists()
