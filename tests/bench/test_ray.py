@@ -186,7 +186,7 @@ def test_a_node_that_joins_a_grid_under_way_takes_its_share(ray_cluster, add_nod
 
     watcher = Ticking(meddle)
     engine = engine_over(store, slots=1)
-    assert engine.free_slots() == 1
+    wait_for(lambda: engine.free_slots() == 1)  # the cluster takes its time to see what ended
     plan = Plan("p", "q", "", tuple(PlannedRun("v", run) for _, run in runs))
     with pytest.raises(KeyboardInterrupt):
         execute_plan(plan, store, engine, watcher)
@@ -251,7 +251,7 @@ def test_room_that_others_take_first_costs_a_run_nothing(ray_cluster, tiny_run):
 
     mark = store.root.parent / "free"
     engine = engine_over(store, slots=2)
-    assert engine.free_slots() == 2
+    wait_for(lambda: engine.free_slots() == 2)
     held = [hold.options(num_cpus=1).remote(str(mark)) for _ in range(2)]
     wait_for(lambda: ray.available_resources().get("CPU", 0) == 0)
     engine.start(store.run_dir(run.id))  # it was free when it was asked
@@ -277,6 +277,7 @@ def test_room_that_others_take_first_costs_a_run_nothing(ray_cluster, tiny_run):
 def test_a_killed_worker_takes_its_run_along(ray_cluster, tiny_run):
     store, run = tiny_run(ENDLESS)
     engine = engine_over(store, slots=1)
+    wait_for(engine.free_slots)
     engine.start(store.run_dir(run.id))
     wait_for(lambda: store.heartbeat(run.id))
     (holder,) = store.run_dir(run.id).glob("lease-*/holder.json")
@@ -298,7 +299,7 @@ def test_a_fraction_of_a_gpu_is_a_slot(add_node, tiny_run):
     _, other = tiny_run({"seed": 1})
     add_node(num_gpus=1)
     engine = engine_over(store, devices=("auto",), slots=2)
-    assert engine.free_slots() == 2
+    wait_for(lambda: engine.free_slots() == 2)
     for one in (run, other):
         engine.start(store.run_dir(one.id))
     assert engine.free_slots() == 0
