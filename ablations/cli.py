@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ablations.execution import check_plan, execute, try_first
+from ablations.execution import check_plan, execute, find_unreadable, try_first
 from ablations.planning import Set, Spec, plan_spec, plan_trial
 from ablations.report_cli import Out, say, write
 from ablations.report_cli import app as report_app
@@ -69,6 +69,8 @@ def check(
     rows = _plan_rows(plan, store, costs)
     show(rows, as_json)
     if not as_json:
+        for remark in plan.remarks:
+            say(remark)
         say(_summary(plan, rows))
 
 
@@ -121,6 +123,8 @@ def run(
     load_plugins(plugin)
     store = open_store(runs)
     plan, catalog = plan_spec(spec, store, data, settings)
+    for remark in plan.remarks:
+        say(remark)
     missing = [run for run in plan.unique_runs() if store.status(run.id) != "done"]
     if dry_run:
         show(_plan_rows(plan, store, check_plan(plan, store, catalog)), as_json=False)
@@ -139,8 +143,12 @@ def run(
         ordered = longest_first(plan, {variant: cost.gmacs for variant, cost in costs.items()})
         num_undone = execute(ordered, store, chosen, policy)
     write(plan, store, out)
+    unreadable = find_unreadable(plan, store)
+    for problem in unreadable:
+        say(f"not counted: {problem}")
     if num_undone:
         say(f"{num_undone} of {len(plan.runs)} runs did not finish; the report says why")
+    if num_undone or unreadable:
         raise typer.Exit(1)
 
 
@@ -181,7 +189,7 @@ def _summary(plan: "Plan", rows: list[dict[str, Any]]) -> str:
 
 def _list_ablations() -> Iterable[dict[str, Any]]:
     from ablations.registry import list_ablations
-    from ablations.yaml_file import load_yaml
+    from bench.yaml_file import load_yaml
 
     for name, path in list_ablations().items():
         yield {"name": name, "question": load_yaml(path)["question"]}

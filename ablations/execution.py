@@ -12,6 +12,7 @@ from rich.console import Console
 from ablations.report_cli import say
 from bench.command import end_at_once
 from bench.importing import importing
+from fcn.errors import InputError
 
 if TYPE_CHECKING:
     from bench.check import ModelCost
@@ -31,6 +32,7 @@ def check_plan(
     specs = {planned.run.fingerprint: planned.run.spec.data for planned in plan.runs}
     facts = {fingerprint: catalog.facts(data) for fingerprint, data in specs.items()}
     costs = check_models(plan, facts)
+    catalog.remember()
     packs = {fingerprint: catalog.pack(data) for fingerprint, data in specs.items()}
     check_pictures(plan, packs, devices_per_run)
     return costs
@@ -53,6 +55,17 @@ def execute(plan: "Plan", store: "Store", engine: "Engine", policy: "Policy") ->
     except KeyboardInterrupt:
         say("stopped; the same command goes on from the last checkpoints")
         end_at_once(130)
+
+
+def find_unreadable(plan: "Plan", store: "Store") -> list[str]:
+    """Say which records of finished runs are damaged, or of other runs."""
+    problems = []
+    for run in plan.unique_runs():
+        try:
+            store.result(run.id)
+        except InputError as error:
+            problems.append(str(error))
+    return problems
 
 
 def _import_report() -> None:

@@ -9,21 +9,27 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ablations.spec import Ablation, Differences
-from bench.data.catalog import DatasetFacts
+from bench.data.facts import DatasetFacts
 from bench.plan import Plan, PlannedRun, Run
+from bench.sources import find_sources
 from bench.spec import DataSpec, RunSpec, TrainSpec, override, parse
 from fcn.errors import InputError
 from fcn.registry import unknown_name
 
 
 def expand(
-    ablation: Ablation, facts_of: Callable[[DataSpec], DatasetFacts], *, command: str = ""
+    ablation: Ablation,
+    facts_of: Callable[[DataSpec], DatasetFacts],
+    *,
+    sources_of: Callable[[RunSpec], Mapping[str, str]] = find_sources,
+    command: str = "",
 ) -> Plan:
     """Make an ablation concrete.
 
     Args:
         ablation: The question, with its base's settings in `common`.
         facts_of: Fingerprint and sizes of a dataset.
+        sources_of: Digests of weights files and plugins that a run's spec names.
         command: The command that makes the report, for its provenance.
 
     Raises:
@@ -37,7 +43,7 @@ def expand(
     for seed in ablation.seeds:
         for name in order:
             runs[name, seed] = PlannedRun(
-                name, _run_of(ablation.name, specs[name], name, seed, runs, facts_of)
+                name, _run_of(ablation.name, specs[name], name, seed, runs, facts_of, sources_of)
             )
     return Plan(
         name=ablation.name,
@@ -97,6 +103,7 @@ def _run_of(
     seed: int,
     runs: Mapping[tuple[str, int], PlannedRun],
     facts_of: Callable[[DataSpec], DatasetFacts],
+    sources_of: Callable[[RunSpec], Mapping[str, str]],
 ) -> Run:
     facts = facts_of(spec.data)
     watched = [spec.evaluate.watch_split] if spec.evaluate.watch_every else []
@@ -110,7 +117,7 @@ def _run_of(
     parent = runs[train.init_from, seed].run.id if train.init_from else None
     streams = tuple(runs[name, seed].run.id for name in train.init_streams)
     resolved = spec.model_copy(update={"train": train, "seed": seed})
-    return Run(spec=resolved, fingerprint=facts.fingerprint, parent=parent, streams=streams)
+    return Run(resolved, facts.fingerprint, parent, streams, dict(sources_of(spec)))
 
 
 def resolve_steps(train: TrainSpec, num_images: int) -> TrainSpec:

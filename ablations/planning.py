@@ -6,7 +6,7 @@ In: a name or path, `--set` texts, a store. Out: a `Plan`, and the catalog of it
 import shlex
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -35,21 +35,53 @@ def plan_spec(
 
     Args:
         spec: Name or path.
-        store: Remembers datasets.
+        store: Remembers what the question met before.
         data: Folder of the pictures, if they are at hand.
         settings: Texts `key=value` on top of the spec.
         recall: Take what the store remembers of the data without looking at the pictures.
+
+    Raises:
+        InputError: The spec is wrong, or its data is not there; or the store remembers several
+            data sets for it, and has runs over each.
     """
     from ablations.expand import expand
-    from ablations.registry import load_ablation
-    from bench.data.catalog import Catalog
+    from ablations.registry import load_ablation, name_question
+    from bench.data.catalog import Catalog, recall_question
+    from bench.yaml_file import parse_setting
 
-    catalog = Catalog(store, data, recall=recall)
-    ablation = load_ablation(spec, dict(map(_parse_setting, settings or ())))
+    given = dict(parse_setting(setting, option="--set") for setting in settings or ())
+    ablation, question = load_ablation(spec, given), name_question(spec)
     command = ["fcn-bench", "run", spec]
     command += [word for setting in settings or () for word in ("--set", setting)]
     command += ["--data", "DIR"] if data else []
-    return expand(ablation, catalog.facts, command=shlex.join(command)), catalog
+    found = []
+    for known in recall_question(store, question, strict=recall):
+        catalog = Catalog(store, data, question=question, recall=known, reads_data=not recall)
+        plan = expand(
+            ablation, catalog.facts, sources_of=catalog.sources, command=shlex.join(command)
+        )
+        found.append((replace(plan, remarks=tuple(catalog.notices)), catalog))
+        if not recall:
+            break
+    return _choose(found, store)
+
+
+def _choose(found: "list[tuple[Plan, Catalog]]", store: "Store") -> "tuple[Plan, Catalog]":
+    """Of several things that a question met, the latest first, take what the store has runs of.
+
+    Raises:
+        InputError: It has runs over the pictures of several folders.
+    """
+    begun = [one for one in found if any(store.has(run.id) for run in one[0].unique_runs())]
+    chosen, *others = begun or found[:1]
+    for plan, catalog in others:
+        if catalog.folder != chosen[1].folder and plan.fingerprints != chosen[0].fingerprints:
+            raise InputError(
+                f"{plan.name} was run over the images of {chosen[1].folder} and of "
+                f"{catalog.folder}, and {store.root} has runs of both; say with --data DIR which "
+                "of them this is about"
+            )
+    return chosen
 
 
 def plan_trial(spec: str, store: "Store", data: Path | None, settings: list[str] | None) -> "Plan":
@@ -57,12 +89,3 @@ def plan_trial(spec: str, store: "Store", data: Path | None, settings: list[str]
     plan, _ = plan_spec(spec, store, data, [*(settings or ()), f"train.steps={TRIAL_STEPS}"])
     seed = plan.runs[0].run.spec.seed
     return replace(plan, runs=tuple(run for run in plan.runs if run.run.spec.seed == seed))
-
-
-def _parse_setting(setting: str) -> tuple[str, Any]:
-    key, equals, value = setting.partition("=")
-    if not equals or not key:
-        raise InputError(f"--set {setting}: write key=value, such as --set train.steps=200")
-    from ablations.yaml_file import parse_yaml
-
-    return key, parse_yaml(value, where=f"--set {key}")

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ablations.spec import Ablation
-from ablations.yaml_file import load_yaml
 from bench.spec import RunSpec, override, parse, set_keys
+from bench.yaml_file import load_yaml
 from fcn.errors import InputError
 from fcn.registry import unknown_name
 
@@ -53,6 +53,13 @@ def load_ablation(name: str, overrides: Mapping[str, Any] | None = None) -> Abla
     return Ablation.model_validate(
         {**ablation.model_dump(), "common": common, "adjust": [*ablation.adjust, everyone]}
     )
+
+
+def name_question(name: str) -> str:
+    """Return what a question is remembered by: its registered name, or the path of its file."""
+    path = _find(name, kind="ablation").resolve()
+    registered = {known.resolve(): name for name, known in _named_files().items()}
+    return registered.get(path, path.as_posix())
 
 
 def _load_base(name: str, asker: Path, seen: tuple[Path, ...]) -> dict[str, Any]:

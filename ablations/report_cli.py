@@ -44,6 +44,8 @@ def report(
     load_plugins(plugin)
     store = open_store(runs)
     plan, _ = plan_spec(spec, store, data, settings, recall=data is None)
+    for remark in plan.remarks:
+        say(remark)
     if watch:
         _watch(plan, store, out, every)
     else:
@@ -93,13 +95,16 @@ def compare(
     names = (before, after)
     sides = [Side(*side) for side in zip(names, plans, stores, strict=True)]
     frame = compare_sides(*sides)
+    remarks = list(dict.fromkeys(remark for plan in plans for remark in plan.remarks))
     if out:
-        say(f"comparison: {write_comparison(frame, before, after, out)}")
+        say(f"comparison: {write_comparison(frame, before, after, out, remarks)}")
     if as_json:
         typer.echo(json.dumps(to_rows(frame), indent=1, ensure_ascii=False, allow_nan=False))
     elif not out:
         cells = compare_table(frame).cells
         show([{str(k): v for k, v in row.items()} for row in cells.to_dict("records")], False)
+        for remark in remarks:
+            say(remark)
 
 
 def write(plan: "Plan", store: "Store", out: Path | None) -> None:

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bench.data.augment import scaled_size
 from bench.data.batches import require_equal_sizes, require_shares
-from bench.data.catalog import DatasetFacts
+from bench.data.facts import DatasetFacts
 from bench.data.pack import Pack
 from bench.plan import Plan, PlannedRun
 from bench.run.batch_norm import require_known_statistics

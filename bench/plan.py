@@ -6,12 +6,13 @@ A run's id is the hash of its content; two plans that ask for the same run share
 
 import hashlib
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from bench.spec import RunSpec, parse
+from bench.records import RunId
+from bench.spec import ModelSpec, RunSpec, Schema, parse
 
 SEMANTICS = 2
 """Version of what settings mean. Raise it when code changes results, or a default changes, without
@@ -35,6 +36,11 @@ class Run:
     """Id of the run whose weights this one starts from."""
     streams: tuple[str, ...] = ()
     """Ids of the runs whose networks are the streams of late fusion at the start."""
+    sources: Mapping[str, str] = field(default_factory=dict)
+    """By key of the spec: what stands behind a name in it that is none of ours: the digest of a
+    weights file or of a plugin's code, the version of a library. See `bench.sources`."""
+    named: str | None = None
+    """Id that an earlier version gave it, by other rules; None where today's id is the same."""
 
     @property
     def parents(self) -> tuple[str, ...]:
@@ -50,31 +56,81 @@ class Run:
     @cached_property
     def id(self) -> str:
         """Sixteen hex digits: the hash of everything that can change the result."""
+        return self.named or self._hash(_idle_keys(self.spec))
+
+    def under(self, run_id: str) -> "Run | None":
+        """Return this run as it is called `run_id`, by today's rules or earlier ones; or None."""
+        if run_id == self.id:
+            return self
+        return replace(self, named=run_id) if run_id == self._hash(()) else None
+
+    def _hash(self, left_out: Iterable[tuple[str, str]]) -> str:
         spec = self.spec.model_dump(mode="json", exclude_defaults=True)
-        for name in ("init_from", "init_streams"):  # names; the parents' ids are the content
-            spec.get("train", {}).pop(name, None)
+        # Of names the ids of the parents, of a path the file's digest, are the content.
+        names = [("train", "init_from"), ("train", "init_streams")]
+        names += [("model", "pretrained")] if "model.pretrained" in self.sources else []
+        for section, key in (*names, *left_out):
+            if spec.get(section, {}).pop(key, None) is not None and not spec[section]:
+                del spec[section]
         semantics = SEMANTICS if self.parent is None else STAGED_SEMANTICS
         content = [semantics, spec, self.fingerprint, self.parent]
         content += [self.streams] if self.streams else []
+        content += [dict(self.sources)] if self.sources else []
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values that `from_json` reads back."""
         spec = self.spec.model_dump(mode="json")
-        streams = {"streams": list(self.streams)} if self.streams else {}
-        return {"fingerprint": self.fingerprint, "parent": self.parent, **streams, "spec": spec}
+        more: dict[str, Any] = {"streams": list(self.streams)} if self.streams else {}
+        more |= {"sources": dict(self.sources)} if self.sources else {}
+        return {"fingerprint": self.fingerprint, "parent": self.parent, **more, "spec": spec}
 
     @classmethod
-    def from_json(cls, values: dict[str, Any], *, where: str) -> "Run":
-        """Read what `to_json` wrote; `where` names the source in errors."""
-        spec = parse(RunSpec, values["spec"], where=where)
-        return cls(
-            spec=spec,
-            fingerprint=values["fingerprint"],
-            parent=values["parent"],
-            streams=tuple(values.get("streams", ())),
-        )
+    def from_json(cls, values: Mapping[str, Any], *, where: str) -> "Run":
+        """Read what `to_json` wrote; `where` names the source in errors.
+
+        Raises:
+            InputError: It is something else.
+        """
+        written = parse(_WrittenRun, values, where=where)
+        return cls(**{name: getattr(written, name) for name in _WrittenRun.model_fields})
+
+
+class _WrittenRun(Schema):
+    """A run as it lies in a store."""
+
+    spec: RunSpec
+    fingerprint: str
+    parent: RunId | None
+    streams: tuple[RunId, ...] = ()
+    sources: dict[str, str] = {}
+
+
+NO_FUSION = ("fcn32s", "pool3", "pool4", "pool5", "hypercolumn", "unet", "unet4s")
+"""Our skips that fuse nothing: `model.fusion` then changes nothing. A plugin's are not among them:
+an id does not depend on what is loaded."""
+
+ONE_DEPTH = ("fcn32s", "pool3", "pool4", "pool5")
+"""Our skips whose only upsampling is the last."""
+
+
+def _idle_keys(spec: RunSpec) -> Iterator[tuple[str, str]]:
+    """Yield the keys that another key's choice makes meaningless, as section and name."""
+    model = spec.model
+    if model.external is not None:
+        used = ("external", "pretrained", "input_fusion")
+        yield from (("model", key) for key in ModelSpec.model_fields if key not in used)
+    elif model.skip in NO_FUSION:
+        yield "model", "fusion"
+        if model.skip in ONE_DEPTH and model.upsampling_last is not None:
+            yield "model", "upsampling"
+    if len(spec.data.inputs) == 1:
+        yield "model", "input_fusion"
+    if spec.train.schedule != "poly":
+        yield "train", "power"
+    if not spec.evaluate.watch_every:
+        yield "evaluate", "watch_split"
 
 
 @dataclass(frozen=True)
@@ -121,11 +177,18 @@ class Plan:
     """What a reader must know about the protocol."""
     command: str = ""
     """The command that makes the report again."""
+    remarks: tuple[str, ...] = ()
+    """What a reader must know of how the plan came about: remembered sources, unreadable runs."""
 
     @property
     def variants(self) -> list[str]:
         """Names of the variants, in the order of the spec."""
         return list(dict.fromkeys(planned.variant for planned in self.runs))
+
+    @property
+    def fingerprints(self) -> set[str]:
+        """Fingerprints of all datasets in it."""
+        return {planned.run.fingerprint for planned in self.runs}
 
     def unique_runs(self) -> Iterator[Run]:
         """Yield each run once, parents first, though two variants may share it."""

@@ -1,7 +1,7 @@
 """The run store: a folder per run, read without locks, understood with `less`.
 
 store.json                     format version
-datasets.json                  fingerprint of each dataset seen, by its settings
+datasets.json                  what was met outside: data, weights, plugins (`bench.data.memory`)
 packs/<fingerprint>/           decoded pictures, shared by all runs
 <2 hex>/<id>/spec.yaml         the run, written once
              env.json          versions, device, threads of the last attempt
@@ -16,79 +16,49 @@ packs/<fingerprint>/           decoded pictures, shared by all runs
              result.json       written last, by rename: its presence means done
 """
 
-import json
+import hashlib
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
-from pydantic_core import from_json
 
 from bench.atomic import replacing, write_json
+from bench.evaluation_file import EvaluationFile
 from bench.plan import Run
+from bench.records import (
+    FAILURE,
+    FORMAT,
+    NOTES,
+    RESULT,
+    STORE_FORMAT,
+    Failure,
+    LogRow,
+    Result,
+    read_record,
+    read_rows,
+)
+from bench.yaml_file import dump_yaml, parse_stored
 from fcn.errors import InputError
 
-FORMAT = 1
+__all__ = ["EXACT_KEYS", "FORMAT", "Failure", "Log", "Result", "Status", "Store"]
+
 Status = Literal["done", "failed", "missing"]
 EXACT_KEYS = ("device", "device_name", "processes", "threads", "torch")
 """What of `Result.environment` must be the same for a run to have the same bits."""
 
 
 @dataclass(frozen=True)
-class Result:
-    """Record of a finished run. Counts, not scores: `bench.metrics` derives those."""
+class Log:
+    """What a run wrote as it went."""
 
-    run_id: str
-    run: dict[str, Any]
-    """The run as `Run.to_json` gives it."""
-    split: str
-    num_images: int
-    class_names: tuple[str, ...]
-    palette: tuple[tuple[int, int, int], ...]
-    confusion: list[list[int]]
-    """Pixel counts over the split, C x C; rows are target, columns are prediction."""
-    num_parameters: int
-    train_seconds: float
-    evaluate_seconds: float
-    environment: dict[str, Any]
-    digests: dict[str, str]
-    """sha256 of each file of the run, by its path in the run's folder."""
-    finished: str
-    """Time of the end, ISO 8601, UTC."""
-    weights: dict[str, Any] = field(default_factory=dict)
-    """Where the starting weights came from."""
-    boundary: list[list[int]] | None = None
-    """Boundary pixels over the split, 2 x C: intersections and unions; None unless asked for."""
-    notes: tuple[str, ...] = ()
-    """What a reader must know: resumed inexactly, a damaged checkpoint set aside."""
-    gmacs: float | None = None
-    """Billions of multiply-adds of one forward pass of a picture of the split."""
-    latency_ms: float | None = None
-    """Median time of that pass on the device, in milliseconds."""
-    peak_memory_mib: float | None = None
-    """Most memory held at once: tensors on a GPU, the whole process on a CPU."""
-    others: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Further label maps by name: `class_names`, `palette`, `confusion`."""
-    inputs: tuple[dict[str, Any], ...] = ()
-    """What the network saw beside or instead of pictures, in the order of `data.inputs`."""
-    format: int = FORMAT
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why a run ended early."""
-
-    reason: str
-    """One word: spec, data, nonfinite, memory, disk, error, killed, lost, stopped, blocked."""
-    message: str
-    step: int | None = None
-    details: str = ""
-    """End of the log or traceback."""
+    rows: list[LogRow]
+    problem: str | None = None
+    """Why rows are missing; None where none is."""
 
 
 class Store:
@@ -131,15 +101,18 @@ class Store:
         for path in sorted(self.root.glob("[0-9a-f][0-9a-f]/*/spec.yaml")):
             yield path.parent.name
 
+    def has(self, run_id: str) -> bool:
+        """Say whether a run was ever begun here."""
+        return os.path.exists(self._file(run_id, "spec.yaml"))
+
     def prepare(self, run: Run) -> Path:
         """Make the run's folder with its spec and return it; keep what is there already."""
         self._write_format()
         path = self.run_dir(run.id) / "spec.yaml"
         if not path.exists():
             values = {"format": FORMAT, "id": run.id, **run.to_json()}
-            text = yaml.dump(values, Dumper=_DUMPER, sort_keys=False)
             with replacing(path) as temporary:
-                temporary.write_text(text, encoding="utf-8")
+                temporary.write_text(dump_yaml(values), encoding="utf-8")
         return path.parent
 
     def run(self, run_id: str) -> Run:
@@ -152,19 +125,13 @@ class Store:
         if not path.exists():
             raise InputError(f"{path} does not exist: there is no such run in {self.root}")
         try:
-            values = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
-        except (yaml.YAMLError, UnicodeDecodeError):
-            why = f"{path} is damaged; `fcn-bench runs prune {run_id}` has the run made again"
-            raise InputError(why) from None
+            values = parse_stored(path.read_bytes())
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path} is damaged ({error}); {self._remake(run_id)}") from None
         if not isinstance(values, dict) or values.get("format") != FORMAT:
             raise InputError(f"{path} is not of format {FORMAT}; {_OTHER_STORE}")
-        run = Run.from_json(values, where=str(path))
-        if run.id != run_id:
-            raise InputError(
-                f"{path} describes run {run.id}, not {run_id}: it was edited, moved, or written by "
-                f"a version that means something else by it; {_OTHER_STORE}"
-            )
-        return run
+        content = {key: value for key, value in values.items() if key not in ("format", "id")}
+        return self._identified(run_id, content, path)
 
     def status(self, run_id: str) -> Status:
         """Say whether a run is done, failed, or has no outcome yet."""
@@ -173,14 +140,29 @@ class Store:
         return "failed" if os.path.exists(self._file(run_id, "failure.json")) else "missing"
 
     def result(self, run_id: str) -> Result | None:
-        """Read the record of a finished run; None if it is not finished."""
-        values = _read_json(self._file(run_id, "result.json"))
-        return None if values is None else Result(**values)
+        """Read the record of a finished run; None if it is not finished.
+
+        Raises:
+            InputError: It is damaged, or of another run.
+        """
+        path = self._file(run_id, "result.json")
+        result = read_record(path, RESULT, way_out=self._remake(run_id))
+        if result is not None:
+            if result.run_id != run_id:
+                raise InputError(
+                    f"{path} is the record of run {result.run_id}, not of {run_id}; "
+                    f"{self._remake(run_id)}"
+                )
+            self._identified(run_id, result.run, path)
+        return result
 
     def failure(self, run_id: str) -> Failure | None:
         """Read why a run's last attempt ended early; None if it did not."""
-        values = _read_json(self._file(run_id, "failure.json"))
-        return None if values is None else Failure(**values)
+        path = self._file(run_id, "failure.json")
+        try:
+            return read_record(path, FAILURE, way_out="the next command tries the run again")
+        except InputError as error:
+            return Failure("unreadable", str(error))
 
     def publish(self, result: Result) -> None:
         """Write the record that makes a run done."""
@@ -197,13 +179,20 @@ class Store:
         (self.run_dir(run_id) / "failure.json").unlink(missing_ok=True)
 
     def add_notes(self, run_id: str, notes: tuple[str, ...]) -> tuple[str, ...]:
-        """Keep what a reader of the result must know; return the notes of all attempts."""
+        """Keep what a reader of the result must know; return the notes of all attempts.
+
+        What earlier attempts noted is lost, and that is noted, where the file is damaged.
+        """
         path = self.run_dir(run_id) / "notes.json"
-        kept = (_read_json(path) or {}).get("notes", [])
+        try:
+            kept = read_record(path, NOTES, way_out="")
+            all_notes = (*(kept.notes if kept else ()), *notes)
+        except InputError:
+            all_notes = ("the notes of earlier attempts were damaged, and are lost", *notes)
+            notes = all_notes
         if notes:
-            kept = [*kept, *notes]
-            write_json(path, {"notes": kept})
-        return tuple(kept)
+            write_json(path, {"notes": all_notes})
+        return all_notes
 
     def heartbeat(self, run_id: str) -> int:
         """Return a number that changes while a run is alive; 0 before its first step."""
@@ -212,13 +201,38 @@ class Store:
         except FileNotFoundError:
             return 0
 
-    def logs(self, run_id: str) -> list[dict[str, Any]]:
-        """Read the step logs; a last line cut by a kill is left out."""
-        path = self.run_dir(run_id) / "metrics.jsonl"
-        if not path.exists():
-            return []
-        lines = path.read_bytes().split(b"\n")
-        return [json.loads(line) for line in lines[:-1]]
+    def logs(self, run_id: str) -> list[LogRow]:
+        """Read the step logs as far as they can be; a last line cut by a kill is left out."""
+        return self.log(run_id).rows
+
+    def log(self, run_id: str) -> Log:
+        """Read the step logs, and say what is wrong with them.
+
+        Of a finished run all of them count or none: its record has their checksum.
+        """
+        try:
+            content = (self.run_dir(run_id) / "metrics.jsonl").read_bytes()
+        except FileNotFoundError:
+            return Log([])
+        except OSError as error:
+            return Log([], f"its log cannot be read ({error.strerror})")
+        try:
+            result = self.result(run_id)
+        except InputError:
+            result = None
+        recorded = result.digests.get("metrics.jsonl") if result else None
+        if recorded is not None and hashlib.sha256(content).hexdigest() != recorded:
+            return Log([], "its log is not what the run wrote: the checksum is another")
+        rows, problem = read_rows(content)
+        return Log(rows, None if problem is None else f"its log is damaged, {problem}")
+
+    def evaluation(self, result: Result) -> EvaluationFile:
+        """Open the counts and kept predictions of a finished run.
+
+        Raises:
+            UnusableCountsError: There are none, or they are not what the run's record says.
+        """
+        return EvaluationFile(self.run_dir(result.run_id) / "eval" / f"{result.split}.npz", result)
 
     def confusions(
         self, run_id: str, split: str, target: str | None = None
@@ -226,39 +240,27 @@ class Store:
         """Read per-image counts: image names, and matrices (N, C, C).
 
         `target` names a further label map; None is the first.
-        """
-        # Opened here: numpy leaves a damaged file open.
-        path = self._eval_path(run_id, split)
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            key = "confusions" if target is None else f"confusions.{target}"
-            return [str(name) for name in file["names"]], file[key]
 
-    def boundaries(self, run_id: str, split: str) -> NDArray[np.int32] | None:
-        """Read per-image boundary counts, (N, 2, C): intersections, unions; None if not taken."""
-        path = self._eval_path(run_id, split)
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            if "boundary_unions" not in file:
-                return None
-            return np.stack([file["boundary_intersections"], file["boundary_unions"]], axis=1)
+        Raises:
+            InputError: The run is not finished, was scored on another split, or its counts are not
+                what its record says.
+        """
+        file = self.evaluation(self._scored(run_id, split))
+        return file.names, file.confusions(target)
 
     def predictions(self, run_id: str, split: str) -> dict[str, NDArray[np.uint8]]:
-        """Read the predictions that were kept: image name -> classes (H, W)."""
-        with np.load(self._eval_path(run_id, split), allow_pickle=False) as file:
-            names = file["predicted_names"]
-            return {str(name): file[f"pred_{i}"] for i, name in enumerate(names)}
+        """Read the predictions that were kept: image name -> classes (H, W).
 
-    def remember_dataset(self, key: str, facts: dict[str, Any]) -> None:
-        """Keep a dataset's fingerprint and sizes, so that a report needs no data folder."""
-        self._write_format()
-        known = _read_json(self.root / "datasets.json") or {}
-        if known.get(key) != facts:
-            write_json(self.root / "datasets.json", {**known, key: facts})
+        Raises:
+            InputError: As `confusions`.
+        """
+        return self.evaluation(self._scored(run_id, split)).predictions()
 
-    def recall_dataset(self, key: str) -> dict[str, Any] | None:
-        """Return what `remember_dataset` kept."""
-        known = _read_json(self.root / "datasets.json") or {}
-        facts: dict[str, Any] | None = known.get(key)
-        return facts
+    def _scored(self, run_id: str, split: str) -> Result:
+        result = self.result(run_id)
+        if result is None or result.split != split:
+            raise InputError(f"run {run_id} has no counts of the split {split!r}")
+        return result
 
     def _file(self, run_id: str, name: str) -> str:
         """Return a path in a run's folder, as text: of ten thousand, `Path`s cost half a second."""
@@ -266,12 +268,27 @@ class Store:
             raise InputError(f"{run_id!r} is not a run id: sixteen hex digits are")
         return os.path.join(self._root, run_id[:2], run_id, name)
 
-    def _eval_path(self, run_id: str, split: str) -> Path:
-        return self.run_dir(run_id) / "eval" / f"{split}.npz"
+    def _identified(self, run_id: str, values: dict[str, Any], path: Path | str) -> Run:
+        """Read a run's settings, and see that they are those its id stands for."""
+        run = Run.from_json(values, where=str(path))
+        named = run.under(run_id)
+        if named is None:
+            raise InputError(
+                f"{path} describes run {run.id}, not {run_id}: it was edited, moved, or written by "
+                f"a version that means something else by it; {_OTHER_STORE}"
+            )
+        return named
+
+    def _remake(self, run_id: str) -> str:
+        return (
+            f"`fcn-bench runs prune {run_id} --runs {self.root}` removes the run, and the next "
+            "command makes it again"
+        )
 
     def _check_format(self) -> None:
-        values = _read_json(self.root / "store.json")
-        if values is not None and values.get("format") != FORMAT:
+        path = self.root / "store.json"
+        found = read_record(path, STORE_FORMAT, way_out=_OTHER_STORE)
+        if found is not None and found.format != FORMAT:
             raise InputError(f"{self.root} is not a store of format {FORMAT}; {_OTHER_STORE}")
 
     def _write_format(self) -> None:
@@ -281,20 +298,3 @@ class Store:
 
 _OTHER_STORE = "read it with the version that wrote it, or choose another folder with --runs DIR"
 _RUN_ID = re.compile("[0-9a-f]{16}")
-
-# The same language, and safe too; written in C where PyYAML was built with it.
-_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-def _read_json(path: Path | str) -> dict[str, Any] | None:
-    try:
-        with open(path, "rb", buffering=0) as file:
-            values: dict[str, Any] = from_json(file.readall(), allow_inf_nan=False)
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise InputError(
-            f"{path} is not JSON ({error}); move it away to have it made again"
-        ) from None
-    return values

@@ -8,6 +8,7 @@ import typer
 
 from bench.command import AsJson, DataDir, Plugins, RunsDir, open_store, show
 from bench.plugins import load_plugins
+from fcn.errors import InputError
 
 if TYPE_CHECKING:
     from bench.spec import DataSpec
@@ -113,37 +114,44 @@ def prepare_data(
 
 def data_spec(dataset: str, options: list[str]) -> "DataSpec":
     """Build a `DataSpec` from a name and key=value texts."""
-    import yaml
-
     from bench.spec import DataSpec, parse
+    from bench.yaml_file import parse_setting
 
-    pairs = dict(option.partition("=")[::2] for option in options)
-    values = {key: yaml.safe_load(value) for key, value in pairs.items()}
+    values = dict(parse_setting(option, option="--option") for option in options)
     return parse(DataSpec, {"dataset": dataset, "options": values}, where="--option")
 
 
 def _row(store: "Store", run_id: str) -> dict[str, Any]:
     from bench.metrics import summarize
 
-    run = store.run(run_id)
-    result = store.result(run_id)
-    failure = None if result else store.failure(run_id)
+    try:
+        spec = store.run(run_id).spec
+        result = store.result(run_id)
+        failure = None if result else store.failure(run_id)
+    except InputError as error:
+        return dict.fromkeys(_COLUMNS) | {"id": run_id, "state": "unreadable", "reason": str(error)}
     scores = None if result is None else summarize(result.confusion)
     return {
         "id": run_id,
         "state": store.status(run_id),
         "reason": None if failure is None else failure.reason,
-        "backbone": run.spec.model.external or run.spec.model.backbone,
-        "skip": None if run.spec.model.external else run.spec.model.skip,
-        "dataset": run.spec.data.dataset,
-        "steps": run.spec.train.steps,
-        "seed": run.spec.seed,
+        "backbone": spec.model.external or spec.model.backbone,
+        "skip": None if spec.model.external else spec.model.skip,
+        "dataset": spec.data.dataset,
+        "steps": spec.train.steps,
+        "seed": spec.seed,
         "pixel_acc": None if scores is None else round(scores.pixel_acc, 4),
         "miou": None if scores is None else round(scores.miou, 4),
         "seconds": None
         if result is None
         else round(result.train_seconds + result.evaluate_seconds, 1),
     }
+
+
+_COLUMNS = (
+    *("id", "state", "reason", "backbone", "skip", "dataset", "steps", "seed"),
+    *("pixel_acc", "miou", "seconds"),
+)
 
 
 def _flatten(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

@@ -32,7 +32,7 @@ def verify(store: Store) -> Iterator[Finding]:
         try:
             store.run(run_id)
             result = store.result(run_id)
-        except (ValueError, TypeError) as error:
+        except InputError as error:
             yield Finding(folder, "unreadable", str(error))
             continue
         for name, digest in (result.digests if result else {}).items():

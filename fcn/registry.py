@@ -5,6 +5,7 @@ Free of torch, so that specs can be read, planned and reported without loading i
 """
 
 import difflib
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
@@ -26,6 +27,7 @@ class Registry(Generic[T]):
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self._parts: dict[str, T] = {}
+        self._origins: dict[str, str] = {}
 
     def register(self, name: str) -> Callable[[T], T]:
         """Return a decorator that stores a part as `name`.
@@ -33,11 +35,13 @@ class Registry(Generic[T]):
         Raises:
             ValueError: The name is taken; parts are never replaced silently.
         """
+        origin = sys._getframe(1).f_globals["__name__"]  # a part may be any value, of any module
 
         def store(part: T) -> T:
             if name in self._parts:
                 raise ValueError(f"{self.kind} {name!r} is registered already; choose another name")
             self._parts[name] = part
+            self._origins[name] = origin
             return part
 
         return store
@@ -46,6 +50,10 @@ class Registry(Generic[T]):
         if name not in self._parts:
             raise InputError(unknown_part(self.kind, name, self._parts))
         return self._parts[name]
+
+    def origin(self, name: str) -> str | None:
+        """Return the module that registered a part; None if there is no such part."""
+        return self._origins.get(name)
 
     def __contains__(self, name: object) -> bool:
         return name in self._parts

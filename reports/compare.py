@@ -14,11 +14,12 @@ import numpy as np
 import pandas as pd
 
 from bench.atomic import replacing
+from bench.evaluation_file import UnusableCountsError
 from bench.plan import Plan
 from bench.store import Store
 from bench.text import clean
 from reports.bootstrap import NUM_RESAMPLES, draw_weights
-from reports.counts import UnusableCountsError, read_counts
+from reports.counts import read_counts
 from reports.formats import Table, to_csv, to_markdown
 from reports.frame import Record, read_records, runs_frame
 from reports.pairs import Arm, Draws, compare_arms, measure_arm, why_no_pairs
@@ -84,13 +85,16 @@ def to_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(k): None if v != v else v for k, v in row.items()} for row in rows]
 
 
-def write_comparison(frame: pd.DataFrame, before: str, after: str, out_dir: Path) -> Path:
-    """Write `compare.csv` and `compare.md`, and return the path of the latter."""
+def write_comparison(
+    frame: pd.DataFrame, before: str, after: str, out_dir: Path, remarks: Sequence[str] = ()
+) -> Path:
+    """Write `compare.csv` and `compare.md`, which ends in `remarks`; return the latter's path."""
     names = (f"`{clean(name).replace('`', chr(39))}`" for name in (before, after))
     heading = "# {} → {}".format(*names)
     table = to_markdown(compare_table(frame))
     page = out_dir / "compare.md"
-    contents = {out_dir / "compare.csv": to_csv(frame), page: f"{heading}\n\n{table}\n{_NOTE}"}
+    text = "\n".join([heading, "", table, _NOTE, *(f"- {clean(one)}" for one in remarks)])
+    contents = {out_dir / "compare.csv": to_csv(frame), page: text}
     for path, text in contents.items():
         with replacing(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
@@ -127,7 +131,7 @@ def _compare(
     if not all(len(frame) for frame in runs):
         note = "only after" if not len(runs[0]) else "only before"
     elif not len(seeds):
-        note = "no seed finished both"
+        note = "; ".join(["no seed finished both", *_list_unreadable(records)])
     elif arms and (reason := why_no_pairs(arms[0], arms[1])):
         arms, note = [], f"no interval: {reason}"
     elif row["same_runs"]:
@@ -142,6 +146,11 @@ def _compare(
     row["changed"] = list_changes(records[0][0], records[1][0]) if both else ""
     row["note"] = note
     return row
+
+
+def _list_unreadable(records: Sequence[Sequence[Record]]) -> list[str]:
+    failures = [record.failure for found in records for record in found]
+    return [one.message for one in failures if one is not None and one.reason == "unreadable"]
 
 
 def _measure(
@@ -160,7 +169,7 @@ def _measure(
             try:
                 counts[record.planned.run.spec.seed] = read_counts(side.store, record.result)
             except UnusableCountsError as error:
-                return [], f"no interval: counts of {record.planned.run.id} {error}"
+                return [], f"no interval: counts of {record.planned.run.id} {error.why}"
         if not counts:
             return [], ""
         if len({(item.pictures, item.values.shape) for item in counts.values()}) > 1:

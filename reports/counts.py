@@ -1,12 +1,9 @@
 """Counts of one run, picture by picture, read on demand and put so that runs can be compared.
 
-In: a store and the record of a finished run. Out: `Counts`, condensed to what scores need, or an
-`UnusableCountsError` that says why not: a report goes on without them.
+In: a store and the record of a finished run. Out: `Counts`, condensed to what scores need.
 """
 
 import hashlib
-import zipfile
-import zlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,10 +13,6 @@ from bench.metrics import BOUNDARY_SCORE, SCORES, class_counts, score_boundary, 
 from bench.store import Result, Store
 
 Floats = NDArray[np.float64]
-
-
-class UnusableCountsError(ValueError):
-    """A run's counts cannot be read, or are not those of its record."""
 
 
 @dataclass(frozen=True)
@@ -48,20 +41,12 @@ def read_counts(store: Store, result: Result, target: str | None = None) -> Coun
         target: Name of a further label map, whose boundary is left out; None for the first.
 
     Raises:
-        UnusableCountsError: The file is missing or damaged, or does not add up to the record.
+        UnusableCountsError: The file is missing or damaged, or is not what the record says.
     """
-    try:
-        names, confusions = store.confusions(result.run_id, result.split, target)
-        boundaries = None if target else store.boundaries(result.run_id, result.split)
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise UnusableCountsError(f"cannot be read ({type(error).__name__})") from None
-    other = result.others[target] if target else None
-    C = len(other["class_names"] if other else result.class_names)
-    if confusions.shape != (len(names), C, C) or not len(names):
-        raise UnusableCountsError(f"have shape {confusions.shape}, not ({len(names)}, {C}, {C})")
-    recorded = other["confusion"] if other else result.confusion
-    if confusions.sum(0, dtype=np.int64).tolist() != recorded:
-        raise UnusableCountsError("do not add up to the record of the run")
+    file = store.evaluation(result)
+    names, confusions = file.names, file.confusions(target)
+    boundaries = None if target else file.boundaries()
+    C = confusions.shape[-1]
     order = np.argsort(names, kind="stable")
     condensed = class_counts(confusions)[order].astype(np.int32)
     digest = hashlib.sha256("\n".join(names[i] for i in order).encode())

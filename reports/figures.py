@@ -15,7 +15,7 @@ from reports.confusions import MAX_CLASSES, plot_confusions, sum_confusions
 from reports.costs import COSTS, list_costs, plot_costs
 from reports.curves import AXES, plot_curves
 from reports.effects import has_interval, plot_differences, plot_interaction
-from reports.frame import EXTRA_COSTS, curves_frame, watched_frame
+from reports.frame import EXTRA_COSTS, curves_frame, find_log_problems, watched_frame
 from reports.illustration import Illustration, illustrate
 from reports.plots import plot_classes, plot_scores, plot_skip_grid
 from reports.study import Study
@@ -67,12 +67,14 @@ def _draw_curves(study: Study) -> Iterator[Drawn]:
     )
     if not len(curves):
         return
+    problems = find_log_problems(study.drawn, study.store)
+    lost = f" Rows are missing: {clean('; '.join(problems))}." if problems else ""
     for by, words in AXES.items():
         if by != "step" and not _says_more(curves, by):
             continue
         figure = plot_curves(curves, watched, study.drawn_summary, grouped=study.grouped, by=by)
         name = "curves" if by == "step" else f"curves-{by}"
-        yield name, f"Learning curves over {words}", _CURVES, figure
+        yield name, f"Learning curves over {words}", _CURVES + lost, figure
 
 
 def _says_more(curves: pd.DataFrame, by: str) -> bool:

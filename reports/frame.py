@@ -113,15 +113,33 @@ def watched_frame(plan: Plan, store: Store) -> pd.DataFrame:
     for planned in plan.runs:
         seconds = float("nan")  # the log is in order: a step's loss comes before its score
         for row in store.logs(planned.run.id):
-            seconds = row.get("seconds", seconds)
-            if "confusion" in row:
+            if "confusion" not in row:
+                seconds = row["seconds"]
+            else:
                 scores = summarize(np.array(row["confusion"]))
                 values = {name: getattr(scores, name) for name in SCORES}
-                where = {"step": row["step"], "images": row["step"] * images_per_step(planned)}
-                where |= {"seconds": seconds, "split": row["split"]}
-                rows.append({**_identity(planned), **where, **values})
+                rows.append(
+                    {
+                        **_identity(planned),
+                        "step": row["step"],
+                        "images": row["step"] * images_per_step(planned),
+                        "seconds": seconds,
+                        "split": row["split"],
+                        **values,
+                    }
+                )
     columns = [*IDENTITY, "step", "images", "seconds", "split", *SCORES]
     return pd.DataFrame(rows, columns=columns)
+
+
+def find_log_problems(plan: Plan, store: Store) -> list[str]:
+    """Say of which runs rows of the log are missing, and why."""
+    logs = [(planned, store.log(planned.run.id).problem) for planned in plan.runs]
+    return [
+        f"{planned.variant}, seed {planned.run.spec.seed}: {problem}"
+        for planned, problem in logs
+        if problem is not None
+    ]
 
 
 def images_per_step(planned: PlannedRun) -> int:
@@ -141,7 +159,7 @@ def _read_record(planned: PlannedRun, store: Store) -> Record:
     try:
         result = store.result(planned.run.id)
         failure = None if result else store.failure(planned.run.id)
-    except (InputError, TypeError) as error:  # TypeError: fields of another version
+    except InputError as error:
         return Record(planned, "failed", None, Failure("unreadable", str(error)))
     if result is not None:
         return Record(planned, "done", result, None)

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
+from bench.evaluation_file import UnusableCountsError
 from bench.store import Store
 from reports.bootstrap import NUM_RESAMPLES, draw_weights
-from reports.counts import Counts, UnusableCountsError, read_counts
+from reports.counts import Counts, read_counts
 from reports.frame import Record, unique_names
 from reports.pairs import Arm, Draws, compare_arms, measure_arm, weigh_arms, why_no_pairs
 from reports.significance import ALPHA, draw_swaps, holm
@@ -169,7 +170,7 @@ def _read_group(
             if record.result is not None:
                 counts[seed] = read_counts(store, record.result)
         except UnusableCountsError as error:
-            notes.append(f"The counts of {variant}, seed {seed}, {error}: they are left out.")
+            notes.append(f"The counts of {variant}, seed {seed}, {error.why}: they are left out.")
     if len({item.pictures for item in counts.values()}) > 1:
         notes.append(f"The seeds of {variant} were evaluated on different pictures: no interval.")
         return {}

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from bench.evaluation_file import UnusableCountsError
 from bench.metrics import SCORES, summarize
 from bench.store import Result, Store
 from bench.text import clean
 from reports.bootstrap import draw_weights
-from reports.counts import Counts, UnusableCountsError, read_counts
+from reports.counts import Counts, read_counts
 from reports.formats import Table
 from reports.frame import Record
 from reports.pairs import Draws, measure_arm

@@ -21,18 +21,30 @@ def plan_stores(stores: Sequence[Store]) -> list[Plan]:
     """Return a plan of everything in each store, in the order of run ids.
 
     Raises:
-        InputError: A store is empty, or a run in it cannot be read.
+        InputError: A store is empty.
     """
-    found = [[store.run(run_id) for run_id in store.run_ids()] for store in stores]
+    found, remarks = zip(*map(_read_runs, stores), strict=True)
     for store, runs in zip(stores, found, strict=True):
         if not runs:
             raise InputError(f"{store.root} holds no runs; give the folder of --runs")
     varied = dict.fromkeys([*ALWAYS, *(key for runs in found for key in _find_varied(runs))])
     plans = []
-    for store, runs in zip(stores, found, strict=True):
+    for store, runs, remark in zip(stores, found, remarks, strict=True):
         planned = tuple(PlannedRun(_name(run, list(varied)), run) for run in runs)
-        plans.append(Plan(str(store.root), f"What does {store.root} hold?", "", planned))
+        question = f"What does {store.root} hold?"
+        plans.append(Plan(str(store.root), question, "", planned, remarks=remark))
     return plans
+
+
+def _read_runs(store: Store) -> tuple[list[Run], tuple[str, ...]]:
+    """Read the settings of all runs of a store, and say which are left out, and why."""
+    runs, remarks = [], []
+    for run_id in store.run_ids():
+        try:
+            runs.append(store.run(run_id))
+        except InputError as error:
+            remarks.append(f"left out: {error}")
+    return runs, tuple(remarks)
 
 
 def _find_varied(runs: Sequence[Run]) -> list[str]:

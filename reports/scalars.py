@@ -9,6 +9,7 @@ from typing import Any
 
 from bench.metrics import SCORES, summarize
 from bench.plan import Plan
+from bench.records import LogRow
 from bench.store import Store
 from fcn.errors import InputError
 
@@ -34,7 +35,8 @@ def export_scalars(plan: Plan, store: Store, folder: Path) -> int:
         writer = open_writer(str(place))
         seconds = 0.0
         for row in rows:
-            seconds = row.get("seconds", seconds)
+            if "confusion" not in row:
+                seconds = row["seconds"]
             for tag, value in _scalars(row):
                 writer.add_scalar(tag, value, row["step"], wall_time=seconds)
         result = store.result(planned.run.id)
@@ -49,12 +51,12 @@ def export_scalars(plan: Plan, store: Store, folder: Path) -> int:
     return count
 
 
-def _scalars(row: dict[str, Any]) -> list[tuple[str, float]]:
+def _scalars(row: LogRow) -> list[tuple[str, float]]:
     """Return the tags and values of one line of a log."""
     if "confusion" in row:
         scores = summarize(row["confusion"])
         return [(f"{row['split']}/{name}", getattr(scores, name)) for name in SCORES]
-    return [(f"train/{name}", row[name]) for name in ("loss", "lr") if row.get(name) is not None]
+    return [("train/loss", row["loss"]), ("train/lr", row["lr"])]
 
 
 def _to_path(variant: str) -> str:

@@ -18,6 +18,7 @@ TORCH_FREE = [
     "bench.cli",
     "bench.data.catalog",
     "bench.data.pack",
+    "bench.sources",
     "bench.grid.controller",
     "bench.grid.local",
     "bench.grid.progress",
@@ -31,8 +32,10 @@ TORCH_FREE = [
 REPORTS_MAY_IMPORT = {
     "bench.atomic",
     "bench.data.pack",
+    "bench.evaluation_file",
     "bench.metrics",
     "bench.plan",
+    "bench.records",
     "bench.spec",
     "bench.store",
     "bench.text",

@@ -1,115 +1,158 @@
-"""Datasets as a store knows them: facts for planning, packs for training.
+"""What a plan meets outside of the store: facts and packs of datasets, sources of parts.
 
-A plan needs a dataset's fingerprint and sizes. Where the pictures are at hand these are read from
-them; a report, which may be made on another machine, takes what the store remembers.
+A plan needs a dataset's fingerprint and sizes, and the digests of weights files and plugins. Where
+these are at hand they are read; a report, which may be made on another machine, takes what the
+store remembers of the question.
 """
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from bench.data.layers import (
-    COLOUR,
-    SEMANTIC,
-    Input,
-    choose_inputs,
-    network_options,
-    require_targets,
-    to_json,
-)
+from bench.data.facts import DatasetFacts
+from bench.data.memory import Binding, Memory, read_memory, remember_binding, remember_dataset
 from bench.data.pack import Pack, pack
 from bench.data.registry import Dataset, open_dataset
-from bench.spec import DataSpec
+from bench.sources import find_sources, value_of
+from bench.spec import DataSpec, RunSpec
 from bench.store import Store
+from fcn.errors import InputError
 
 
 @dataclass(frozen=True)
-class DatasetFacts:
-    """What planning needs to know of a dataset."""
+class Recall:
+    """What is taken from memory in place of being read."""
 
-    fingerprint: str
-    num_images: dict[str, int]
-    """Pictures in each split."""
-    num_classes: int
-    """Of the dataset's own label map."""
-    target_name: str = SEMANTIC
-    """Name of that map."""
-    more_inputs: tuple[dict[str, Any], ...] = ()
-    """Inputs beside the picture, as `Input.from_json` reads them."""
-    more_targets: dict[str, int] = field(default_factory=dict)
-    """Classes of further label maps, by name."""
-
-    def network_options(self, data: DataSpec) -> dict[str, Any]:
-        """Return how `fcn.create_model` builds a network for the layers that a spec asks for.
-
-        Raises:
-            InputError: The dataset does not have one of them.
-        """
-        inputs = (COLOUR, *map(Input.from_json, self.more_inputs))
-        return network_options(choose_inputs(inputs, data.inputs), self.classes(data))
-
-    def classes(self, data: DataSpec) -> tuple[int, ...]:
-        """Return the number of classes of each label map that a spec asks for.
-
-        Raises:
-            InputError: The dataset does not have one of them.
-        """
-        known = {self.target_name: self.num_classes, **self.more_targets}
-        require_targets(known, data.targets)
-        return tuple(known[name] for name in data.targets or (self.target_name,))
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values; what most datasets do not have is left out."""
-        usual = asdict(DatasetFacts(self.fingerprint, self.num_images, self.num_classes))
-        always = {"fingerprint", "num_images", "num_classes"}
-        values = {k: v for k, v in asdict(self).items() if k in always or v != usual[k]}
-        plain: dict[str, Any] = json.loads(json.dumps(values))  # as it will be read back
-        return plain
+    memory: Memory
+    binding: Binding
 
 
 class Catalog:
-    """Datasets by their settings, each read once.
+    """What the names in a question's spec stand for, each looked up once.
 
     Args:
         store: Where facts are remembered and packs are kept.
         data_dir: Folder of the pictures; None for drawn datasets, or to use what is remembered.
-        recall: Take remembered facts without looking at the pictures.
+        question: Name of the question, to remember for it what is met; None for no memory.
+        recall: What is remembered of it: sources that are not at hand are taken from there.
+        reads_data: Look at the pictures; else what is remembered of them is taken.
     """
 
-    def __init__(self, store: Store, data_dir: Path | None, *, recall: bool = False) -> None:
-        self._store = store
-        self._data_dir = data_dir
-        self._recall = recall
+    def __init__(
+        self,
+        store: Store,
+        data_dir: Path | None,
+        *,
+        question: str | None = None,
+        recall: Recall | None = None,
+        reads_data: bool = True,
+    ) -> None:
+        self._store, self._data_dir, self._reads_data = store, data_dir, reads_data
+        self._question, self._recall = question, recall
         self._facts: dict[str, DatasetFacts] = {}
         self._datasets: dict[str, Dataset] = {}
+        self._sources: dict[str, dict[str, str]] = {}
+        self._met: dict[str, dict[str, str]] = {}
+        self._notices: dict[str, None] = {}
+
+    @property
+    def folder(self) -> str | None:
+        """Folder of the pictures, given or remembered; None where there is none."""
+        if self._reads_data or self._recall is None:
+            return None if self._data_dir is None else str(self._data_dir.resolve())
+        return self._recall.binding.folder
+
+    @property
+    def notices(self) -> list[str]:
+        """What a person must know of the sources: remembered ones that are used, or differ."""
+        return list(self._notices)
 
     def facts(self, data: DataSpec) -> DatasetFacts:
-        """Return the facts of a dataset, and have the store remember them.
+        """Return the facts of a dataset.
 
         Raises:
             InputError: The dataset is unknown, or its pictures are not where they should be.
         """
-        key = _key(data)
+        key = key_of(data)
         if key not in self._facts:
-            remembered = self._store.recall_dataset(key) if self._recall else None
-            if remembered is None:
-                self._facts[key] = self._read(key, data)
-            else:
-                self._facts[key] = DatasetFacts(**remembered)
+            self._facts[key] = self._recalled(key) or self._read(key, data)
         return self._facts[key]
+
+    def sources(self, spec: RunSpec) -> dict[str, str]:
+        """Return what stands behind the names of a run's parts, as `bench.sources` does.
+
+        What is not at hand is taken from memory.
+
+        Raises:
+            InputError: The source of a part cannot be read.
+        """
+        key = json.dumps([spec.model.model_dump(mode="json"), spec.data.dataset])
+        if key not in self._sources:
+            found = find_sources(spec)
+            for name in {*found, *(self._recall.binding.sources if self._recall else ())}:
+                self._compare(name, str(value_of(spec, name)), found)
+            self._sources[key] = dict(sorted(found.items()))
+            for name, source in found.items():
+                self._met.setdefault(name, {})[str(value_of(spec, name))] = source
+        return self._sources[key]
 
     def pack(self, data: DataSpec) -> Pack:
         """Read and check every picture of a dataset, decode it into the store, and remember it.
 
         Raises:
-            InputError: A picture or label cannot be used; each is named.
+            InputError: A picture or label cannot be used, each is named; or files changed since
+                the dataset was read for the plan.
         """
-        key = _key(data)
+        key = key_of(data)
         facts = self.facts(data)
         packed = pack(self._dataset(key, data), self._store.packs_dir)
-        self._store.remember_dataset(key, facts.to_json())
+        if packed.fingerprint != facts.fingerprint:
+            raise InputError(
+                f"files of dataset {data.dataset!r} changed while they were read (fingerprint "
+                f"{facts.fingerprint[:16]} before, {packed.fingerprint[:16]} after); give the "
+                "command again when nothing writes there"
+            )
+        remember_dataset(self._store.root, key, facts)
         return packed
+
+    def remember(self) -> None:
+        """Have the store remember what the question met; writes the store."""
+        if self._question is not None:
+            prints = {key: facts.fingerprint for key, facts in self._facts.items()}
+            binding = Binding(self.folder, prints, self._met)
+            remember_binding(self._store.root, self._question, binding)
+
+    def _recalled(self, key: str) -> DatasetFacts | None:
+        if self._recall is None or self._reads_data:
+            return None
+        known = self._recall.memory.datasets.get(key, {})
+        fingerprint = self._recall.binding.fingerprints.get(key)
+        if fingerprint is None and len(known) > 1:
+            listed = ", ".join(f"{f[:16]}" for f in known)
+            raise InputError(
+                f"the store {self._store.root} knows {len(known)} versions of dataset {key} "
+                f"({listed}), and not which of them is meant; give its folder with --data DIR"
+            )
+        return known.get(fingerprint or next(iter(known), ""))
+
+    def _compare(self, name: str, value: str, found: dict[str, str]) -> None:
+        """Take a source that is not at hand from memory; say so, and where they differ."""
+        binding = self._recall.binding if self._recall else None
+        known = binding.sources.get(name, {}).get(value) if binding else None
+        if known is None:
+            return
+        if name not in found:
+            found[name] = known
+            self._notices[
+                f"{name} {value} is not at hand; its runs are found by what it was when the "
+                f"question was planned last: {known}"
+            ] = None
+        elif found[name] != known:
+            self._notices[
+                f"{name} {value} has changed since the question was planned last: it was {known}, "
+                f"and is {found[name]}; runs of what it was keep their ids (`fcn-bench runs list "
+                f"--runs {self._store.root}`)"
+            ] = None
 
     def _read(self, key: str, data: DataSpec) -> DatasetFacts:
         dataset = self._dataset(key, data)
@@ -118,7 +161,7 @@ class Catalog:
             num_images={split: len(names) for split, names in dataset.splits.items()},
             num_classes=len(dataset.class_names),
             target_name=dataset.target_name,
-            more_inputs=tuple(to_json(one) for one in dataset.more_inputs),
+            more_inputs=dataset.more_inputs,
             more_targets={one.name: len(one.class_names) for one in dataset.more_targets},
         )
 
@@ -128,5 +171,30 @@ class Catalog:
         return self._datasets[key]
 
 
-def _key(data: DataSpec) -> str:
+def recall_question(store: Store, question: str, *, strict: bool) -> list[Recall]:
+    """Return what a store remembers of a question, the latest first; at least one.
+
+    Without a binding, where the question is not known: a dataset of which the store knows a single
+    version is that.
+
+    Args:
+        store: The store.
+        question: The question.
+        strict: Whether a memory that is damaged is an error; else nothing is remembered.
+
+    Raises:
+        InputError: The memory is damaged.
+    """
+    try:
+        memory = read_memory(store.root)
+    except InputError:
+        if strict:
+            raise
+        memory = Memory()
+    bindings = memory.bindings_of(question) or [Binding(None, {})]
+    return [Recall(memory, binding) for binding in reversed(bindings)]
+
+
+def key_of(data: DataSpec) -> str:
+    """Name a dataset with its options."""
     return json.dumps([data.dataset, data.options], sort_keys=True)

@@ -7,8 +7,7 @@ A pack appears by one rename: whoever sees it sees all of it.
 """
 
 import copy
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,6 @@ from bench.data.check import DataReport, check
 from bench.data.dataset import Dataset
 from bench.data.layers import (
     COLOUR,
-    SEMANTIC,
     Input,
     LabelMap,
     Palette,
@@ -30,14 +28,8 @@ from bench.data.layers import (
     choose_targets,
     network_options,
 )
-from bench.data.packing import (
-    LAYOUT,
-    Entry,
-    file_names,
-    publish,
-    scratch_beside,
-    write_pack,
-)
+from bench.data.pack_index import damaged, read_index
+from bench.data.packing import file_names, publish, scratch_beside, write_pack
 from fcn.errors import InputError
 
 __all__ = ["DataReport", "Pack", "check", "open_pack", "pack"]
@@ -66,14 +58,12 @@ class Pack:
     """
 
     def __init__(self, folder: Path) -> None:
-        index = _read_index(folder)
+        index = read_index(folder)
         self.folder = folder
-        self.fingerprint: str = index["fingerprint"]
-        self._entries = [Entry(**entry) for entry in index["pictures"]]
-        num_pixels = sum(entry.height * entry.width for entry in self._entries)
-        first = _label_map({"name": index.get("target_name", SEMANTIC), **index})
-        more_inputs = [Input.from_json(one) for one in index.get("inputs", ())]
-        more_targets = [_label_map(one) for one in index.get("targets", ())]
+        self.fingerprint = index.fingerprint
+        self._entries = index.pictures
+        num_pixels, first = index.num_pixels, index.first_target
+        more_inputs, more_targets = index.inputs, index.targets
         self.available_inputs = (COLOUR, *more_inputs)
         self.available_targets = (first, *more_targets)
         channels = [3, 1, *(one.channels for one in more_inputs), *(1 for _ in more_targets)]
@@ -179,7 +169,7 @@ class Pack:
         if at.checksums and index not in layer.checked:
             if crc32(pixels.data) != at.checksums[layer.number]:
                 where = f"{at.name} of {at.split} is not what was packed"
-                raise InputError(f"{where}: {_damaged(self.folder)}")
+                raise InputError(f"{where}: {damaged(self.folder, 'its checksum is another')}")
             layer.checked.add(index)
         return pixels.reshape(at.height, at.width, layer.channels)
 
@@ -214,9 +204,13 @@ def open_pack(packs_dir: Path, fingerprint: str) -> Pack:
     """Open the pack of a fingerprint.
 
     Raises:
-        InputError: It is not there, or not whole.
+        InputError: It is not there, not whole, or another dataset's.
     """
-    return Pack(packs_dir / fingerprint[:16])
+    folder = packs_dir / fingerprint[:16]
+    opened = Pack(folder)
+    if opened.fingerprint != fingerprint:
+        raise InputError(damaged(folder, f"it holds dataset {opened.fingerprint[:16]}"))
+    return opened
 
 
 def find_damage(folder: Path) -> Iterator[tuple[Path, str]]:
@@ -226,13 +220,13 @@ def find_damage(folder: Path) -> Iterator[tuple[Path, str]]:
     """
     try:
         Pack(folder)
-        digests = _read_index(folder).get("digests", {})
+        digests = read_index(folder).digests
     except InputError as error:
         yield folder, str(error)
         return
     for name, digest in digests.items():
         if file_digest(folder / name) != digest:
-            yield folder / name, f"its content is not what was packed; {_damaged(folder)}"
+            yield folder / name, damaged(folder, "its content is not what was packed")
 
 
 def as_reported(whole: Pack, targets: Sequence[str]) -> Pack:
@@ -249,46 +243,26 @@ def pack(dataset: Dataset, packs_dir: Path) -> Pack:
     """Check a dataset and write its pack, unless it is there already; reads and writes disk.
 
     Raises:
-        InputError: Pictures cannot be used; the first twenty problems are named.
+        InputError: Pictures cannot be used, the first twenty problems are named; or they changed
+            while they were read.
     """
     fingerprint = dataset.fingerprint()
     folder = packs_dir / fingerprint[:16]
     if not folder.exists():
         with scratch_beside(folder) as scratch:
             write_pack(dataset, fingerprint, scratch)
+            now = dataset.fingerprint()
+            if now != fingerprint:
+                raise InputError(
+                    f"files of dataset {dataset.name!r} changed while they were read (fingerprint "
+                    f"{fingerprint[:16]} before, {now[:16]} after), so nothing was kept; give the "
+                    "command again when nothing writes there"
+                )
             publish(scratch, folder)
     return open_pack(packs_dir, fingerprint)
 
 
-def _label_map(values: Mapping[str, Any]) -> LabelMap:
-    return LabelMap(
-        name=values["name"],
-        class_names=tuple(values["class_names"]),
-        palette=tuple((r, g, b) for r, g, b in values["palette"]),
-        ignore_index=values["ignore_index"],
-    )
-
-
-def _read_index(folder: Path) -> dict[str, Any]:
-    if not folder.is_dir():
-        raise InputError(
-            f"the dataset is not decoded in this store ({folder} is missing); "
-            "`fcn-bench data prepare DATASET --data DIR` writes it"
-        )
-    try:
-        index: dict[str, Any] = json.loads((folder / "index.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise InputError(_damaged(folder)) from None
-    if index.get("layout") != LAYOUT:
-        raise InputError(_damaged(folder))
-    return index
-
-
 def _map(path: Path, num_bytes: int) -> NDArray[np.uint8]:
     if not path.is_file() or path.stat().st_size != num_bytes or num_bytes == 0:
-        raise InputError(_damaged(path.parent))
+        raise InputError(damaged(path.parent, f"{path.name} is missing or cut"))
     return np.asarray(np.memmap(path, dtype=np.uint8, mode="r"))
-
-
-def _damaged(folder: Path) -> str:
-    return f"{folder} is damaged or of another version; delete it, and it is written anew"

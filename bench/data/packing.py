@@ -3,45 +3,19 @@
 In: a `Dataset`. Out: the files that `bench.data.pack.Pack` maps into memory.
 """
 
-import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 from zlib import crc32
 
 from bench.atomic import file_digest, sync_folder, umask
 from bench.data.check import Layers, check
 from bench.data.dataset import Dataset
-from bench.data.layers import SEMANTIC, Input, LabelMap, to_json
-
-LAYOUT = 1
-"""Version of the files; raise it when they change."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One picture in the index."""
-
-    name: str
-    split: str
-    height: int
-    width: int
-    offset: int
-    """Pixels before it, in both files."""
-    class_counts: list[int]
-    more_counts: dict[str, list[int]] = field(default_factory=dict)
-    """Of each further label map."""
-    checksums: list[int] = field(default_factory=list)
-    """CRC-32 of its bytes in each file, in the order of `file_names`; none in older packs."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values; what most datasets do not have is left out."""
-        return {key: value for key, value in vars(self).items() if value or key != "more_counts"}
+from bench.data.layers import Input, LabelMap
+from bench.data.pack_index import INDEX, Entry, PackIndex, write_index
 
 
 def write_pack(dataset: Dataset, fingerprint: str, folder: Path) -> None:
@@ -71,22 +45,20 @@ def write_pack(dataset: Dataset, fingerprint: str, folder: Path) -> None:
     for p, sums in zip(report.pictures, checksums, strict=True):
         more = {name: list(counts) for name, counts in p.more_counts.items()}
         entry = Entry(p.name, p.split, p.height, p.width, offset, list(p.class_counts), more, sums)
-        pictures.append(entry.to_json())
+        pictures.append(entry)
         offset += p.height * p.width
-    index = {
-        "layout": LAYOUT,
-        "fingerprint": fingerprint,
-        "class_names": dataset.class_names,
-        "palette": dataset.palette,
-        "ignore_index": dataset.ignore_index,
-        "pictures": pictures,
-        **_more_layers(dataset),
-        "digests": {name: file_digest(folder / name) for name in names},
-    }
-    with (folder / "index.json").open("w", encoding="utf-8") as text:
-        json.dump(index, text, ensure_ascii=False)
-        text.flush()
-        os.fsync(text.fileno())
+    index = PackIndex(
+        fingerprint=fingerprint,
+        class_names=dataset.class_names,
+        palette=dataset.palette,
+        ignore_index=dataset.ignore_index,
+        pictures=pictures,
+        target_name=dataset.target_name,
+        inputs=dataset.more_inputs,
+        targets=dataset.more_targets,
+        digests={name: file_digest(folder / name) for name in names},
+    )
+    write_index(folder, index)
 
 
 @contextmanager
@@ -107,7 +79,7 @@ def publish(scratch: Path, folder: Path) -> None:
         scratch.rename(folder)
         sync_folder(folder.parent)
     except OSError:
-        if not (folder / "index.json").is_file():
+        if not (folder / INDEX).is_file():
             raise
 
 
@@ -125,13 +97,3 @@ def input_file(name: str) -> str:
 def target_file(name: str) -> str:
     """Return the file of a further label map in a pack."""
     return f"target-{name}.bin"
-
-
-def _more_layers(dataset: Dataset) -> dict[str, Any]:
-    """Describe what a dataset has beside a picture and a label map; most have nothing."""
-    layers: dict[str, Any] = {
-        "inputs": [to_json(one) for one in dataset.more_inputs],
-        "targets": [to_json(one) for one in dataset.more_targets],
-    }
-    names = {} if dataset.target_name == SEMANTIC else {"target_name": dataset.target_name}
-    return {**names, **{key: value for key, value in layers.items() if value}}

@@ -4,11 +4,11 @@ In: an exit code and what lies in the run's folder. Out: a `Failure` with reason
 logged step and the end of the log.
 """
 
-import json
 import os
 import signal
 from pathlib import Path
 
+from bench.records import read_row
 from bench.run.outcome import REASONS
 from bench.store import Failure, Store
 
@@ -51,9 +51,9 @@ def describe_end(store: Store, run_id: str, code: int, *, hung: bool, step: int 
 def last_step(run_dir: Path) -> tuple[int, float | None]:
     """Read the last logged step and loss of a run from the end of its log; (0, None) before one."""
     for line in reversed(_read_tail(run_dir / "metrics.jsonl").split("\n")[:-1]):
-        if line.startswith('{"step"') and '"loss"' in line:
-            row = json.loads(line)
-            return int(row["step"]), float(row["loss"])
+        row = read_row(line)
+        if row is not None and "loss" in row:
+            return row["step"], row["loss"]
     return 0, None
 
 

@@ -14,13 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+from pydantic_core import from_json
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from bench.atomic import file_digest, replacing, write_json
 from bench.faults import fault_point
+from bench.records import Count, Digest, RunId
 from bench.run.weights import to_plain_memory
 from bench.store import EXACT_KEYS
 
@@ -41,6 +44,22 @@ class Resumed:
     """What a reader of the result must know: damage that was met, or why bits may differ."""
 
 
+@dataclass(frozen=True)
+class _Manifest:
+    """What stands beside a checkpoint's tensors."""
+
+    step: Count
+    sha256: Digest
+    """Of the tensor file."""
+    environment: dict[str, str | int | None]
+    """Of `EXACT_KEYS`."""
+    run: RunId | None = None
+    """Whose it is; None in those of earlier versions."""
+
+
+_MANIFEST = TypeAdapter(_Manifest)
+
+
 def save_checkpoint(
     folder: Path, model: nn.Module, optimizer: Optimizer, step: int, environment: Mapping[str, Any]
 ) -> None:
@@ -55,7 +74,9 @@ def save_checkpoint(
         save_file(to_plain_memory(tensors), temporary)
     fault_point("checkpoint.tensors_written")
     setting = {key: environment.get(key) for key in EXACT_KEYS}
-    manifest = {"step": step, "sha256": file_digest(path), "environment": setting}
+    manifest = {
+        "run": folder.name, "step": step, "sha256": file_digest(path), "environment": setting
+    }  # fmt: skip
     write_json(path.with_suffix(".json"), {**manifest, "own_sha256": _digest(manifest)})
     fault_point("checkpoint.written")
     for old in _manifests(folder)[NUM_KEPT:]:
@@ -71,18 +92,18 @@ def load_checkpoint(
     for path in _manifests(folder):
         try:
             manifest = _restore(path, model, optimizer)
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        except (OSError, ValueError, SafetensorError) as error:
             notes.append(f"checkpoint {path.stem} was damaged ({error}) and set aside")
             _set_aside(path)
             continue
         changed = [
             f"{key} {was!r} -> {environment.get(key)!r}"
-            for key, was in manifest["environment"].items()
+            for key, was in manifest.environment.items()
             if was != environment.get(key)
         ]
         if changed:
-            notes.append(f"resumed inexactly at step {manifest['step']}: {', '.join(changed)}")
-        return Resumed(manifest["step"], tuple(notes))
+            notes.append(f"resumed inexactly at step {manifest.step}: {', '.join(changed)}")
+        return Resumed(manifest.step, tuple(notes))
     return Resumed(0, tuple(notes))
 
 
@@ -92,25 +113,38 @@ def remove_checkpoints(folder: Path) -> None:
         _remove(path)
 
 
-def _restore(path: Path, model: nn.Module, optimizer: Optimizer) -> dict[str, Any]:
-    manifest: dict[str, Any] = json.loads(path.read_bytes())
-    if manifest.pop("own_sha256") != _digest(manifest):
+def _restore(path: Path, model: nn.Module, optimizer: Optimizer) -> _Manifest:
+    content = from_json(path.read_bytes())
+    checksum = content.pop("own_sha256", None) if isinstance(content, dict) else None
+    if checksum != _digest(content):
         raise ValueError("the checksum of its manifest is another")
+    manifest = _MANIFEST.validate_python(content)
+    if manifest.run not in (None, path.parent.name):
+        raise ValueError(f"it is of run {manifest.run}")
     tensor_file = path.with_suffix(".safetensors")
-    if file_digest(tensor_file) != manifest["sha256"]:
+    tensor_bytes = tensor_file.read_bytes()
+    if hashlib.sha256(tensor_bytes).hexdigest() != manifest.sha256:
         raise ValueError("its checksum is another")
-    tensors = load_file(tensor_file)
+    tensors = load(tensor_bytes)
     states: dict[int, dict[str, Tensor]] = {}
     for key, tensor in _below(tensors, _OPTIMIZER).items():
         index, _, name = key.partition(".")
         states.setdefault(int(index), {})[name] = tensor
-    model.load_state_dict(_below(tensors, _MODEL))
+    weights = _below(tensors, _MODEL)
+    _require_shapes(weights, model.state_dict())  # torch copies what fits before it complains
+    model.load_state_dict(weights)
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": states, "param_groups": groups})
     return manifest
 
 
-def _digest(manifest: Mapping[str, Any]) -> str:
+def _require_shapes(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+    shapes = [{name: t.shape for name, t in state.items()} for state in (found, wanted)]
+    if shapes[0] != shapes[1]:
+        raise ValueError("it is of another network")
+
+
+def _digest(manifest: Any) -> str:
     text = json.dumps(manifest, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -101,10 +101,17 @@ def _name_cpu() -> str:
 
 
 def _find_commit() -> str | None:
-    """Return the commit of this checkout, with `-dirty` after it if files differ; None outside."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--abbrev=40"]
+    """Return the commit of this checkout, with `-dirty` after it if files differ; None outside.
+
+    An environment often lies inside of somebody's repository, which does not track this file.
+    """
+    file = Path(__file__)
+    git = ["git", "-C", str(file.parent)]
+    tracked = [*git, "ls-files", "--error-unmatch", file.name]
+    described = [*git, "describe", "--always", "--abbrev=40", "--dirty"]
     try:
-        found = subprocess.run([*command, "--dirty"], capture_output=True, text=True, check=True)
+        subprocess.run(tracked, capture_output=True, check=True)
+        found = subprocess.run(described, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
     return found.stdout.strip()

@@ -36,7 +36,7 @@ from bench.run.optim import create_optimizer
 from bench.run.signals import stop_on_signals
 from bench.run.splits import describe_others, evaluate_split, named_batches
 from bench.run.train import StepLog, fit, require_finite
-from bench.run.weights import copy_from_parents, save_weights
+from bench.run.weights import copy_from_parents, require_planned, save_weights
 from bench.store import Result, Store
 from fcn.model import Network, create_model
 from fcn.weights import find_loaded
@@ -125,6 +125,7 @@ class _Execution:
         self.options = options
         self.run = store.run(run_id)
         self.spec = self.run.spec
+        require_planned(self.run)
         configure_torch(options.threads, deterministic=self.spec.train.deterministic)
         self.folder = store.run_dir(run_id)
         self.device = choose_device(options.device)
@@ -231,9 +232,9 @@ class _Execution:
         optimizer = create_optimizer(model, train)
         with self.group.first_goes_first():  # it sets damaged checkpoints aside
             resumed = load_checkpoint(self.folder, model, optimizer, self.environment)
-        if self.lease:
-            self.notes = self.store.add_notes(self.run.id, resumed.notes)
         log = RunLog(self.folder / "metrics.jsonl" if self.lease else None, resumed.step)
+        if self.lease:
+            self.notes = self.store.add_notes(self.run.id, (*resumed.notes, *log.notes))
         steps = fit(
             model,
             batches,

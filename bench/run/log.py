@@ -11,13 +11,14 @@ import math
 import os
 import time
 import weakref
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from bench.atomic import replacing
 from bench.faults import fault_point
+from bench.records import LogRow, StepRow, WatchedRow, read_rows
 from bench.run.evaluate import Evaluation
 from bench.run.outcome import NonFiniteLossError
 from bench.run.train import StepLog
@@ -36,7 +37,8 @@ class RunLog:
     """
 
     def __init__(self, path: Path | None, after: int) -> None:
-        kept = _read_rows(path, after) if path else []
+        kept, self.notes = _read_rows(path, after) if path else ([], ())
+        """What a reader of the result must know."""
         self.seconds = max((row["seconds"] for row in kept if "seconds" in row), default=0.0)
         self._pending: list[tuple[StepLog, float]] = []
         self._mark = time.perf_counter()
@@ -56,8 +58,8 @@ class RunLog:
     def add_watched(self, step: int, split: str, evaluation: Evaluation) -> None:
         """Write the counts of a score taken along the way, and start the clock again."""
         self.flush()
-        row = {"step": step, "split": split, "confusion": evaluation.confusion.tolist()}
-        self._append([row])
+        counts = evaluation.confusion.tolist()
+        self._append([WatchedRow(step=step, split=split, confusion=counts)])
         self._mark = time.perf_counter()
 
     def flush(self) -> None:
@@ -66,7 +68,7 @@ class RunLog:
         Raises:
             NonFiniteLossError: A loss is NaN or infinite; the rows before it are written.
         """
-        rows: list[dict[str, Any]] = []
+        rows: list[LogRow] = []
         for (log, seconds), loss in zip(self._pending, self._losses(), strict=True):
             if not math.isfinite(loss):
                 self._append(rows)
@@ -74,9 +76,7 @@ class RunLog:
                     f"the loss is {loss} at step {log.step}; lower train.lr, raise "
                     "train.warmup_steps, or set train.clip_grad_norm"
                 )
-            rows.append(
-                {"step": log.step, "loss": loss, "lr": log.lr, "seconds": round(seconds, 4)}
-            )
+            rows.append(StepRow(step=log.step, loss=loss, lr=log.lr, seconds=round(seconds, 4)))
         self._append(rows)
         self._pending.clear()
 
@@ -90,7 +90,7 @@ class RunLog:
         if self._descriptor is not None:
             os.fsync(self._descriptor)
 
-    def _open(self, path: Path, kept: list[dict[str, Any]]) -> None:
+    def _open(self, path: Path, kept: Sequence[LogRow]) -> None:
         # A new file, and held open: rows of an attempt that lost its lease go to the old one.
         with replacing(path) as temporary:
             self._descriptor = os.open(temporary, os.O_WRONLY | os.O_APPEND)
@@ -101,33 +101,30 @@ class RunLog:
         """Wait for the device once, not once a step."""
         return torch.stack([log.loss for log, _ in self._pending]).tolist() if self._pending else []
 
-    def _append(self, rows: list[dict[str, Any]]) -> None:
+    def _append(self, rows: Sequence[LogRow]) -> None:
         self._write(rows)
         fault_point("log.written")
 
-    def _write(self, rows: list[dict[str, Any]]) -> None:
+    def _write(self, rows: Sequence[LogRow]) -> None:
         rest = "".join(map(_line, rows)).encode()
         while rest and self._descriptor is not None:  # a disk that fills up takes a part first
             rest = rest[os.write(self._descriptor, rest) :]
 
 
-def _line(row: dict[str, Any]) -> str:
+def _line(row: LogRow) -> str:
     return json.dumps(row, allow_nan=False) + "\n"
 
 
-def _read_rows(path: Path, after: int) -> list[dict[str, Any]]:
-    """Read whole lines up to a step; one cut by a kill is left out.
+def _read_rows(path: Path, after: int) -> tuple[list[LogRow], tuple[str, ...]]:
+    """Read whole lines up to a step, and say what of them is lost.
 
-    A loss of power may leave anything behind the rows that a checkpoint saw synced.
+    A loss of power may leave anything behind the rows that a checkpoint saw synced; before them,
+    only a disk that changes what it holds can.
     """
-    rows: list[dict[str, Any]] = []
-    for line in path.read_bytes().split(b"\n")[:-1] if path.exists() else []:
-        try:
-            row = json.loads(line)
-        except ValueError:
-            if max((row["step"] for row in rows), default=0) < after:
-                raise  # a row that was synced: the disk has damaged it
-            break
-        if row["step"] <= after:
-            rows.append(row)
-    return rows
+    rows, problem = read_rows(path.read_bytes()) if path.exists() else ([], None)
+    last = max((row["step"] for row in rows), default=0)
+    rows = [row for row in rows if row["step"] <= after]
+    if last >= after:
+        return rows, ()
+    why = problem or "it is cut"
+    return rows, (f"the log was damaged ({why}): its steps {last + 1} to {after} are lost",)

@@ -65,7 +65,7 @@ def predict(
     classes = [len(result.class_names), *(len(o["class_names"]) for o in result.others.values())]
     settings = spec.model.model_dump() | {"pretrained": False}  # all weights come from the run
     model = create_model(**settings, **network_options(inputs, classes))
-    model.load_state_dict(load_weights(store.run_dir(run_id) / "model.safetensors"))
+    model.load_state_dict(load_weights(store, result))
     model.to(device).eval()
     for path in paths:
         layers = [read_input(_find(path, one, folders), one) for one in inputs]

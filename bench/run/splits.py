@@ -6,7 +6,6 @@ once, in the order of the split.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ from torch import Tensor
 from bench.data.batches import eval_batches
 from bench.data.layers import LabelMap
 from bench.data.pack import Pack
+from bench.records import TargetCounts
 from bench.run.distributed import ALONE, Group
 from bench.run.evaluate import Evaluation, choose_kept, evaluate
 from bench.spec import RunSpec
@@ -97,9 +97,7 @@ def _each(
         after_batch()
 
 
-def describe_others(
-    evaluation: Evaluation, targets: Sequence[LabelMap]
-) -> dict[str, dict[str, Any]]:
+def describe_others(evaluation: Evaluation, targets: Sequence[LabelMap]) -> dict[str, TargetCounts]:
     """Return what a record holds of further label maps."""
     return {
         target.name: {

@@ -1,30 +1,47 @@
 """Weights of runs: written at the end, read by children and predictions; no pickle."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save_file
 from torch import Tensor, nn
 
-from bench.atomic import file_digest, replacing
+from bench.atomic import replacing
 from bench.lease import BusyError
 from bench.plan import Run
-from bench.store import Store
+from bench.sources import find_sources, list_differences
+from bench.store import Result, Store
 from fcn.errors import InputError
 from fcn.heads import Score
+
+
+def require_planned(run: Run) -> None:
+    """See that the weights files, plugins and libraries of a run are those of its plan; reads them.
+
+    Raises:
+        InputError: They are others, or the run's id is of an earlier version.
+    """
+    if run.named is not None:
+        raise InputError(
+            f"run {run.named} was begun by an earlier version, and this one would make another "
+            f"result of it (run {run.id}); give the command of its question again, which plans it "
+            "anew"
+        )
+    changed = list_differences(run.spec, run.sources, find_sources(run.spec))
+    if changed:
+        raise InputError(
+            f"run {run.id} was planned with other sources: {'; '.join(changed)}. Put back what it "
+            "was planned with, or give the command of its question again, which plans it anew"
+        )
 
 
 def save_weights(path: Path, model: nn.Module) -> None:
     """Write the model's weights and buffers, atomically."""
     with replacing(path) as temporary:
         save_file(to_plain_memory(model.state_dict()), temporary)
-
-
-def load_weights(path: Path) -> dict[str, Tensor]:
-    """Read weights that `save_weights` wrote."""
-    return load_file(path)
 
 
 def copy_from_parents(model: nn.Module, store: Store, run: Run) -> dict[str, Any]:
@@ -62,13 +79,34 @@ def load_parent(store: Store, run_id: str) -> dict[str, Tensor]:
     result = store.result(run_id)
     if result is None:
         raise BusyError(f"the weights come from run {run_id}, which is not done")
-    path = store.run_dir(run_id) / "model.safetensors"
-    if not path.exists() or file_digest(path) != result.digests[path.name]:
+    return load_weights(store, result)
+
+
+def load_weights(store: Store, result: Result) -> dict[str, Tensor]:
+    """Read the weights of a finished run.
+
+    Raises:
+        InputError: They are missing, or not what its record says.
+    """
+    path = store.run_dir(result.run_id) / "model.safetensors"
+    try:
+        content = path.read_bytes()
+    except OSError as error:
         raise InputError(
-            f"{path} is damaged: it is not what run {run_id} wrote; "
-            f"`fcn-bench runs prune {run_id}` removes the run, and the next command makes it again"
+            f"{path} cannot be read ({error.strerror}); {_remake(store, result)}"
+        ) from None
+    if hashlib.sha256(content).hexdigest() != result.digests.get(path.name):
+        raise InputError(
+            f"{path} is damaged: it is not what run {result.run_id} wrote; {_remake(store, result)}"
         )
-    return load_weights(path)
+    return load(content)
+
+
+def _remake(store: Store, result: Result) -> str:
+    return (
+        f"`fcn-bench runs prune {result.run_id} --runs {store.root}` removes the run, and the next "
+        "command makes it again"
+    )
 
 
 def copy_shared_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, list[str]]:

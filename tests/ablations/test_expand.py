@@ -6,7 +6,7 @@ import pytest
 
 from ablations.expand import expand, resolve_steps
 from ablations.registry import list_ablations, load_ablation
-from bench.data.catalog import DatasetFacts
+from bench.data.facts import DatasetFacts
 from bench.spec import TrainSpec
 from fcn.errors import InputError
 

@@ -9,6 +9,7 @@ from attempts import TINY, bits
 from bench.data.catalog import Catalog
 from bench.plan import Run
 from bench.run.execute import Options, execute
+from bench.sources import find_sources
 from bench.spec import RunSpec
 from bench.store import Store
 
@@ -34,7 +35,7 @@ def tiny_run(tmp_path):
         spec = parse(RunSpec, override(base, differences or {}), where="tiny")
         store = Store(tmp_path / folder)
         packed = Catalog(store, None).pack(spec.data)
-        run = Run(spec, packed.fingerprint, parent, streams)
+        run = Run(spec, packed.fingerprint, parent, streams, find_sources(spec))
         store.prepare(run)
         return store, run
 

@@ -135,7 +135,7 @@ def test_the_score_pools_counts_over_pictures_and_leaves_absent_classes_out():
 def test_a_run_that_asks_keeps_its_boundary_counts(tiny_run):
     store, run = tiny_run({"evaluate.boundary": True, "train.steps": 1})
     assert execute(store.run_dir(run.id), Options(device="cpu", threads=1)) == outcome.DONE
-    counts = store.boundaries(run.id, "test")
+    counts = store.evaluation(store.result(run.id)).boundaries()
     assert counts.dtype == np.int32
     assert counts.shape == (5, 2, store.confusions(run.id, "test")[1].shape[1])
     assert counts.sum(0).tolist() == store.result(run.id).boundary
@@ -146,7 +146,7 @@ def test_a_run_that_asks_keeps_its_boundary_counts(tiny_run):
 def test_a_run_that_does_not_ask_is_as_it_was(tiny_run):
     store, run = tiny_run({"train.steps": 1})
     assert execute(store.run_dir(run.id), Options(device="cpu", threads=1)) == outcome.DONE
-    assert store.boundaries(run.id, "test") is None
+    assert store.evaluation(store.result(run.id)).boundaries() is None
     assert store.result(run.id).boundary is None
     _, asking = tiny_run({"train.steps": 1, "evaluate.boundary": True})
     assert asking.id != run.id

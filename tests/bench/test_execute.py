@@ -6,6 +6,7 @@ import resource
 import subprocess
 import sys
 from pathlib import Path
+from shutil import copytree
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from bench.run import execute as module
 from bench.run import outcome
 from bench.run.execute import Options, execute
 from bench.run.weights import load_weights
+from bench.store import Store
 
 OPTIONS = Options(device="cpu", threads=1)
 
@@ -122,8 +124,7 @@ def test_a_child_starts_from_its_parents_weights(tiny_run):
     assert record["parent"] == parent.id
     assert record["unused"] == []
     assert record["zeroed"] == record["new"] == ["skips.16.score.weight", "skips.16.score.bias"]
-    weights = load_weights(store.run_dir(child.id) / "model.safetensors")
-    parents = load_weights(store.run_dir(parent.id) / "model.safetensors")
+    weights, parents = (load_weights(store, store.result(r.id)) for r in (child, parent))
     assert all(torch.equal(weights[name], parents[name]) for name in record["copied"])
     assert not any(weights[name].any() for name in record["new"])
     # A zero-initialised skip adds nothing: before its first step the child predicts as its parent,
@@ -205,8 +206,10 @@ def test_the_log_lasts_before_the_checkpoint_that_goes_on_from_it(tiny_run, monk
     assert happened == ["1 rows", "checkpoint", "2 rows", "result"]
 
 
-def test_rows_that_a_loss_of_power_left_unreadable_are_made_again(tiny_run, stopped_after):
-    """Those that a checkpoint relies on were synced: that they cannot be read is an error."""
+def test_rows_that_a_loss_of_power_left_unreadable_are_made_again(
+    tiny_run, stopped_after, tmp_path
+):
+    """Those that a checkpoint saw synced are lost where a disk damages them, and that is noted."""
     settings = {"train.steps": 5, "train.accumulate": 1, "evaluate.watch_every": 0}
     whole, run = tiny_run(settings, folder="whole")
     execute(whole.run_dir(run.id), OPTIONS)
@@ -216,12 +219,20 @@ def test_rows_that_a_loss_of_power_left_unreadable_are_made_again(tiny_run, stop
         assert execute(folder, OPTIONS) == outcome.STOPPED
     log = folder / "metrics.jsonl"
     rows = log.read_bytes()
-    log.write_bytes(bytes(len(rows)) + b"\n")
-    with pytest.raises(ValueError, match="decode"):
-        execute(folder, OPTIONS)
+    copytree(folder, damaged := tmp_path / "damaged" / folder.parent.name / folder.name)
+    copytree(store.packs_dir, tmp_path / "damaged" / "packs")
     log.write_bytes(rows + bytes(100) + b'\n{"step": 4')
     assert execute(folder, OPTIONS) == outcome.DONE
     assert bits(store, run) == bits(whole, run)
+
+    first = rows.index(b"\n") + 1
+    (damaged / "metrics.jsonl").write_bytes(rows[:first] + bytes(len(rows) - first) + b"\n")
+    assert execute(damaged, OPTIONS) == outcome.DONE
+    result = Store(tmp_path / "damaged").result(run.id)
+    assert result.confusion == whole.result(run.id).confusion
+    assert result.notes == (
+        "the log was damaged (line 2 is no row of a log): its steps 2 to 3 are lost",
+    )
 
 
 def test_a_run_shows_life_at_each_step_and_each_batch_that_is_scored(tiny_run, monkeypatch):

@@ -8,7 +8,7 @@ import pytest
 from bench.atomic import replacing, write_json
 from bench.plan import Run
 from bench.spec import RunSpec, TrainSpec
-from bench.store import Failure, Store
+from bench.store import Failure, Log, Store
 from fcn.errors import InputError
 
 
@@ -97,8 +97,10 @@ def test_a_name_cannot_leave_the_store(tmp_path, name):
 
 def test_a_log_line_cut_by_a_kill_is_left_out(tmp_path, run):
     store = Store(tmp_path)
-    (store.prepare(run) / "metrics.jsonl").write_text('{"step": 1}\n{"step": 2}\n{"ste')
-    assert store.logs(run.id) == [{"step": 1}, {"step": 2}]
+    rows = [{"step": step, "loss": 1.5, "lr": 0.1, "seconds": 2.0} for step in (1, 2)]
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    (store.prepare(run) / "metrics.jsonl").write_text(text + '{"ste')
+    assert store.log(run.id) == Log(rows)
 
 
 def test_an_interrupted_write_leaves_the_old_file(tmp_path):

@@ -80,6 +80,7 @@ def test_a_pack_of_an_earlier_version_is_read_without_checksums(folder, tmp_path
     assert first["checksums"][0] == zlib.crc32(content[: 3 * first["height"] * first["width"]])
     for picture in index["pictures"]:
         del picture["checksums"]
+    del index["own_sha256"]
     path.write_text(json.dumps(index), encoding="utf-8")
     (packed.folder / "images.bin").write_bytes(bytes([content[0] ^ 1]) + content[1:])
     again = open_pack(tmp_path / "packs", packed.fingerprint)

@@ -1,6 +1,7 @@
-"""YAML as specs need it: safe, small, and without the surprises of YAML 1.1.
+"""YAML as specs and stores need it: safe, small, and without the surprises of YAML 1.1.
 
-`1e-3` is a number, `no` is a word, a key stands once, and there are no aliases to blow a file up.
+`1e-3` is a number, `010` is ten, `no` is a word, a key stands once, and there are no aliases to
+blow a file up. `parse_yaml` reads what people write, `parse_stored` what `dump_yaml` wrote.
 """
 
 import re
@@ -13,6 +14,9 @@ import yaml
 from fcn.errors import InputError
 
 MAX_BYTES = 1_000_000
+MAX_STORED_BYTES = 100_000
+"""A run's spec takes two thousand."""
+MAX_DEPTH = 32
 
 
 class _Loader(yaml.SafeLoader):
@@ -36,22 +40,30 @@ class _Loader(yaml.SafeLoader):
             seen.add(key)
         return super().construct_mapping(node, deep=deep)
 
+    def construct_decimal(self, node: yaml.ScalarNode) -> int:
+        return int(node.value)  # YAML 1.1 takes a leading zero for octal
+
 
 _DIGITS = list("-+0123456789.")
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:null", re.compile(r"^(?:null|~|)$"), ["n", "~", ""]
 )
 _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false)$"), ["t", "f"])
-_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^[-+]?\d+$"), _DIGITS)
+_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^[-+]?[0-9]+$"), _DIGITS)
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:\d+\.\d*|\.\d+|\d+)(?:[eE][-+]?\d+)?$"),
+    re.compile(r"^[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+)(?:[eE][-+]?[0-9]+)?$"),
     _DIGITS,
 )
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_decimal)
+
+# The same language, and safe too; written in C where PyYAML was built with it.
+_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+_STORED_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def parse_yaml(text: str, *, where: str) -> Any:
-    """Parse YAML text.
+    """Parse YAML text that a person wrote.
 
     Raises:
         InputError: The text is not YAML, too large or too deep; the message has `where` and line.
@@ -84,3 +96,46 @@ def load_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise InputError(f"{path} must hold keys with values, such as `question: ...`")
     return values
+
+
+def parse_setting(text: str, *, option: str) -> tuple[str, Any]:
+    """Parse `key=value` of a command's option.
+
+    Raises:
+        InputError: It is no such pair, or its value no YAML.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise InputError(f"{option} {text}: write key=value, such as {_EXAMPLES[option]}")
+    return key, parse_yaml(value, where=f"{option} {key}")
+
+
+_EXAMPLES = {"--set": "--set train.steps=200", "--option": "--option size=64"}
+
+
+def dump_yaml(values: dict[str, Any]) -> str:
+    """Write plain values as YAML, keys in their order."""
+    text: str = yaml.dump(values, Dumper=_DUMPER, sort_keys=False)
+    return text
+
+
+def parse_stored(content: bytes) -> Any:
+    """Parse what `dump_yaml` wrote: thousands of files, so by a parser in C.
+
+    Raises:
+        ValueError: It is no YAML, or has what `dump_yaml` never writes: a file may be anybody's,
+            and a few bytes of aliases or brackets can take a machine's memory or its stack.
+    """
+    if len(content) > MAX_STORED_BYTES:
+        raise ValueError(f"{len(content)} bytes are too many")
+    try:
+        text = content.decode()
+        depth = 0
+        for event in yaml.parse(text, Loader=_STORED_LOADER):  # as a stream: nothing is built
+            depth += isinstance(event, yaml.CollectionStartEvent)
+            depth -= isinstance(event, yaml.CollectionEndEvent)
+            if depth > MAX_DEPTH or isinstance(event, yaml.AliasEvent):
+                raise ValueError("it has aliases, or is nested too deeply")
+        return yaml.load(text, Loader=_STORED_LOADER)
+    except yaml.YAMLError as error:
+        raise ValueError(" ".join(str(error).split())) from None

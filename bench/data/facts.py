@@ -1,0 +1,53 @@
+"""What planning needs to know of a dataset: its identity and its sizes, without its pictures."""
+
+from dataclasses import field
+from typing import Any
+
+from pydantic.dataclasses import dataclass
+
+from bench.data.layers import (
+    COLOUR,
+    SEMANTIC,
+    Input,
+    choose_inputs,
+    network_options,
+    require_targets,
+)
+from bench.records import CLOSED, Count, Digest
+from bench.spec import DataSpec
+
+
+@dataclass(frozen=True, config=CLOSED)
+class DatasetFacts:
+    """Identity and sizes of a dataset."""
+
+    fingerprint: Digest
+    num_images: dict[str, Count]
+    """Pictures in each split."""
+    num_classes: int
+    """Of the dataset's own label map."""
+    target_name: str = SEMANTIC
+    """Name of that map."""
+    more_inputs: tuple[Input, ...] = ()
+    """Inputs beside the picture."""
+    more_targets: dict[str, int] = field(default_factory=dict)
+    """Classes of further label maps, by name."""
+
+    def network_options(self, data: DataSpec) -> dict[str, Any]:
+        """Return how `fcn.create_model` builds a network for the layers that a spec asks for.
+
+        Raises:
+            InputError: The dataset does not have one of them.
+        """
+        inputs = choose_inputs((COLOUR, *self.more_inputs), data.inputs)
+        return network_options(inputs, self.classes(data))
+
+    def classes(self, data: DataSpec) -> tuple[int, ...]:
+        """Return the number of classes of each label map that a spec asks for.
+
+        Raises:
+            InputError: The dataset does not have one of them.
+        """
+        known = {self.target_name: self.num_classes, **self.more_targets}
+        require_targets(known, data.targets)
+        return tuple(known[name] for name in data.targets or (self.target_name,))

@@ -1,0 +1,222 @@
+"""Sources: what stands behind the names in a spec that are none of ours, by its content.
+
+In: a run's settings. Out: by key of the spec, the digest of a weights file or of a plugin's code,
+or the version of another library. All of it can change a result, so it enters the run's id. A path
+never does, and neither does what is ours or timm's: that is what `SEMANTICS` stands for.
+Free of torch, unless a plugin has loaded it: a part that is not ours can only be registered where
+its registry is loaded.
+"""
+
+import ast
+import hashlib
+import json
+import sys
+import sysconfig
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib.machinery import PathFinder
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec, resolve_name
+from pathlib import Path
+
+from bench.atomic import file_digest
+from bench.spec import RunSpec
+from fcn.errors import InputError
+
+REGISTRIES = {
+    "model.skip": "fcn.skips.SKIPS",
+    "model.head": "fcn.heads.HEADS",
+    "model.upsampling": "fcn.upsampling.UPSAMPLINGS",
+    "model.upsampling_last": "fcn.upsampling.UPSAMPLINGS",
+    "model.fusion": "fcn.fusions.FUSIONS",
+    "data.dataset": "bench.data.dataset.DATASETS",
+}
+"""Where the part that a key names is registered."""
+
+LIBRARIES = {"torchvision": "torchvision", "smp": "segmentation-models-pytorch"}
+"""Distributions by what `model.external` calls them."""
+
+_OURS = ("fcn", "bench", "reports", "ablations", "timm")
+
+
+def find_sources(spec: RunSpec) -> dict[str, str]:
+    """Return what a run depends on outside of its spec and data; reads files.
+
+    Raises:
+        InputError: A weights file that is named is not there, or the source of a part cannot be
+            read.
+    """
+    found = dict(_find_weights(spec))
+    if spec.model.external is not None:
+        found |= _find_external(spec.model.external)
+    else:
+        found |= _find_code("model.backbone", _backbone_origin(spec.model.backbone))
+    for key, registry in REGISTRIES.items():
+        part = value_of(spec, key)
+        if part is not None and not (key.startswith("model.") and spec.model.external):
+            found |= _find_code(key, _origin(registry, str(part)))
+    return found
+
+
+def value_of(spec: RunSpec, key: str) -> object:
+    """Return the value of a spec's dotted key of two parts."""
+    section, name = key.split(".")
+    return getattr(getattr(spec, section), name)
+
+
+def list_differences(spec: RunSpec, was: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Say which sources of a run differ, each with the value of its key and both sides."""
+    return [
+        f"{key} {value_of(spec, key)} was {was.get(key, NONE)}, and is {now.get(key, NONE)} now"
+        for key in {**was, **now}
+        if was.get(key) != now.get(key)
+    ]
+
+
+NONE = "not there, or no plugin's"
+
+
+def code_digest(module: str) -> str:
+    """Digest a module's source together with that of its own modules which it imports.
+
+    Own are, for an installed package, the modules of that package; for others, all that lie neither
+    in the standard library nor among installed packages. What is imported by a computed name, and
+    files that are read, are not seen.
+
+    Raises:
+        InputError: The module has no file.
+    """
+    files = dict(_own_files(module))
+    if module not in files:
+        raise InputError(
+            f"a part is registered by {module!r}, which has no source file, so nothing tells one "
+            "version of it from another; put it into a .py file and name that with --plugin"
+        )
+    # What is run as a script is called __main__ there, and by its file's name in another process.
+    names = {name: "" if name == module else name for name in files}
+    content = sorted((names[name], file_digest(path)) for name, path in files.items())
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def _find_weights(spec: RunSpec) -> Iterator[tuple[str, str]]:
+    path = weights_file(spec.model.pretrained)
+    if path is not None:
+        yield "model.pretrained", f"sha256 {file_digest(path)}"
+
+
+def weights_file(pretrained: bool | str) -> Path | None:
+    """Return the local file that `model.pretrained` names; None if it is none, or not there."""
+    if isinstance(pretrained, bool):
+        return None
+    path = Path(pretrained).expanduser()
+    return path if path.is_file() else None
+
+
+def _find_external(name: str) -> dict[str, str]:
+    library, slash, _ = name.partition("/")
+    if ":" in name:
+        return _find_code("model.external", name.partition(":")[0])
+    package = LIBRARIES.get(library) if slash else None
+    if package is None:
+        return {}
+    try:
+        return {"model.external": f"{package} {version(package)}"}
+    except PackageNotFoundError:
+        return {}
+
+
+def _find_code(key: str, module: str | None) -> dict[str, str]:
+    if module is None or module.partition(".")[0] in _OURS:
+        return {}
+    return {key: f"code {code_digest(module)}"}
+
+
+def _origin(registry: str, part: str) -> str | None:
+    module, _, name = registry.rpartition(".")
+    loaded = sys.modules.get(module)
+    return getattr(loaded, name).origin(part) if loaded else None
+
+
+def _backbone_origin(name: str) -> str | None:
+    models = sys.modules.get("timm.models")
+    if models is None or not models.is_model(name):
+        return None
+    return str(models.model_entrypoint(name.partition(".")[0]).__module__)
+
+
+def _own_files(start: str) -> Iterator[tuple[str, Path]]:
+    """Yield a module and its own modules, each once, with their files."""
+    first = _file_of(start)
+    package = start.partition(".")[0] if first and _is_installed(first) else None
+    todo, seen = [start], {start}
+    while todo:
+        name = todo.pop()
+        path = _file_of(name)
+        is_own = name.partition(".")[0] == package if package else path and not _is_installed(path)
+        if path is None or not is_own or name.partition(".")[0] in _OURS:
+            continue
+        yield name, path
+        for other in _imports_of(name, path):
+            # The packages around a module run with it; a name after `from` may be a module.
+            parts = other.split(".")
+            new = {".".join(parts[: i + 1]) for i in range(len(parts))} - seen
+            seen |= new
+            todo += sorted(new)
+
+
+def _imports_of(name: str, path: Path) -> Iterator[str]:
+    if path.suffix != ".py":
+        return
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError):
+        return
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            try:
+                module = resolve_name("." * node.level + (node.module or ""), package)
+            except ImportError:
+                continue
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def _file_of(module: str) -> Path | None:
+    """Find a module's file without running any of it."""
+    loaded = sys.modules.get(module)
+    if loaded is not None:
+        file = getattr(loaded, "__file__", None)
+        return Path(file) if file else None
+    parent, _, _ = module.rpartition(".")
+    try:
+        if not parent:
+            spec = find_spec(module)
+        else:
+            folders = _folders_of(parent)
+            spec = PathFinder.find_spec(module, folders) if folders else None
+    except (ImportError, ValueError):
+        return None
+    return Path(spec.origin) if spec and spec.has_location and spec.origin else None
+
+
+def _folders_of(package: str) -> list[str]:
+    loaded = sys.modules.get(package)
+    if loaded is not None:
+        return list(getattr(loaded, "__path__", ()))
+    file = _file_of(package)
+    return [str(file.parent)] if file is not None and file.name == "__init__.py" else []
+
+
+@cache
+def _standard_library() -> list[Path]:
+    return [Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib")]
+
+
+def _is_installed(path: Path) -> bool:
+    """Say whether a file is of the standard library or of an installed package."""
+    resolved = path.resolve()
+    return bool({"site-packages", "dist-packages"} & set(resolved.parts)) or any(
+        resolved.is_relative_to(folder) for folder in _standard_library()
+    )
