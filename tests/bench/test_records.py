@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from damages import damage_one, files_of
 from PIL import Image
 
 from ablations.cli import main
@@ -71,85 +72,9 @@ def test_a_store_of_version_0_1_is_read(runs):
     assert missing == 2  # which is all that this copy lacks
 
 
-def files_of(runs):
-    return [p for p in sorted(runs.rglob("*")) if p.is_file()]
-
-
-def flip_a_byte(path, rng, others):
-    content = bytearray(path.read_bytes())
-    content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
-    path.write_bytes(content)
-
-
-def cut(path, rng, others):
-    content = path.read_bytes()
-    path.write_bytes(content[: rng.randrange(len(content))])
-
-
-def lose_a_line(path, rng, others):
-    lines = path.read_bytes().splitlines(keepends=True)
-    del lines[rng.randrange(len(lines))]
-    path.write_bytes(b"".join(lines))
-
-
-def fill_with_nothing(path, rng, others):
-    path.write_bytes(bytes(len(path.read_bytes())))
-
-
-def swap(path, rng, others):
-    other = rng.choice(others)
-    ours, theirs = path.read_bytes(), other.read_bytes()
-    path.write_bytes(theirs)
-    other.write_bytes(ours)
-
-
-def change_a_type(path, rng, others):
-    try:
-        values = json.loads(path.read_bytes())
-    except ValueError:
-        return flip_a_byte(path, rng, others)
-    places = []
-
-    def walk(node):
-        for key in list(node) if isinstance(node, dict) else range(len(node)):
-            places.append((node, key))
-            if isinstance(node[key], dict | list):
-                walk(node[key])
-
-    walk({"": values} if not isinstance(values, dict | list) else values)
-    node, key = rng.choice(places)
-    node[key] = rng.choice([None, [], {}, "x", -1, 1.5, True, [[1]], {"a": 1}, 10**30])
-    path.write_text(json.dumps(values))
-    return None
-
-
-def become_a_folder(path, rng, others):
-    path.unlink()
-    path.mkdir()
-
-
-def copy_over(path, rng, others):
-    """A run's folder copied over another's, as a slip of rsync does."""
-    here = path.parents[1] if path.parent.name == "eval" else path.parent
-    folders = [p.parent for p in others if p.name == "spec.yaml" and p.parent != here]
-    if here.name in SCORED and folders:
-        shutil.rmtree(here)
-        shutil.copytree(folders[0], here)
-
-
-DAMAGES = (
-    *(flip_a_byte, cut, lose_a_line, fill_with_nothing, swap, change_a_type, become_a_folder),
-    copy_over,
-)
-
-
 def damage_and_look(runs, seed):
     """Damage a store once; whatever it is, nothing ends in a traceback, and the rest is read."""
-    rng = random.Random(seed)
-    path = rng.choice(files_of(runs))
-    damage = rng.choice(DAMAGES)
-    alike = [p for p in files_of(runs) if p != path and p.suffix == path.suffix]
-    damage(path, rng, alike or [path])
+    damage_one(runs, random.Random(seed))
     listed = [p.relative_to(runs) for p in files_of(runs)]
     for words in (
         ("runs", "list", "--json"),
@@ -163,7 +88,6 @@ def damage_and_look(runs, seed):
     compared, said = cli("compare", runs, EARLIER / "runs")
     assert compared in (0, 65), said
     assert [p.relative_to(runs) for p in files_of(runs)] == listed, "a reader changed the store"
-    return damage, path
 
 
 @pytest.mark.parametrize("seed", range(6))
