@@ -97,6 +97,10 @@ class Dataset(ABC):
             InputError: A file is missing.
         """
 
+    def is_turned(self, split: str, name: str) -> bool:
+        """Return whether a file of an image lies on its side, and is turned upright by its tag."""
+        return False
+
     def describe(self, split: str, name: str) -> str:
         """Name a picture in messages, with its files if it has any."""
         return f"picture {name!r} of split {split!r}"

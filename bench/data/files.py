@@ -1,37 +1,30 @@
-"""Pictures and labels in files: reading with every surprise refused, and datasets made of files.
+"""Images and masks in files: read unchanged or refused, and datasets made of files.
 
-Pillow opens lazily, warns about huge pictures instead of refusing them, and stretches 2- and 4-bit
-grey values over 0..255. All three would pass silently; here they cannot.
+Every layer stands upright as its own EXIF orientation says; one without the tag counts as upright.
+What a file is, its content says (`bench.data.formats`).
 """
 
-import hashlib
-import struct
-import warnings
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import ImageOps
 
+from bench.atomic import file_digest
 from bench.data.dataset import Dataset
+from bench.data.formats import MAX_PIXELS as MAX_PIXELS
+from bench.data.formats import (
+    SUFFIXES,
+    exif_orientation,
+    opened,
+    require_exact,
+    require_image,
+    stretch_of,
+)
 from bench.data.layers import Input, LabelMap
+from bench.data.problems import join_problems
 from fcn.errors import InputError
-
-MAX_PIXELS = 64 * 2**20
-"""Largest picture, checked before decoding: 192 MiB decoded. Pillow only warns below 179 M."""
-
-MAX_LISTED = 20
-"""Problems named in one message."""
-
-STRETCHED = {(2, 0): 85, (4, 0): 17}
-"""Factor by which Pillow stretches grey values, by a PNG's bit depth and colour type."""
-
-UNDECODABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
-"""What Pillow's decoders raise on damaged files."""
 
 
 @dataclass(frozen=True)
@@ -48,16 +41,16 @@ class FileDataset(Dataset):
 
     def read(self, split: str, name: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Return the image (H, W, 3) and target (H, W) of a picture; reads disk."""
-        image, mask = self.files[split, name]
-        return read_image(self.root / image), self.read_labels(self.root / mask, self.target_name)
+        image, mask = (self._find(path) for path in self.files[split, name])
+        return read_image(image), self.read_labels(mask, self.target_name)
 
     def read_input(self, split: str, name: str, wanted: Input) -> NDArray[np.uint8]:
         """Return a further input (H, W, channels) of a picture; reads disk."""
-        return read_input(self.root / self.more_files[wanted.name][split, name], wanted)
+        return read_input(self._find(self.more_files[wanted.name][split, name]), wanted)
 
     def read_target(self, split: str, name: str, wanted: LabelMap) -> NDArray[np.uint8]:
         """Return a further label map (H, W) of a picture; reads disk."""
-        path = self.root / self.more_files[wanted.name][split, name]
+        path = self._find(self.more_files[wanted.name][split, name])
         return self.read_labels(path, wanted.name)
 
     def read_labels(self, path: Path, target: str) -> NDArray[np.uint8]:
@@ -69,6 +62,13 @@ class FileDataset(Dataset):
         image, mask = self.files[split, name]
         return f"{self.root / image} with {self.root / mask} (split {split!r})"
 
+    def is_turned(self, split: str, name: str) -> bool:
+        """Return whether the EXIF orientation of one of its files swaps height and width."""
+        key = (split, name)
+        paths = [*self.files[key], *(files[key] for files in self.more_files.values())]
+        images = [self.root / path for path in paths if path.suffix.lower() in SUFFIXES]
+        return any(exif_orientation(path) >= 5 for path in images if path.is_file())
+
     def content(self) -> list[object]:
         """Return the digest of every file by its path below the folder; reads disk."""
         layers = {
@@ -76,28 +76,53 @@ class FileDataset(Dataset):
             for (split, name), pair in self.files.items()
         }
         paths = sorted({path for row in layers.values() for path in row})
-        missing = [str(self.root / path) for path in paths if not (self.root / path).is_file()]
+        missing = [self._missing(path) for path in paths if not (self.root / path).is_file()]
         if missing:
-            raise InputError(join_problems([f"{path} is missing" for path in missing]))
-        rows: list[object] = []
-        for key, row in sorted(layers.items()):
-            digests = [_digest(self.root / path) for path in row]
-            rows.append([*key, *(path.as_posix() for path in row), *digests])
-        return rows
+            raise InputError(join_problems(missing))
+        digests = {path: file_digest(self.root / path) for path in paths}
+        return [
+            [
+                *key,
+                *(path.as_posix() for path in row),
+                *(digests[path] for path in row),
+                *self._turned(key),
+            ]
+            for key, row in sorted(layers.items())
+        ]
+
+    def _turned(self, key: tuple[str, str]) -> list[object]:
+        """Return the orientations of masks and grey inputs, if any has one.
+
+        Earlier versions turned images and TIFFs alone: what is read otherwise now has another
+        fingerprint.
+        """
+        grey = [one.name for one in self.more_inputs if one.channels == 1]
+        names = [*grey, *(target.name for target in self.more_targets)]
+        paths = [self.files[key][1], *(self.more_files[name][key] for name in names)]
+        suffixes = SUFFIXES - {".tif", ".tiff"}
+        images = [self.root / path for path in paths if path.suffix.lower() in suffixes]
+        found = [exif_orientation(path) for path in images]
+        return [found] if any(orientation > 1 for orientation in found) else []
+
+    def _find(self, path: Path) -> Path:
+        """Return the place of a file; InputError if it is not there."""
+        if not (self.root / path).is_file():
+            raise InputError(self._missing(path))
+        return self.root / path
+
+    def _missing(self, path: Path) -> str:
+        return f"{self.root / path} is missing; restore it, or take it off the list of its split"
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
-    """Read a picture of any 8-bit format, upright as its EXIF tag says; (H, W, 3) uint8.
+    """Read an image of any 8-bit format, upright as its EXIF tag says; (H, W, 3) uint8.
 
     Raises:
-        InputError: It is missing, damaged, too large, of more than 8 bits, or transparent.
+        InputError: It is missing, damaged, too large, of more than 8 bits or further bands, one of
+            several in its file, or transparent.
     """
-    with _opened(path) as image:
-        if image.mode in ("I", "F") or image.mode.startswith("I;"):
-            raise InputError(
-                f"{path} has more than 8 bits per channel (mode {image.mode}); "
-                "save it as an 8-bit RGB or grey picture"
-            )
+    with opened(path) as image:
+        require_image(image, path)
         upright = ImageOps.exif_transpose(image)
         if "A" in upright.getbands() or "transparency" in upright.info:
             rgba = np.asarray(upright.convert("RGBA"))
@@ -119,7 +144,7 @@ def read_input(path: Path, wanted: Input) -> NDArray[np.uint8]:
         return read_image(path)
     if wanted.channels != 1:
         raise InputError(f"input {wanted.name!r} has {wanted.channels} channels; files have 1 or 3")
-    with _opened(path) as image:
+    with opened(path) as image:
         deep = image.mode == "I" or image.mode.startswith("I;16")
         if deep == (wanted.log_range is None) or not (deep or image.mode in ("L", "P", "1")):
             bits = "8" if wanted.log_range is None else "16"
@@ -127,7 +152,8 @@ def read_input(path: Path, wanted: Input) -> NDArray[np.uint8]:
                 f"{path} has mode {image.mode}; input {wanted.name!r} is grey of {bits} bits: save "
                 "it as such a PNG"
             )
-        values = np.array(image)
+        require_exact(image, path, "depth") if deep else require_image(image, path)
+        values = np.array(ImageOps.exif_transpose(image))
     if wanted.log_range is None:
         return values.astype(np.uint8)[..., None]
     return encode_log(values, wanted.log_range, path)[..., None]
@@ -139,7 +165,7 @@ def picture_mode(path: Path) -> str:
     Raises:
         InputError: It cannot be read.
     """
-    with _opened(path) as image:
+    with opened(path) as image:
         return str(image.mode)
 
 
@@ -162,31 +188,23 @@ def encode_log(
 
 
 def read_mask(path: Path) -> NDArray[np.uint8]:
-    """Read a label map of class indices, grey or palette; (H, W) uint8.
+    """Read a mask of class indices, grey or palette, upright as its EXIF tag says; (H, W) uint8.
 
     Raises:
-        InputError: It is missing, damaged or too large, or holds something else than indices.
+        InputError: It is missing, damaged or too large, one of several in its file, holds something
+            else than indices, or is of a format that would not give them as they were written.
     """
-    with _opened(path) as mask:
-        if mask.format == "JPEG":
-            raise InputError(f"{path} is a JPEG, which changes labels; save label maps as PNG")
+    with opened(path) as mask:
+        require_exact(mask, path, "label maps")
         if mask.mode not in ("1", "L", "P"):
             kind = "colours" if len(mask.getbands()) > 1 else "more than 8 bits per pixel"
             raise InputError(
                 f"{path} holds {kind} (mode {mask.mode}), not class indices; "
                 "save it as an 8-bit grey or palette PNG whose pixels are class indices"
             )
-        indices = np.array(mask, dtype=np.uint8)
-        is_png = mask.format == "PNG"
-    return indices // np.uint8(STRETCHED.get(_png_kind(path), 1)) if is_png else indices
-
-
-def join_problems(problems: list[str]) -> str:
-    """Put problems into one message, a line each, the first of them by name."""
-    shown = problems[:MAX_LISTED]
-    if len(problems) > len(shown):
-        shown.append(f"and {len(problems) - len(shown)} more")
-    return shown[0] if len(problems) == 1 else "\n".join([f"{len(problems)} problems:", *shown])
+        require_image(mask, path)
+        indices = np.array(ImageOps.exif_transpose(mask), dtype=np.uint8)
+        return indices // np.uint8(stretch_of(mask, path))
 
 
 def find_root(
@@ -230,51 +248,10 @@ def read_lines(path: Path) -> list[str]:
         InputError: It is missing or not UTF-8 text.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()  # Windows editors write a BOM
+        # Windows editors write a BOM; `splitlines` would cut at marks that names may hold.
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError:
         raise InputError(f"{path} is not UTF-8 text; save it as UTF-8") from None
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
     return [line.strip() for line in lines if line.strip()]
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    """Open a picture, check its size before decoding, and turn Pillow's errors into ours."""
-    if not path.is_file():
-        raise InputError(f"{path} is missing; restore it, or take it off the list of its split")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # ours is stricter
-            image = Image.open(path)
-        with image:
-            width, height = image.size
-            if width * height > MAX_PIXELS:
-                raise InputError(_too_large(path, f"{width}x{height} pixels"))
-            image.load()
-            yield image
-    except InputError:
-        raise
-    except Image.DecompressionBombError:
-        raise InputError(_too_large(path, "far more pixels")) from None
-    except UNDECODABLE as error:
-        reason = str(error).replace(str(path), "it")
-        raise InputError(
-            f"{path} cannot be decoded ({reason}); it is damaged or no picture: replace it"
-        ) from None
-
-
-def _too_large(path: Path, given: str) -> str:
-    return f"{path} has {given}; {MAX_PIXELS} are allowed: cut it into tiles or make it smaller"
-
-
-def _png_kind(path: Path) -> tuple[int, int]:
-    """Return the bit depth and colour type that a PNG's header gives."""
-    with path.open("rb") as file:
-        header = file.read(26)
-    return header[24], header[25]
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -8,17 +8,15 @@ name further folders with files of the same stems: inputs such as `depth/`, and 
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import yaml
-
 from bench.data.dataset import DATASETS, spread_colours
-from bench.data.files import FileDataset, join_problems, picture_mode, read_lines
+from bench.data.files import FileDataset, picture_mode, read_lines
 from bench.data.layers import Input, LabelMap
+from bench.data.listing import Files, read_splits
 from fcn.errors import InputError
 
-SPLITS = ("train", "val", "test")
 DEEP = (256.0, 65535.0)
 """Values of 16-bit files that become 0 and 255, such as depth in millimetres: steps of 2 %."""
 
@@ -32,8 +30,9 @@ def load_folder(
     Args:
         data_dir: The folder.
         ignore_index: Label of pixels that are neither trained on nor scored.
-        inputs: Names of folders with further inputs, such as "depth hha". The first file of each
-            says whether it is colour or grey, and of 8 or 16 bits; 16 bits become 8 by logarithms.
+        inputs: Names of folders with further inputs, such as "depth hha". The first listed file
+            of each says whether it is colour or grey, and of 8 or 16 bits; 16 bits become 8 by
+            logarithms.
         targets: Names of folders with further label maps, such as "geometric".
 
     Raises:
@@ -51,21 +50,16 @@ def load_folder(
             f"and label maps of the same stem from masks/ below {data_dir} (--data DIR)"
         )
     class_names = _read_classes(data_dir / "classes.txt")
-    splits = _read_splits(data_dir)
-    images, masks = (_files_by_stem(data_dir, kind) for kind in ("images", "masks"))
-    # A picture that is listed but absent is left to reading, which names all of them at once.
-    files = {
-        (split, stem): (
-            images.get(stem, Path("images", f"{stem}.png")),
-            masks.get(stem, Path("masks", f"{stem}.png")),
-        )
-        for split, stems in splits.items()
-        for stem in stems
-    }
-    more_inputs = tuple(_find_input(data_dir, name) for name in _names("inputs", inputs))
-    more_targets = tuple(
-        _find_target(data_dir, name, ignore_index) for name in _names("targets", targets)
-    )
+    all_images = Files.below(data_dir, "images")
+    splits = read_splits(data_dir, all_images)
+    keys = [(split, stem) for split, stems in splits.items() for stem in stems]
+    stems = [stem for _, stem in keys]
+    # A file that is listed but absent is left to reading, which names all of them at once.
+    images, masks = all_images.find_all(stems), Files.below(data_dir, "masks").find_all(stems)
+    input_names, target_names = _names("inputs", inputs), _names("targets", targets)
+    more_targets = tuple(_find_target(data_dir, name, ignore_index) for name in target_names)
+    further = {name: _find_further(data_dir, name, stems) for name in input_names + target_names}
+    more_inputs = tuple(_describe_input(data_dir, name, further[name]) for name in input_names)
     return FileDataset(
         name="folder",
         class_names=class_names,
@@ -73,12 +67,12 @@ def load_folder(
         ignore_index=ignore_index,
         splits=splits,
         root=data_dir,
-        files=files,
+        files={(split, stem): (images[stem], masks[stem]) for split, stem in keys},
         more_inputs=more_inputs,
         more_targets=more_targets,
         more_files={
-            name: _files_of(data_dir, name, files)
-            for name in (*(i.name for i in more_inputs), *(t.name for t in more_targets))
+            name: {(split, stem): files[stem] for split, stem in keys}
+            for name, files in further.items()
         },
     )
 
@@ -95,12 +89,17 @@ def _names(option: str, text: str) -> list[str]:
     return names
 
 
-def _find_input(root: Path, name: str) -> Input:
-    """Say what the files of a further input are, by the first of them."""
-    found = _files_by_stem(root, name)
-    if not found:
-        raise InputError(f"{root / name} is no folder of pictures; data.options.inputs names it")
-    mode = picture_mode(root / next(iter(found.values())))
+def _find_further(root: Path, name: str, stems: Iterable[str]) -> dict[str, Path]:
+    """Find the files of a further input or label map."""
+    if not (root / name).is_dir():
+        raise InputError(f"{root / name} is no folder of pictures; data.options names it")
+    return Files.below(root, name).find_all(stems)
+
+
+def _describe_input(root: Path, name: str, files: Mapping[str, Path]) -> Input:
+    """Say what the files of a further input are, by the first that is listed and there."""
+    first = next((root / path for path in files.values() if (root / path).is_file()), None)
+    mode = picture_mode(first) if first else ""
     if mode in ("L", "P", "1"):
         return Input(name, 1)
     if mode == "I" or mode.startswith("I;16"):
@@ -111,13 +110,6 @@ def _find_input(root: Path, name: str) -> Input:
 def _find_target(root: Path, name: str, ignore_index: int) -> LabelMap:
     class_names = _read_classes(root / f"classes-{name}.txt")
     return LabelMap(name, class_names, spread_colours(len(class_names)), ignore_index)
-
-
-def _files_of(
-    root: Path, name: str, files: Iterable[tuple[str, str]]
-) -> dict[tuple[str, str], Path]:
-    found = _files_by_stem(root, name)
-    return {key: found.get(key[1], Path(name, f"{key[1]}.png")) for key in files}
 
 
 def _read_classes(path: Path) -> tuple[str, ...]:
@@ -133,63 +125,3 @@ def _read_classes(path: Path) -> tuple[str, ...]:
             "class names, each once, background included"
         )
     return names
-
-
-def _read_splits(root: Path) -> dict[str, tuple[str, ...]]:
-    listing = root / "splits.yaml"
-    lists = {split: root / f"{split}.txt" for split in SPLITS if (root / f"{split}.txt").is_file()}
-    if listing.is_file() and lists:
-        names = ", ".join(path.name for path in lists.values())
-        raise InputError(f"{root} has splits.yaml and {names}, which may differ; keep one of them")
-    if listing.is_file():
-        splits = _read_yaml(listing)
-    else:
-        splits = {split: tuple(read_lines(path)) for split, path in lists.items()}
-    if not splits:
-        raise InputError(
-            f"{root} says nothing about splits; write train.txt, val.txt and test.txt there, with "
-            "the stem of one picture per line (images/a.jpg is a), or splits.yaml with lists"
-        )
-    unsafe = [s for stems in splits.values() for s in stems if s[:1] in "/\\" or ".." in s]
-    if unsafe:
-        raise InputError(f"{root} lists {unsafe[0]!r}; write stems relative to images/, without ..")
-    return splits
-
-
-def _read_yaml(path: Path) -> dict[str, tuple[str, ...]]:
-    """Read `split: [stem, ...]`, each stem as it is written: 007 stays 007, no is not false."""
-    shape = f"{path}: write each split as a list of stems, such as  train: [a, b]"
-    try:
-        # The node tree alone: no types are guessed, no tags run, no aliases multiplied.
-        top = yaml.compose(path.read_text(encoding="utf-8-sig"), Loader=yaml.SafeLoader)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise InputError(f"{shape}; it is not valid YAML: {str(error)[:200]}") from None
-    if not isinstance(top, yaml.MappingNode):
-        raise InputError(shape)
-    splits: dict[str, tuple[str, ...]] = {}
-    for key, value in top.value:
-        line = key.start_mark.line + 1
-        if not isinstance(key, yaml.ScalarNode) or not isinstance(value, yaml.SequenceNode):
-            raise InputError(f"{shape}; line {line} is otherwise")
-        if key.value in splits:
-            raise InputError(f"{path}: line {line} gives the split {key.value!r} a second time")
-        if not all(isinstance(item, yaml.ScalarNode) for item in value.value):
-            raise InputError(f"{shape}; an entry below line {line} is no stem")
-        splits[key.value] = tuple(item.value for item in value.value)
-    return splits
-
-
-def _files_by_stem(root: Path, kind: str) -> dict[str, Path]:
-    """Map stems below `images/` or `masks/` to files relative to `root`."""
-    files: dict[str, Path] = {}
-    problems = []
-    for path in sorted((root / kind).rglob("*")):
-        if not path.is_file() or path.name.startswith("."):
-            continue
-        stem = path.relative_to(root / kind).with_suffix("").as_posix()
-        if stem in files:
-            problems.append(f"{path} and {root / files[stem]} have one stem; rename or remove one")
-        files[stem] = path.relative_to(root)
-    if problems:
-        raise InputError(join_problems(problems))
-    return files

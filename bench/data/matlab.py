@@ -45,8 +45,6 @@ def read_matlab_labels(path: Path, variable: str) -> NDArray[np.uint8]:
             matrix of whole numbers.
     """
     load, unreadable = _import_loader()
-    if not path.is_file():
-        raise InputError(f"{path} is missing; restore it, or take it off the list of its split")
     try:
         labels = np.asarray(load(path, variable_names=[variable])[variable])
     except KeyError:

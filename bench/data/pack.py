@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.atomic import file_digest
-from bench.data.check import DataReport, check
+from bench.data.check import check
 from bench.data.dataset import Dataset
+from bench.data.findings import DataReport
 from bench.data.layers import (
     COLOUR,
     Input,

@@ -174,6 +174,8 @@ class TestFolder:
     def test_yaml_stems_stay_as_written(self, folder):
         for split in ("train", "val", "test"):
             (folder / f"{split}.txt").unlink()
+        for kind in ("images", "masks"):
+            (folder / kind / "a.png").rename(folder / kind / "007.png")
         (folder / "splits.yaml").write_text("train: [007, no, 1e3, 12:30:45]\n")
         assert open_folder(folder).splits == {"train": ("007", "no", "1e3", "12:30:45")}
 

@@ -1,0 +1,137 @@
+"""What a pass over a dataset found: facts of each picture, numbers of each split, problems."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.data.layers import LabelMap
+from bench.data.problems import join_problems
+from fcn.errors import InputError
+
+
+@dataclass(frozen=True)
+class PictureFacts:
+    """What is known of one readable picture."""
+
+    name: str
+    split: str
+    height: int
+    width: int
+    class_counts: tuple[int, ...]
+    """Pixels of each class, (C,)."""
+    num_ignored: int
+    """Pixels that equal `ignore_index`."""
+    digest: str
+    """SHA-256 of the image's pixels."""
+    ranges: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Least and greatest value of each further input."""
+    more_counts: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    """Pixels of each class of each further label map."""
+    more_ignored: dict[str, int] = field(default_factory=dict)
+    """Pixels of each further label map that equal its `ignore_index`."""
+
+
+@dataclass(frozen=True)
+class DataReport:
+    """What a dataset holds, and what is wrong with it."""
+
+    class_names: tuple[str, ...]
+    splits: tuple[str, ...]
+    pictures: tuple[PictureFacts, ...]
+    """The pictures that can be used, in the order of the splits."""
+    problems: tuple[str, ...]
+    """One text for each thing that must be put right, with its file."""
+    more_inputs: tuple[str, ...] = ()
+    """Names of the inputs beside the pictures."""
+    more_targets: tuple[LabelMap, ...] = ()
+    """Label maps beside the first."""
+
+    def class_counts(self, split: str) -> NDArray[np.int64]:
+        """Return the pixels of each class in a split, (C,)."""
+        rows = [p.class_counts for p in self.pictures if p.split == split]
+        counts = np.array(rows, dtype=np.int64).reshape(-1, len(self.class_names))
+        return np.asarray(counts.sum(0), dtype=np.int64)
+
+    def class_frequencies(self, split: str) -> NDArray[np.float64]:
+        """Return each class's share of the labelled pixels of a split, (C,), fractions."""
+        counts = self.class_counts(split)
+        return counts / max(int(counts.sum()), 1)
+
+    def absent_classes(self, split: str) -> tuple[str, ...]:
+        """Return the classes that never occur in a split."""
+        counts = self.class_counts(split)
+        return tuple(n for n, count in zip(self.class_names, counts, strict=True) if count == 0)
+
+    def rows(self) -> list[dict[str, object]]:
+        """Return the numbers as a table: a row per number, a column per split."""
+        by_split = {s: [p for p in self.pictures if p.split == s] for s in self.splits}
+        table: dict[str, dict[str, object]] = {
+            "pictures": {s: len(pictures) for s, pictures in by_split.items()},
+            "height": {s: _range([p.height for p in ps]) for s, ps in by_split.items()},
+            "width": {s: _range([p.width for p in ps]) for s, ps in by_split.items()},
+            "identical pictures": {
+                s: len(ps) - len({p.digest for p in ps}) for s, ps in by_split.items()
+            },
+            "ignored pixels": {
+                s: _share(sum(p.num_ignored for p in ps), ps) for s, ps in by_split.items()
+            },
+        }
+        shares = {s: self.class_frequencies(s) for s in self.splits}
+        for c, name in enumerate(self.class_names):
+            table[f"class {name}"] = {
+                s: round(float(share[c]), 4) if share[c] else "never" for s, share in shares.items()
+            }
+        for name in self.more_inputs:
+            table[f"values of {name}"] = {s: _joint_range(ps, name) for s, ps in by_split.items()}
+        for target in self.more_targets:
+            table |= self._target_rows(target, by_split)
+        return [{"number": key, **row} for key, row in table.items()]
+
+    def _target_rows(
+        self, target: LabelMap, by_split: Mapping[str, Sequence[PictureFacts]]
+    ) -> dict[str, dict[str, object]]:
+        """Return the numbers of a further label map."""
+        counts = {
+            s: np.array([p.more_counts[target.name] for p in ps], dtype=np.int64).sum(0)
+            for s, ps in by_split.items()
+            if ps
+        }
+        ignored = {
+            s: _share(sum(p.more_ignored[target.name] for p in ps), ps)
+            for s, ps in by_split.items()
+        }
+        rows: dict[str, dict[str, object]] = {f"ignored pixels of {target.name}": dict(ignored)}
+        for c, name in enumerate(target.class_names):
+            rows[f"class {name} of {target.name}"] = {
+                s: round(float(counts[s][c] / max(counts[s].sum(), 1)), 4)
+                if s in counts and counts[s][c]
+                else "never"
+                for s in by_split
+            }
+        return rows
+
+    def raise_problems(self) -> None:
+        """Do nothing if all is well.
+
+        Raises:
+            InputError: Something is wrong; the first twenty problems are named.
+        """
+        if self.problems:
+            raise InputError(join_problems(list(self.problems)))
+
+
+def _range(values: list[int]) -> object:
+    if not values:
+        return None
+    low, high = min(values), max(values)
+    return low if low == high else f"{low} to {high}"
+
+
+def _joint_range(pictures: Sequence[PictureFacts], name: str) -> object:
+    return _range([value for p in pictures for value in p.ranges[name]])
+
+
+def _share(num_pixels: int, pictures: Sequence[PictureFacts]) -> float:
+    return round(num_pixels / max(sum(p.height * p.width for p in pictures), 1), 4)
