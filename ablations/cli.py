@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ablations.execution import check_plan, execute, find_unreadable, try_first
+from ablations.execution import check_plan, execute, find_unreadable, say_remarks, try_first
 from ablations.planning import Set, Spec, plan_spec, plan_trial
 from ablations.report_cli import Out, say, write
 from ablations.report_cli import app as report_app
@@ -67,10 +67,9 @@ def check(
     plan, catalog = plan_spec(spec, store, data, settings)
     costs = check_plan(plan, store, catalog)
     rows = _plan_rows(plan, store, costs)
+    say_remarks(plan, store, as_json)
     show(rows, as_json)
     if not as_json:
-        for remark in plan.remarks:
-            say(remark)
         say(_summary(plan, rows))
 
 
@@ -123,11 +122,11 @@ def run(
     load_plugins(plugin)
     store = open_store(runs)
     plan, catalog = plan_spec(spec, store, data, settings)
-    for remark in plan.remarks:
-        say(remark)
     missing = [run for run in plan.unique_runs() if store.status(run.id) != "done"]
     if dry_run:
-        show(_plan_rows(plan, store, check_plan(plan, store, catalog)), as_json=False)
+        costs = check_plan(plan, store, catalog)
+        say_remarks(plan, store)
+        show(_plan_rows(plan, store, costs), as_json=False)
         return
     num_undone = 0
     if missing:
@@ -136,12 +135,15 @@ def run(
         )
         chosen = create_engine(engine, request)
         costs = check_plan(plan, store, catalog, devices_per_run)
+        say_remarks(plan, store)
         if smoke:
             try_first(plan_trial(spec, store, data, settings), store, chosen)
             chosen = create_engine(engine, request)  # a plan's end stops its engine
         policy = Policy(fail_fast=fail_fast, retry_failed=retry_failed)
         ordered = longest_first(plan, {variant: cost.gmacs for variant, cost in costs.items()})
         num_undone = execute(ordered, store, chosen, policy)
+    else:
+        say_remarks(plan, store)
     write(plan, store, out)
     unreadable = find_unreadable(plan, store)
     for problem in unreadable:

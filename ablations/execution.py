@@ -3,6 +3,7 @@
 In: a plan, a store, an engine. Out: runs in the store, and how many are not done.
 """
 
+from contextlib import suppress
 from threading import Thread
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import typer
 from rich.console import Console
 
 from ablations.report_cli import say
-from bench.command import end_at_once
+from bench.command import end_at_once, show_remarks
 from bench.importing import importing
 from fcn.errors import InputError
 
@@ -36,6 +37,18 @@ def check_plan(
     packs = {fingerprint: catalog.pack(data) for fingerprint, data in specs.items()}
     check_pictures(plan, packs, devices_per_run)
     return costs
+
+
+def say_remarks(plan: "Plan", store: "Store", as_json: bool = False) -> None:
+    """Say what the scores of a plan are to be read with, as far as its data are in the store."""
+    from bench.data.pack import open_pack
+    from bench.data.remarks import plan_remarks
+
+    packs = {}
+    for fingerprint in dict.fromkeys(planned.run.fingerprint for planned in plan.runs):
+        with suppress(InputError):
+            packs[fingerprint] = open_pack(store.packs_dir, fingerprint)
+    show_remarks([*plan.remarks, *plan_remarks(plan, packs)], as_json)
 
 
 def execute(plan: "Plan", store: "Store", engine: "Engine", policy: "Policy") -> int:

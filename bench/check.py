@@ -16,6 +16,7 @@ from bench.data.augment import scaled_size
 from bench.data.batches import require_equal_sizes, require_shares
 from bench.data.facts import DatasetFacts
 from bench.data.pack import Pack
+from bench.data.remarks import require_meaning, uses_of
 from bench.plan import Plan, PlannedRun
 from bench.run.batch_norm import require_known_statistics
 from bench.spec import ModelSpec, TrainSpec
@@ -69,7 +70,7 @@ def check_models(plan: Plan, facts: Mapping[str, DatasetFacts]) -> dict[str, Mod
 
 
 def check_pictures(plan: Plan, packs: Mapping[str, Pack], devices_per_run: int = 1) -> None:
-    """Try the sizes of the pictures: batches to train on, and the smallest picture to score.
+    """Try the pictures: what labels and splits can say, batches to train on, the smallest to score.
 
     Args:
         plan: What is to be run.
@@ -77,9 +78,13 @@ def check_pictures(plan: Plan, packs: Mapping[str, Pack], devices_per_run: int =
         devices_per_run: Devices that share each batch.
 
     Raises:
-        InputError: Pictures of a batch differ in size or are too few to share, one is too small
+        InputError: No score could be right (a split without labels, a judge that is trained on),
+            pictures of a batch differ in size or are too few to share, one is too small
             for a backbone, or a network's layers cannot be shared.
     """
+    for use, planned in uses_of(plan).items():
+        with _naming(plan, planned):
+            require_meaning(use, packs)
     fitting: set[str] = set()
     for planned in _first_seeds(plan):
         spec = planned.run.spec

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -68,3 +69,10 @@ def show(rows: list[dict[str, Any]], as_json: bool) -> None:
         table.add_row(*(Text(clean_block(value)) for value in values))
     # Where there is no terminal, a table is as wide as it needs to be.
     Console(width=None if sys.stdout.isatty() else 1000).print(table)
+
+
+def show_remarks(remarks: Iterable[str], as_json: bool = False) -> None:
+    """Print what numbers are to be read with, a line each; beside JSON, not in it."""
+    console = Console(stderr=as_json, highlight=False)
+    for remark in remarks:
+        console.print(Text(clean_block(f"note: {remark}"), style="yellow"), soft_wrap=True)

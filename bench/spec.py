@@ -74,6 +74,9 @@ class DataSpec(Schema):
     targets: tuple[Name, ...] = ()
     """Label maps that the network learns together; none for the dataset's own. Reports compare the
     first, and show the others beside it."""
+    duplicates: tuple[str, ...] = ()
+    """Names of images that may be both in the split trained on and in one that judges, as in some
+    published splits. Others are refused there."""
     input_scale: Annotated[float, Field(gt=0, le=4)] = 1.0
     """Factor by which pictures are resized for the network, in training and evaluation alike.
     Scores are always taken at the label's own size."""

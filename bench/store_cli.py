@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench.command import AsJson, DataDir, Plugins, RunsDir, open_store, show
+from bench.command import AsJson, DataDir, Plugins, RunsDir, open_store, show, show_remarks
 from bench.plugins import load_plugins
 from fcn.errors import InputError
 
@@ -92,6 +92,8 @@ def check_data(
     from bench.data.registry import open_dataset
 
     report = check(open_dataset(data_spec(dataset, option or []), data))
+    if not report.problems:
+        show_remarks(report.remarks(), as_json)
     show(report.rows(), as_json)
     report.raise_problems()
 
@@ -107,8 +109,10 @@ def prepare_data(
     """Check a dataset and decode it into the store, so that runs start at once."""
     load_plugins(plugin)
     from bench.data.catalog import Catalog
+    from bench.data.remarks import remarks
 
     packed = Catalog(open_store(runs), data).pack(data_spec(dataset, option or []))
+    show_remarks(remarks(packed))
     typer.echo(f"{packed.folder}: {len(packed)} pictures, fingerprint {packed.fingerprint[:16]}")
 
 

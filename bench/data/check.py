@@ -45,15 +45,19 @@ def check(
             pictures.append(facts)
             if keep is not None:
                 keep((image, target, *more))
-    problems += _shared_pictures(dataset, pictures)
-    return DataReport(
+    report = DataReport(
         dataset.class_names,
         tuple(dataset.splits),
         tuple(pictures),
         tuple(problems),
         tuple(one.name for one in dataset.more_inputs),
         dataset.more_targets,
+        dataset.ignore_index,
     )
+    if problems or not pictures:
+        return report
+    faults = [text for labels in report.labels() for text in labels.faults()]
+    return replace(report, problems=tuple(faults))
 
 
 def _listing_problems(dataset: Dataset) -> list[str]:
@@ -160,17 +164,3 @@ def _count_labels(
             f"ignore_index {ignore}: correct the labels, add class names, or set ignore_index"
         )
     return counts
-
-
-def _shared_pictures(dataset: Dataset, pictures: list[PictureFacts]) -> list[str]:
-    """Name pictures whose pixels are in two splits: scores on them would be too good."""
-    first: dict[str, PictureFacts] = {}
-    problems = []
-    for picture in pictures:
-        other = first.setdefault(picture.digest, picture)
-        if other.split != picture.split:
-            problems.append(
-                f"{dataset.describe(picture.split, picture.name)} has the same pixels as "
-                f"{dataset.describe(other.split, other.name)}; keep it in one split"
-            )
-    return problems

@@ -1,11 +1,13 @@
 """What a pass over a dataset found: facts of each picture, numbers of each split, problems."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.data.labels import Labels, shared_remark
 from bench.data.layers import LabelMap
 from bench.data.problems import join_problems
 from fcn.errors import InputError
@@ -47,6 +49,28 @@ class DataReport:
     """Names of the inputs beside the pictures."""
     more_targets: tuple[LabelMap, ...] = ()
     """Label maps beside the first."""
+    ignore_index: int = 255
+    """Label of pixels that do not count in the first."""
+
+    def remarks(self) -> list[str]:
+        """Return what scores on these splits are to be read with, a sentence each."""
+        found = [text for labels in self.labels() for text in labels.remarks()]
+        digests = {s: [p.digest for p in self.pictures if p.split == s] for s in self.splits}
+        pairs = itertools.combinations(digests, 2)
+        numbers = {(a, b): sum(map(set(digests[a]).__contains__, digests[b])) for a, b in pairs}
+        return found + shared_remark(numbers)
+
+    def labels(self) -> list[Labels]:
+        """Return the counts of each label map, that of the pictures first."""
+        by_split = {s: [p for p in self.pictures if p.split == s] for s in self.splits}
+        by_split = {split: pictures for split, pictures in by_split.items() if pictures}
+        first = Labels(
+            self.class_names,
+            self.ignore_index,
+            {s: np.array([p.class_counts for p in ps]) for s, ps in by_split.items()},
+            {s: np.array([p.num_ignored for p in ps]) for s, ps in by_split.items()},
+        )
+        return [first, *(self._labels_of(target, by_split) for target in self.more_targets)]
 
     def class_counts(self, split: str) -> NDArray[np.int64]:
         """Return the pixels of each class in a split, (C,)."""
@@ -88,6 +112,17 @@ class DataReport:
         for target in self.more_targets:
             table |= self._target_rows(target, by_split)
         return [{"number": key, **row} for key, row in table.items()]
+
+    @staticmethod
+    def _labels_of(target: LabelMap, by_split: Mapping[str, Sequence[PictureFacts]]) -> Labels:
+        name = target.name
+        return Labels(
+            target.class_names,
+            target.ignore_index,
+            {s: np.array([p.more_counts[name] for p in ps]) for s, ps in by_split.items()},
+            {s: np.array([p.more_ignored[name] for p in ps]) for s, ps in by_split.items()},
+            f"label map {name!r}: ",
+        )
 
     def _target_rows(
         self, target: LabelMap, by_split: Mapping[str, Sequence[PictureFacts]]

@@ -65,6 +65,7 @@ class Pack:
         self._entries = index.pictures
         num_pixels, first = index.num_pixels, index.first_target
         more_inputs, more_targets = index.inputs, index.targets
+        self.splits = tuple(dict.fromkeys(entry.split for entry in self._entries))
         self.available_inputs = (COLOUR, *more_inputs)
         self.available_targets = (first, *more_targets)
         channels = [3, 1, *(one.channels for one in more_inputs), *(1 for _ in more_targets)]
@@ -141,7 +142,7 @@ class Pack:
         """
         found = [i for i, entry in enumerate(self._entries) if entry.split == split]
         if not found:
-            known = ", ".join(dict.fromkeys(entry.split for entry in self._entries))
+            known = ", ".join(self.splits)
             raise InputError(f"the dataset has no split {split!r}; it has {known}")
         return found
 
@@ -182,6 +183,11 @@ class Pack:
         """Return a picture's height and width in pixels."""
         return self._entries[index].height, self._entries[index].width
 
+    def checksum(self, index: int) -> int:
+        """Return the CRC-32 of an image's bytes; of older packs, which have none, it is taken."""
+        sums = self._entries[index].checksums
+        return sums[0] if sums else crc32(self._cut(self._inputs[COLOUR.name], index).data)
+
     def image_class_counts(self, split: str, target: str | None = None) -> NDArray[np.int64]:
         """Return the pixels of each class in each picture of a split, (N, C), int64.
 
@@ -197,8 +203,7 @@ class Pack:
 
     def class_counts(self, split: str) -> NDArray[np.int64]:
         """Return the pixels of each class in a split, (C,), int64."""
-        counts: NDArray[np.int64] = self.image_class_counts(split).sum(0)
-        return counts
+        return np.asarray(self.image_class_counts(split).sum(0), dtype=np.int64)
 
 
 def open_pack(packs_dir: Path, fingerprint: str) -> Pack:

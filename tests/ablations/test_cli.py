@@ -1,6 +1,7 @@
 """The command line as a person meets it: whole ways from a spec to a page, and every wrong turn."""
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -195,6 +196,48 @@ def test_a_wrong_turn_is_named_before_anything_is_trained(work, cli, damage, set
         assert word in ended.stderr
     assert not list((work / "runs").glob("??/*"))
     assert not (work / "out").exists()
+
+
+def test_what_scores_are_to_be_read_with_stands_first(work, cli):
+    (work / "mine/classes.txt").write_text("sky\nground\ndog\n")
+    note = "note: no split has a pixel of class 'dog'"
+    words = ("q.yaml", "--data", "mine")
+    for command in (["check", *words], ["run", *words, "--dry-run"], ["run", *words]):
+        done = cli(*command, cwd=work)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.splitlines()[0] == note
+    assert cli("run", *words, cwd=work).stdout.splitlines() == [note, "report: out/q/index.html"]
+    data = ("folder", "--data", "mine")
+    for command in (["data", "check", *data], ["data", "prepare", *data]):
+        assert cli(*command, cwd=work).stdout.splitlines()[0] == note
+    for command in (["check", *words, "--json"], ["data", "check", *data, "--json"]):
+        done = cli(*command, cwd=work)
+        assert json.loads(done.stdout)
+        assert done.stderr.splitlines() == [note]
+
+
+def fill_255(data):
+    for path in (data / "masks").iterdir():
+        with Image.open(path) as mask:
+            mask = mask.point(lambda value: 255 * (value > 0))
+        mask.save(path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (fill_255, "'ground'.*are these masks 0/255"),
+        (lambda d: (d / "test.txt").write_text("p1\np4\np2\n"), "split 'train'.*: p1, p2; scores"),
+        (lambda d: [fill(d / f"masks/p{i}.png", 255) for i in range(3)], "'train' has no labelled"),
+    ],
+)
+def test_what_cannot_give_a_right_score_is_refused(work, cli, damage, said):
+    damage(work / "mine")
+    for command in ("check", "run"):
+        ended = cli(command, "q.yaml", "--data", "mine", cwd=work)
+        assert ended.returncode == 65
+        assert re.search(said, ended.stderr)
+    assert not list((work / "runs").glob("??/*"))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,170 @@
+"""What a score is to be read with: facts of labels and splits, in sentences, from packs alone.
+
+In: a pack, or a plan and its packs. Out: remarks, a sentence each; or an `InputError` where no
+score could be right. Free of torch: commands say them before anything is trained, reports too.
+"""
+
+import itertools
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+
+from bench.data.labels import Labels, name_some, shared_remark
+from bench.data.layers import COLOUR
+from bench.data.overlap import find_leak, shared_images
+from bench.data.pack import Pack
+from bench.data.problems import join_problems
+from bench.plan import Plan, PlannedRun, Run
+from fcn.errors import InputError
+
+
+@dataclass(frozen=True)
+class Use:
+    """What a run makes of splits."""
+
+    fingerprint: str
+    """Of its data."""
+    data: str
+    """Name and options of its dataset."""
+    targets: tuple[str, ...]
+    """Label maps."""
+    trained: tuple[tuple[str, str], ...]
+    """Fingerprint and split that it is trained on, and those of the runs that it starts from."""
+    split: str
+    """Split that judges."""
+    watched: str | None
+    """Split that is scored along the way."""
+    accepted: tuple[str, ...]
+    """Names of images that may be in both."""
+
+    @property
+    def trained_here(self) -> set[str]:
+        """Splits of its own data that are trained on."""
+        return {split for fingerprint, split in self.trained if fingerprint == self.fingerprint}
+
+    @property
+    def judges(self) -> dict[str, str]:
+        """Splits that judge and watch, by the setting that names them."""
+        watched = {} if self.watched is None else {"evaluate.watch_split": self.watched}
+        return {"evaluate.split": self.split, **watched}
+
+
+def remarks(
+    pack: Pack, trained: Collection[str] | None = None, judged: Collection[str] | None = None
+) -> list[str]:
+    """Say what scores over a pack's chosen label maps are to be read with.
+
+    Args:
+        pack: Decoded images.
+        trained: Splits that are trained on.
+        judged: Splits that judge or watch; with both None all splits are looked at, and the images
+            that they have in common.
+    """
+    found = [text for labels in labels_of(pack) for text in labels.remarks(trained, judged)]
+    if trained is None and judged is None:
+        pairs = itertools.combinations(pack.splits, 2)
+        found += shared_remark(
+            {(a, b): sum(1 for _ in shared_images((pack, a), (pack, b))) for a, b in pairs}
+        )
+    return found
+
+
+def plan_remarks(plan: Plan, packs: Mapping[str, Pack]) -> list[str]:
+    """Say what the scores of a plan are to be read with.
+
+    Args:
+        plan: What is to be run, or was.
+        packs: Its packs by fingerprint; of data without one nothing is said.
+    """
+    found: dict[str, None] = {}
+    uses = [use for use in uses_of(plan) if use.fingerprint in packs]
+    num_datasets = len({use.fingerprint for use in uses})
+    for key in dict.fromkeys((use.fingerprint, use.targets) for use in uses):
+        of_key = [use for use in uses if (use.fingerprint, use.targets) == key]
+        trained = {split for use in of_key for split in use.trained_here}
+        judged = {split for use in of_key for split in use.judges.values()}
+        pack = packs[key[0]].choose((COLOUR.name,), key[1])
+        where = f"{of_key[0].data}: " if num_datasets > 1 else ""
+        found |= dict.fromkeys(where + text for text in remarks(pack, trained, judged))
+    for use in uses:
+        for leak, kept in _leaks(use, packs):
+            if kept:
+                number = f"{len(kept)} images that judge are trained on too"
+                found[f"{number}, which data.duplicates allows: {name_some(kept)}"] = None
+            if leak:
+                found[leak] = None
+    return list(found)
+
+
+def require_meaning(use: Use, packs: Mapping[str, Pack]) -> None:
+    """Refuse a use of splits whose scores could not be right.
+
+    Args:
+        use: Of a run.
+        packs: Packs by fingerprint.
+
+    Raises:
+        InputError: A split that trains or judges has no labelled pixel, all labels are one value,
+            or images that judge are trained on.
+    """
+    pack = packs[use.fingerprint].choose((COLOUR.name,), use.targets)
+    used = dict.fromkeys([*sorted(use.trained_here), *use.judges.values()])
+    faults = [text for labels in labels_of(pack) for text in labels.faults(used)]
+    faults = faults or [leak for leak, _ in _leaks(use, packs) if leak]
+    if faults:
+        raise InputError(join_problems(list(dict.fromkeys(faults))))
+
+
+def uses_of(plan: Plan) -> dict[Use, PlannedRun]:
+    """Return each use that a plan makes of splits once, with the first run that makes it."""
+    runs = {planned.run.id: planned.run for planned in plan.runs}
+    uses: dict[Use, PlannedRun] = {}
+    for planned in plan.runs:
+        spec = planned.run.spec
+        evaluate = spec.evaluate
+        use = Use(
+            planned.run.fingerprint,
+            " ".join([spec.data.dataset, *(f"{k}={v}" for k, v in spec.data.options.items())]),
+            spec.data.targets,
+            tuple(sorted(_trained(planned.run, runs))),
+            evaluate.split,
+            evaluate.watch_split if evaluate.watch_every else None,
+            spec.data.duplicates,
+        )
+        uses.setdefault(use, planned)
+    return uses
+
+
+def labels_of(pack: Pack) -> list[Labels]:
+    """Return the counts of a pack's chosen label maps, from its index."""
+    found = []
+    for number, target in enumerate(pack.targets):
+        counts = {split: pack.image_class_counts(split, target.name) for split in pack.splits}
+        sizes = {
+            split: [height * width for height, width in map(pack.size, pack.indices(split))]
+            for split in pack.splits
+        }
+        ignored = {split: sizes[split] - counts[split].sum(1) for split in pack.splits}
+        where = f"label map {target.name!r}: " if number else ""
+        found.append(Labels(target.class_names, target.ignore_index, counts, ignored, where))
+    return found
+
+
+def _trained(run: Run, runs: Mapping[str, Run]) -> set[tuple[str, str]]:
+    """Return data and split of a run and of all that it starts from."""
+    found = {(run.fingerprint, run.spec.train.split)}
+    for parent in run.parents:
+        if parent in runs:
+            found |= _trained(runs[parent], runs)
+    return found
+
+
+def _leaks(use: Use, packs: Mapping[str, Pack]) -> Iterator[tuple[str | None, list[str]]]:
+    """Look for images that judge and are trained on, at each pair of splits.
+
+    A split that is trained on may be watched under its own name: that is a curve of training.
+    """
+    for (key, judge), (fingerprint, split) in itertools.product(use.judges.items(), use.trained):
+        is_one = (fingerprint, split) == (use.fingerprint, judge)
+        if fingerprint in packs and not (is_one and key == "evaluate.watch_split"):
+            trained = packs[fingerprint], split
+            yield find_leak(trained, (packs[use.fingerprint], judge), key, use.accepted)
