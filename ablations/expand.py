@@ -8,11 +8,14 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ablations.fitting import fits, fits_none, read_choices, spelled
+from ablations.names import require_names_that_hold, require_own_word
 from ablations.spec import Ablation, Differences
 from bench.data.facts import DatasetFacts
+from bench.keys import flatten
 from bench.plan import Plan, PlannedRun, Run
 from bench.sources import find_sources
-from bench.spec import DataSpec, RunSpec, TrainSpec, override, parse
+from bench.spec import DataSpec, RunSpec, TrainSpec, override, parse, parse_value
 from fcn.errors import InputError
 from fcn.registry import unknown_name
 
@@ -35,7 +38,7 @@ def expand(
     Raises:
         InputError: A setting is wrong, or a name refers to no variant.
     """
-    specs = {name: _spec_of(ablation, name, diff) for name, diff in variants_of(ablation).items()}
+    specs = specs_of(ablation)
     _check_names(ablation, specs)
     _check_targets(ablation, specs, facts_of)
     order = _parents_first(ablation.name, specs)
@@ -45,7 +48,7 @@ def expand(
             runs[name, seed] = PlannedRun(
                 name, _run_of(ablation.name, specs[name], name, seed, runs, facts_of, sources_of)
             )
-    return Plan(
+    plan = Plan(
         name=ablation.name,
         question=ablation.question,
         expectation=ablation.expectation,
@@ -55,6 +58,8 @@ def expand(
         note=ablation.note,
         command=command,
     )
+    _require_own_answers(ablation, plan)
+    return plan
 
 
 def variants_of(ablation: Ablation) -> dict[str, Differences]:
@@ -70,7 +75,7 @@ def variants_of(ablation: Ablation) -> dict[str, Differences]:
     variants: dict[str, Differences] = {}
     for values in itertools.product(*ablation.grid.values()):
         combination = dict(zip(keys, values, strict=True))
-        if any(_matches(combination, excluded) for excluded in ablation.exclude):
+        if any(_matches(combination, one, ablation.name) for one in ablation.exclude):
             continue
         name = "-".join(str(value) for value in values)
         if name in variants:
@@ -83,17 +88,64 @@ def variants_of(ablation: Ablation) -> dict[str, Differences]:
     return variants
 
 
-def _spec_of(ablation: Ablation, name: str, differences: Differences) -> RunSpec:
-    """Put a variant's settings together: common, then its own, then the adjustments that fit."""
+def specs_of(ablation: Ablation) -> dict[str, RunSpec]:
+    """Return the settings of each variant, by name.
+
+    Raises:
+        InputError: A setting is wrong, undoes what a variant states, or is for no variant.
+    """
+    variants = variants_of(ablation)
+    require_names_that_hold(ablation, variants)
+    specs, fitted = {}, set()
+    for name, differences in variants.items():
+        specs[name], own = _spec_of(ablation, name, differences)
+        fitted |= own
+    for number, adjustment in enumerate(ablation.adjust):
+        if number not in fitted and not _fits_as_written(ablation, number):
+            raise InputError(fits_none(specs.values(), adjustment.when, where=_when(ablation)))
+    return specs
+
+
+def _spec_of(ablation: Ablation, name: str, differences: Differences) -> tuple[RunSpec, set[int]]:
+    """Put a variant's settings together: common, then its own, then the adjustments that fit.
+
+    What is forced is seen by adjustments, and comes after them.
+
+    Returns:
+        The settings, and the numbers of the adjustments that fit.
+    """
     where = f"{ablation.name}, variant {name}"
-    values = override(ablation.common, differences)
-    for adjustment in ablation.adjust:
-        resolved = parse(RunSpec, values, where=where).model_dump(mode="json")
-        for key in adjustment.when:
-            _get(resolved, key, where)
-        if all(_get(resolved, key, where) == value for key, value in adjustment.when.items()):
-            values = override(values, adjustment.set)
-    return parse(RunSpec, values, where=where)
+    own = flatten(differences, where=where)
+    values = override(override(ablation.common, own), ablation.forced)
+    fitted = set()
+    for number, adjustment in enumerate(ablation.adjust):
+        spec = parse(RunSpec, values, where=where)
+        if fits(spec, adjustment.when, where=_when(ablation)):
+            fitted.add(number)
+            require_own_word(ablation, name, differences, adjustment)
+            values = override(override(values, adjustment.set), ablation.forced)
+    spec = parse(RunSpec, values, where=where)
+    if "seed" in values:
+        raise InputError(
+            f"{where}: seed {spec.seed} would not be used: each variant is run once with each of "
+            f"the spec's `seeds`; write seeds: [{spec.seed}]"
+        )
+    return spec, fitted
+
+
+def _fits_as_written(ablation: Ablation, number: int) -> bool:
+    """Say whether an adjustment fits a variant of the file, where --set left that variant out."""
+    written = ablation.written
+    if written is ablation or written.adjust != ablation.adjust:
+        return False
+    try:
+        return any(number in _spec_of(written, *one)[1] for one in variants_of(written).items())
+    except InputError:  # a spec that --set alone makes whole
+        return False
+
+
+def _when(ablation: Ablation) -> str:
+    return f"{ablation.name}: adjust.when"
 
 
 def _run_of(
@@ -188,28 +240,54 @@ def _check_targets(
             raise InputError(f"{ablation.name}: published.target: {reason}")
 
 
+def _require_own_answers(ablation: Ablation, plan: Plan) -> None:
+    """Refuse variants that are one run because of what --set says.
+
+    Those that are one run as the spec is written are said to be (`Plan.doubles`).
+    """
+    for names in plan.doubles if ablation.written is not ablation else ():
+        if not _are_one(ablation.written, names):
+            forced = [f"{key}={spelled(value)}" for key, value in flatten(ablation.forced).items()]
+            raise InputError(
+                f"{ablation.name}: {' '.join(['--set', *forced])} makes one run of variants "
+                f"{' and '.join(names)}, which would be shown as two answers; leave it out of "
+                "--set, or leave one of them out"
+            )
+
+
+def _are_one(ablation: Ablation, names: list[str]) -> bool:
+    """Say whether variants have the same settings, but for the names of those they start from."""
+    try:
+        specs = specs_of(ablation)
+    except InputError:  # a spec that --set alone makes whole
+        return False
+    nobody = {"init_from": None, "init_streams": ()}
+    found = []
+    for name in names:
+        spec = specs.get(name)
+        found.append(
+            spec and spec.model_copy(update={"train": spec.train.model_copy(update=nobody)})
+        )
+    return all(spec == found[0] for spec in found)
+
+
 def _check_exclude(ablation: Ablation, keys: list[str]) -> None:
+    where = f"{ablation.name}: exclude"
     for excluded in ablation.exclude:
-        for key, value in excluded.items():
+        for key, wanted in excluded.items():
             if key not in keys:
-                raise InputError(f"{ablation.name}: exclude: {unknown_name('key', key, keys)}")
-            if value not in ablation.grid[key]:
-                known = [str(v) for v in ablation.grid[key]]
-                raise InputError(
-                    f"{ablation.name}: exclude: {unknown_name(key, str(value), known)}"
-                )
+                raise InputError(f"{where}: {unknown_name('key', key, keys)}")
+            known = [
+                parse_value(key, value, where=f"{where} of grid") for value in ablation.grid[key]
+            ]
+            for value in read_choices(key, wanted, where=where):
+                if value not in known:
+                    reason = unknown_name(key, spelled(value), map(spelled, known))
+                    raise InputError(f"{where}: {reason}")
 
 
-def _matches(combination: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    return all(combination[key] == value for key, value in wanted.items())
-
-
-def _get(values: Mapping[str, Any], key: str, where: str) -> Any:
-    """Read a dotted key; one that does not exist is an error with the nearest name."""
-    current: Any = values
-    for part in key.split("."):
-        if not isinstance(current, Mapping) or part not in current:
-            known = current if isinstance(current, Mapping) else ()
-            raise InputError(f"{where}: adjust.when: {unknown_name('key', part, known)}")
-        current = current[part]
-    return current
+def _matches(combination: Mapping[str, Any], wanted: Mapping[str, Any], where: str) -> bool:
+    return all(
+        parse_value(key, combination[key], where=where) in read_choices(key, value, where=where)
+        for key, value in wanted.items()
+    )

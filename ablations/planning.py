@@ -4,6 +4,7 @@ In: a name or path, `--set` texts, a store. Out: a `Plan`, and the catalog of it
 """
 
 import shlex
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,7 +15,7 @@ from fcn.errors import InputError
 
 if TYPE_CHECKING:
     from bench.data.catalog import Catalog
-    from bench.plan import Plan
+    from bench.plan import Plan, Run
     from bench.store import Store
 
 TRIAL_STEPS = 2
@@ -86,6 +87,26 @@ def _choose(found: "list[tuple[Plan, Catalog]]", store: "Store") -> "tuple[Plan,
 
 def plan_trial(spec: str, store: "Store", data: Path | None, settings: list[str] | None) -> "Plan":
     """Plan two steps of every variant with the first seed; takes what `plan_spec` takes."""
-    plan, _ = plan_spec(spec, store, data, [*(settings or ()), f"train.steps={TRIAL_STEPS}"])
+    plan, _ = plan_spec(spec, store, data, settings)
     seed = plan.runs[0].run.spec.seed
-    return replace(plan, runs=tuple(run for run in plan.runs if run.run.spec.seed == seed))
+    trials: dict[str, Run] = {}
+    runs = []
+    for planned in plan.runs:
+        if planned.run.spec.seed == seed:
+            trials[planned.run.id] = trial = _shorten(planned.run, trials)
+            runs.append(replace(planned, run=trial))
+    return replace(plan, runs=tuple(runs))
+
+
+def _shorten(run: "Run", trials: "Mapping[str, Run]") -> "Run":
+    """Return a run of two steps that starts from the trials of its parents, by their ids.
+
+    Its learning rate is that of the whole run's first steps, warm-up included.
+    """
+    train = run.spec.train.model_copy(update={"steps": TRIAL_STEPS})
+    return replace(
+        run,
+        spec=run.spec.model_copy(update={"train": train}),
+        parent=trials[run.parent].id if run.parent else None,
+        streams=tuple(trials[stream].id for stream in run.streams),
+    )

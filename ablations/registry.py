@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ablations.spec import Ablation
-from bench.spec import RunSpec, override, parse, set_keys
+from bench.keys import flatten, set_keys
+from bench.spec import RunSpec, override, parse
 from bench.yaml_file import load_yaml
 from fcn.errors import InputError
 from fcn.registry import unknown_name
@@ -43,16 +44,54 @@ def load_ablation(name: str, overrides: Mapping[str, Any] | None = None) -> Abla
     if "question" not in values:
         raise InputError(f"{path} has no `question`: it is a base, not an ablation")
     overrides = overrides or {}
-    own = {key: value for key, value in overrides.items() if key.split(".")[0] not in _RUN_KEYS}
-    values = {"name": _name_of(path), **set_keys(values, own)}
-    ablation = parse(Ablation, values, where=str(path))
+    flatten(overrides, where="--set")
+    forced = {key: value for key, value in overrides.items() if key.split(".")[0] in _RUN_KEYS}
+    own = {key: value for key, value in overrides.items() if key not in forced}
+    written = parse(Ablation, {"name": _name_of(path), **values}, where=str(path))
+    if not overrides:
+        return _with_base(written, path)
+    asked = parse(Ablation, _on_top(written.model_dump(), own), where=f"{path} with --set")
+    return _with_base(asked, path).with_forced(forced, _with_base(written, path))
+
+
+def _on_top(values: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Put settings of the ablation itself on top: `seeds`, `common.KEY`, `variants.NAME.KEY`."""
+    for key, value in own.items():
+        head, _, rest = key.partition(".")
+        given = {rest: value} if rest else value
+        if head == "grid" and isinstance(given, Mapping):  # its keys are dotted, never nested
+            values[head] = values[head] | dict(given)
+        elif head == "common" and isinstance(given, Mapping):
+            values[head] = override(set_keys({}, values[head]), given)
+        elif head == "variants" and isinstance(given, Mapping):
+            values[head] = _change_variants(values[head], given)
+        elif rest:
+            known = {"common", "grid", "variants"}
+            reason = f"{head!r} has no keys of its own; give it whole, as --set {head}=..."
+            where = reason if head in values else unknown_name("key", head, known | _RUN_KEYS)
+            raise InputError(f"--set {key}: {where}")
+        else:
+            values[head] = value
+    return values
+
+
+def _change_variants(variants: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return variants with new settings, given by `NAME.KEY` or by name; a name may hold dots."""
+    changed = dict(variants)
+    for key, value in given.items():
+        names = [name for name in variants if f"{key}.".startswith(f"{name}.")]
+        name = max(names, key=len, default=key.partition(".")[0])
+        rest = key[len(name) + 1 :]
+        changed[name] = {rest: value} if rest else value
+        if isinstance(changed[name], Mapping):
+            changed[name] = override(set_keys({}, variants.get(name) or {}), changed[name])
+    return changed
+
+
+def _with_base(ablation: Ablation, path: Path) -> Ablation:
+    """Return an ablation whose `common` has the settings of its base below its own."""
     base = _load_base(ablation.base, path, seen=(path,)) if ablation.base else {}
-    forced = {key: value for key, value in overrides.items() if key not in own}
-    common = override(override(base, ablation.common), forced)  # adjustments see what is forced
-    everyone = {"when": {}, "set": forced}  # and cannot undo it
-    return Ablation.model_validate(
-        {**ablation.model_dump(), "common": common, "adjust": [*ablation.adjust, everyone]}
-    )
+    return ablation.model_copy(update={"common": override(base, ablation.common)})
 
 
 def name_question(name: str) -> str:
@@ -76,6 +115,7 @@ def _load_base(name: str, asker: Path, seen: tuple[Path, ...]) -> dict[str, Any]
             raise InputError(f"{path}: {unknown_name('key', key, _BASE_KEYS)}")
     below = values.pop("base", None)
     values.pop("description", None)
+    flatten(values, where=str(path))
     settings = override(_load_base(str(below), path, (*seen, path)) if below else {}, values)
     parse(RunSpec, settings, where=str(path))
     return settings

@@ -4,16 +4,24 @@ Settings of runs are differences from a base, written with dotted keys (`model.s
 nested; `bench.spec.RunSpec` says what they mean, and judges them once everything is put together.
 """
 
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 
+from bench.keys import flatten
 from bench.plan import Published
-from bench.spec import Fraction, Name, Schema
+from bench.spec import Fraction, Name, Schema, Seed
 from bench.text import require_path_below
 
-Differences = dict[str, Any]
-"""New values by key, dotted or nested."""
+
+def _require_one_spelling(differences: dict[str, Any]) -> dict[str, Any]:
+    flatten(differences)
+    return differences
+
+
+Differences = Annotated[dict[str, Any], AfterValidator(_require_one_spelling)]
+"""New values by key, dotted or nested; each key once."""
 
 
 class PublishedSpec(Schema):
@@ -47,7 +55,7 @@ class Adjustment(Schema):
     """Differences for the variants that have certain values, such as a backbone's learning rate."""
 
     when: Differences
-    """Values, by dotted key, that a variant must have."""
+    """Values, by key, that a variant must have; of a list of values, any of them."""
     set: Differences
     """What then differs."""
 
@@ -72,15 +80,34 @@ class Ablation(Schema):
     grid: dict[Name, Annotated[list[Any], Field(min_length=1)]] = {}
     """Values by key; the variants are all combinations, named by their values."""
     exclude: list[Differences] = []
-    """Combinations of the grid to leave out, by their values."""
+    """Combinations of the grid to leave out, by their values; of a list of values, each."""
     adjust: list[Adjustment] = []
     """Differences that depend on a variant's values."""
-    seeds: Annotated[list[int], Field(min_length=1)] = [0]
+    seeds: Annotated[list[Seed], Field(min_length=1)] = [0]
     """Seeds; each variant is run once with each."""
     baseline: str | None = None
     """Variant that the others are compared with."""
     published: list[PublishedSpec] = []
     """Numbers from the literature."""
+
+    _forced: dict[str, Any] = PrivateAttr(default_factory=dict)
+    _written: "Ablation | None" = PrivateAttr(default=None)
+
+    @property
+    def forced(self) -> Mapping[str, Any]:
+        """What `--set` puts on top of every variant, by key; no file says it."""
+        return self._forced
+
+    @property
+    def written(self) -> "Ablation":
+        """The ablation without anything that `--set` says."""
+        return self._written or self
+
+    def with_forced(self, forced: Mapping[str, Any], written: "Ablation") -> Self:
+        """Return the ablation with `forced` on top of every variant of it."""
+        copy = self.model_copy()
+        copy._forced, copy._written = dict(forced), written
+        return copy
 
     @model_validator(mode="after")
     def _variants_or_grid(self) -> "Ablation":

@@ -93,7 +93,7 @@ class Run:
         Raises:
             InputError: It is something else.
         """
-        written = parse(_WrittenRun, values, where=where)
+        written = parse(_WrittenRun, values, where=where, stored=True)
         return cls(**{name: getattr(written, name) for name in _WrittenRun.model_fields})
 
 
@@ -189,6 +189,15 @@ class Plan:
     def fingerprints(self) -> set[str]:
         """Fingerprints of all datasets in it."""
         return {planned.run.fingerprint for planned in self.runs}
+
+    @property
+    def doubles(self) -> list[list[str]]:
+        """Names of variants that are one and the same run, together, in the order of the spec."""
+        sharing: dict[str, list[str]] = {}
+        for planned in self.runs:
+            sharing.setdefault(planned.run.id, []).append(planned.variant)
+        groups = {tuple(names): None for names in sharing.values() if len(names) > 1}
+        return [list(names) for names in groups]
 
     def unique_runs(self) -> Iterator[Run]:
         """Yield each run once, parents first, though two variants may share it."""

@@ -4,11 +4,23 @@ In: plain nested dictionaries (from YAML or Python). Out: a frozen `RunSpec`, or
 Only what can change a result has a field here; devices, folders and logging are not settings.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from collections.abc import Mapping
+from functools import cache
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
+from bench.explain import explain
+from bench.keys import set_keys
 from bench.text import require_file_name
 from fcn.errors import InputError
 from fcn.registry import unknown_name
@@ -17,6 +29,30 @@ Name = Annotated[str, Field(min_length=1, max_length=200)]
 FileName = Annotated[Name, AfterValidator(require_file_name)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+
+STORED = "stored"
+"""Context of settings that lie in a store: they were accepted once, and stay readable."""
+
+SWITCH_WORDS = {"true", "false", "yes", "no", "on", "off", "none", "null", ""}
+"""Words for a switch or for nothing; no weights have such a name."""
+
+
+def _require_no_switch(value: bool | str, info: ValidationInfo) -> bool | str:
+    """Refuse a word for true, false or nothing where a word names weights."""
+    if info.context != STORED and isinstance(value, str) and value.lower() in SWITCH_WORDS:
+        raise ValueError(
+            f"{value!r} is a word here; write true for the default weights, false for random ones, "
+            "a tag of weights, or the path of a .safetensors or .pth file"
+        )
+    return value
+
+
+def _require_rest(value: float, info: ValidationInfo) -> float:
+    """Refuse a dropout that leaves nothing."""
+    if info.context != STORED and value == 1:
+        raise ValueError("dropout 1.0 leaves nothing to score; give a fraction below 1")
+    return value
 
 
 class Schema(BaseModel):
@@ -32,7 +68,7 @@ class ModelSpec(Schema):
 
     backbone: Name = "resnet18"
     """Any name of timm's registry; `fcn-bench list backbones` shows them."""
-    pretrained: bool | str = False
+    pretrained: Annotated[bool | str, AfterValidator(_require_no_switch)] = False
     """true for the backbone's default weights, a timm tag, or a local file; false for random."""
     skip: Name = "fcn8s"
     """Skip strategy: which finer features are fused in."""
@@ -46,8 +82,8 @@ class ModelSpec(Schema):
     """How coarse and fine scores become one; the paper sums."""
     score_init: Literal["zero", "random"] = "zero"
     """Start of the score layers; the paper uses zero."""
-    dropout: Fraction = 0.0
-    """Dropout before the scores."""
+    dropout: Annotated[Fraction, AfterValidator(_require_rest)] = 0.0
+    """Dropout before the scores, below 1."""
     padding: Literal["exact", "pad100"] = "exact"
     """Exact alignment, or the reference nets' 100 pixels of padding and crops."""
     output_stride: Annotated[int, Field(ge=1)] | None = None
@@ -185,7 +221,7 @@ class RunSpec(Schema):
     """The fitting."""
     evaluate: EvaluateSpec = EvaluateSpec()
     """The judging."""
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    seed: Seed = 0
     """Seed of everything random: weights, order, augmentation, dropout."""
 
     @model_validator(mode="after")
@@ -206,41 +242,39 @@ class RunSpec(Schema):
 S = TypeVar("S", bound=Schema)
 
 
-def parse(schema: type[S], values: Mapping[str, Any], *, where: str) -> S:
+def parse(schema: type[S], values: Mapping[str, Any], *, where: str, stored: bool = False) -> S:
     """Validate plain values.
 
     Args:
         schema: The schema to validate against.
         values: Nested plain values.
         where: What is being read (a file, a variant), put in front of each message.
+        stored: The values were accepted before and lie in a store, which stays readable.
 
     Raises:
         InputError: A key is unknown, or a value is of the wrong type or out of range.
     """
     try:
-        return schema.model_validate(dict(values))
+        return schema.model_validate(dict(values), context=STORED if stored else None)
     except ValidationError as error:
-        messages = dict.fromkeys(_explain(schema, e) for e in error.errors(include_url=False))
+        messages = dict.fromkeys(explain(schema, e) for e in error.errors(include_url=False))
         raise InputError(f"{where}: {'; '.join(messages)}") from None
 
 
-def set_keys(values: Mapping[str, Any], differences: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a copy of nested `values` in which dotted keys have new values.
+def parse_value(key: str, value: Any, *, where: str) -> Any:
+    """Validate one value of a run: what a `RunSpec` holds under a dotted key that is given it.
 
     Raises:
-        InputError: A dotted key passes through a value that has no keys of its own.
+        InputError: There is no such key, or it does not take the value.
     """
-    result = dict(values)
-    for key, value in differences.items():
-        head, _, rest = key.partition(".")
-        if not rest:
-            both = isinstance(result.get(head), Mapping) and isinstance(value, Mapping)
-            result[head] = set_keys(result[head], value) if both else value
-        elif isinstance(result.setdefault(head, {}), Mapping):
-            result[head] = set_keys(result[head], {rest: value})
-        else:
-            raise InputError(f"key {key!r}: {head!r} has no keys of its own")
-    return result
+    try:
+        return _adapter(key).validate_python(value)
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+        messages = dict.fromkeys(explain(RunSpec, e, at=key.split(".")) for e in details)
+        raise InputError(f"{where}: {'; '.join(messages)}") from None
+    except InputError as error:
+        raise InputError(f"{where}: {key}: {error}") from None
 
 
 def override(settings: Mapping[str, Any], differences: Mapping[str, Any]) -> dict[str, Any]:
@@ -253,32 +287,17 @@ def override(settings: Mapping[str, Any], differences: Mapping[str, Any]) -> dic
     return result
 
 
-def _explain(schema: type[Schema], error: Any) -> str:
-    """Turn one pydantic error into words, with the key's path and the nearest valid name."""
-    path = ".".join(str(part) for part in error["loc"] if not _is_branch_label(part))
-    if error["type"] == "extra_forbidden":
-        parent, name = error["loc"][:-1], str(error["loc"][-1])
-        return f"{path}: {unknown_name('key', name, _fields_at(schema, parent))}"
-    message = error["msg"].removeprefix("Value error, ")
-    given = "" if error["type"] in ("value_error", "missing") else f", not {error['input']!r}"
-    return f"{path}: {message}{given}" if path else message
-
-
-def _is_branch_label(part: object) -> bool:
-    """Tell pydantic's labels of union branches ('bool', 'tuple[float, ...]') from our keys."""
-    text = str(part)
-    return text in {"bool", "int", "float", "str"} or any(c in text for c in "[(")
-
-
-def _fields_at(schema: type[Schema], path: Iterable[int | str]) -> list[str]:
-    """List the keys allowed at a path into a schema."""
-    fields = schema
-    for part in path:
-        field = fields.model_fields.get(str(part))
-        kinds = (
-            [] if field is None else [field.annotation, *getattr(field.annotation, "__args__", ())]
-        )
-        inner = [k for k in kinds if isinstance(k, type) and issubclass(k, Schema)]
-        if inner:
-            fields = inner[0]
-    return [field.alias or name for name, field in fields.model_fields.items()]
+@cache
+def _adapter(key: str) -> TypeAdapter[Any]:
+    """Return what validates a run's setting by its dotted key, with its limits."""
+    annotation: Any = RunSpec
+    for part in key.split("."):
+        if isinstance(annotation, type) and issubclass(annotation, Schema):
+            if part not in annotation.model_fields:
+                raise InputError(unknown_name("key", part, annotation.model_fields))
+            annotation = annotation.model_fields[part].rebuild_annotation()
+        elif get_origin(annotation) is dict:
+            annotation = get_args(annotation)[1]
+        else:
+            raise InputError(f"what stands before {part!r} has no keys of its own")
+    return TypeAdapter(annotation)

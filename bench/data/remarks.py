@@ -75,7 +75,7 @@ def plan_remarks(plan: Plan, packs: Mapping[str, Pack]) -> list[str]:
         plan: What is to be run, or was.
         packs: Its packs by fingerprint; of data without one nothing is said.
     """
-    found: dict[str, None] = {}
+    found = dict.fromkeys(_remarks_on_runs(plan, packs))
     uses = [use for use in uses_of(plan) if use.fingerprint in packs]
     num_datasets = len({use.fingerprint for use in uses})
     for key in dict.fromkeys((use.fingerprint, use.targets) for use in uses):
@@ -93,6 +93,24 @@ def plan_remarks(plan: Plan, packs: Mapping[str, Pack]) -> list[str]:
             if leak:
                 found[leak] = None
     return list(found)
+
+
+def _remarks_on_runs(plan: Plan, packs: Mapping[str, Pack]) -> Iterator[str]:
+    """Say which variants are one run, and whose batches have images more than once."""
+    for names in plan.doubles:
+        yield f"variants {' and '.join(names)} are one run: the same run under {len(names)} names"
+    large: dict[str, list[str]] = {}
+    for planned in plan.runs:
+        train, pack = planned.run.spec.train, packs.get(planned.run.fingerprint)
+        number = len(pack.indices(train.split)) if pack else train.batch_size
+        if train.steps and train.batch_size > number:
+            text = (
+                f"train.batch_size {train.batch_size} is more than the {number} images of split "
+                f"{train.split}: a batch has images more than once"
+            )
+            large.setdefault(text, []).append(planned.variant)
+    for text, variants in large.items():
+        yield f"{text} (variants {', '.join(dict.fromkeys(variants))})"
 
 
 def require_meaning(use: Use, packs: Mapping[str, Pack]) -> None:

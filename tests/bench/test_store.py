@@ -7,7 +7,7 @@ import pytest
 
 from bench.atomic import replacing, write_json
 from bench.plan import Run
-from bench.spec import RunSpec, TrainSpec
+from bench.spec import RunSpec, TrainSpec, parse
 from bench.store import Failure, Log, Store
 from fcn.errors import InputError
 
@@ -50,6 +50,19 @@ DEFAULTS = {
     },
     "evaluate": {"split": "test", "watch_split": "val", "watch_every": 0, "boundary": False},
 }  # fmt: skip
+
+
+@pytest.mark.parametrize("model", [{"pretrained": "no"}, {"pretrained": "True"}, {"dropout": 1.0}])
+def test_a_failed_run_of_what_is_refused_today_is_still_read(tmp_path, run, model):
+    """They were accepted, failed, and lie in stores beside others."""
+    values = run.to_json()
+    values["spec"]["model"] |= model
+    old = Run.from_json(values, where="x")
+    store = Store(tmp_path)
+    store.prepare(old)
+    assert store.run(old.id) == old
+    with pytest.raises(InputError, match=next(iter(model))):
+        parse(RunSpec, values["spec"], where="x")
 
 
 def test_an_id_depends_on_content_alone(run):

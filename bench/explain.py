@@ -1,0 +1,54 @@
+"""Errors of a schema in words: the key's path, the nearest valid name, the way out.
+
+In: an error as pydantic reports it. Out: a sentence.
+"""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import BaseModel
+
+from fcn.registry import unknown_name
+
+
+def explain(schema: type[BaseModel], error: Any, at: Iterable[str] = ()) -> str:
+    """Turn one pydantic error into words, with the key's path and the nearest valid name."""
+    loc = (*at, *error["loc"])
+    path = ".".join(str(part) for part in loc if not _is_branch_label(part))
+    if error["type"] == "extra_forbidden":
+        parent, name = loc[:-1], str(loc[-1])
+        return f"{path}: {unknown_name('key', name, _fields_at(schema, parent))}"
+    message = error["msg"].removeprefix("Value error, ")
+    given = "" if error["type"] in ("value_error", "missing") else f", not {error['input']!r}"
+    return f"{path}: {message}{given}{_way_out(error)}" if path else message
+
+
+def _way_out(error: Any) -> str:
+    """Say how a word is written that was read as something else, or the other way round."""
+    value = error["input"]
+    if error["type"] == "string_type" and isinstance(value, bool | int | float | None):
+        return f"; a word that looks like this is written in quotes: '{json.dumps(value)}'"
+    if isinstance(value, str) and value.lower() == "none":
+        return "; nothing is written null"
+    return ""
+
+
+def _is_branch_label(part: object) -> bool:
+    """Tell pydantic's labels of union branches ('bool', 'tuple[float, ...]') from our keys."""
+    text = str(part)
+    return text in {"bool", "int", "float", "str"} or any(c in text for c in "[(")
+
+
+def _fields_at(schema: type[BaseModel], path: Iterable[int | str]) -> list[str]:
+    """List the keys allowed at a path into a schema."""
+    fields = schema
+    for part in path:
+        field = fields.model_fields.get(str(part))
+        kinds = (
+            [] if field is None else [field.annotation, *getattr(field.annotation, "__args__", ())]
+        )
+        inner = [k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)]
+        if inner:
+            fields = inner[0]
+    return [field.alias or name for name, field in fields.model_fields.items()]
