@@ -30,9 +30,11 @@ def check_plan(
     """Find what would fail before anything is trained: models first, then every picture."""
     with importing():
         from bench.check import check_models, check_pictures
+        from bench.starts import check_starts
     specs = {planned.run.fingerprint: planned.run.spec.data for planned in plan.runs}
     facts = {fingerprint: catalog.facts(data) for fingerprint, data in specs.items()}
     costs = check_models(plan, facts)
+    check_starts(plan, facts, store)
     catalog.remember()
     packs = {fingerprint: catalog.pack(data) for fingerprint, data in specs.items()}
     check_pictures(plan, packs, devices_per_run)

@@ -4,6 +4,7 @@ Models are built and run on the meta device: shapes alone, no memory, no arithme
 Out: what each costs, or an `InputError` that says which variant asks for what cannot be.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -26,8 +27,13 @@ from fcn.model import Network, create_model
 DEFAULT_SIZE = (256, 256)
 """Height and width for which cost is counted where the spec has no crop."""
 
+OF_ONE = "Expected more than 1"
+"""How torch begins to say that a norm has one value to take statistics of."""
+
 _BUILT: dict[str, Network] = {}
 """Networks on the meta device, by what they were built from."""
+_TRAINED: set[str] = set()
+"""What a step of training was tried with."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +48,7 @@ class ModelCost:
 
 
 def check_models(plan: Plan, facts: Mapping[str, DatasetFacts]) -> dict[str, ModelCost]:
-    """Build each variant's model, and run it at its training size.
+    """Build each variant's model, run it at its training size, and try a step of training.
 
     Args:
         plan: What is to be run.
@@ -52,19 +58,23 @@ def check_models(plan: Plan, facts: Mapping[str, DatasetFacts]) -> dict[str, Mod
         Cost by variant.
 
     Raises:
-        InputError: A backbone, skip, size, input, label map or list of weights is impossible.
+        InputError: A backbone, skip, size, input, label map, list of weights or warm-up is
+            impossible, or a batch too small to train on.
     """
     costs: dict[str, ModelCost] = {}
     known: dict[str, ModelCost] = {}
-    for planned in _first_seeds(plan):
+    for planned in first_seeds(plan):
         spec, data = planned.run.spec, facts[planned.run.fingerprint]
-        with _naming(plan, planned):
+        with naming(plan, planned):
             _require_weights(spec.train, data.classes(spec.data))
+            _require_warm_up(spec.train)
             options = data.network_options(spec.data)
             size = spec.train.crop or DEFAULT_SIZE
             key = repr((spec.model, options, size))
             if key not in known:
                 known[key] = count_cost(spec.model, options, size)
+            if spec.train.crop is not None:
+                try_training(spec.model, options, spec.train.crop, spec.train)
         costs[planned.variant] = known[key]
     return costs
 
@@ -80,13 +90,13 @@ def check_pictures(plan: Plan, packs: Mapping[str, Pack], devices_per_run: int =
     Raises:
         InputError: No score could be right (a split without labels, a judge that is trained on),
             pictures of a batch differ in size or are too few to share, one is too small
-            for a backbone, or a network's layers cannot be shared.
+            for a backbone or to train on, or a network's layers cannot be shared.
     """
     for use, planned in uses_of(plan).items():
-        with _naming(plan, planned):
+        with naming(plan, planned):
             require_meaning(use, packs)
     fitting: set[str] = set()
-    for planned in _first_seeds(plan):
+    for planned in first_seeds(plan):
         spec = planned.run.spec
         pack = packs[planned.run.fingerprint].choose(spec.data.inputs, spec.data.targets)
         splits = {spec.evaluate.split}
@@ -94,11 +104,11 @@ def check_pictures(plan: Plan, packs: Mapping[str, Pack], devices_per_run: int =
             splits.add(spec.evaluate.watch_split)
         if spec.train.crop is None:
             splits.add(spec.train.split)
-        with _naming(plan, planned):
+        with naming(plan, planned):
             require_equal_sizes(pack, spec.train)
             require_shares(spec.train, devices_per_run)
             if devices_per_run > 1 or spec.train.batch_norm_groups > 1:
-                require_known_statistics(_build(spec.model, pack.network_options()))
+                require_known_statistics(build(spec.model, pack.network_options()))
             for split in splits:
                 sides = zip(*(pack.size(i) for i in pack.indices(split)), strict=True)
                 height, width = map(min, sides)
@@ -107,6 +117,12 @@ def check_pictures(plan: Plan, packs: Mapping[str, Pack], devices_per_run: int =
                 if (key := repr((spec.model, options, size))) not in fitting:
                     count_cost(spec.model, options, size)
                     fitting.add(key)
+            if spec.train.crop is None:
+                smallest = min(
+                    (pack.size(i) for i in pack.indices(spec.train.split)), key=math.prod
+                )
+                size = scaled_size(smallest, spec.data.input_scale * spec.train.scale[0])
+                try_training(spec.model, pack.network_options(), size, spec.train)
 
 
 def count_cost(
@@ -137,10 +153,56 @@ def count_cost(
         ) from error
 
 
+def try_training(
+    model_spec: ModelSpec, options: Mapping[str, Any], size: tuple[int, int], train: TrainSpec
+) -> None:
+    """Run images forward in training, as many as batch norm takes its statistics of.
+
+    Args:
+        model_spec: The network, which can be built and run.
+        options: As for `count_cost`.
+        size: Height and width in pixels.
+        train: Takes `batch_size`, `batch_norm_groups` and `steps` from it.
+
+    Raises:
+        InputError: A step of training fails, as batch norm over one value does.
+    """
+    number = train.batch_size // train.batch_norm_groups
+    key = repr((model_spec, options, size, number))
+    if key in _TRAINED or not train.steps:
+        return
+    error = _train_on("meta", model_spec, options, (number, *size))
+    if error is not None and not str(error).startswith(OF_ONE):
+        # It may go by the values of its tensors. Two images are as good as more.
+        error = _train_on("cpu", model_spec, options, (min(number, 2), *size))
+    if error is not None:
+        raise InputError(
+            f"a step of training on {number} image(s) of {size[0]}x{size[1]} pixels fails: "
+            f"{' '.join(str(error).split())}; raise train.batch_size, lower "
+            "train.batch_norm_groups, or have larger images by train.crop or data.input_scale"
+        ) from error
+    _TRAINED.add(key)
+
+
+def _train_on(
+    device: str, model_spec: ModelSpec, options: Mapping[str, Any], shape: tuple[int, int, int]
+) -> Exception | None:
+    """Run N images of H x W forward in training mode; return what went wrong."""
+    number, *size = shape
+    try:
+        model = build(model_spec, options, device)
+        channels = sum(options.get("inputs", {"rgb": 3}).values())
+        with torch.no_grad():
+            model.train()(torch.zeros(number, channels, *size, device=device))
+    except Exception as error:  # of whatever network: the caller says it
+        return error
+    return None
+
+
 def _count_on(
     device: str, model_spec: ModelSpec, options: Mapping[str, Any], size: tuple[int, int]
 ) -> ModelCost:
-    model = _build(model_spec, options, device)
+    model = build(model_spec, options, device).eval()
     channels = sum(options.get("inputs", {"rgb": 3}).values())
     images = torch.zeros(1, channels, *size, device=device)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
@@ -153,17 +215,23 @@ def _count_on(
     )
 
 
-def _build(model_spec: ModelSpec, options: Mapping[str, Any], device: str = "meta") -> Network:
-    """Build a network once, on the meta device without memory: it is run at several sizes."""
+def build(model_spec: ModelSpec, options: Mapping[str, Any], device: str = "meta") -> Network:
+    """Build a network once, on the meta device without memory: it is run at several sizes.
+
+    Args:
+        model_spec: The network; its starting weights are left out.
+        options: As for `count_cost`.
+        device: Name of the device.
+    """
     key = repr((model_spec, options, device))
     if key not in _BUILT:
         settings = model_spec.model_dump() | {"pretrained": False}
         with torch.device(device):
-            _BUILT[key] = create_model(**settings, **options).eval()
+            _BUILT[key] = create_model(**settings, **options)
     return _BUILT[key]
 
 
-def _first_seeds(plan: Plan) -> Iterator[PlannedRun]:
+def first_seeds(plan: Plan) -> Iterator[PlannedRun]:
     """Yield one run of each variant: seeds do not change what is possible."""
     firsts: dict[str, PlannedRun] = {}
     for planned in plan.runs:
@@ -172,12 +240,22 @@ def _first_seeds(plan: Plan) -> Iterator[PlannedRun]:
 
 
 @contextmanager
-def _naming(plan: Plan, planned: PlannedRun) -> Iterator[None]:
+def naming(plan: Plan, planned: PlannedRun) -> Iterator[None]:
     """Put the variant's name in front of an error."""
     try:
         yield
     except ValueError as error:
         raise InputError(f"{plan.name}, variant {planned.variant}: {error}") from error
+
+
+def _require_warm_up(train: TrainSpec) -> None:
+    """Refuse a warm-up that training never gets out of."""
+    if train.steps and train.warmup_steps >= train.steps:
+        raise InputError(
+            f"train.warmup_steps {train.warmup_steps} is not below train.steps {train.steps}: the "
+            f"learning rate would only rise, and never be in use as train.lr says; set "
+            f"train.warmup_steps to {train.steps // 10}, say, or train longer"
+        )
 
 
 def _require_weights(train: TrainSpec, classes: Sequence[int]) -> None:

@@ -11,6 +11,8 @@ import re
 import tempfile
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
@@ -44,26 +46,48 @@ def fetch(address: str, path: Path) -> Path:
         require_hash(path, hash_in_name(path.name))
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
-    opener = urllib.request.build_opener(_CarefulRedirects)
-    _require_safe(address)
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     part = Path(temporary)
     try:
-        request = urllib.request.Request(address, headers={"User-Agent": "fcn-bench"})
-        with os.fdopen(handle, "wb") as file, opener.open(request, timeout=TIMEOUT_SECONDS) as body:
+        with os.fdopen(handle, "wb") as file, _answer(address) as (request, body):
             _copy(body, file)
             announced = getattr(request, "linked_hash", None)
         require_hash(part, announced or hash_in_name(path.name))
         part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    return path
+
+
+def reach(address: str, path: Path) -> Path:
+    """Return `path` if the file is there or can be fetched: asks the server, and downloads nothing.
+
+    Raises:
+        DownloadError: As `fetch`, but for what only the bytes show.
+    """
+    if path.is_file():
+        require_hash(path, hash_in_name(path.name))
+    else:
+        with _answer(address):  # the answer's head is enough; its body is left
+            pass
+    return path
+
+
+@contextmanager
+def _answer(address: str) -> Iterator[tuple[urllib.request.Request, Any]]:
+    """Yield a request and the server's answer to it; what goes wrong until the end is said."""
+    _require_safe(address)
+    opener = urllib.request.build_opener(_CarefulRedirects)
+    request = urllib.request.Request(address, headers={"User-Agent": "fcn-bench"})
+    try:
+        with opener.open(request, timeout=TIMEOUT_SECONDS) as body:
+            yield request, body
     except urllib.error.HTTPError as error:
         error.close()
         kind = MissingError if error.code == 404 else DownloadError
         raise kind(f"the server answers {error.code} {error.reason}") from error
     except (urllib.error.URLError, http.client.HTTPException) as error:
         raise DownloadError(str(getattr(error, "reason", error)) or type(error).__name__) from error
-    finally:
-        part.unlink(missing_ok=True)
-    return path
 
 
 def file_hash(path: Path) -> str:

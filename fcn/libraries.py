@@ -18,9 +18,9 @@ from torch import nn
 from fcn.download import file_hash
 from fcn.errors import InputError
 from fcn.external import IMAGENET_MEAN, IMAGENET_STD, External
-from fcn.published import PublishedFile, cached_path, fetch_any
+from fcn.published import PublishedFile, cached_path, fetch_any, require_any
 from fcn.registry import unknown_name
-from fcn.weights import UNREADABLE, LoadedWeights, local_file
+from fcn.weights import UNREADABLE, LoadedWeights, local_file, shapes_may_do
 
 _TRUNKS = "IMAGENET1K_V1"
 """The weights that torchvision's own segmentation networks started from."""
@@ -60,14 +60,39 @@ def create_external(
         return model
     if path is not None:
         _load(model.net, str(path), path, source)
-    elif library == "torchvision":
-        _load_published(model.net, name, pretrained)
     else:
-        raise InputError(
-            f"model.pretrained is {pretrained!r}, but model.external {source!r} has no published "
-            "weights known here; set it to false or to a .safetensors or .pth file"
-        )
+        file = fetch_any(source, [_find_published(source, pretrained, num_classes)])
+        # True is for the backbone: the trunk of a MobileNet is cut out of the layers which the file
+        # calls features.
+        net, outer = (model.net.backbone, "features.") if pretrained is True else (model.net, "")
+        _load(net, file.address, file.path, source, outer)
     return model
+
+
+def require_external_weights(
+    source: str, *, num_classes: int, pretrained: bool | str, in_chans: int = 3
+) -> None:
+    """See that the weights of another library's network can be had, and that a local file fits.
+
+    Args:
+        source: As `create_external` takes it; the network can be built.
+        num_classes: Likewise.
+        pretrained: Likewise, and not False.
+        in_chans: Likewise.
+
+    Raises:
+        InputError: They do not exist, cannot be had, or are of another network.
+    """
+    path = local_file(pretrained)
+    if path is None:
+        require_any(source, [_find_published(source, pretrained, num_classes)])
+        return
+    try:
+        with torch.device("meta"):
+            model = create_external(source, num_classes=num_classes, in_chans=in_chans)
+    except InputError:  # one that cannot be built without values
+        model = create_external(source, num_classes=num_classes, in_chans=in_chans)
+    _load(model.net, str(path), path, source)
 
 
 def list_externals() -> list[str]:
@@ -193,27 +218,34 @@ def _per_channel(in_chans: int) -> dict[str, tuple[float, ...]]:
     }
 
 
-def _load_published(net: nn.Module, name: str, pretrained: bool | str) -> None:
-    """Load torchvision's weights: of the backbone, or of the whole network by their name."""
+def _find_published(source: str, pretrained: bool | str, num_classes: int) -> PublishedFile:
+    """Return torchvision's file of weights: of the backbone, or of a network by their name.
+
+    Raises:
+        InputError: There is none, or it is of other classes.
+    """
+    library, _, name = source.partition("/")
+    if library != "torchvision":
+        raise InputError(
+            f"model.pretrained is {pretrained!r}, but model.external {source!r} has no published "
+            "weights known here; set it to false or to a .safetensors or .pth file"
+        )
     from torchvision import models
 
-    if pretrained is True:
-        # fcn_resnet50 stands on resnet50, lraspp_mobilenet_v3_large on mobilenet_v3_large.
-        net, weights = (
-            net.get_submodule("backbone"),
-            models.get_model_weights(name.partition("_")[2]),
+    # fcn_resnet50 stands on resnet50, lraspp_mobilenet_v3_large on mobilenet_v3_large.
+    whose = name.partition("_")[2] if pretrained is True else name
+    known = models.get_model_weights(whose).__members__
+    wanted = _TRUNKS if pretrained is True else str(pretrained)
+    if wanted not in known:
+        raise InputError(unknown_name(f"weights of torchvision/{name}", wanted, known))
+    weights = known[wanted]
+    if pretrained is not True and (found := len(weights.meta["categories"])) != num_classes:
+        raise InputError(
+            f"weights {wanted!r} of torchvision/{name} are of {found} classes, which does not fit "
+            f"{num_classes}; set model.pretrained to true for those of the backbone alone"
         )
-        chosen = weights["IMAGENET1K_V1"]
-    else:
-        known = models.get_model_weights(name).__members__
-        if pretrained not in known:
-            raise InputError(unknown_name(f"weights of torchvision/{name}", str(pretrained), known))
-        chosen = known[str(pretrained)]
-    file = PublishedFile(chosen.url, cached_path(chosen.url.rpartition("/")[2]))
-    fetch_any(f"torchvision/{name}", [file])
-    # The trunk of a MobileNet is cut out of the layers which the file calls features.
-    outer = "features." if pretrained is True else ""
-    _load(net, file.address, file.path, f"torchvision/{name}", outer)
+    url = weights.url
+    return PublishedFile(url, cached_path(url.rpartition("/")[2]))
 
 
 def _load(net: Any, source: str, path: Path, whose: str, outer: str = "") -> None:
@@ -221,7 +253,8 @@ def _load(net: Any, source: str, path: Path, whose: str, outer: str = "") -> Non
     try:
         state = load_state_dict(str(path))  # timm's, which never unpickles
         state = {key.removeprefix(outer): tensor for key, tensor in state.items()}
-        result = net.load_state_dict(state, strict=False)
+        with shapes_may_do():
+            result = net.load_state_dict(state, strict=False)
     except UNREADABLE as error:
         raise InputError(f"weights file {str(path)!r} does not fit {whose}: {error}") from error
     if result.missing_keys:

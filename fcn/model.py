@@ -10,8 +10,9 @@ Reference: Long, Shelhamer and Darrell, 2015, section 4.2, arXiv:1411.4038.
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor, device, nn
 
 from fcn.alignment import IMAGE_GRID, Grid
 from fcn.assembly import FeatureMap, Ways, create_scores, create_skips
@@ -23,12 +24,13 @@ from fcn.fusions import FUSIONS
 from fcn.geometry import find_shift
 from fcn.heads import HEADS, ScoreInit
 from fcn.inputs import LATE_EXTERNAL, RGB, InputFusion, LateFusion, Statistics, channel_statistics
-from fcn.libraries import create_external
+from fcn.libraries import create_external, require_external_weights
 from fcn.reference import CroppedUpsampling
 from fcn.settings import remember_settings
 from fcn.skips import SKIPS, Skip
 from fcn.targets import per_target
 from fcn.upsampling import UPSAMPLINGS
+from fcn.weights import local_file, require_published
 
 
 class FCN(nn.Module):
@@ -195,6 +197,31 @@ def create_model(
         return create(inputs=depths)
     streams = {name: create(inputs={name: number}) for name, number in depths.items()}
     return LateFusion(streams, list(depths.values()))
+
+
+def require_weights(backbone: str, **settings: Any) -> None:
+    """See that the weights of a model can be had and fit it: asks servers, and downloads nothing.
+
+    Args:
+        backbone: As for `create_model`, which can build the model without weights.
+        settings: Likewise.
+
+    Raises:
+        InputError: They do not exist, cannot be had, or are of another network.
+    """
+    pretrained, external = settings.get("pretrained", False), settings.get("external")
+    if pretrained and external is not None:
+        require_external_weights(
+            external,
+            num_classes=sum((settings["num_classes"], *settings.get("more_classes", ()))),
+            pretrained=pretrained,
+            in_chans=sum(settings.get("inputs", {RGB: settings.get("in_chans", 3)}).values()),
+        )
+    elif pretrained and local_file(pretrained) is not None:
+        with device("meta"):
+            create_model(backbone, **settings)
+    elif pretrained:
+        require_published(backbone, pretrained)
 
 
 def _create_fcn(

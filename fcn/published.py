@@ -5,7 +5,7 @@ timm's own loader is not used: offline it retries for three quarters of a minute
 and it does not say which file it took.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import huggingface_hub
 import torch
 from huggingface_hub import constants
 
-from fcn.download import MissingError, fetch
+from fcn.download import MissingError, fetch, reach
 from fcn.errors import InputError
 
 _SAFE_NAMES = {
@@ -54,16 +54,34 @@ def fetch_any(whose: str, files: Sequence[PublishedFile]) -> PublishedFile:
     Raises:
         InputError: None can be had; the message names the first and where to put it.
     """
+    return _first(whose, files, fetch)
+
+
+def require_any(whose: str, files: Sequence[PublishedFile]) -> PublishedFile:
+    """See that one of some files is here or can be fetched; asks servers, and downloads nothing.
+
+    Raises:
+        InputError: As `fetch_any`.
+    """
+    return _first(whose, files, reach)
+
+
+def _first(
+    whose: str, files: Sequence[PublishedFile], get: Callable[[str, Path], object]
+) -> PublishedFile:
     reason: OSError | None = None
+    offline = constants.HF_HUB_OFFLINE  # the user's word, for all servers
     for file in files:
+        if offline and not file.path.is_file():
+            reason = reason or OSError("it is not here, and HF_HUB_OFFLINE forbids to fetch it")
+            continue
         try:
-            fetch(file.address, file.path)
+            get(file.address, file.path)
             return file
         except MissingError as error:  # a repository may hold the other one only
             reason = reason or error
         except OSError as error:
-            reason = error
-            break
+            reason, offline = error, True  # asked once; the other file may be here
     raise InputError(
         f"the weights of {whose} at {files[0].address} cannot be had ({reason}); fetch that file "
         f"on a machine with a connection and put it at {files[0].path}, or anywhere and set "

@@ -5,6 +5,7 @@ was loaded. timm loads features without strictness and only logs what it did not
 key would leave layers at random unnoticed; here that is an error. No file is ever unpickled.
 """
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from torch import nn
 
 from fcn.download import file_hash
 from fcn.errors import InputError
-from fcn.published import candidates, fetch_any
+from fcn.published import candidates, fetch_any, require_any
 from fcn.registry import unknown_name
 
 _FILE_SUFFIXES = (".pth", ".safetensors")
@@ -45,8 +46,8 @@ def create_with_weights(
 ) -> nn.Module:
     """Build a network and load its weights; reads the disk, and the network where it must.
 
-    What was loaded is kept for `find_loaded`. Under `torch.device("meta")` the choice of weights
-    is checked but nothing is loaded.
+    What was loaded is kept for `find_loaded`. Under `torch.device("meta")` nothing is fetched: the
+    choice of weights is checked, and the names and shapes of a local file.
 
     Args:
         create: Builds the network, called as timm.create_model(name, ...).
@@ -62,8 +63,8 @@ def create_with_weights(
     path = local_file(pretrained)
     if path is None:
         name = _with_tag(name, pretrained)
-    if torch.get_default_device().type == "meta":
-        return create(name)
+        if torch.get_default_device().type == "meta":
+            return create(name)
     config: Any = get_pretrained_cfg(name)
     source = str(path)
     if path is None:
@@ -72,7 +73,7 @@ def create_with_weights(
     # Only these two formats of others are read by the network itself; timm's own are state dicts.
     foreign = config is not None and (config.custom_load == "hf" or path.suffix == ".npz")
     overlay = {"file": str(path), "custom_load": config.custom_load if foreign else False}
-    with _recorded_loads() as loads:
+    with _recorded_loads() as loads, shapes_may_do():
         try:
             net: Any = create(name, pretrained=True, pretrained_cfg_overlay=overlay)
         except UNREADABLE as error:
@@ -83,6 +84,20 @@ def create_with_weights(
     _require_all_loaded(net, loads, name, path)
     net.loaded_weights = LoadedWeights(source, file_hash(path), len(net.state_dict()))
     return net  # type: ignore[no-any-return]
+
+
+def require_published(name: str, pretrained: bool | str) -> None:
+    """See that a backbone's published weights are here or can be fetched; downloads nothing.
+
+    Args:
+        name: A timm name, known to exist.
+        pretrained: True for the default weights, or the tag of others.
+
+    Raises:
+        InputError: They do not exist, or cannot be had.
+    """
+    name = _with_tag(name, pretrained)
+    require_any(f"backbone {name!r}", candidates(get_pretrained_cfg(name)))
 
 
 def find_loaded(model: nn.Module) -> LoadedWeights | None:
@@ -139,6 +154,14 @@ def _with_tag(name: str, pretrained: bool | str) -> str:
             "path of a .safetensors or .pth file"
         )
     return name
+
+
+@contextmanager
+def shapes_may_do() -> Iterator[None]:
+    """Load without a warning into a network on the meta device, where names and shapes count."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*copying from a non-meta parameter")
+        yield
 
 
 @contextmanager

@@ -17,6 +17,10 @@ from bench.store import Result, Store
 from fcn.errors import InputError
 from fcn.heads import Score
 
+MOST = 0.75
+"""Share of a backbone's tensors that another network must have for weights to be carried over.
+Networks of one backbone share nearly all. By chance VGG16 and VGG19 share 19 of 26."""
+
 
 def require_planned(run: Run) -> None:
     """See that the weights files, plugins and libraries of a run are those of its plan; reads them.
@@ -52,20 +56,20 @@ def copy_from_parents(model: nn.Module, store: Store, run: Run) -> dict[str, Any
 
     Raises:
         BusyError: A parent is not done yet.
-        InputError: A parent's weights are not what its result says, or the network shares none.
+        InputError: A parent's weights are not what its result says, or are of another backbone.
     """
     if run.parent is not None:
-        record = copy_shared_weights(model, load_parent(store, run.parent))
-        if not record["copied"]:
-            raise InputError(
-                f"train.init_from: this network shares no weights with that of run {run.parent}, "
-                "so nothing would be copied; leave it out, or start from a network like this one"
-            )
+        weights = load_parent(store, run.parent)
+        require_shared(model.state_dict(), weights, "train.init_from", f"run {run.parent}")
+        record = copy_shared_weights(model, weights)
         return {"parent": run.parent, **record, "zeroed": zero_new_scores(model, record["new"])}
     if not run.streams:
         return {}
     ids = dict(zip(run.spec.data.inputs, run.streams, strict=True))
     found = {name: load_parent(store, run_id) for name, run_id in ids.items()}
+    for name, weights in found.items():
+        stream = model.get_submodule(f"streams.{name}").state_dict()
+        require_shared(stream, weights, "train.init_streams", f"run {ids[name]}")
     return {"streams": ids, **copy_streams(model, found)}
 
 
@@ -107,6 +111,42 @@ def _remake(store: Store, result: Result) -> str:
         f"`fcn-bench runs prune {result.run_id} --runs {store.root}` removes the run, and the next "
         "command makes it again"
     )
+
+
+def require_shared(
+    own: Mapping[str, Tensor], weights: Mapping[str, Tensor], key: str, whose: str
+) -> None:
+    """See that a network gets most of its backbone from another's weights, by name and shape.
+
+    One of the two may reach less deep: then all that it has counts. Heads, skips and the number
+    of classes may differ.
+
+    Args:
+        own: Of the network; on the meta device will do.
+        weights: Of the other.
+        key: Setting that asks for it.
+        whose: Which the other is, for the message.
+
+    Raises:
+        InputError: They share less: next to nothing would be carried over.
+    """
+    ours, theirs = _trunk(own), _trunk(weights)
+    shared = sum(theirs.get(name) == shape for name, shape in ours.items())
+    total = min(len(ours), len(theirs))
+    if shared <= MOST * total:
+        carried = f"only {shared} of {total} tensors of the backbone" if shared else "no weights"
+        raise InputError(
+            f"{key}: this network shares {carried} with that of {whose}, so next to nothing would "
+            "be carried over; start from a network with the same backbone, or leave it out"
+        )
+
+
+def _trunk(weights: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    """Return shapes of a backbone's tensors by name; of all, where no part is called one."""
+    shapes = {name: tensor.shape for name, tensor in weights.items() if tensor.ndim}
+    parts = {"backbone", "encoder"}  # the latter is smp's word
+    trunk = {name: shape for name, shape in shapes.items() if parts & set(name.split("."))}
+    return trunk or shapes
 
 
 def copy_shared_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, list[str]]:

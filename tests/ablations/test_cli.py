@@ -184,6 +184,10 @@ def fill(path, value):
         (lambda d: None, ["data.input_scale=0.2", "model.backbone=alexnet"], ["too small"]),
         (lambda d: None, ["train.class_weights=[1, 2, 3]"], ["3 numbers for 2 classes"]),
         (lambda d: None, ["train.stps=3"], ["train.stps", "steps"]),
+        (lambda d: None, ["train.warmup_steps=3"], ["variant coarse", "not below train.steps 3"]),
+        (lambda d: None, ["train.batch_size=1", "train.crop=[32, 32]"], ["coarse", "batch_norm_g"]),
+        (lambda d: None, ["model.pretrained=in99k"], ["coarse", "unknown weights", "in99k"]),
+        (lambda d: None, ["variants.fine.model.backbone=alexnet"], ["variant fine", "no weights"]),
         (lambda d: None, ["steps"], ["key=value"]),
     ],
 )

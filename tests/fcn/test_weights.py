@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from fcn import create_model
 from fcn.backbones.taps import create_backbone
-from fcn.download import DownloadError, fetch
+from fcn.download import DownloadError, MissingError, fetch, reach
 from fcn.errors import InputError
 from fcn.weights import find_loaded, list_weights
 
@@ -190,6 +190,22 @@ def test_a_download_is_whole_and_made_once(server, tmp_path):
     for _ in range(2):
         assert fetch(f"{server}/{name}", tmp_path / name).read_bytes() == content
     assert Server.asked == [f"/{name}"]
+
+
+def test_what_can_be_had_is_asked_for_and_not_downloaded(server, tmp_path):
+    path = tmp_path / "cache" / "net.pth"
+    Server.files["/bucket"], Server.redirects["/net.pth"] = b"weights" * 1_000_000, "/bucket"
+    reach(f"{server}/net.pth", path)
+    assert Server.asked == ["/net.pth", "/bucket"]
+    assert not path.parent.exists()
+    with pytest.raises(MissingError, match="404"):
+        reach(f"{server}/other.pth", path)
+    with pytest.raises(DownloadError, match="is not https"):
+        reach("http://example.org/net.pth", path)
+    path = tmp_path / "net-12345678.pth"
+    path.write_bytes(b"not that")
+    with pytest.raises(DownloadError, match="not 12345678"):
+        reach(f"{server}/{path.name}", path)
 
 
 @pytest.mark.parametrize("fault", ["bytes", "cut", "missing", "file:", "http:", "server hash"])
