@@ -4,6 +4,7 @@ In: values by key, as a spec writes them under `exclude` and `adjust.when`. Out:
 variant's; where they are nobody's, words that name the nearest value that occurs.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -11,6 +12,8 @@ from bench.keys import flatten
 from bench.spec import RunSpec, Schema, parse_value
 from fcn.errors import InputError
 from fcn.registry import unknown_name
+
+_LIKE_NO_WORD = re.compile(r"true|false|null|~?|[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 
 def read_choices(key: str, wanted: Any, *, where: str) -> list[Any]:
@@ -51,14 +54,14 @@ def fits_none(specs: Iterable[RunSpec], when: Mapping[str, Any], *, where: str) 
 
 
 def spelled(value: Any) -> str:
-    """Write a value as a spec does."""
+    """Write a value as a spec does: a word that looks like a number is in quotes."""
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(spelled, value))}]"
     if isinstance(value, Mapping):
         return ", ".join(f"{key}: {spelled(one)}" for key, one in value.items())
-    return str(value)
+    return f'"{value}"' if isinstance(value, str) and _LIKE_NO_WORD.fullmatch(value) else str(value)
 
 
 def _get(spec: RunSpec, key: str) -> Any:

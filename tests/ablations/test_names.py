@@ -130,11 +130,13 @@ def test_an_adjustment_is_for_values_as_the_schema_reads_them(spec, when, fits):
             "model.skip: fcn16s, train.lr: 0.1",
             r"none has all of these .*skip: fcn16s, train\.lr: 0\.1",
         ),
+        ("data.options.size: '64'", r"options\.size '\"64\"'; did you mean '64'\?"),
         ("train.crop.0: 3", r"train\.crop\.0: what stands before '0' has no keys"),
     ],
 )
 def test_an_adjustment_that_fits_no_variant_is_refused_with_what_occurs(spec, when, said):
     variants = "variants: {a: {train.lr: 0.1, model.skip: fcn8s}, b: {model.skip: fcn16s}}\n"
+    variants = variants.replace("b: {", "b: {data.options.size: 64, ")
     adjust = f"adjust: [{{when: {{{when}}}, set: {{train.momentum: 0.5}}}}]"
     with pytest.raises(InputError, match=said):
         spec(BASE + variants + adjust)
