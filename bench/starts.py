@@ -10,7 +10,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from bench.check import build, first_seeds, naming
-from bench.data.catalog import DatasetFacts
+from bench.data.facts import DatasetFacts
 from bench.plan import Plan, PlannedRun, Run
 from bench.run.weights import load_parent, require_shared
 from bench.store import Store
