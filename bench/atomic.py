@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.scratch import scratch_prefix
+
 
 @dataclass(frozen=True)
 class _Stage:
@@ -47,16 +49,29 @@ def replacing(path: Path) -> Iterator[Path]:
 
     The folder is synced after the rename: what has a name outlives a loss of power.
     """
-    temporary = _create_temporary(path)
+    with naming(path):
+        temporary = _create_temporary(path)
+        try:
+            yield temporary
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            temporary.chmod(0o666 & ~umask())  # mkstemp and safetensors leave 0600
+            temporary.replace(path)
+            sync_folder(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Have an error of the system that names no file, or a scratch file, name what was written."""
     try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~umask())  # mkstemp and safetensors leave 0600
-        temporary.replace(path)
-        sync_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        named = error.filename
+        if named is None or Path(os.fsdecode(named)).name.startswith(".tmp-"):
+            error.filename, error.filename2 = os.fspath(path), None
+        raise
 
 
 def write_json(path: Path, values: Any) -> None:
@@ -88,8 +103,8 @@ def _create_temporary(path: Path) -> Path:
     folder = stage.scratch if stage is not None and staged else path.parent
     if not staged:
         folder.mkdir(parents=True, exist_ok=True)
-    prefix, suffix = f".tmp-{path.name}-", path.suffix
-    handle, name = tempfile.mkstemp(dir=folder, prefix=prefix, suffix=suffix)
+    suffix = path.suffix if len(path.suffix) < 16 else ""  # libraries go by it: .png
+    handle, name = tempfile.mkstemp(dir=folder, prefix=scratch_prefix(path.name), suffix=suffix)
     os.close(handle)
     if staged:
         path.parent.mkdir(exist_ok=True)  # not its parents: a deleted folder stays deleted

@@ -33,6 +33,9 @@ LEASE_SECONDS = 60.0
 BEAT_SECONDS = 2.0
 """Time between two beats; at most a fifth of the lease."""
 
+SCRATCH = re.compile(r"\.tmp-(lost-\d{6}|(ended|lease)-[a-z0-9_]{8})")
+"""Names of a run's folders that are on their way to a lease, or were one."""
+
 _NAME = re.compile(r"(?:lease|\.tmp-lost)-(\d{6})")
 
 
@@ -151,10 +154,14 @@ def count_attempts(run_dir: Path) -> int:
     return len(_read_attempts(run_dir))
 
 
+def find_leases(run_dir: Path) -> list[Path]:
+    """Return the leases in a run's folder; only that of the highest number counts."""
+    return sorted(path for path in run_dir.glob("lease-*") if _NAME.fullmatch(path.name))
+
+
 def find_stale(run_dir: Path) -> list[Path]:
     """Return what dead holders on this machine left in a run's folder."""
-    leases = [path for path in run_dir.glob("lease-*") if _NAME.fullmatch(path.name)]
-    holders = [(path, Holder.read(path / "holder.json")) for path in leases]
+    holders = [(path, Holder.read(path / "holder.json")) for path in find_leases(run_dir)]
     return [path for path, holder in holders if holder is not None and holder.is_dead()]
 
 
@@ -204,7 +211,8 @@ def _record(lease: Lease) -> None:
         attempts = [*_read_attempts(lease.run_dir), facts]
         write_json(lease.run_dir / "attempts.json", {"attempts": attempts})
     for path in lease.run_dir.glob(".tmp-*"):
-        shutil.rmtree(path, ignore_errors=True)
+        if SCRATCH.fullmatch(path.name):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _release(lease: Lease) -> None:
@@ -241,8 +249,7 @@ def _beat_text(count: int) -> str:
 
 def _current(run_dir: Path) -> Path | None:
     """Return the lease with the highest number: the one that counts."""
-    leases = [p for p in run_dir.glob("lease-*") if _NAME.fullmatch(p.name)]
-    return max(leases, default=None)
+    return max(find_leases(run_dir), default=None)
 
 
 def _numbers(run_dir: Path) -> set[int]:

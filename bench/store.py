@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from bench.atomic import replacing, write_json
 from bench.evaluation_file import EvaluationFile
+from bench.names import list_run_dirs
 from bench.plan import Run
 from bench.records import (
     FAILURE,
@@ -98,8 +99,7 @@ class Store:
 
     def run_ids(self) -> Iterator[str]:
         """Yield the ids of all runs with a folder, sorted."""
-        for path in sorted(self.root.glob("[0-9a-f][0-9a-f]/*/spec.yaml")):
-            yield path.parent.name
+        yield from (f.name for f in list_run_dirs(self.root) if (f / "spec.yaml").exists())
 
     def has(self, run_id: str) -> bool:
         """Say whether a run was ever begun here."""

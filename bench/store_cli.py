@@ -53,12 +53,12 @@ def show_run(
 
 @runs_app.command("verify")
 def verify_runs(runs: RunsDir = Path("runs"), as_json: AsJson = False) -> None:
-    """Hash every file again; find damage, and what was left behind."""
+    """Hash every file again; find damage, what was left behind, and what is not the store's."""
     from bench.upkeep import verify
 
     findings = list(verify(open_store(runs)))
     show([{"kind": f.kind, "path": str(f.path), "what": f.message} for f in findings], as_json)
-    if any(finding.kind != "leftover" for finding in findings):
+    if any(finding.kind not in ("leftover", "foreign") for finding in findings):
         raise typer.Exit(1)
 
 
@@ -70,7 +70,7 @@ def prune_runs(
         bool, typer.Option("--failed", help="Remove failed runs too; what was stopped goes on.")
     ] = False,
 ) -> None:
-    """Remove what no result needs; a finished run only if it is named."""
+    """Remove what no result needs and nobody is at work on; a finished run only if it is named."""
     from bench.upkeep import prune
 
     store = open_store(runs)

@@ -1,16 +1,24 @@
-"""Upkeep of a store: what in it is damaged or left over, and what can go.
+"""Upkeep of a store: what in it is damaged, left over or not ours, and what can go.
 
-Verifying reads; pruning removes what no result needs, and a finished run only when it is named.
+Verifying reads. Pruning removes what no result needs, and a finished run only when it is named; it
+touches neither what has a name that we never give (`bench.names`), nor what a process that may be
+alive is at work on.
 """
 
+import secrets
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.atomic import file_digest
 from bench.data.pack import find_damage
-from bench.lease import find_stale
+from bench.data.packing import is_in_use
+from bench.holder import Holder
+from bench.lease import SCRATCH, BusyError, DoneError, find_leases, find_stale, hold
+from bench.names import find_foreign, find_strays, is_checkpoint, is_pack_dir, list_run_dirs
+from bench.scratch import is_abandoned, is_old, is_scratch, scratch_prefix
 from bench.store import Store
 from fcn.errors import InputError
 
@@ -21,7 +29,7 @@ class Finding:
 
     path: Path
     kind: str
-    """One of: damaged, missing, unreadable, leftover."""
+    """One of: damaged, missing, unreadable, leftover, foreign."""
     message: str
 
 
@@ -42,67 +50,168 @@ def verify(store: Store) -> Iterator[Finding]:
                 yield Finding(folder / name, "damaged", "its content is not what the result says")
     for path in _results_without_runs(store):
         yield Finding(path.with_name("spec.yaml"), "missing", f"{path.name} is of that run")
-    for path in sorted(store.packs_dir.glob("[0-9a-f]*")):
+    for path in _list_packs(store):
+        if find_foreign(path) and not (path / "index.json").exists():
+            continue  # its name alone is that of a pack
         for damaged, why in find_damage(path):
             yield Finding(damaged, "damaged", why)
     yield from find_leftovers(store)
+    for path in _find_foreign(store):
+        yield Finding(path, "foreign", "not of this store by its name: nothing here touches it")
 
 
 def find_leftovers(store: Store) -> Iterator[Finding]:
-    """Find files that no result and no later attempt needs."""
-    for path in sorted(store.root.rglob(".tmp-*")):
-        if not path.parent.parent.name.startswith("lease-"):
-            yield Finding(path, "leftover", "a write that was cut short")
-    for path in sorted(store.root.glob("[0-9a-f][0-9a-f]/*")):
-        if not any((path / name).exists() for name in ("spec.yaml", "result.json")):
-            yield Finding(path, "leftover", "a folder without spec.yaml")
-    for run_id in store.run_ids():
-        folder = store.run_dir(run_id)
-        for path in find_stale(folder):
-            yield Finding(path, "leftover", "the lease of a process that is gone")
-        if (folder / "quarantine").is_dir():
-            yield Finding(folder / "quarantine", "leftover", "damaged checkpoints, set aside")
-        if store.status(run_id) == "done":
-            for path in sorted(folder.glob("checkpoint-*")):
-                yield Finding(path, "leftover", "a checkpoint of a finished run")
+    """Find files that no result and no later attempt needs, and nobody is at work on."""
+    for pattern in (".tmp-*", "[0-9a-f][0-9a-f]/.tmp-*", "packs/.tmp-*"):
+        for path in sorted(store.root.glob(pattern)):
+            if is_scratch(path.name) and not path.is_symlink() and is_abandoned(path):
+                yield Finding(path, "leftover", "a write that was cut short")
+    for folder in list_run_dirs(store.root):
+        if not _is_held(folder):
+            yield from _find_leftovers_in(folder)
     try:
         used = {store.run(run_id).fingerprint[:16] for run_id in store.run_ids()}
     except InputError:
         return  # which pictures a run needs that cannot be read, nobody knows
     if _results_without_runs(store):
         return
-    for path in sorted(store.packs_dir.glob("[0-9a-f]*")):
-        if path.name not in used:
+    for path in _list_packs(store):
+        if path.name not in used and not find_foreign(path) and not is_in_use(path):
             yield Finding(path, "leftover", "packed pictures that no run uses")
-
-
-def _results_without_runs(store: Store) -> list[Path]:
-    results = sorted(store.root.glob("[0-9a-f][0-9a-f]/*/result.json"))
-    return [path for path in results if not path.with_name("spec.yaml").exists()]
 
 
 def prune(store: Store, *, failed: bool = False, run_ids: list[str] | None = None) -> int:
     """Remove leftovers, and what is asked for; return the bytes that were freed.
 
     Args:
-        store: The store; nothing may be running in it.
+        store: The store. What other commands are at work on stays.
         failed: Remove runs that failed, too; not those that were stopped and can go on.
         run_ids: Remove these runs, finished or not.
+
+    Raises:
+        InputError: One of these runs is being made, or files in its folder are not ours; nothing
+            is removed then.
     """
-    doomed = [finding.path for finding in find_leftovers(store)]
-    doomed += [store.run_dir(run_id) for run_id in run_ids or ()]
-    if failed:
-        doomed += [
-            store.run_dir(run_id) for run_id in store.run_ids() if _has_failed(store, run_id)
-        ]
-    freed = 0
-    for path in doomed:
-        freed += _size(path)
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+    named = [store.run_dir(run_id) for run_id in run_ids or ()]
+    for folder in named:
+        _require_ours(folder)
+        _refuse_live(folder)
+    freed = sum(_remove(finding.path) for finding in find_leftovers(store))
+    for folder in named:
+        freed += _remove_run(folder)
+    for run_id in list(store.run_ids()) if failed else ():
+        folder = store.run_dir(run_id)
+        if _has_failed(store, run_id) and not _is_held(folder) and not find_foreign(folder):
+            with suppress(InputError):  # somebody has just begun it
+                freed += _remove_run(folder)
     return freed
+
+
+def _find_leftovers_in(folder: Path) -> Iterator[Finding]:
+    """Find what is left over in the folder of a run that nobody makes."""
+    scratch = [
+        path
+        for path in sorted([*folder.glob(".tmp-*"), *folder.glob("eval/.tmp-*")])
+        if (is_scratch(path.name) or SCRATCH.fullmatch(path.name)) and not path.is_symlink()
+    ]
+    if not any((folder / name).exists() for name in ("spec.yaml", "result.json")):
+        begun = not any(folder.iterdir()) and not is_old(folder)  # the spec is about to be written
+        if not begun and not find_foreign(folder) and all(map(_is_left, scratch)):
+            yield Finding(folder, "leftover", "a folder without spec.yaml")
+        return
+    for path in filter(_is_left, scratch):
+        yield Finding(path, "leftover", "a write that was cut short")
+    for path in find_leases(folder):
+        yield Finding(path, "leftover", "the lease of a process that is gone")
+    if (quarantine := folder / "quarantine").is_dir() and quarantine not in find_foreign(folder):
+        yield Finding(quarantine, "leftover", "damaged checkpoints, set aside")
+    if (folder / "result.json").exists():
+        for path in sorted(filter(is_checkpoint, folder.glob("checkpoint-*"))):
+            yield Finding(path, "leftover", "a checkpoint of a finished run")
+
+
+def _is_left(path: Path) -> bool:
+    """Say whether nobody is at work on scratch in a run's folder."""
+    if (path / "holder.json").exists():  # a lease on its way
+        holder = Holder.read(path / "holder.json")
+        return is_old(path) if holder is None else holder.is_dead() or is_old(path)
+    return SCRATCH.fullmatch(path.name) is not None or is_abandoned(path)
+
+
+def _is_held(folder: Path) -> bool:
+    """Say whether a process that may be alive makes a run; what showed no life for a day is not."""
+    stale = find_stale(folder)
+    return any(path not in stale and not is_old(path) for path in find_leases(folder))
+
+
+def _refuse_live(folder: Path) -> None:
+    """Refuse a run that a process of this machine makes; of another's, its beats will tell."""
+    here = Holder.here(0, "")
+    for path in find_leases(folder):
+        holder = Holder.read(path / "holder.json")
+        is_ours = holder and (holder.host, holder.machine) == (here.host, here.machine)
+        if holder and is_ours and not holder.is_dead():
+            raise InputError(_being_made(folder))
+
+
+def _require_ours(folder: Path) -> None:
+    foreign = find_foreign(folder)
+    if foreign:
+        names = ", ".join(str(path.relative_to(folder)) for path in foreign[:5])
+        raise InputError(
+            f"{folder} holds what this program did not write: {names}; move it away, and give the "
+            "command again"
+        )
+
+
+def _remove_run(folder: Path) -> int:
+    """Remove a run so that nobody makes it meanwhile."""
+    try:
+        with hold(folder):
+            return _remove(folder)
+    except DoneError:
+        return _remove(folder)
+    except BusyError:
+        raise InputError(_being_made(folder)) from None
+
+
+def _being_made(folder: Path) -> str:
+    holders = [Holder.read(path / "holder.json") for path in find_leases(folder)]
+    who = next((f" by process {h.pid} of {h.host} since {h.since}" for h in holders if h), "")
+    return (
+        f"run {folder.name} is being made{who}: stop that command first (Ctrl-C has it write a "
+        "checkpoint), or wait for its end; it was not removed"
+    )
+
+
+def _remove(path: Path) -> int:
+    """Remove a file or folder and return its bytes; a folder loses its name before its files."""
+    size = _size(path)
+    if not path.is_dir():
+        path.unlink(missing_ok=True)
+        return size
+    doomed = path.with_name(f"{scratch_prefix(path.name)}{secrets.token_hex(4)}")
+    try:
+        path.rename(doomed)
+    except FileNotFoundError:  # another command was first
+        return 0
+    shutil.rmtree(doomed)
+    return size
+
+
+def _find_foreign(store: Store) -> Iterator[Path]:
+    yield from find_strays(store.root)
+    for folder in (*list_run_dirs(store.root), *_list_packs(store)):
+        yield from find_foreign(folder)
+
+
+def _list_packs(store: Store) -> list[Path]:
+    return sorted(filter(is_pack_dir, store.packs_dir.glob("*")))
+
+
+def _results_without_runs(store: Store) -> list[Path]:
+    results = (folder / "result.json" for folder in list_run_dirs(store.root))
+    return [p for p in results if p.exists() and not p.with_name("spec.yaml").exists()]
 
 
 def _has_failed(store: Store, run_id: str) -> bool:
@@ -111,5 +220,8 @@ def _has_failed(store: Store, run_id: str) -> bool:
 
 
 def _size(path: Path) -> int:
-    files = path.rglob("*") if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in files if file.is_file())
+    size = 0
+    for file in path.rglob("*") if path.is_dir() else [path]:
+        with suppress(FileNotFoundError):
+            size += file.lstat().st_size if not file.is_dir() else 0
+    return size

@@ -30,7 +30,7 @@ from bench.data.layers import (
     network_options,
 )
 from bench.data.pack_index import damaged, read_index
-from bench.data.packing import file_names, publish, scratch_beside, write_pack
+from bench.data.packing import file_names, keep_in_use, publish, scratch_beside, write_pack
 from fcn.errors import InputError
 
 __all__ = ["DataReport", "Pack", "check", "open_pack", "pack"]
@@ -265,6 +265,7 @@ def pack(dataset: Dataset, packs_dir: Path) -> Pack:
                     "command again when nothing writes there"
                 )
             publish(scratch, folder)
+    keep_in_use(folder)  # until the runs that name it are written
     return open_pack(packs_dir, fingerprint)
 
 

@@ -7,15 +7,24 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from zlib import crc32
 
-from bench.atomic import file_digest, sync_folder, umask
+from bench.atomic import file_digest, naming, sync_folder, umask
 from bench.data.check import Layers, check
 from bench.data.dataset import Dataset
 from bench.data.layers import Input, LabelMap
 from bench.data.pack_index import INDEX, Entry, PackIndex, write_index
+from bench.scratch import scratch_prefix
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+_IN_USE: dict[tuple[int, int], int] = {}
+"""Descriptors of the packs that this process needs, by device and inode."""
 
 
 def write_pack(dataset: Dataset, fingerprint: str, folder: Path) -> None:
@@ -63,13 +72,17 @@ def write_pack(dataset: Dataset, fingerprint: str, folder: Path) -> None:
 
 @contextmanager
 def scratch_beside(folder: Path) -> Iterator[Path]:
-    """Give a new folder on the same disk, removed afterwards if it is still there."""
+    """Give a new folder on the same disk, removed afterwards if it is still there.
+
+    Errors of the system name `folder`, whatever they are of.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".tmp-{folder.name}-"))
-    try:
-        yield scratch
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    with naming(folder):
+        scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=scratch_prefix(folder.name)))
+        try:
+            yield scratch
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 def publish(scratch: Path, folder: Path) -> None:
@@ -81,6 +94,32 @@ def publish(scratch: Path, folder: Path) -> None:
     except OSError:
         if not (folder / INDEX).is_file():
             raise
+
+
+def keep_in_use(folder: Path) -> None:
+    """Say that this process needs a pack, until it ends, by a lock that needs no tidying up."""
+    if fcntl is None:
+        return
+    with suppress(OSError):  # the pack just went, or its file system has no locks
+        index = os.open(folder / "index.json", os.O_RDONLY)
+        which = os.fstat(index)
+        if (which.st_dev, which.st_ino) in _IN_USE:
+            os.close(index)
+            return
+        _IN_USE[which.st_dev, which.st_ino] = index
+        fcntl.flock(index, fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+
+def is_in_use(folder: Path) -> bool:
+    """Say whether a process needs a pack, as far as its file system can tell."""
+    if fcntl is None:
+        return False
+    try:
+        with (folder / "index.json").open("r+b") as index:
+            fcntl.flock(index, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return isinstance(error, BlockingIOError)
+    return False
 
 
 def file_names(more_inputs: Sequence[Input], more_targets: Sequence[LabelMap]) -> list[str]:

@@ -15,6 +15,7 @@ from typing import Any
 from bench.grid.cluster import import_ray, losses
 from bench.grid.shares import Node, pinned, share_out
 from bench.grid.sight import find_fault, look_around
+from bench.scratch import scratch_prefix
 from fcn.errors import InputError
 
 APPEAR_SECONDS = 10.0
@@ -57,7 +58,7 @@ class Nodes:
         self._good: dict[str, Node] = {}
         self._bad: set[str] = set()
         self._looks: dict[Any, Node] = {}
-        self._sign = self._store / f".tmp-node-check-{secrets.token_hex(8)}"
+        self._sign = self._store / f"{scratch_prefix('node-check')}{secrets.token_hex(4)}"
         self._here: dict[str, Any] = {}
 
     def current(self) -> list[Node]:
