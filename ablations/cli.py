@@ -3,6 +3,7 @@
 `run` reads as the whole story: load, expand, pack, execute, report.
 """
 
+import shlex
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,12 +12,13 @@ import typer
 
 from ablations.execution import check_plan, execute, find_unreadable, say_remarks, try_first
 from ablations.planning import Set, Spec, plan_spec, plan_trial
-from ablations.report_cli import Out, say, write
+from ablations.report_cli import Out, require_folder, say, write
 from ablations.report_cli import app as report_app
 from ablations.speed_cli import app as speed_app
 from bench.cli import app as bench_app
 from bench.command import AsJson, DataDir, Plugins, RunsDir, open_store, run_app, show
 from bench.plugins import load_plugins
+from fcn.errors import InputError
 from fcn.registry import unknown_name
 
 if TYPE_CHECKING:
@@ -128,6 +130,7 @@ def run(
         say_remarks(plan, store)
         show(_plan_rows(plan, store, costs), as_json=False)
         return
+    require_folder(plan, out)  # before hours are spent on what could not be told
     num_undone = 0
     if missing:
         request = Request(
@@ -144,7 +147,15 @@ def run(
         num_undone = execute(ordered, store, chosen, policy)
     else:
         say_remarks(plan, store)
-    write(plan, store, out)
+    try:
+        write(plan, store, out)
+    except (InputError, OSError):
+        say(
+            _say_without_report(
+                plan, num_undone, _report_command(spec, runs, data, settings, plugin)
+            )
+        )
+        raise
     unreadable = find_unreadable(plan, store)
     for problem in unreadable:
         say(f"not counted: {problem}")
@@ -154,9 +165,32 @@ def run(
         raise typer.Exit(1)
 
 
+def _report_command(
+    spec: str,
+    runs: Path,
+    data: Path | None,
+    settings: list[str] | None,
+    plugins: list[str] | None,
+) -> str:
+    """Return the command that writes a report alone, but for its folder."""
+    words = ["fcn-bench", "report", spec, "--runs", str(runs)]
+    words += ["--data", str(data)] if data else []
+    for option, values in (("--set", settings), ("--plugin", plugins)):
+        words += [word for value in values or () for word in (option, value)]
+    return shlex.join(words)
+
+
 def main() -> None:
     """Run the command line."""
     run_app(app)
+
+
+def _say_without_report(plan: "Plan", num_undone: int, command: str) -> str:
+    state = f"{num_undone} of them did not finish" if num_undone else "all of them are done"
+    return (
+        f"{len(list(plan.unique_runs()))} runs are in the store, {state}; their report could not "
+        f"be written. Once the cause below is gone, `{command} --out DIR` writes it"
+    )
 
 
 def _plan_rows(plan: "Plan", store: "Store", costs: "dict[str, ModelCost]") -> list[dict[str, Any]]:

@@ -55,13 +55,15 @@ def plan_spec(
     command = ["fcn-bench", "run", spec]
     command += [word for setting in settings or () for word in ("--set", setting)]
     command += ["--data", "DIR"] if data else []
+    spec_file = str(Path(spec).resolve()) if spec.endswith((".yaml", ".yml")) else ""
     found = []
     for known in recall_question(store, question, strict=recall):
         catalog = Catalog(store, data, question=question, recall=known, reads_data=not recall)
         plan = expand(
             ablation, catalog.facts, sources_of=catalog.sources, command=shlex.join(command)
         )
-        found.append((replace(plan, remarks=tuple(catalog.notices)), catalog))
+        plan = replace(plan, remarks=tuple(catalog.notices), spec_file=spec_file)
+        found.append((plan, catalog))
         if not recall:
             break
     return _choose(found, store)

@@ -46,13 +46,16 @@ def report(
     plan, _ = plan_spec(spec, store, data, settings, recall=data is None)
     for remark in plan.remarks:
         say(remark)
+    require_folder(plan, out)
+    if tensorboard:
+        from reports.scalars import export_scalars, open_export
+
+        open_export(plan, tensorboard)
     if watch:
         _watch(plan, store, out, every)
     else:
         write(plan, store, out)
     if tensorboard:
-        from reports.scalars import export_scalars
-
         say(f"scalars of {export_scalars(plan, store, tensorboard)} runs: {tensorboard}")
 
 
@@ -72,9 +75,18 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Compare two specs in one store, or two stores: what changed, and by how much."""
-    from reports.compare import Side, compare_sides, compare_table, to_rows, write_comparison
+    from reports.compare import (
+        Side,
+        compare_sides,
+        compare_table,
+        open_comparison,
+        to_rows,
+        write_comparison,
+    )
     from reports.matching import plan_stores
 
+    if out:
+        open_comparison(before, after, out)  # refused before anything is computed
     are_stores = all((Path(name) / "store.json").is_file() for name in (before, after))
     if are_stores:
         stores = [open_store(Path(name)) for name in (before, after)]
@@ -112,6 +124,18 @@ def write(plan: "Plan", store: "Store", out: Path | None) -> None:
     with importing():
         from reports.page import write_report
     say(f"report: {write_report(plan, store, _folder(plan, out))}")
+
+
+def require_folder(plan: "Plan", out: Path | None) -> None:
+    """See that a plan's report can be written, before anything is computed.
+
+    Raises:
+        InputError: There are files in its folder that are not of this report.
+        OSError: Nothing can be written there.
+    """
+    from reports.files import list_possible, open_folder
+
+    open_folder(plan, _folder(plan, out)).require(list_possible(plan))
 
 
 def say(text: str, *, err: bool = False) -> None:

@@ -88,6 +88,10 @@ def speed(
 ) -> None:
     """Measure throughput, memory, start-up, grids and stores, against limits and the usual loop."""
     parts = _choose(what or ["all"])
+    if out:
+        from bench.speed.page import require_page
+
+        require_page(out, parts)
     import torch
 
     from bench.profiles import parse_size

@@ -1,5 +1,6 @@
 """What all commands share: options, listings, and errors as one paragraph."""
 
+import errno
 import json
 import os
 import sys
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from bench.store import Store
 
 INPUT_ERROR = 65
+DISK_ERROR = 74
+"""A file or folder cannot be written or read; the same as of a run, `bench.run.outcome.DISK`."""
 
 RunsDir = Annotated[Path, typer.Option("--runs", help="Folder of the run store.")]
 DataDir = Annotated[Path | None, typer.Option("--data", help="Folder of the pictures.")]
@@ -31,15 +34,44 @@ Plugins = Annotated[
 
 
 def run_app(to_run: typer.Typer) -> None:
-    """Run a command line; an `InputError` becomes one paragraph and exit code 65."""
+    """Run a command line; what a user or a disk causes becomes one paragraph.
+
+    An `InputError` ends with exit code 65, what the system refuses to do to a file with 74.
+    """
     try:
         to_run()
-    except InputError as error:
+    except (InputError, OSError) as error:
         if "--debug" in sys.argv:
             raise
-        text = Text(clean_block(f"error: {error}"), style="red")
+        is_disk = isinstance(error, OSError)
+        said = explain(error) if isinstance(error, OSError) else str(error)
+        text = Text(clean_block(f"error: {said}"), style="red")
         Console(stderr=True, highlight=False).print(text, soft_wrap=True)
-        sys.exit(INPUT_ERROR)
+        sys.exit(DISK_ERROR if is_disk else INPUT_ERROR)
+
+
+def explain(error: OSError) -> str:
+    """Say in a sentence which file or folder the system refused, why, and what can be done."""
+    if error.filename is None:
+        return f"the system refused an operation: {error}; --debug shows where"
+    place = Path(os.fsdecode(error.filename))
+    blocking = next((p for p in (place, *place.parents) if os.path.lexists(p)), place)
+    if error.errno in (errno.ENOTDIR, errno.EEXIST) and not blocking.is_dir():
+        return (
+            f"{place} cannot be written or read as it would have to be: {blocking} is a file, and "
+            "a folder is needed there; give another place, or move that file away"
+        )
+    way_out = next((way for codes, way in _WAYS_OUT.items() if error.errno in codes), "")
+    return f"{place}: {error.strerror or error}{way_out and f'; {way_out}'}"
+
+
+_WAYS_OUT = {
+    (errno.ENOSPC, errno.EDQUOT, errno.EFBIG): "make room there, or give another place (of runs "
+    "with --runs, of what a command writes with --out); nothing half written is left",
+    (errno.EACCES, errno.EPERM, errno.EROFS): "give another place, or have it opened to this user",
+    (errno.EISDIR,): "a folder is in the way of a file; give another place, or move it away",
+    (errno.ENOENT,): "it is not there, or just went",
+}
 
 
 def end_at_once(code: int) -> NoReturn:

@@ -179,6 +179,8 @@ class Plan:
     """The command that makes the report again."""
     remarks: tuple[str, ...] = ()
     """What a reader must know of how the plan came about: remembered sources, unreadable runs."""
+    spec_file: str = ""
+    """Absolute path of the spec's file; empty for one that is found by its name alone."""
 
     @property
     def variants(self) -> list[str]:

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.atomic import replacing
 from bench.evaluation_file import UnusableCountsError
+from bench.outputs import Outputs
 from bench.plan import Plan
 from bench.store import Store
 from bench.text import clean
@@ -25,6 +25,8 @@ from reports.frame import Record, read_records, runs_frame
 from reports.pairs import Arm, Draws, compare_arms, measure_arm, why_no_pairs
 from reports.provenance import list_changes
 from reports.style import MISSING, percent, points
+
+PAGE, TABLE = "compare.md", "compare.csv"
 
 SHOWN = ("miou", "pixel_acc")
 """Scores that are compared."""
@@ -85,20 +87,44 @@ def to_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(k): None if v != v else v for k, v in row.items()} for row in rows]
 
 
+def open_comparison(before: str, after: str, out_dir: Path) -> Outputs:
+    """Open a folder for the comparison of two sides, and see that it can be written there.
+
+    Raises:
+        InputError: There are files of its names that are not of this comparison.
+        OSError: Nothing can be written there.
+    """
+    page = out_dir / PAGE
+    text = page.read_text(encoding="utf-8", errors="replace") if page.is_file() else ""
+    first = text.partition("\n")[0]
+    written = (PAGE, TABLE) if first.startswith("# `") and text.endswith(_NOTE) else ()
+    of = {"sides": _heading(before, after)}
+    earlier = {name: {"sides": first} for name in written}
+    outputs = Outputs(out_dir, by="comparison", of=of, earlier=earlier)
+    outputs.require((TABLE, PAGE))
+    return outputs
+
+
 def write_comparison(
     frame: pd.DataFrame, before: str, after: str, out_dir: Path, remarks: Sequence[str] = ()
 ) -> Path:
-    """Write `compare.csv` and `compare.md`, which ends in `remarks`; return the latter's path."""
-    names = (f"`{clean(name).replace('`', chr(39))}`" for name in (before, after))
-    heading = "# {} → {}".format(*names)
+    """Write `compare.csv` and `compare.md`, which ends in `remarks`; return the latter's path.
+
+    Raises:
+        InputError: As `open_comparison`.
+    """
     table = to_markdown(compare_table(frame))
-    page = out_dir / "compare.md"
-    text = "\n".join([heading, "", table, _NOTE, *(f"- {clean(one)}" for one in remarks)])
-    contents = {out_dir / "compare.csv": to_csv(frame), page: text}
-    for path, text in contents.items():
-        with replacing(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-    return page
+    notes = "".join(f"- {clean(one)}\n" for one in remarks)
+    text = f"{_heading(before, after)}\n\n{table}\n{notes}{_NOTE}"
+    contents = {TABLE: to_csv(frame).encode(), PAGE: text.encode()}
+    open_comparison(before, after, out_dir).write(contents)
+    return out_dir / PAGE
+
+
+def _heading(before: str, after: str) -> str:
+    return "# {} → {}".format(
+        *(f"`{clean(name).replace('`', chr(39))}`" for name in (before, after))
+    )
 
 
 _NOTE = (

@@ -42,11 +42,6 @@ MOST_ACROSS = 12
 """Classes in one row of a table; of more, each gets a row of its own."""
 
 
-NAMES = ("summary", "paper", "labels", "classes", "costs", "published", "comparisons", "changes")
-EXPORTS = tuple(f"tables/{name}.{suffix}" for name in NAMES for suffix in ("csv", "md", "tex"))
-"""Paths of all files that a report may have beside its page."""
-
-
 class Export(NamedTuple):
     """A table in both forms."""
 

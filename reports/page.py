@@ -14,14 +14,14 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from bench.atomic import replacing
 from bench.plan import Plan
 from bench.store import Store
 from bench.text import clean, clean_block
 from reports import provenance
 from reports.answer import find_answer
-from reports.exports import EXPORTS, write_exports
+from reports.exports import write_exports
 from reports.figures import draw_figures
+from reports.files import PAGE, list_possible, open_folder
 from reports.formats import Table, to_csv, to_html, to_markdown
 from reports.gallery import Gallery, draw_gallery
 from reports.illustration import Illustration
@@ -36,11 +36,6 @@ from reports.tables import (
     summary_table,
 )
 
-FIGURES = (
-    *("scores", "grid", "interaction", "differences", "costs", "curves*", "classes"),
-    *("confusion", "bound", "closeups", "errors", "picture-*"),
-)
-"""Names of the figures of any report; those of an earlier one are removed."""
 CONTENTS = (
     *(("summary", "Summary"), ("costs", "Learning and costs"), ("pictures", "Pictures")),
     *(("classes", "Classes"), ("published", "Published"), ("runs", "Runs and provenance")),
@@ -54,32 +49,34 @@ def write_report(
 ) -> Path:
     """Write the report of a plan and return the path of its `index.html`.
 
-    Runs that failed or do not exist are rows with their reason. Files of an earlier report in
-    `out_dir` are replaced, each at once; nothing else there is touched.
+    Runs that failed or do not exist are rows with their reason. Files of an earlier report of the
+    same plan in `out_dir` are replaced, each at once, or removed; nothing else there is touched.
 
     Args:
         plan: What should exist.
         store: What exists.
         out_dir: Folder of the report.
         refresh_seconds: Have the page load itself again after so long; None for a page at rest.
+
+    Raises:
+        InputError: Files in `out_dir` that would be replaced are not of this report.
+        OSError: Nothing can be written there.
     """
+    folder = open_folder(plan, out_dir)
+    folder.require(list_possible(plan))
     study = read_study(plan, store)
     figures, gallery = draw_figures(study), draw_gallery(study)
-    outputs = {
-        "index.html": _render(study, figures, gallery, refresh_seconds),
-        "summary.csv": to_csv(study.summary),
-        "summary.md": _summary_markdown(study),
-        "runs.csv": to_csv(study.runs),
-        "classes.csv": to_csv(summarize_classes(study.classes)),
+    drawn = [*figures, *gallery.pair, *gallery.pictures]
+    texts = {
         **write_exports(study),
+        "classes.csv": to_csv(summarize_classes(study.classes)),
+        "runs.csv": to_csv(study.runs),
+        "summary.md": _summary_markdown(study),
+        "summary.csv": to_csv(study.summary),
+        PAGE: _render(study, figures, gallery, refresh_seconds),  # last: it stands for the rest
     }
-    for name in EXPORTS:  # of an earlier report, whose plan may have had more
-        if name not in outputs:
-            (out_dir / name).unlink(missing_ok=True)
-    _write_figures(out_dir / "figures", [*figures, *gallery.pair, *gallery.pictures])
-    for name, text in reversed(outputs.items()):  # the page last: it stands for the rest
-        _write(out_dir / name, text.encode())
-    return out_dir / "index.html"
+    folder.write(_figure_files(drawn) | {name: text.encode() for name, text in texts.items()})
+    return out_dir / PAGE
 
 
 def _render(
@@ -165,23 +162,12 @@ def _summary_markdown(study: Study) -> str:
     return "\n".join(parts)
 
 
-def _write_figures(folder: Path, illustrations: Sequence[Illustration]) -> None:
-    """Write the files of all figures, and remove those of an earlier report not drawn again."""
-    written = set()
-    for illustration in illustrations:
-        for suffix, content in illustration.files.items():
-            written.add(f"{illustration.name}{suffix}")
-            _write(folder / f"{illustration.name}{suffix}", content)
-    for pattern in FIGURES:
-        for suffix in (".svg", "-dark.svg", ".png"):
-            for path in folder.glob(f"{pattern}{suffix}"):
-                if path.name not in written:
-                    path.unlink()
-
-
-def _write(path: Path, content: bytes) -> None:
-    with replacing(path) as temporary:
-        temporary.write_bytes(content)
+def _figure_files(illustrations: Sequence[Illustration]) -> dict[str, bytes]:
+    return {
+        f"figures/{illustration.name}{suffix}": content
+        for illustration in illustrations
+        for suffix, content in illustration.files.items()
+    }
 
 
 _ROW_NAME = re.compile(r'(<th [^>]*scope="row">)(.*?)(</th>)', re.DOTALL)

@@ -1,17 +1,26 @@
 """Scalars of all runs for TensorBoard, through its own writer: extra `fcn-bench[tensorboard]`.
 
-In: a plan and a store. Out: an event file for each run, under `<folder>/<variant>/seed-<n>/`.
+In: a plan and a store. Out: an event file for each run, under `<folder>/<variant>/seed-<n>/`. Of an
+earlier export only what this one wrote is replaced.
 """
 
+import hashlib
 import re
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from bench.metrics import SCORES, summarize
+from bench.outputs import Outputs
 from bench.plan import Plan
 from bench.records import LogRow
-from bench.store import Store
+from bench.store import Result, Store
 from fcn.errors import InputError
+from reports.files import name_plan
+
+EVENTS = "*tfevents*"
 
 
 def export_scalars(plan: Plan, store: Store, folder: Path) -> int:
@@ -20,35 +29,61 @@ def export_scalars(plan: Plan, store: Store, folder: Path) -> int:
     A run's events of an earlier export are replaced. Time in TensorBoard is training time.
 
     Raises:
-        InputError: The package tensorboard is not installed.
+        InputError: The package tensorboard is not installed, or as `open_export`.
     """
     open_writer = _find_writer()
-    count = 0
-    for planned in plan.runs:
-        rows = store.logs(planned.run.id)
-        if not rows:
-            continue
-        count += 1
-        place = folder / _to_path(planned.variant) / f"seed-{planned.run.spec.seed}"
-        for old in place.glob("events.out.tfevents.*"):
-            old.unlink()
-        writer = open_writer(str(place))
-        seconds = 0.0
-        for row in rows:
-            if "confusion" not in row:
-                seconds = row["seconds"]
-            for tag, value in _scalars(row):
-                writer.add_scalar(tag, value, row["step"], wall_time=seconds)
-        result = store.result(planned.run.id)
-        if result is not None:
-            final = summarize(result.confusion)
-            for name in SCORES:
-                value = getattr(final, name)
-                writer.add_scalar(
-                    f"{result.split}/{name}", value, rows[-1]["step"], wall_time=seconds
-                )
-        writer.close()
+    outputs = open_export(plan, folder)
+    with tempfile.TemporaryDirectory(prefix="fcn-bench-scalars-") as name:
+        scratch = Path(name)
+        count = 0
+        for planned, place in zip(plan.runs, _list_places(plan), strict=True):
+            rows = store.logs(planned.run.id)
+            if rows:
+                count += 1
+                writer = open_writer(str(scratch / place))
+                _write_run(writer, rows, store.result(planned.run.id))
+        files = sorted(path for path in scratch.rglob("*") if path.is_file())
+        outputs.write({path.relative_to(scratch).as_posix(): path.read_bytes() for path in files})
     return count
+
+
+def open_export(plan: Plan, folder: Path) -> Outputs:
+    """Open the folder of a plan's export, and see that it can be written there.
+
+    Raises:
+        InputError: Where a run's events go there are some that are not of this plan's export.
+        OSError: Nothing can be written there.
+    """
+    of = name_plan(plan, folder)
+    outputs = Outputs(folder, by="export of scalars", of=of, option="--tensorboard DIR")
+    found = (path for place in _list_places(plan) for path in (folder / place).glob(EVENTS))
+    outputs.require(path.relative_to(folder).as_posix() for path in found)
+    return outputs
+
+
+def _list_places(plan: Plan) -> list[str]:
+    """Return the folder of each run; variants whose folders would meet anywhere get their own."""
+    names = {variant: _to_path(variant) for variant in plan.variants}
+    alike = Counter(name.casefold() for name in names.values())
+    for variant, name in names.items():
+        if alike[name.casefold()] > 1:
+            names[variant] = _with_digest(name, variant)
+    return [f"{names[planned.variant]}/seed-{planned.run.spec.seed}" for planned in plan.runs]
+
+
+def _write_run(writer: Any, rows: Sequence[LogRow], result: Result | None) -> None:
+    seconds = 0.0
+    for row in rows:
+        if "confusion" not in row:
+            seconds = row["seconds"]
+        for tag, value in _scalars(row):
+            writer.add_scalar(tag, value, row["step"], wall_time=seconds)
+    if result is not None:
+        final = summarize(result.confusion)
+        for name in SCORES:
+            tag, value = f"{result.split}/{name}", getattr(final, name)
+            writer.add_scalar(tag, value, rows[-1]["step"], wall_time=seconds)
+    writer.close()
 
 
 def _scalars(row: LogRow) -> list[tuple[str, float]]:
@@ -60,8 +95,16 @@ def _scalars(row: LogRow) -> list[tuple[str, float]]:
 
 
 def _to_path(variant: str) -> str:
-    """Turn a variant's name into one folder's name: nothing in it leaves the export."""
-    return re.sub(r"[^\w.+=-]", "_", variant).strip(".")[:100] or "variant"
+    """Turn a variant's name into one folder's name: nothing in it leaves the export.
+
+    A name that had to be changed bears a digest of what it was: no two become one.
+    """
+    name = re.sub(r"[^\w.+=-]", "_", variant).strip(".")[:100]
+    return name if name == variant else _with_digest(name, variant)
+
+
+def _with_digest(name: str, variant: str) -> str:
+    return f"{name}-{hashlib.sha256(variant.encode()).hexdigest()[:8]}".lstrip("-")
 
 
 def _find_writer() -> Any:

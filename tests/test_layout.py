@@ -36,6 +36,7 @@ REPORTS_MAY_IMPORT = {
     "bench.evaluation_file",
     "bench.data.remarks",
     "bench.metrics",
+    "bench.outputs",
     "bench.plan",
     "bench.records",
     "bench.spec",

@@ -17,6 +17,7 @@ from bench.data.dataset import Dataset
 from bench.data.layers import Input, LabelMap
 from bench.data.pack_index import INDEX, Entry, PackIndex, write_index
 from bench.scratch import scratch_prefix
+from fcn.errors import InputError
 
 try:
     import fcntl
@@ -31,9 +32,11 @@ def write_pack(dataset: Dataset, fingerprint: str, folder: Path) -> None:
     """Check a dataset and write it into a folder.
 
     Raises:
-        InputError: Pictures cannot be used; the first twenty problems are named.
+        InputError: Pictures cannot be used; the first twenty problems are named. Or two layers
+            would be one file.
     """
     names = file_names(dataset.more_inputs, dataset.more_targets)
+    _require_apart(dataset, names)
     checksums: list[list[int]] = []
     with ExitStack() as stack:
         files = [stack.enter_context((folder / name).open("wb")) for name in names]
@@ -68,6 +71,18 @@ def write_pack(dataset: Dataset, fingerprint: str, folder: Path) -> None:
         digests={name: file_digest(folder / name) for name in names},
     )
     write_index(folder, index)
+
+
+def _require_apart(dataset: Dataset, names: Sequence[str]) -> None:
+    """Refuse layers whose files would meet, if only where capitals do not count."""
+    folded = [name.casefold() for name in names]
+    twice = [name for name in names if folded.count(name.casefold()) > 1]
+    if twice:
+        layers = " and ".join(name.partition("-")[2].removesuffix(".bin") for name in twice)
+        raise InputError(
+            f"dataset {dataset.name!r} has further inputs or label maps {layers}, which would be "
+            "one file of a pack; name each once, and no two that differ in capitals alone"
+        )
 
 
 @contextmanager

@@ -4,13 +4,17 @@ A section is replaced by the next measurement of the same name; the others stay,
 versions and commit that they were measured with.
 """
 
+import hashlib
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bench.atomic import replacing
+from bench.outputs import require_writable
 from bench.speed.section import Section
+from fcn.errors import InputError
 
 HEAD = """# Performance
 
@@ -19,7 +23,30 @@ measured, and with which command.
 """
 ORDER = ("train", "evaluate", "memory", "growth", "startup", "grid", "store")
 """Names of sections in the order of the page."""
-_SECTION = re.compile(r"<!-- (\w+) -->\n(.*?)<!-- end -->\n", re.DOTALL)
+_SECTION = re.compile(r"<!-- (\w+) -->\n(.*?)<!-- end( [0-9a-f]{64})? -->\n", re.DOTALL)
+
+
+def require_page(path: Path, names: Sequence[str]) -> None:
+    """See, before anything is measured, that sections of these names can be written into a page.
+
+    Raises:
+        InputError: There is a file that holds more than such a page, or a section that was changed.
+        OSError: It cannot be written or read.
+    """
+    require_writable(path.parent)
+    old = path.read_text(encoding="utf-8", errors="replace") if os.path.lexists(path) else ""
+    sections = _read_sections(old)
+    if old and old != _join(sections):
+        raise InputError(
+            f"{path} holds more than what `fcn-bench speed` writes there, which would be lost; "
+            "give another file with --out, or move this one away"
+        )
+    changed = [name for name in names if name in sections and not _is_unchanged(sections[name])]
+    if changed:
+        raise InputError(
+            f"{path}: section {changed[0]} was changed by hand since it was measured, and would be "
+            "replaced; give another file with --out, or move this one away"
+        )
 
 
 def write_page(path: Path, sections: Sequence[Section], provenance: Mapping[str, Any]) -> None:
@@ -29,14 +56,35 @@ def write_page(path: Path, sections: Sequence[Section], provenance: Mapping[str,
         path: The page; made if it is not there.
         sections: What was measured.
         provenance: Where and how: device, versions, commit, date, command.
+
+    Raises:
+        InputError: As `require_page`.
     """
-    old = path.read_text(encoding="utf-8") if path.exists() else ""
-    texts = dict(_SECTION.findall(old))
-    texts |= {section.name: _render(section, provenance) for section in sections}
-    names = [name for name in ORDER if name in texts]
-    parts = [f"<!-- {name} -->\n{texts[name]}<!-- end -->\n" for name in names]
+    require_page(path, [section.name for section in sections])
+    texts = _read_sections(path.read_text(encoding="utf-8") if path.exists() else "")
+    for section in sections:
+        body = _render(section, provenance)
+        texts[section.name] = f"<!-- {section.name} -->\n{body}<!-- end {_digest(body)} -->\n"
     with replacing(path) as temporary:
-        temporary.write_text("\n".join([HEAD, *parts]), encoding="utf-8")
+        temporary.write_text(_join(texts), encoding="utf-8")
+
+
+def _read_sections(text: str) -> dict[str, str]:
+    return {match[1]: match[0] for match in _SECTION.finditer(text)}
+
+
+def _join(sections: Mapping[str, str]) -> str:
+    return "\n".join([HEAD, *(sections[name] for name in ORDER if name in sections)])
+
+
+def _is_unchanged(section: str) -> bool:
+    """Say whether a section is as it was written; earlier versions wrote no digest."""
+    match = _SECTION.fullmatch(section)
+    return match is not None and match[3] in (None, f" {_digest(match[2])}")
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def to_markdown(rows: Sequence[Mapping[str, str]]) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -105,6 +106,58 @@ def test_from_a_spec_to_a_page_and_again(work, cli):
         assert set(np.unique(np.asarray(mask))) <= {0, 1}
     with Image.open(work / "predictions" / "odd-overlay.png") as overlay:
         assert overlay.size == (101, 65)
+
+
+def test_nothing_is_trained_whose_report_would_replace_somebodys(work, cli):
+    (work / "paper").mkdir()
+    (work / "paper" / "index.html").write_text("mine")
+    ended = cli("run", "q.yaml", "--data", "mine", "--out", "paper", cwd=work)
+    assert ended.returncode == 65
+    assert "paper holds what is not to be replaced: index.html is not" in ended.stderr
+    ended = cli("run", "q.yaml", "--data", "mine", "--out", "q.yaml/out", cwd=work)
+    assert ended.returncode == 74
+    assert "q.yaml is a file" in ended.stderr
+    assert not (work / "runs").exists()
+    assert (work / "paper" / "index.html").read_text() == "mine"
+
+
+def test_runs_are_said_to_be_done_whose_report_cannot_be_written(work, cli, monkeypatch):
+    import reports.page
+
+    def full(plan, store, out):
+        raise OSError(28, "No space left on device", str(out / "index.html"))
+
+    (work / "my runs").mkdir()
+    words = ("--data", "mine", "--runs", "my runs", "--set", "train.steps=1", "--set", "seeds=[0]")
+    with monkeypatch.context() as patch:
+        patch.setattr(reports.page, "write_report", full)
+        ended = cli("run", "q.yaml", *words, cwd=work)
+    assert ended.returncode == 74
+    assert "2 runs are in the store, all of them are done" in ended.stdout
+    assert "out/q/index.html: No space left on device; make room" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    (command,) = re.findall("`(fcn-bench report .*?)`", ended.stdout)
+    again = cli(*shlex.split(command.replace("DIR", "elsewhere"))[1:], cwd=work)
+    assert again.returncode == 0, again.stderr
+    runs = (work / "elsewhere" / "runs.csv").read_text()
+    assert runs.count("done") == 2
+
+
+def test_two_specs_of_one_name_are_not_one_report(work, cli):
+    for folder in ("exp1", "exp2"):
+        (work / folder).mkdir()
+        (work / folder / "q.yaml").write_text(SPEC.replace("coarse", f"coarse-{folder}"))
+    assert cli("report", "exp1/q.yaml", "--data", "mine", cwd=work).returncode == 0
+    before = (work / "out" / "q" / "index.html").read_bytes()
+    for command in ("report", "run"):
+        ended = cli(command, "exp2/q.yaml", "--data", "mine", cwd=work)
+        assert ended.returncode == 65
+        assert "that of exp1/q.yaml" in ended.stderr
+    assert (work / "out" / "q" / "index.html").read_bytes() == before
+    assert json.loads(cli("runs", "list", "--json", cwd=work).stdout) == []
+    ended = cli("report", "exp2/q.yaml", "--data", "mine", "--out", "out/q2", cwd=work)
+    assert ended.returncode == 0
+    assert cli("report", "./exp1/../exp1/q.yaml", "--data", "mine", cwd=work).returncode == 0
 
 
 def test_one_failure_is_the_failure_of_one(work, cli):

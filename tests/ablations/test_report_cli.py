@@ -55,6 +55,29 @@ def test_two_stores_are_compared_as_a_table_and_as_files(stores, tmp_path):
     assert "+17.8" in (tmp_path / "out" / "compare.md").read_text()
 
 
+def test_a_comparison_replaces_its_own_alone(stores, tmp_path):
+    out = tmp_path / "out"
+
+    def compare(*sides):
+        return CliRunner().invoke(app, ["compare", *sides, "--out", str(out)])
+
+    assert compare(*stores).exit_code == 0
+    assert compare(*stores).exit_code == 0
+    (out / "fcn-bench.json").unlink()  # as an earlier version left it
+    assert compare(*stores).exit_code == 0
+    before = (out / "compare.md").read_bytes()
+    for manifest in ("kept", "gone"):
+        if manifest == "gone":
+            (out / "fcn-bench.json").unlink()
+        refused = compare(*reversed(stores))
+        assert isinstance(refused.exception, InputError)
+        assert "of another comparison, that of # `" in str(refused.exception)
+    assert (out / "compare.md").read_bytes() == before
+    (out / "compare.md").write_text("mine")
+    assert "compare.md is not a file that" in str(compare(*stores).exception)
+    assert (out / "compare.md").read_text() == "mine"
+
+
 def test_a_folder_that_is_no_store_is_refused(stores, tmp_path):
     words = ["compare", stores[0], str(tmp_path), "--spec", "quickstart"]
     ended = CliRunner().invoke(app, words)

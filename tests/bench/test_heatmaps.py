@@ -9,8 +9,10 @@ import pytest
 import timm
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 import fcn.backbones  # noqa: F401 (registers alexnet)
+from bench import heatmaps
 from bench.cli import app
 from bench.command import run_app
 
@@ -53,6 +55,41 @@ def test_the_class_it_sees_is_named_and_drawn(monkeypatch, capsys, tmp_path, wei
     code, said = run(monkeypatch, capsys, *words, "--class", "1000")
     assert code == 65
     assert "0 to 999" in said.err
+
+
+def test_a_heatmap_replaces_none_but_its_own(monkeypatch, capsys, tmp_path, weights):
+    """Of another picture, changed since, or somebody's: each is refused before it is drawn."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    for name in ("a.png", "b.png"):
+        Image.fromarray(rng.integers(0, 255, (230, 230, 3), dtype=np.uint8)).save(name)
+    words = ["--backbone", "alexnet", "--pretrained", weights]
+    assert run(monkeypatch, capsys, "heatmap", "a.png", *words)[0] == 0
+    assert run(monkeypatch, capsys, "heatmap", "a.png", *words, "--class", "3")[0] == 0
+    first = (tmp_path / "heatmap.png").read_bytes()
+    other = rng.integers(0, 255, (230, 230, 3), dtype=np.uint8)
+
+    def repaint():
+        with Image.open("heatmap.png") as drawn:
+            notes = drawn.info
+        note = PngInfo()
+        note.add_text(heatmaps.NOTE, notes[heatmaps.NOTE])
+        Image.fromarray(other).save("heatmap.png", pnginfo=note)
+
+    monkeypatch.setattr(heatmaps, "create_heatmap_model", pytest.fail)
+    for name, change in (
+        ("b.png", lambda: None),
+        ("a.png", repaint),
+        ("a.png", lambda: Image.fromarray(other).save("heatmap.png")),
+        ("a.png", lambda: (tmp_path / "heatmap.png").write_text("mine")),
+        ("a.png", lambda: (tmp_path / "heatmap.png").write_bytes(first[: len(first) // 2])),
+    ):
+        change()
+        before = (tmp_path / "heatmap.png").read_bytes()
+        code, said = run(monkeypatch, capsys, "heatmap", name, *words)
+        assert code == 65
+        assert "give another name with --out, or move it away" in said.err
+        assert (tmp_path / "heatmap.png").read_bytes() == before
 
 
 def test_a_picture_smaller_than_a_window_is_refused(monkeypatch, capsys, tmp_path, weights):

@@ -1,6 +1,7 @@
 """Packing: what goes in comes out, and whatever cannot be used is named."""
 
 import json
+import shutil
 import struct
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,8 @@ from small_datasets import open_folder
 
 from bench.data.files import MAX_PIXELS, read_image, read_mask
 from bench.data.pack import check, open_pack, pack
-from bench.data.registry import DATASETS
+from bench.data.registry import DATASETS, open_dataset
+from bench.spec import DataSpec
 from fcn.errors import InputError
 
 
@@ -53,6 +55,20 @@ def test_packing_twice_or_at_once_leaves_one_pack(folder, tmp_path):
         packs = list(pool.map(lambda _: pack(dataset, tmp_path / "packs"), range(4)))
     assert len({p.folder for p in packs}) == 1
     assert [p.name for p in (tmp_path / "packs").iterdir()] == [packs[0].folder.name]
+
+
+@pytest.mark.parametrize("names", ["depth depth", "depth Depth"])
+def test_layers_that_would_be_one_file_are_refused_before_anything_is_read(
+    folder, tmp_path, names, monkeypatch
+):
+    """The second where capitals do not count: on disks of macOS and Windows."""
+    for name in names.split():
+        shutil.copytree(folder / "masks", folder / name, dirs_exist_ok=True)
+    dataset = open_dataset(DataSpec(dataset="folder", options={"inputs": names}), folder)
+    monkeypatch.setattr("bench.data.packing.check", pytest.fail)
+    with pytest.raises(InputError, match=f"{' and '.join(names.split())}, which would be one"):
+        pack(dataset, tmp_path / "packs")
+    assert list((tmp_path / "packs").iterdir()) == []
 
 
 def test_unknown_split_names_the_known(folder, tmp_path):

@@ -11,7 +11,8 @@ import pytest
 from streets import CLASS_NAMES, finish
 
 from bench.plan import Published
-from reports.exports import EXPORTS, costs_frame, costs_table, list_exports, write_exports
+from reports.exports import costs_frame, costs_table, list_exports, write_exports
+from reports.files import EXPORTS
 from reports.formats import Table, to_html, to_latex, to_markdown
 from reports.study import read_study
 

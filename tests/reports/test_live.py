@@ -1,11 +1,14 @@
+import dataclasses
 import sys
+from itertools import count
+from pathlib import Path
 
 import pytest
 from streets import finish
 
 from bench.store import Failure
 from fcn.errors import InputError
-from reports import watch
+from reports import scalars, watch
 from reports.scalars import export_scalars
 
 
@@ -82,3 +85,89 @@ def test_scalars_come_back_as_logged(make_plan, small_store, tmp_path):
     )
     assert [event.step for event in found] == [row["step"] for row in logged]
     assert found[3].wall_time == logged[3]["seconds"]
+
+
+@pytest.fixture
+def events(monkeypatch):
+    """TensorBoard's writer as far as its files go: each opened one has a new name."""
+    numbers = count()
+
+    class Writer:
+        def __init__(self, folder):
+            self.path = Path(folder) / f"events.out.tfevents.{next(numbers)}.host.1.0"
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.write_text("")
+
+        def add_scalar(self, tag, value, step, wall_time):
+            with self.path.open("a") as file:
+                file.write(f"{tag} {value} {step}\n")
+
+        def close(self):
+            pass
+
+    monkeypatch.setattr(scalars, "_find_writer", lambda: Writer)
+
+
+def list_events(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("events.*"))
+
+
+@pytest.mark.usefixtures("events")
+def test_variants_whose_folders_would_meet_have_two(make_plan, small_store, tmp_path):
+    names = ["a/b", "a_b", "A_b", "é", "e\u0301", "..", ".", "x" * 120, "x" * 121, "plain", "PLAIN"]
+    plan = make_plan(names)
+    for planned in plan.runs:
+        finish(small_store, planned)
+    assert export_scalars(plan, small_store, tmp_path) == len(names)
+    folders = {path.split("/")[0].casefold() for path in list_events(tmp_path)}
+    assert len(folders) == len(names)
+    assert all(len(path.split("/")) == 3 for path in list_events(tmp_path))
+
+
+@pytest.mark.usefixtures("events")
+def test_a_plain_name_is_its_folders(make_plan, small_store, tmp_path):
+    plan = make_plan(["resnet50-fcn8s", "lr=0.1"])
+    for planned in plan.runs:
+        finish(small_store, planned)
+    export_scalars(plan, small_store, tmp_path)
+    folders = [path.rsplit("/", 1)[0] for path in list_events(tmp_path)]
+    assert folders == ["lr=0.1/seed-0", "resnet50-fcn8s/seed-0"]
+
+
+@pytest.mark.usefixtures("events")
+def test_events_of_somebody_are_neither_removed_nor_mixed_with(make_plan, small_store, tmp_path):
+    plan = make_plan(["a", "b"])
+    finish(small_store, plan.runs[0])
+    mine = tmp_path / "a" / "seed-0" / "events.out.tfevents.mine"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    with pytest.raises(InputError, match=r"tfevents\.mine is not .* --tensorboard DIR, or move"):
+        export_scalars(plan, small_store, tmp_path)
+    assert list_events(tmp_path) == ["a/seed-0/events.out.tfevents.mine"]
+    mine.rename(tmp_path / "elsewhere")
+    export_scalars(plan, small_store, tmp_path)
+    before = list_events(tmp_path)
+    export_scalars(make_plan(["b"]), small_store, tmp_path)  # the same run by another name
+    assert [path.split("/")[0] for path in list_events(tmp_path)] == ["b"]
+    export_scalars(plan, small_store, tmp_path)
+    assert [path.split("/")[0] for path in list_events(tmp_path)] == ["a"]
+    assert list_events(tmp_path) != before  # TensorBoard looks for new names
+
+
+@pytest.mark.usefixtures("events")
+def test_two_specs_share_an_export_where_their_variants_do_not_meet(
+    make_plan, small_store, tmp_path
+):
+    first = make_plan(["a"], spec_file=str(tmp_path / "exp1" / "q.yaml"))
+    second = make_plan(["b"], spec_file=str(tmp_path / "exp2" / "q.yaml"))
+    third = dataclasses.replace(make_plan(["a", "c"]), spec_file=str(tmp_path / "exp3" / "q.yaml"))
+    for plan in (first, second, third):
+        for planned in plan.runs:
+            finish(small_store, planned)
+    export_scalars(first, small_store, tmp_path / "tb")
+    export_scalars(second, small_store, tmp_path / "tb")
+    before = list_events(tmp_path / "tb")
+    assert len(before) == 2
+    with pytest.raises(InputError, match=r"another export of scalars, that of .*exp1/q\.yaml"):
+        export_scalars(third, small_store, tmp_path / "tb")
+    assert list_events(tmp_path / "tb") == before

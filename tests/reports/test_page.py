@@ -12,7 +12,7 @@ from streets import CLASS_NAMES, finish
 
 from bench.plan import Published
 from bench.store import Failure
-from reports.exports import EXPORTS
+from reports.files import EXPORTS
 from reports.page import write_report
 
 SCRIPT = '"><script>alert(1)</script>'
@@ -51,6 +51,7 @@ def test_the_report_and_its_files_are_written(report):
     pictures = {f"figures/{name}.png" for name in ("closeups", "errors")}
     pictures |= {f"figures/picture-{i}.png" for i in (1, 2, 3)}
     assert names == {
+        "fcn-bench.json",
         "index.html",
         "summary.csv",
         "summary.md",
@@ -126,14 +127,6 @@ def test_only_a_watched_page_loads_itself_again(plan, small_store, report, tmp_p
     assert '<meta http-equiv="refresh" content="5">' in page
     assert "written and loaded anew every 5 s" in page
     assert "refresh" not in (report / "index.html").read_text().split("</head>")[0]
-
-
-def test_figures_of_an_earlier_report_go(plan, small_store, tmp_path):
-    (tmp_path / "figures").mkdir()
-    (tmp_path / "figures" / "grid.svg").touch()
-    (tmp_path / "figures" / "mine.svg").touch()
-    write_report(plan, small_store, tmp_path)
-    assert [path.name for path in (tmp_path / "figures").iterdir()] == ["mine.svg"]
 
 
 def test_hostile_text_is_shown_and_harmless(small_store, make_plan, tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 
 import pytest
 from typer.testing import CliRunner
@@ -57,6 +58,43 @@ def test_a_section_takes_the_place_of_its_earlier_one_alone(tmp_path):
     write_page(page, [again], WHERE)
     assert page.read_text() == second
     assert set(ORDER) == set(PARTS)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: "# My notes\n\nNot to be lost.\n",
+        lambda text: f"{text}\nA note of mine.\n",
+        lambda text: text.replace("<!-- train -->", "Mine.\n\n<!-- train -->"),
+        lambda text: text.replace("| 10 |", "| 11 |"),
+        lambda text: text.replace("<!-- train -->", "<!-- mine -->"),
+        lambda text: "\udcff\udcfe",
+    ],
+)
+def test_a_page_that_holds_more_than_was_measured_is_not_replaced(tmp_path, change):
+    page = tmp_path / "page.md"
+    train = Section("train", "Training", "How.", [{"runs": 10}])
+    write_page(page, [train], WHERE)
+    page.write_text(change(page.read_text()), errors="surrogateescape")
+    before = page.read_bytes()
+    with pytest.raises(InputError, match="give another file with --out, or move"):
+        run("train", *TINY, "--out", str(page))
+    assert page.read_bytes() == before
+
+
+def test_a_page_of_an_earlier_version_goes_on(tmp_path):
+    """Its sections had no digest; that of another section is kept as it is."""
+    page = tmp_path / "page.md"
+    sections = [Section(name, "Title", "How.", [{"runs": 10}]) for name in ("train", "store")]
+    write_page(page, sections, WHERE)
+    page.write_text(re.sub(r"<!-- end \w+ -->", "<!-- end -->", page.read_text()))
+    write_page(page, sections[:1], {**WHERE, "commit": "new"})
+    text = page.read_text()
+    assert text.count("commit new") == 1
+    assert text.count("<!-- end -->") == 1
+    page.write_text(text.replace("| 10 |", "| 11 |"))  # in both
+    with pytest.raises(InputError, match="section train was changed by hand"):
+        write_page(page, sections[:1], WHERE)
 
 
 def test_the_overhead_of_a_grid_by_hand(tmp_path):
