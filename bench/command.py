@@ -82,9 +82,18 @@ def end_at_once(code: int) -> NoReturn:
 
 
 def open_store(root: Path) -> "Store":
-    """Open a store. It is imported here: `--help` shall not wait for numpy and pydantic."""
+    """Open a store. It is imported here: `--help` shall not wait for numpy and pydantic.
+
+    Raises:
+        InputError: The folder is none, or holds a file of a store's that no store wrote.
+    """
     from bench.store import Store
 
+    if (root / "datasets.json").exists() and not (root / "store.json").exists():
+        raise InputError(
+            f"{root} is no store (it has no store.json), and its datasets.json would be written "
+            "over; choose another folder with --runs DIR"
+        )
     return Store(root)
 
 

@@ -10,7 +10,8 @@ import pytest
 import typer
 
 from bench import command
-from bench.command import explain, run_app
+from bench.command import explain, open_store, run_app
+from fcn.errors import InputError
 
 
 @pytest.mark.parametrize(
@@ -53,6 +54,15 @@ def test_what_the_system_refuses_ends_a_command_with_74(monkeypatch, capsys, deb
     if not debug:
         assert ended.value.code == command.DISK_ERROR == 74
         assert capsys.readouterr().err.startswith("error: out/q: Permission denied")
+
+
+def test_a_datasets_json_of_somebodys_is_not_written_over(tmp_path):
+    (tmp_path / "datasets.json").write_text('{"mine": 1}')
+    with pytest.raises(InputError, match=r"no store\.json.*--runs DIR"):
+        open_store(tmp_path)
+    store = open_store(tmp_path / "runs")
+    store.remember_dataset("key", {})
+    assert open_store(tmp_path / "runs").recall_dataset("key") == {}
 
 
 FILE_WAYS = {

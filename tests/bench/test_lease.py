@@ -300,3 +300,12 @@ def try_often(run_dir, seed):
         except BusyError:
             pass
         time.sleep(0.001)
+
+
+def test_only_what_leases_left_is_cleared_away(run_dir):
+    for name in (".tmp-lost-000001", ".tmp-ended-abcd_123", ".tmp-mine", ".tmp-lost-and-found"):
+        (run_dir / name).mkdir()
+    with hold(run_dir, SHORT) as lease:
+        left = {path.name for path in run_dir.glob(".tmp-*")}
+        assert left == {".tmp-mine", ".tmp-lost-and-found"}
+        assert lease.holder.attempt == 2  # the number of one that was turned out is not given again
