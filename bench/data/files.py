@@ -153,20 +153,33 @@ def read_input(path: Path, wanted: Input) -> NDArray[np.uint8]:
                 "it as such a PNG"
             )
         require_exact(image, path, "depth") if deep else require_image(image, path)
-        values = np.array(ImageOps.exif_transpose(image))
+        upright = ImageOps.exif_transpose(image)
+        values = np.array(upright if image.mode != "P" else upright.convert("RGB"))
+    if values.ndim == 3:
+        if not _is_grey(values):
+            raise InputError(
+                f"{path} has a palette of colours, not of greys; save it as a grey PNG"
+            )
+        values = values[..., 0]  # what a palette shows: its indices are in no order
     if wanted.log_range is None:
         return values.astype(np.uint8)[..., None]
     return encode_log(values, wanted.log_range, path)[..., None]
 
 
 def picture_mode(path: Path) -> str:
-    """Return Pillow's name of a picture's kind: L, RGB, I;16 and so on.
+    """Return Pillow's name of a picture's kind: L, RGB, I;16; a palette is what it shows, L or RGB.
 
     Raises:
         InputError: It cannot be read.
     """
     with opened(path) as image:
-        return str(image.mode)
+        if image.mode != "P":
+            return str(image.mode)
+        return "L" if _is_grey(np.asarray(image.convert("RGB"))) else "RGB"
+
+
+def _is_grey(colours: NDArray[np.uint8]) -> bool:
+    return bool((colours == colours[..., :1]).all())
 
 
 def encode_log(

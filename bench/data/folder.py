@@ -100,7 +100,7 @@ def _describe_input(root: Path, name: str, files: Mapping[str, Path]) -> Input:
     """Say what the files of a further input are, by the first that is listed and there."""
     first = next((root / path for path in files.values() if (root / path).is_file()), None)
     mode = picture_mode(first) if first else ""
-    if mode in ("L", "P", "1"):
+    if mode in ("L", "1"):
         return Input(name, 1)
     if mode == "I" or mode.startswith("I;16"):
         return Input(name, 1, log_range=DEEP)

@@ -372,6 +372,19 @@ def test_depth_is_read_exactly_or_refused(tmp_path):
         read_input(tmp_path / "a.jp2", DEPTH)
 
 
+def test_a_grey_palette_means_its_greys(tmp_path):
+    """Programs that make PNGs small order palettes as they like."""
+    path = tmp_path / "a.png"
+    greys = np.array([200, 7, 90, 30], dtype=np.uint8)
+    grey = Image.fromarray(MASK)
+    grey.putpalette(np.repeat(greys, 3).tobytes())
+    grey.save(path)
+    assert np.array_equal(read_input(path, Input("infrared", 1))[..., 0], greys[MASK])
+    save_palette(path)
+    with pytest.raises(InputError, match=r"a\.png has a palette of colours"):
+        read_input(path, Input("infrared", 1))
+
+
 def test_fingerprints_of_what_was_read_right_stay(tmp_path):
     """Those of the version before files were looked at, of files that are the same everywhere."""
     for i, stem in enumerate(("day/a", "b", "c.d")):

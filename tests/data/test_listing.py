@@ -135,6 +135,19 @@ def test_the_first_listed_file_says_what_a_further_input_is(folder):
     assert check(dataset).problems == ()
 
 
+@pytest.mark.parametrize(("blue", "channels"), [(0, 3), (9, 1)])
+def test_a_further_input_with_a_palette_is_what_it_shows(folder, blue, channels):
+    for path in (folder / "images").iterdir():
+        layer = Image.fromarray(np.zeros(read_image(path).shape[:2], dtype=np.uint8))
+        layer.putpalette([9, 9, blue])
+        (folder / "more").mkdir(exist_ok=True)
+        layer.save(folder / "more" / path.name)
+    dataset = open_folder(folder, inputs="more")
+    assert dataset.more_inputs[0].channels == channels
+    layer = dataset.read_input("train", "a", dataset.more_inputs[0])
+    assert layer[0, 0].tolist() == [9, 9, blue][-channels:]
+
+
 def test_a_class_may_hold_any_mark_but_the_end_of_a_line(tmp_path):
     path = tmp_path / "classes.txt"
     path.write_bytes("\ufeffa\u2028b\r\n\r\nc\x0cd\ne".encode())
