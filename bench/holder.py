@@ -3,7 +3,8 @@
 import json
 import os
 import socket
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -19,10 +20,10 @@ class Holder:
     """Random; in no two leases the same."""
     host: str
     machine: str
-    """Boot and process namespace: where it is equal, process numbers mean the same."""
+    """Boot and namespaces: where host and this are equal, process numbers mean the same."""
     pid: int
     process: str
-    """When the process started, in ticks since boot: a process number may be given again."""
+    """When it started, in ticks since boot, for a number may be given again; "?" if not known."""
     since: str
     """Time of the start, ISO 8601, UTC; for people."""
 
@@ -35,42 +36,59 @@ class Holder:
 
     @classmethod
     def read(cls, path: Path) -> "Holder | None":
-        """Read a holder's JSON; None if it just went, or cannot be read."""
+        """Read a holder's JSON; None if it just went, or is not what a holder writes."""
         try:
-            return cls(**json.loads(path.read_bytes()))
+            holder = cls(**json.loads(path.read_bytes()))
         except (OSError, ValueError, TypeError):
             return None
+        typed = all(type(getattr(holder, field.name)) is field.type for field in fields(cls))
+        return holder if typed and 0 < holder.pid < 2**31 else None
 
     def is_dead(self) -> bool:
         """Say whether the process is known to be gone; False where that cannot be known."""
-        here = (self.host, self.machine) == (socket.gethostname(), _machine())
-        return here and _process_start(self.pid) != self.process
+        machine = _machine()
+        if not machine or (self.host, self.machine) != (socket.gethostname(), machine):
+            return False
+        start = _process_start(self.pid)
+        if not start or _UNKNOWN in (start, self.process):
+            return not start
+        return start != self.process
+
+
+_UNKNOWN = "?"
 
 
 @cache
 def _machine() -> str:
-    """Name this boot of this machine and its process numbers; empty where the system says none."""
+    """Name this boot of this machine, and the namespaces that number and time its processes.
+
+    Empty where the system says none of it: of other processes only the beat is known there.
+    """
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+        spaces = [os.readlink("/proc/self/ns/pid")]
+        if os.path.lexists("/proc/self/ns/time"):  # Linux 5.6; it shifts the time of a start
+            spaces.append(os.readlink("/proc/self/ns/time"))
     except OSError:
         return ""
+    return " ".join([boot, *spaces])
 
 
 def _process_start(pid: int) -> str:
     """Return when a process started, in ticks since boot; empty when it is not there.
 
-    A killed process that nobody has waited for is not there. Where there is no /proc, a process
-    that is there has "?".
+    A killed process that nobody has waited for is not there. One that is there, though /proc does
+    not show it, has "?": /proc may hide what is another user's (hidepid), or may be that of another
+    namespace, where the number is another process.
     """
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        if Path("/proc/self/stat").exists():
-            return ""
-        return "?" if _is_there(pid) else ""
-    fields = stat.rpartition(")")[2].split()  # the name before it may hold anything
-    return "" if fields[0] in "ZX" else fields[19]
+    stat = ""
+    with suppress(OSError):
+        if os.readlink("/proc/self") == str(os.getpid()):
+            stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    if not stat:
+        return _UNKNOWN if _is_there(pid) else ""
+    values = stat.rpartition(")")[2].split()  # the name before it may hold anything
+    return "" if values[0] in "ZX" else values[19]
 
 
 def _is_there(pid: int) -> bool:
@@ -81,5 +99,5 @@ def _is_there(pid: int) -> bool:
     except ProcessLookupError:
         return False
     except OSError:
-        pass
+        pass  # it is there, and another user's
     return True

@@ -81,6 +81,9 @@ class Lease:
 class Watch:
     """Tells a live holder from a frozen one, by this process's own clock.
 
+    A process that was frozen itself, along with the holder or not, has seen nothing meanwhile: the
+    time between two looks counts for half a lease at most.
+
     Args:
         run_dir: Folder of the run.
         seconds: Time without a beat after which a holder is turned out.
@@ -91,25 +94,23 @@ class Watch:
         """Whether the holder was seen alive."""
         self._run_dir, self._seconds = run_dir, seconds
         self._last: tuple[Path, str] | None = None
-        self._since = 0.0
+        self._looked = self._silent = 0.0
 
     def is_free(self) -> bool:
         """Say whether nobody makes the run; a holder that is dead or frozen is turned out."""
         lease = _current(self._run_dir)
         if lease is None:
             return True
-        holder, seen, now = (
-            Holder.read(lease / "holder.json"),
-            (lease, _read_beat(lease)),
-            time.monotonic(),
-        )
+        holder, seen, now = Holder.read(lease / "holder.json"), _read_beat(lease), time.monotonic()
+        passed, self._looked = now - self._looked, now
         if holder is not None and holder.is_dead():
             return _turn_out(lease)
-        if seen != self._last:
+        if (lease, seen) != self._last:
             self.saw_beat = self._last is not None
-            self._last, self._since = seen, now
+            self._last, self._silent = (lease, seen), 0.0
             return False
-        return now - self._since > self._seconds and _turn_out(lease)
+        self._silent += min(passed, self._seconds / 2)
+        return self._silent >= self._seconds and _turn_out(lease)
 
 
 @contextmanager

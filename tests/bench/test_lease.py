@@ -6,6 +6,8 @@ import os
 import re
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -183,6 +185,118 @@ def test_a_process_number_given_again_is_another_process(run_dir, monkeypatch):
         assert lease.holder.is_dead()
         assert not replace(lease.holder, host="elsewhere").is_dead()
         assert not replace(lease.holder, machine="another boot").is_dead()
+
+
+@pytest.fixture
+def hide(monkeypatch):
+    """Have /proc show no other process, as hidepid does with those of other users."""
+    read_text = Path.read_text
+
+    def read(path, *args, **kwargs):
+        number = path.parent.name
+        if path.parent.parent == Path("/proc") and number.isdigit() and int(number) != os.getpid():
+            raise FileNotFoundError(2, "hidden", str(path))
+        return read_text(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "read_text", read)
+
+
+def test_a_live_holder_that_proc_hides_keeps_its_lease(run_dir, fork, hide, monkeypatch):
+    process = start(fork, take_and_wait, run_dir)
+    wait_for(run_dir / "held")
+    assert not find_stale(run_dir)
+    watch = Watch(run_dir)
+    assert not watch.is_free()
+    assert not watch.is_free()
+
+    def refuse(pid, number):  # what the system says of another user's process
+        raise PermissionError(1, "Operation not permitted")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "kill", refuse)
+        assert not find_stale(run_dir)
+    process.kill()
+    process.join()
+    assert find_stale(run_dir)  # gone, for all that /proc hides
+
+
+def test_a_number_in_a_proc_of_another_namespace_is_not_believed(run_dir, monkeypatch):
+    """As in a container that is shown its host's /proc: there, our number is another process."""
+    readlink = os.readlink
+    outer = {"/proc/self": "1"}
+    monkeypatch.setattr(os, "readlink", lambda path: outer.get(str(path)) or readlink(path))
+    with hold(run_dir) as lease:
+        assert lease.holder.process == "?"
+        outer.clear()
+        assert not lease.holder.is_dead()
+
+
+def can_unshare():
+    """Whether a test may make a process namespace of its own."""
+    command = ["unshare", "--pid", "--fork", "true"]
+    return bool(shutil.which("unshare")) and not subprocess.call(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not can_unshare(), reason="needs the right to unshare")
+@pytest.mark.parametrize("proc", [["--mount-proc"], []])
+def test_a_number_of_another_namespace_says_nothing_here(run_dir, proc):
+    """Two containers of one machine and one name: the holder's number is another process here."""
+    code = (
+        "import sys, test_lease as t; from pathlib import Path; t.take_and_wait(Path(sys.argv[1]))"
+    )
+    command = ["unshare", "--pid", "--fork", "--kill-child", *proc]
+    here = Path(__file__).parent
+    paths = os.pathsep.join([str(here), str(here.parent.parent)])
+    holder = subprocess.Popen(
+        [*command, sys.executable, "-c", code, str(run_dir)],
+        env={**os.environ, "PYTHONPATH": paths},
+    )
+    try:
+        wait_for(run_dir / "held")
+        (lease,) = run_dir.glob("lease-*")
+        assert json.loads((lease / "holder.json").read_bytes())["pid"] == 1
+        assert not find_stale(run_dir)
+        assert not Watch(run_dir).is_free()
+    finally:
+        holder.kill()
+        holder.wait()
+
+
+def test_where_a_system_names_no_boot_only_the_beat_tells(run_dir, monkeypatch):
+    """Two machines may have one name, and process numbers of their own."""
+    monkeypatch.setattr(holders, "_machine", lambda: "")
+    with hold(run_dir, SHORT) as lease:
+        monkeypatch.setattr(holders, "_process_start", lambda pid: "")
+        assert not lease.holder.is_dead()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [{"pid": "12"}, {"pid": 0}, {"pid": -1}, {"pid": 2**40}, {"host": None}, {"attempt": 1.5}],
+)
+def test_a_holder_of_wrong_types_is_nobody_that_is_asked_for(run_dir, damage):
+    with hold(run_dir) as lease:
+        path = lease.folder / "holder.json"
+        path.write_text(json.dumps({**json.loads(path.read_bytes()), **damage}))
+        assert holders.Holder.read(path) is None
+        assert not Watch(run_dir).is_free()
+
+
+def test_who_was_frozen_along_with_a_holder_turns_nobody_out(run_dir, monkeypatch):
+    """A job is suspended and goes on: by the clock an hour has passed without a beat."""
+    with hold(run_dir, 3600):
+        pretend_elsewhere(run_dir)
+        now = [0.0]
+        monkeypatch.setattr(time, "monotonic", lambda: now[0])
+        watch = Watch(run_dir, 60)
+        seen = []
+        for passed in (0, 1, 3600, 1, 1, 40):
+            now[0] += passed
+            seen.append(watch.is_free())
+        assert seen == [False] * 5 + [True]
 
 
 def test_a_frozen_holder_is_replaced_after_the_lease_and_writes_nothing_more(run_dir, fork):
