@@ -33,7 +33,7 @@ from bench.run.evaluate import save_evaluation
 from bench.run.log import RunLog
 from bench.run.losses import find_class_weights, network_loss
 from bench.run.optim import create_optimizer
-from bench.run.signals import stop_on_signals
+from bench.run.signals import handlers_kept, stop_on_signals
 from bench.run.splits import describe_others, evaluate_split, named_batches
 from bench.run.train import StepLog, fit, require_finite
 from bench.run.weights import copy_from_parents, require_planned, save_weights
@@ -59,6 +59,7 @@ class Options:
     """How many processes share the run."""
 
 
+@handlers_kept()
 def execute(run_dir: Path, options: Options) -> int:
     """Execute the run of a folder and return an exit code of `bench.run.outcome`.
 

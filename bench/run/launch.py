@@ -7,10 +7,14 @@ API is called, which tells each process's exit code, and the processes watch a p
 """
 
 import os
+import signal
 import sys
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
+from bench.grid.local import GRACE_SECONDS
 from bench.grid.slots import Slot, exec_command
 from bench.importing import importing
 from bench.lease import Watch
@@ -63,6 +67,7 @@ def launch(
         codes = {rank: failure.exitcode for rank, failure in error.failures.items()}
     except SignalException:
         codes = None
+        _await_processes()
     return _settle(Store(run_dir.parent.parent), run_dir.name, codes, len(slot.devices))
 
 
@@ -74,6 +79,20 @@ def _tie_processes(*, with_parent: bool) -> None:
     os.close(reader)
     if with_parent:
         leave_with_parent(parent, first=lambda: os.close(writer))
+
+
+def _await_processes() -> None:
+    """Wait for the processes of a run that was asked to stop, so that each reaches its checkpoint.
+
+    A second signal keeps torchrun from it: schedulers, and the engine, send one each.
+    """
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    until = time.monotonic() + GRACE_SECONDS
+    with suppress(ChildProcessError):  # none is left
+        while time.monotonic() < until:
+            if os.waitpid(-1, os.WNOHANG) == (0, 0):
+                time.sleep(0.05)
 
 
 def _settle(store: Store, run_id: str, codes: Mapping[int, int] | None, size: int) -> int:

@@ -28,36 +28,57 @@ class StopFlag:
 
 
 @contextmanager
+def handlers_kept() -> Iterator[None]:
+    """Put the handlers of `SIGNALS` back at the end of the block, whatever it changed."""
+    before = [(number, signal.getsignal(number)) for number in SIGNALS]
+    try:
+        yield
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)
+
+
+@contextmanager
 def stop_on_signals() -> Iterator[StopFlag]:
-    """Turn SIGTERM, SIGUSR1 and the first SIGINT into a flag; the second SIGINT leaves at once."""
+    """Turn SIGTERM, SIGUSR1 and the first SIGINT into a flag; the second SIGINT leaves at once.
+
+    What was asked to stop is not kept by further signals from saying that it did: the handlers then
+    stay, until the end of the block of `handlers_kept` around it.
+    """
     flag = StopFlag()
 
     def request(number: int, frame: FrameType | None) -> None:
         flag.requested = True
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    before = [signal.signal(number, request) for number in SIGNALS]
+    before = [(number, signal.signal(number, request)) for number in SIGNALS]
     try:
         yield flag
     finally:
-        for number, handler in zip(SIGNALS, before, strict=True):
+        for number, handler in () if flag.requested else before:
             signal.signal(number, handler)
 
 
 @contextmanager
 def interrupt_on_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGUSR1 end a command as Ctrl-C does: by a KeyboardInterrupt."""
+    """Let SIGTERM and SIGUSR1 end a command as Ctrl-C does: by a KeyboardInterrupt.
+
+    The first one does. `timeout` and schedulers send several, which must not cut short the time
+    that runs have for their checkpoints, as a second Ctrl-C is meant to.
+    """
+    was_sent = False
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
+        nonlocal was_sent
+        if not was_sent:
+            was_sent = True
+            raise KeyboardInterrupt
 
-    others = [number for number in SIGNALS if number != signal.SIGINT]
-    before = [signal.signal(number, interrupt) for number in others]
-    try:
+    with handlers_kept():
+        for number in SIGNALS:
+            if number != signal.SIGINT:
+                signal.signal(number, interrupt)
         yield
-    finally:
-        for number, handler in zip(others, before, strict=True):
-            signal.signal(number, handler)
 
 
 def leave_with_parent(descriptor: int, first: Callable[[], None] = lambda: None) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from bench.grid.local import LocalEngine
 from bench.grid.node import Order, execute_order
 from bench.grid.slots import Slot
 from bench.grid.warm import WarmEngine
+from bench.lease import count_attempts
 from bench.run import outcome
 from bench.run.execute import Options, execute
 from bench.store import Store
@@ -213,10 +215,25 @@ def test_a_run_sent_away_again_and_again_ends_well(tiny_run):
     assert bits(store, run) == bits(here, again)
 
 
+SLOW = """
+import time, timm
+
+def sleep(net, images):
+    if net.training:
+        time.sleep(1.5)
+
+@timm.models.register_model
+def slow_net(pretrained=False, **settings):
+    net = timm.create_model("test_resnet", **settings)
+    net.register_forward_pre_hook(sleep)
+    return net
+"""
+"""A step takes longer than a run has whose engine is gone: nobody may take it for that."""
+
 SPEC = """
 question: Who stops?
 common:
-  model: {backbone: test_resnet, skip: fcn32s, score_init: random}
+  model: {backbone: slow_net, skip: fcn32s, score_init: random}
   data: {dataset: shapes, options: {size: 32, num_train: 8, num_val: 2, num_test: 4}}
   train: {steps: 100000, batch_size: 2}
 variants:
@@ -224,21 +241,116 @@ variants:
 """
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("number", SIGNALS)
-def test_a_signal_to_a_command_stops_its_runs_with_a_checkpoint(tmp_path, number):
-    (tmp_path / "q.yaml").write_text(SPEC)
-    command = [sys.executable, "-m", "ablations.cli", "run", str(tmp_path / "q.yaml")]
-    command += ["--runs", str(tmp_path / "runs"), "--devices", "cpu", "--slots", "1"]
-    store = Store(tmp_path / "runs")
-    with process_of(command, stdout=subprocess.PIPE, text=True) as process:
+@contextmanager
+def command_under_way(folder, *words):
+    """Start `run` and wait until it makes steps; give the process, the store and the run's id."""
+    (folder / "q.yaml").write_text(SPEC)
+    (folder / "slow.py").write_text(SLOW)
+    command = [sys.executable, "-m", "ablations.cli", "run", str(folder / "q.yaml")]
+    command += ["--plugin", str(folder / "slow.py"), "--runs", str(folder / "runs")]
+    command += ["--out", str(folder / "out"), "--devices", "cpu", "--slots", "1", *words]
+    store = Store(folder / "runs")
+    with process_of(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
         wait_for(lambda: any(store.heartbeat(run_id) for run_id in store.run_ids()))
-        (run_id,) = store.run_ids()
+        yield process, store, next(store.run_ids())
+
+
+def group_of(pid):
+    """Return a process and all that came from it."""
+    parents = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            parents[int(path.parent.name)] = parent_of(int(path.parent.name))
+    found = [pid]
+    for one in found:
+        found += [child for child, parent in parents.items() if parent == one]
+    return found
+
+
+def send(pids, number):
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+WAYS = {
+    "local": ["--engine", "local"],
+    "warm": ["--engine", "warm"],
+    "torchrun": ["--engine", "local", "--devices-per-run", "2"],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("way", "who", "number"),
+    [(way, who, signal.SIGTERM) for way in WAYS for who in ("group", "parent")]
+    + [("warm", "group", signal.SIGUSR1)],
+)
+def test_a_signal_to_a_command_stops_its_runs_with_a_checkpoint(tmp_path, way, who, number):
+    """A scheduler sends it to all processes at once, and more than once."""
+    with command_under_way(tmp_path, *WAYS[way]) as (process, store, run_id):
         pid = holder_of(store.run_dir(run_id))
-        process.send_signal(number)
+        pids = group_of(process.pid)
+        assert pid in pids
+        send(pids if who == "group" else [process.pid], number)
+        time.sleep(0.2)  # else the second may arrive as one with the first
+        send(pids if who == "group" else [process.pid], number)
         said, _ = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 130, said
     assert "the same command goes on from the last checkpoints" in said
+    assert "Traceback" not in said
     assert not is_there(pid)
+    failure = store.failure(run_id)
+    (checkpoint,) = store.run_dir(run_id).glob("checkpoint-*.json")
+    assert failure.reason == "stopped"
+    assert json.loads(checkpoint.read_bytes())["step"] == failure.step
+    assert not list(store.run_dir(run_id).glob("lease-*"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", WAYS)
+def test_a_signal_to_a_run_alone_costs_it_no_step(tmp_path, way):
+    """It writes its checkpoint, and the command goes on from there."""
+    with command_under_way(tmp_path, *WAYS[way]) as (process, store, run_id):
+        folder = store.run_dir(run_id)
+        send([holder_of(folder)], signal.SIGTERM)
+        wait_for(lambda: count_attempts(folder) == 2)
+        assert list(folder.glob("checkpoint-*.json"))
+        seen = store.logs(run_id)[-1]["step"]
+        wait_for(lambda: store.logs(run_id)[-1]["step"] > seen)
+        process.send_signal(signal.SIGTERM)
+        said, _ = process.communicate(timeout=60)
+    assert "it is tried again" in said
+    steps = [row["step"] for row in store.logs(run_id)]
+    assert steps == list(range(1, len(steps) + 1))
+    assert count_attempts(folder) == 2
+
+
+@pytest.mark.slow
+def test_an_interrupt_to_a_command_stops_its_runs_with_a_checkpoint(tmp_path):
+    with command_under_way(tmp_path) as (process, store, run_id):
+        process.send_signal(signal.SIGINT)
+        said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, said
     assert store.failure(run_id).reason == "stopped"
     assert list(store.run_dir(run_id).glob("checkpoint-*.json"))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:This process.*fork:DeprecationWarning")
+def test_a_signal_while_a_run_says_that_it_stopped_keeps_it_from_nothing(tiny_run, monkeypatch):
+    store, run = tiny_run(ENDLESS)
+    record = Store.record_failure
+
+    def record_slowly(*arguments):
+        signal.raise_signal(signal.SIGTERM)
+        record(*arguments)
+
+    monkeypatch.setattr(Store, "record_failure", record_slowly)
+    pid = fork(lambda: execute(store.run_dir(run.id), Options("cpu", 1)))
+    wait_for(lambda: store.heartbeat(run.id))
+    os.kill(pid, signal.SIGTERM)
+    assert end_of(pid) == outcome.STOPPED
+    assert store.failure(run.id).reason == "stopped"
