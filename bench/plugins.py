@@ -2,7 +2,8 @@
 
 In: installed packages with the entry point group `fcn_bench.plugins`, and modules named by
 `--plugin`. Out: their parts in our registries and timm's, and a record of what was imported.
-A part's name that is taken is refused: no plugin changes what a name has meant so far.
+A part's name that is taken is refused: no plugin changes what a name has meant so far. A plugin
+that fails leaves nothing behind: no part of half a plugin is used by chance.
 """
 
 import hashlib
@@ -10,17 +11,21 @@ import importlib
 import importlib.util
 import sys
 import warnings
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass
 from importlib.metadata import Distribution, distribution, entry_points, packages_distributions
 from pathlib import Path
+from typing import Any
 
 from fcn.errors import InputError
-from fcn.registry import BROKEN_PLUGINS
+from fcn.registry import BROKEN_PLUGINS, undone_on_error
 
 ENTRY_POINTS = "fcn_bench.plugins"
 
-_BUILT_IN = ("fcn.model", "bench.data.registry")
+_BUILT_IN = ("fcn.model", "bench.data.registry", "bench.grid.engines")
 """Modules that register our own parts. They come first, or a plugin could take their names; by
 name, because they load torch, which nobody without plugins should wait for."""
 
@@ -93,7 +98,7 @@ def _load(name: str, dist: Distribution | None) -> None:
         return
     for ours in _BUILT_IN:
         importlib.import_module(ours)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _nothing_left_on_error(name), undone_on_error():
         # timm warns and replaces its own network; as an error, it comes before anything is lost.
         warnings.filterwarnings("error", message="Overwriting .* in registry")
         module = _import_file(Path(name)) if _is_file(name) else importlib.import_module(name)
@@ -107,6 +112,53 @@ def _load(name: str, dist: Distribution | None) -> None:
     )
 
 
+@contextmanager
+def _nothing_left_on_error(name: str) -> Iterator[None]:
+    """Take back what a plugin's import leaves elsewhere, if it fails: networks of timm, modules."""
+    from timm.models import _registry  # it has no public way back
+
+    modules = set(sys.modules)
+    tables = [
+        value for value in vars(_registry).values() if type(value) in (defaultdict, dict, set)
+    ]
+    before = [_copy_table(table) for table in tables]
+    try:
+        yield
+    except BaseException:
+        for table, content in zip(tables, before, strict=True):
+            table.clear()
+            table.update(content)
+        _forget_modules(name, set(sys.modules) - modules)
+        raise
+
+
+def _copy_table(table: Any) -> Any:
+    """Copy a set, or a mapping with the sets, lists and mappings in it."""
+    return copy(table) if isinstance(table, set) else {k: copy(v) for k, v in table.items()}
+
+
+def _forget_modules(name: str, new: set[str]) -> None:
+    """Have the modules that came with a failed plugin be imported anew by whoever asks for them.
+
+    Those of libraries stay: no plugin's part is in them, and some cannot be imported twice.
+    """
+    root = Path(name).stem if _is_file(name) else name.partition(".")[0]
+    plugins = {entry.dist.name for entry in entry_points(group=ENTRY_POINTS) if entry.dist}
+    owners = packages_distributions()
+    for module in sorted(new):
+        top, _, _ = module.partition(".")
+        is_foreign = top in _NEVER_FORGOTTEN or set(owners.get(top, ())) - plugins
+        is_source = str(getattr(sys.modules[module], "__file__", None)).endswith(".py")
+        if top == root or (is_source and not is_foreign):
+            parent, _, child = module.rpartition(".")
+            if parent in sys.modules:
+                vars(sys.modules[parent]).pop(child, None)
+            del sys.modules[module]
+
+
+_NEVER_FORGOTTEN = {"ablations", "bench", "fcn", "reports", *sys.stdlib_module_names}
+
+
 def _import_file(path: Path) -> object:
     name, path = path.stem, path.resolve()
     other = importlib.util.find_spec(name)
@@ -116,11 +168,7 @@ def _import_file(path: Path) -> object:
     if spec is None or spec.loader is None or not path.is_file():
         raise ImportError("there is no such file")
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
+    spec.loader.exec_module(module)
     return module
 
 

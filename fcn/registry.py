@@ -7,7 +7,9 @@ Free of torch, so that specs can be read, planned and reported without loading i
 import difflib
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from typing import Generic, TypeVar
+from contextlib import contextmanager
+from typing import Any, Generic, TypeVar
+from weakref import WeakSet
 
 from fcn.errors import InputError
 
@@ -15,6 +17,9 @@ T = TypeVar("T")
 
 BROKEN_PLUGINS: dict[str, str] = {}
 """Module -> why it could not be imported. Whoever misses a part is told; see `bench.plugins`."""
+
+
+_REGISTRIES: "WeakSet[Registry[Any]]" = WeakSet()
 
 
 class Registry(Generic[T]):
@@ -28,6 +33,7 @@ class Registry(Generic[T]):
         self.kind = kind
         self._parts: dict[str, T] = {}
         self._origins: dict[str, str] = {}
+        _REGISTRIES.add(self)
 
     def register(self, name: str) -> Callable[[T], T]:
         """Return a decorator that stores a part as `name`.
@@ -53,7 +59,7 @@ class Registry(Generic[T]):
 
     def origin(self, name: str) -> str | None:
         """Return the module that registered a part; None if there is no such part."""
-        return self._origins.get(name)
+        return self._origins[name] if name in self._parts else None
 
     def __contains__(self, name: object) -> bool:
         return name in self._parts
@@ -63,6 +69,19 @@ class Registry(Generic[T]):
 
     def __len__(self) -> int:
         return len(self._parts)
+
+
+@contextmanager
+def undone_on_error() -> Iterator[None]:
+    """Take back all that the block registers, in every registry, if it raises."""
+    before = [(registry, dict(registry._parts)) for registry in _REGISTRIES]
+    try:
+        yield
+    except BaseException:
+        for registry, parts in before:
+            registry._parts.clear()
+            registry._parts.update(parts)
+        raise
 
 
 def unknown_part(kind: str, name: str, known: Iterable[str]) -> str:

@@ -7,6 +7,8 @@ import shutil
 import subprocess
 import sys
 import warnings
+from collections.abc import Sized
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ from bench.data.registry import DATASETS
 from bench.plugins import load_plugins, loaded_plugins
 from fcn import create_model
 from fcn.errors import InputError
+from fcn.registry import _REGISTRIES, undone_on_error
 from fcn.skips import SKIPS
 
 ROOT = Path(__file__).parent.parent.parent
@@ -159,6 +162,83 @@ def test_a_name_that_is_taken_is_refused_and_keeps_its_meaning(fresh, site, code
     with pytest.raises(InputError, match=message):
         load_plugins(["plugin_thief"])
     assert before == (SKIPS["fcn8s"], timm.model_entrypoint("resnet18"), DATASETS["shapes"])
+
+
+HALF = """
+import timm
+from fcn.skips import SKIPS, SkipStrategy
+from fcn.registry import Registry
+from plugin_half import inner
+import plugin_beside, wave
+SKIPS.register("half_16")(SkipStrategy((16,)))
+@timm.models.register_model
+def half_net(pretrained=False, **options): ...
+raise RuntimeError("too late")
+"""
+INNER = """
+import timm
+from timm.models import generate_default_cfgs
+from bench.data.registry import DATASETS
+from bench.grid.engines import ENGINES
+from fcn.heads import HEADS
+for registry in (DATASETS, ENGINES, HEADS):
+    registry.register("half_part")(None)
+default_cfgs = generate_default_cfgs({"inner_net.mine": {"url": "https://example.org/x"}})
+@timm.models.register_model
+def inner_net(pretrained=False, **options): ...
+"""
+
+
+def parts():
+    """Return all that a plugin can register, ours and timm's."""
+    of_timm = vars(timm.models._registry).items()
+    tables = {k: deepcopy(v) for k, v in of_timm if k.startswith("_mod") and isinstance(v, Sized)}
+    return {registry.kind: set(registry) for registry in _REGISTRIES}, tables
+
+
+def test_a_plugin_that_fails_leaves_no_part_behind(fresh, site):
+    """Neither in our registries, nor in timm's, nor its submodules half-way to the next try."""
+    load_plugins()
+    write_plugin(site, "plugin_half", "")
+    (site / "plugin_half.py").unlink()
+    for name, code in {"plugin_half/__init__": HALF, "plugin_half/inner": INNER}.items():
+        (site / f"{name}.py").parent.mkdir(exist_ok=True)
+        (site / f"{name}.py").write_text(code)
+    write_plugin(site, "plugin_beside", SKIP.format("beside_16"))
+    sys.modules.pop("wave", None)
+    before = parts()
+    (beside,) = load_plugins()  # an installed one that is whole, though the other imported it first
+    assert beside.module == "plugin_beside"
+    assert "too late" in plugins.BROKEN_PLUGINS["plugin_half"]
+    assert "beside_16" in SKIPS
+    SKIPS._parts.pop("beside_16")
+    assert parts() == before
+    assert not timm.is_model("half_net")
+    assert not timm.models.is_model_pretrained("inner_net.mine")
+    assert not [name for name in sys.modules if name.startswith("plugin_half")]
+    assert "wave" in sys.modules
+    with pytest.raises(InputError, match="too late"):  # not: cannot import name, or is registered
+        load_plugins(["plugin_half"])
+    mended = HALF.replace('raise RuntimeError("too late")', "")
+    (site / "plugin_half" / "__init__.py").write_text(mended)
+
+    def load_and_fail():
+        with plugins._nothing_left_on_error("plugin_half"), undone_on_error():
+            load_plugins(["plugin_half"])
+            raise KeyError("half_16" in SKIPS and timm.is_model("inner_net"))
+
+    with pytest.raises(KeyError, match="True"):
+        load_and_fail()
+    assert parts() == before
+
+
+def test_a_file_that_fails_leaves_no_part_behind(fresh, tmp_path):
+    code = SKIP.format("cut_16") + "import no_such_module"
+    write_plugin(tmp_path / "x", "plugin_cut", code, entry_point=False)
+    with pytest.raises(InputError, match="No module named 'no_such_module'"):
+        load_plugins([str(tmp_path / "x" / "plugin_cut.py")])
+    assert "cut_16" not in SKIPS
+    assert "plugin_cut" not in sys.modules
 
 
 def test_a_command_imports_its_plugins(fresh, tmp_path, monkeypatch, capsys):
