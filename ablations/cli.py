@@ -107,7 +107,7 @@ def run(
         bool, typer.Option("--fail-fast", help="Stop at the first failure.")
     ] = False,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Try what failed for good again too.")
+        bool, typer.Option("--retry-failed", help="Try runs again too whose loss was not finite.")
     ] = False,
     smoke: Annotated[
         bool, typer.Option("--smoke", help="Try two steps of every variant before the rest.")

@@ -28,8 +28,9 @@ would end the same way again. Machines come and go through no fault of a run, so
 none of the few tries for its own failures; but a run that takes machine after machine down ends. A
 run that somebody stops counts only where it got no further than the last time it was stopped."""
 
-DETERMINED = ("nonfinite", "spec or data")
-"""Causes that a later command meets again too, unless it is told to try."""
+DETERMINED = ("nonfinite",)
+"""Causes that a later command meets again too, unless it is told to try. What failed for its input
+is not among them: files are mended as messages say, and to look again costs seconds."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Policy:
     fail_fast: bool = False
     """Stop everything at the first failure."""
     retry_failed: bool = False
-    """Try again also what failed for a reason that will be met again."""
+    """Try again also what failed for a reason in `DETERMINED`."""
     hang_seconds: float = 1800.0
     """Time without a heartbeat after which a run is ended and tried again."""
     lease_seconds: float = LEASE_SECONDS
