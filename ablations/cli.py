@@ -194,6 +194,8 @@ def _say_without_report(plan: "Plan", num_undone: int, command: str) -> str:
 
 
 def _plan_rows(plan: "Plan", store: "Store", costs: "dict[str, ModelCost]") -> list[dict[str, Any]]:
+    from bench.state import state_of
+
     rows = []
     for planned in plan.runs:
         cost = costs[planned.variant]
@@ -202,7 +204,7 @@ def _plan_rows(plan: "Plan", store: "Store", costs: "dict[str, ModelCost]") -> l
                 "variant": planned.variant,
                 "seed": planned.run.spec.seed,
                 "id": planned.run.id,
-                "state": store.status(planned.run.id),
+                "state": state_of(store, planned.run.id),
                 "steps": planned.run.spec.train.steps,
                 "pictures": planned.run.num_pictures,
                 "parameters": cost.num_parameters,

@@ -1,6 +1,5 @@
 """Commands that tell: report (once, or following a grid) and compare. Neither trains anything."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ablations.planning import Set, Spec, plan_spec
-from bench.command import AsJson, DataDir, Plugins, RunsDir, open_store, show
+from bench.command import AsJson, DataDir, Plugins, RunsDir, open_store, show, show_json
 from bench.importing import importing
 from bench.plugins import load_plugins
 from bench.text import clean_block
@@ -111,7 +110,7 @@ def compare(
     if out:
         say(f"comparison: {write_comparison(frame, before, after, out, remarks)}")
     if as_json:
-        typer.echo(json.dumps(to_rows(frame), indent=1, ensure_ascii=False, allow_nan=False))
+        show_json(to_rows(frame))
     elif not out:
         cells = compare_table(frame).cells
         show([{str(k): v for k, v in row.items()} for row in cells.to_dict("records")], False)

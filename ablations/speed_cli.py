@@ -1,6 +1,5 @@
 """`fcn-bench speed`: what is measured, at which sizes, on which machine. Heavy imports wait."""
 
-import json
 import shlex
 import sys
 import tempfile
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ablations.planning import Set
-from bench.command import AsJson, DataDir, Device, show
+from bench.command import AsJson, DataDir, Device, show, show_json
 from fcn.errors import InputError
 from fcn.registry import unknown_name
 
@@ -123,8 +122,7 @@ def speed(
             typer.echo(f"\n{section.title}")
             show(section.rows(), as_json=False)
     if as_json:
-        values = [section.to_json() for section in sections]
-        typer.echo(json.dumps(values, indent=1, ensure_ascii=False))
+        show_json([section.to_json() for section in sections])
 
 
 def _choose(what: Sequence[str]) -> tuple[str, ...]:

@@ -1,6 +1,5 @@
 """bench's commands: exec, predict, heatmap, profile, runs, data. Heavy imports wait."""
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from bench.command import AsJson, Device, Plugins, RunsDir, end_at_once, open_store, show
+from bench.command import AsJson, Device, Plugins, RunsDir, end_at_once, open_store, show, show_json
 from bench.grid.slots import Slot, share_threads
 from bench.importing import importing
 from bench.lease import LEASE_SECONDS
@@ -174,6 +173,6 @@ def profile_backbones(
         for name in backbones
     ]
     if as_json:
-        typer.echo(json.dumps([to_json(one) for one in profiles], indent=1, ensure_ascii=False))
+        show_json([to_json(one) for one in profiles])
     else:
         show(to_rows(profiles), as_json=False)

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from bench.output import guard_output, is_unicode, output_error
 from bench.text import clean_block
 from fcn.errors import InputError
 
@@ -36,8 +37,10 @@ Plugins = Annotated[
 def run_app(to_run: typer.Typer) -> None:
     """Run a command line; what a user or a disk causes becomes one paragraph.
 
-    An `InputError` ends with exit code 65, what the system refuses to do to a file with 74.
+    An `InputError` ends with exit code 65, what the system refuses to do to a file with 74. Output
+    that cannot be written ends no command; see `bench.output`.
     """
+    guard_output()
     try:
         to_run()
     except (InputError, OSError) as error:
@@ -100,7 +103,7 @@ def open_store(root: Path) -> "Store":
 def show(rows: list[dict[str, Any]], as_json: bool) -> None:
     """Print rows with the same keys as a table, or as JSON."""
     if as_json:
-        typer.echo(json.dumps(rows, indent=1, ensure_ascii=False))
+        show_json(rows)
         return
     table = Table(box=None, header_style="bold", pad_edge=False)
     for key in rows[0] if rows else ():
@@ -110,6 +113,13 @@ def show(rows: list[dict[str, Any]], as_json: bool) -> None:
         table.add_row(*(Text(clean_block(value)) for value in values))
     # Where there is no terminal, a table is as wide as it needs to be.
     Console(width=None if sys.stdout.isatty() else 1000).print(table)
+    _require_written()
+
+
+def show_json(values: Any) -> None:
+    """Print values as JSON, in letters that the output has."""
+    typer.echo(json.dumps(values, indent=1, ensure_ascii=not is_unicode()))
+    _require_written()
 
 
 def show_remarks(remarks: Iterable[str], as_json: bool = False) -> None:
@@ -117,3 +127,11 @@ def show_remarks(remarks: Iterable[str], as_json: bool = False) -> None:
     console = Console(stderr=as_json, highlight=False)
     for remark in remarks:
         console.print(Text(clean_block(f"note: {remark}"), style="yellow"), soft_wrap=True)
+
+
+def _require_written() -> None:
+    """Leave when a listing, which is all that was asked for, could not be written."""
+    error = output_error()
+    if error:
+        typer.echo(f"error: the output cannot be written: {error.strerror}", err=True)
+        raise typer.Exit(DISK_ERROR)

@@ -160,6 +160,12 @@ def find_leases(run_dir: Path) -> list[Path]:
     return sorted(path for path in run_dir.glob("lease-*") if _NAME.fullmatch(path.name))
 
 
+def is_held(run_dir: Path) -> bool:
+    """Say whether somebody holds a run who is not known to be gone; one look, and no wait."""
+    lease = _current(run_dir)
+    return lease is not None and lease not in find_stale(run_dir)
+
+
 def find_stale(run_dir: Path) -> list[Path]:
     """Return what dead holders on this machine left in a run's folder."""
     holders = [(path, Holder.read(path / "holder.json")) for path in find_leases(run_dir)]

@@ -1,12 +1,20 @@
 """Commands over the store and its data: runs list, show, verify, prune; data check, prepare."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench.command import AsJson, DataDir, Plugins, RunsDir, open_store, show, show_remarks
+from bench.command import (
+    AsJson,
+    DataDir,
+    Plugins,
+    RunsDir,
+    open_store,
+    show,
+    show_json,
+    show_remarks,
+)
 from bench.plugins import load_plugins
 from fcn.errors import InputError
 
@@ -20,7 +28,10 @@ data_app = typer.Typer(no_args_is_help=True, help="Check and pack pictures.")
 
 @runs_app.command("list")
 def list_runs(runs: RunsDir = Path("runs"), as_json: AsJson = False) -> None:
-    """List every run of a store with its state and scores."""
+    """List every run of a store with its scores and state.
+
+    States: done, running, stopped (it goes on from its checkpoint), failed, missing.
+    """
     store = open_store(runs)
     show([_row(store, run_id) for run_id in store.run_ids()], as_json)
 
@@ -44,7 +55,7 @@ def show_run(
         "spec": store.run(run_id).spec.model_dump(mode="json"),
     }
     if as_json:
-        typer.echo(json.dumps(values, indent=1, ensure_ascii=False))
+        show_json(values)
         return
     rows = [{"key": key, "value": value} for key, value in values.items() if key != "spec"]
     rows += [{"key": key, "value": value} for key, value in _flatten(values["spec"])]
@@ -127,6 +138,7 @@ def data_spec(dataset: str, options: list[str]) -> "DataSpec":
 
 def _row(store: "Store", run_id: str) -> dict[str, Any]:
     from bench.metrics import summarize
+    from bench.state import state_of
 
     try:
         spec = store.run(run_id).spec
@@ -137,7 +149,7 @@ def _row(store: "Store", run_id: str) -> dict[str, Any]:
     scores = None if result is None else summarize(result.confusion)
     return {
         "id": run_id,
-        "state": store.status(run_id),
+        "state": state_of(store, run_id),
         "reason": None if failure is None else failure.reason,
         "backbone": spec.model.external or spec.model.backbone,
         "skip": None if spec.model.external else spec.model.skip,

@@ -17,6 +17,7 @@ from pathlib import Path
 from bench.grid.contracts import Exit
 from bench.grid.local import GRACE_SECONDS
 from bench.grid.slots import Slot
+from bench.output import guard_output
 from bench.plugins import load_plugins
 
 
@@ -104,4 +105,5 @@ def _execute(
     with (run_dir / "log.txt").open("ab") as log:
         for stream in (sys.stdout, sys.stderr):
             os.dup2(log.fileno(), stream.fileno())
+    guard_output()  # the disk of the log may be full
     sys.exit(execute(run_dir, Options(device=slot.devices[0], threads=slot.threads)))

@@ -146,9 +146,9 @@ def test_what_would_end_the_same_way_is_left_unless_told(tmp_path):
     assert execute_plan(plan_of(run), store, engine, notes, Policy(retry_failed=True)) == 0
 
 
-@pytest.mark.parametrize("reason", ["spec or data", "error", "memory", "disk", "killed", "blocked"])
+@pytest.mark.parametrize("reason", ["spec or data", "error", "memory", "killed", "blocked"])
 def test_what_people_mend_is_tried_again_by_the_next_command(tmp_path, reason):
-    """Once, and without being told: a message says what to do, and not that this were not enough."""
+    """Without being told to: a message says what to do, and not that this were not enough."""
     store, run = Store(tmp_path), run_of(0)
     store.prepare(run)
     store.record_failure(run.id, Failure(reason, "the pack is damaged; delete it"))
