@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bench.plugins import named_plugins
 from fcn.errors import InputError
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def plan_spec(
     ablation, question = load_ablation(spec, given), name_question(spec)
     command = ["fcn-bench", "run", spec]
     command += [word for setting in settings or () for word in ("--set", setting)]
+    command += [word for plugin in named_plugins() for word in ("--plugin", plugin)]
     command += ["--data", "DIR"] if data else []
     spec_file = str(Path(spec).resolve()) if spec.endswith((".yaml", ".yml")) else ""
     found = []

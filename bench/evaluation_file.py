@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.records import Result
+from bench.text import remaking
 from fcn.errors import InputError
 
 UNREADABLE = (
@@ -117,9 +118,4 @@ class EvaluationFile:
 
     def _unusable(self, why: str) -> UnusableCountsError:
         run_id, root = self._result.run_id, self._path.parents[3]
-        return UnusableCountsError(
-            self._path,
-            why,
-            f"`fcn-bench runs prune {run_id} --runs {root}` removes the run, and the next command "
-            "makes it again",
-        )
+        return UnusableCountsError(self._path, why, remaking(run_id, root))

@@ -75,11 +75,12 @@ def _keep_open(number: int) -> None:
 
 def _guarded(stream: Any, number: int) -> io.TextIOWrapper:
     if stream is None:
-        raw = _Patient(io.FileIO(number, "w", closefd=False))
+        raw: Any = _Patient(io.FileIO(number, "w", closefd=False))
         return io.TextIOWrapper(io.BufferedWriter(raw), "utf-8", "backslashreplace")
     buffer = stream.buffer  # Python's own buffer, or with -u the file itself
+    raw = _Patient(getattr(buffer, "raw", buffer))
     return io.TextIOWrapper(
-        io.BufferedWriter(_Patient(getattr(buffer, "raw", buffer))),
+        io.BufferedWriter(raw),
         encoding=stream.encoding,
         errors="backslashreplace",
         line_buffering=stream.line_buffering,

@@ -84,6 +84,12 @@ def loaded_plugins() -> list[Plugin]:
     return list(_LOADED.values())
 
 
+def named_plugins() -> list[str]:
+    """Return those that were asked for by `--plugin`, as they were named."""
+    installed = {entry.module for entry in entry_points(group=ENTRY_POINTS)}
+    return [name for name in _LOADED if name not in installed]
+
+
 def absolute(modules: Sequence[str] | None) -> list[str]:
     """Return `modules` as a process in another folder can find them: files with their full path."""
     return [str(Path(m).resolve()) if _is_file(m) else m for m in modules or ()]

@@ -43,6 +43,7 @@ from bench.records import (
     read_record,
     read_rows,
 )
+from bench.text import our_command, remaking
 from bench.yaml_file import dump_yaml, parse_stored
 from fcn.errors import InputError
 
@@ -93,7 +94,7 @@ class Store:
             what = "no run" if not found else f"{len(found)} runs"
             raise InputError(
                 f"{what} in {self.root} with an id that starts with {prefix!r}; "
-                "`fcn-bench runs list` shows the ids"
+                f"{our_command('runs list', self.root)} shows the ids"
             )
         return found[0]
 
@@ -127,7 +128,9 @@ class Store:
         try:
             values = parse_stored(path.read_bytes())
         except (OSError, ValueError) as error:
-            raise InputError(f"{path} is damaged ({error}); {self._remake(run_id)}") from None
+            raise InputError(
+                f"{path} is damaged ({error}); {remaking(run_id, self.root)}"
+            ) from None
         if not isinstance(values, dict) or values.get("format") != FORMAT:
             raise InputError(f"{path} is not of format {FORMAT}; {_OTHER_STORE}")
         content = {key: value for key, value in values.items() if key not in ("format", "id")}
@@ -146,12 +149,12 @@ class Store:
             InputError: It is damaged, or of another run.
         """
         path = self._file(run_id, "result.json")
-        result = read_record(path, RESULT, way_out=self._remake(run_id))
+        result = read_record(path, RESULT, way_out=remaking(run_id, self.root))
         if result is not None:
             if result.run_id != run_id:
                 raise InputError(
                     f"{path} is the record of run {result.run_id}, not of {run_id}; "
-                    f"{self._remake(run_id)}"
+                    f"{remaking(run_id, self.root)}"
                 )
             self._identified(run_id, result.run, path)
         return result
@@ -278,12 +281,6 @@ class Store:
                 f"a version that means something else by it; {_OTHER_STORE}"
             )
         return named
-
-    def _remake(self, run_id: str) -> str:
-        return (
-            f"`fcn-bench runs prune {run_id} --runs {self.root}` removes the run, and the next "
-            "command makes it again"
-        )
 
     def _check_format(self) -> None:
         path = self.root / "store.json"

@@ -1,6 +1,8 @@
 """Text that anyone may have written: shown so that it stays text, a path only if it stays below."""
 
+import shlex
 import unicodedata
+from pathlib import Path
 
 MAX_BYTES = 200
 """Of a file's name: systems take 255, and files on their way have longer names."""
@@ -42,6 +44,18 @@ def require_path_below(name: str) -> str:
         ValueError: One of them cannot be the name of a file.
     """
     return "/".join(map(require_file_name, name.split("/")))
+
+
+def our_command(words: str, root: Path) -> str:
+    """Return a command about a store as it can be typed, with the store's folder where needed."""
+    where = "" if root == Path("runs") else f" --runs {shlex.quote(str(root))}"
+    return f"`fcn-bench {words}{where}`"
+
+
+def remaking(run_id: str, root: Path) -> str:
+    """Say how a run whose files are not to be believed is made again, as the end of a sentence."""
+    command = our_command(f"runs prune {run_id}", root)
+    return f"{command} removes the run, and the next command makes it again"
 
 
 def _visible(char: str) -> str:

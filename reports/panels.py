@@ -78,7 +78,7 @@ def load_pictures(plan: Plan, store: Store, pair: Pair | None = None) -> tuple[l
     except (OSError, ValueError):  # not there, or damaged; InputError is a ValueError
         return [], (
             "The decoded dataset is not in this store (packs/), so no pictures are shown; "
-            "prepare it and make the report again."
+            "`fcn-bench check` with this spec decodes it; then make the report again."
         )
     split = run.spec.evaluate.split
     kept = [_load_kept(store, arm) for arm in arms]

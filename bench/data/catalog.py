@@ -6,16 +6,19 @@ store remembers of the question.
 """
 
 import json
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.data.facts import DatasetFacts
 from bench.data.memory import Binding, Memory, read_memory, remember_binding, remember_dataset
-from bench.data.pack import Pack, pack
+from bench.data.pack import Pack, open_pack, pack
 from bench.data.registry import Dataset, open_dataset
+from bench.plan import Run
 from bench.sources import find_sources, value_of
 from bench.spec import DataSpec, RunSpec
 from bench.store import Store
+from bench.text import our_command
 from fcn.errors import InputError
 
 
@@ -193,6 +196,29 @@ def recall_question(store: Store, question: str, *, strict: bool) -> list[Recall
         memory = Memory()
     bindings = memory.bindings_of(question) or [Binding(None, {})]
     return [Recall(memory, binding) for binding in reversed(bindings)]
+
+
+def open_data(store: Store, run: Run) -> Pack:
+    """Open the pack of a run's dataset.
+
+    Raises:
+        InputError: It is not in the store, with the command that writes it; or it is not whole.
+    """
+    folder, data = store.packs_dir / run.fingerprint[:16], run.spec.data
+    if not folder.is_dir():
+        pairs = (f"{key}={json.dumps(value)}" for key, value in data.options.items())
+        words = [
+            "data",
+            "prepare",
+            data.dataset,
+            *(w for pair in pairs for w in ("--option", pair)),
+        ]
+        raise InputError(
+            f"dataset {data.dataset!r} is not decoded in this store ({folder} is missing); "
+            f"{our_command(shlex.join(words), store.root)} writes it, with --data DIR where it has "
+            "a folder"
+        )
+    return open_pack(store.packs_dir, run.fingerprint)
 
 
 def key_of(data: DataSpec) -> str:

@@ -95,10 +95,7 @@ def read_index(folder: Path) -> PackIndex:
             folder's name says.
     """
     if not folder.is_dir():
-        raise InputError(
-            f"the dataset is not decoded in this store ({folder} is missing); "
-            "`fcn-bench data prepare DATASET --data DIR` writes it"
-        )
+        raise InputError(f"the dataset is not decoded in this store: {folder} is missing")
     try:
         content = (folder / INDEX).read_bytes()
         body, mark, checksum = content.rpartition(_CHECKSUM)

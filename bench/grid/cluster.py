@@ -176,7 +176,8 @@ def _is_let_in(address: str, environment: dict[str, str]) -> bool:
 def _unreachable(address: str, error: str) -> str:
     why = (error.strip().splitlines() or ["no reason given"])[-1]
     return (
-        f"no cluster can be joined at {address}: {why}. Check with `ray status --address "
-        f"{address}` that its head runs, that its port can be reached from here, and that Python "
-        "and Ray have the same versions on both sides"
+        f"no cluster can be joined at {address}: {why}. Check with "
+        f"`{_MODE}={os.environ.get(_MODE, 'disabled')} ray status --address {address}` that its "
+        "head runs, that its port can be reached from here, and that Python and Ray have the same "
+        "versions on both sides"
     )

@@ -100,9 +100,10 @@ class Nodes:
         if not any(self._share_out(node) for node in nodes):
             kind = "CPU" if self._device == "cpu" else "GPU"
             wanted = f"a {kind}" if self._devices_per_run == 1 else f"{self._devices_per_run} GPUs"
+            has = ", ".join(f"{n['NodeManagerHostname']} {_resources(n)}" for n in nodes)
             raise InputError(
-                f"none of the {len(nodes)} nodes of the cluster has {wanted} for a run; `ray "
-                "status` shows what it has, and --devices cpu uses CPUs where there is no GPU"
+                f"none of the {len(nodes)} nodes of the cluster has {wanted} for a run ({has}); "
+                "--devices cpu uses CPUs where there is no GPU"
             )
         self._sign.touch()
         self._here = look_around(*self._order())
@@ -157,3 +158,9 @@ class Nodes:
         else:
             self._good[node.id] = node
         return why
+
+
+def _resources(node: dict[str, Any]) -> str:
+    """Say what Ray shares out of a node."""
+    cpus, gpus = (node["Resources"].get(kind, 0) for kind in ("CPU", "GPU"))
+    return f"{cpus:g} CPUs and {gpus:g} GPUs"

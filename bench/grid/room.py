@@ -3,6 +3,8 @@
 import shutil
 from pathlib import Path
 
+from bench.text import our_command
+
 LEAST_BYTES = 64 * 2**20
 """Free space that a run needs as long as none has shown what it takes."""
 
@@ -38,6 +40,6 @@ class Room:
             return None
         return (
             f"{self._root} has {free / 2**20:.0f} MiB left and a run may need "
-            f"{self._need / 2**20:.0f} MiB: make room (`fcn-bench runs prune --runs {self._root}` "
+            f"{self._need / 2**20:.0f} MiB: make room ({our_command('runs prune', self._root)} "
             "removes what no result needs)"
         )

@@ -19,8 +19,8 @@ from torch.optim import Optimizer
 
 from bench.atomic import file_digest, write_json
 from bench.data.batches import Batches
+from bench.data.catalog import open_data
 from bench.data.layers import COLOUR, to_json
-from bench.data.pack import open_pack
 from bench.faults import fault_point
 from bench.lease import LEASE_SECONDS, BusyError, DoneError, Lease, LeaseLostError, hold
 from bench.run import outcome
@@ -133,8 +133,7 @@ class _Execution:
         self.group = group
         self.environment = describe_environment(self.device, group.size)
         data = self.spec.data
-        whole = open_pack(store.packs_dir, self.run.fingerprint)
-        self.pack = whole.choose(data.inputs, data.targets)
+        self.pack = open_data(store, self.run).choose(data.inputs, data.targets)
         if lease:
             write_json(self.folder / "env.json", self.environment)
         self.evaluate = partial(

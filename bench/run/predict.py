@@ -17,6 +17,7 @@ from bench.data.layers import COLOUR, Input, network_options
 from bench.run.evaluate import predict_targets
 from bench.run.weights import load_weights
 from bench.store import Result, Store
+from bench.text import our_command
 from fcn.errors import InputError
 from fcn.model import create_model
 
@@ -59,7 +60,8 @@ def predict(
     """
     result = store.result(run_id)
     if result is None:
-        raise InputError(f"run {run_id} is not finished; `fcn-bench runs list` shows which are")
+        listing = our_command("runs list", store.root)
+        raise InputError(f"run {run_id} is not finished; {listing} shows which are")
     spec = store.run(run_id).spec
     inputs = _inputs_of(spec.data.inputs, result, folders)
     classes = [len(result.class_names), *(len(o["class_names"]) for o in result.others.values())]

@@ -14,6 +14,7 @@ from bench.lease import BusyError
 from bench.plan import Run
 from bench.sources import find_sources, list_differences
 from bench.store import Result, Store
+from bench.text import remaking
 from fcn.errors import InputError
 from fcn.heads import Score
 
@@ -93,24 +94,14 @@ def load_weights(store: Store, result: Result) -> dict[str, Tensor]:
         InputError: They are missing, or not what its record says.
     """
     path = store.run_dir(result.run_id) / "model.safetensors"
+    way_out = remaking(result.run_id, store.root)
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise InputError(
-            f"{path} cannot be read ({error.strerror}); {_remake(store, result)}"
-        ) from None
+        raise InputError(f"{path} cannot be read ({error.strerror}); {way_out}") from None
     if hashlib.sha256(content).hexdigest() != result.digests.get(path.name):
-        raise InputError(
-            f"{path} is damaged: it is not what run {result.run_id} wrote; {_remake(store, result)}"
-        )
+        raise InputError(f"{path} is damaged: it is not what run {result.run_id} wrote; {way_out}")
     return load(content)
-
-
-def _remake(store: Store, result: Result) -> str:
-    return (
-        f"`fcn-bench runs prune {result.run_id} --runs {store.root}` removes the run, and the next "
-        "command makes it again"
-    )
 
 
 def require_shared(

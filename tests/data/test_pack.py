@@ -78,7 +78,7 @@ def test_unknown_split_names_the_known(folder, tmp_path):
 
 
 def test_absent_or_damaged_pack_says_what_to_do(folder, tmp_path):
-    with pytest.raises(InputError, match="fcn-bench data prepare"):
+    with pytest.raises(InputError, match="is not decoded in this store"):
         open_pack(tmp_path, "0" * 64)
     packed = pack(open_folder(folder), tmp_path / "packs")
     content = (packed.folder / "images.bin").read_bytes()
