@@ -13,6 +13,7 @@ from typing import Any
 
 from bench.records import RunId
 from bench.spec import ModelSpec, RunSpec, Schema, parse
+from fcn.errors import InputError
 
 SEMANTICS = 2
 """Version of what settings mean. Raise it when code changes results, or a default changes, without
@@ -22,6 +23,10 @@ a changed key: every run then has a new id.
 STAGED_SEMANTICS = 2
 """The same of runs that start from another's weights, whose ids change with their parent's too.
 2: their new scores start at zero."""
+
+BF16_SEMANTICS = 2
+"""The same of runs in bf16, one by one: ids of version 1 have no word of it.
+2: the loss's own backward, from pixels to scores, is computed in fp32."""
 
 
 @dataclass(frozen=True)
@@ -56,15 +61,27 @@ class Run:
     @cached_property
     def id(self) -> str:
         """Sixteen hex digits: the hash of everything that can change the result."""
-        return self.named or self._hash(_idle_keys(self.spec))
+        return self.named or self._hash(_idle_keys(self.spec), BF16_SEMANTICS)
 
     def under(self, run_id: str) -> "Run | None":
         """Return this run as it is called `run_id`, by today's rules or earlier ones; or None."""
         if run_id == self.id:
             return self
-        return replace(self, named=run_id) if run_id == self._hash(()) else None
+        return replace(self, named=run_id) if run_id == self._hash((), 1) else None
 
-    def _hash(self, left_out: Iterable[tuple[str, str]]) -> str:
+    def require_current(self) -> None:
+        """Refuse to make, or to go on with, what an earlier version began: numbers would be mixed.
+
+        Raises:
+            InputError: The run's id is of an earlier version.
+        """
+        if self.named is not None:
+            raise InputError(
+                f"run {self.id} was begun by an earlier version, which would have made another "
+                "result of it; `fcn-bench run` with its spec makes it again, under another id"
+            )
+
+    def _hash(self, left_out: Iterable[tuple[str, str]], bf16_semantics: int) -> str:
         spec = self.spec.model_dump(mode="json", exclude_defaults=True)
         # Of names the ids of the parents, of a path the file's digest, are the content.
         names = [("train", "init_from"), ("train", "init_streams")]
@@ -76,6 +93,8 @@ class Run:
         content = [semantics, spec, self.fingerprint, self.parent]
         content += [self.streams] if self.streams else []
         content += [dict(self.sources)] if self.sources else []
+        if self.spec.train.precision == "bf16" and bf16_semantics > 1:
+            content += [{"bf16": bf16_semantics}]
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 

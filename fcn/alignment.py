@@ -3,7 +3,8 @@
 A grid is a stride and an offset in input pixels: cell i sits at offset + stride * i. Reading is
 two matrix products, one per axis, because the bilinear `interpolate` of torch adds its gradients
 in an order that changes from run to run on CUDA; a matrix product gives the same bits.
-They run in fp32 under autocast too. With TF32 switched on for matrix products
+They run in fp32 under autocast too; so does their backward, which is taken outside of autocast
+(`without_autocast`), as every backward should be. With TF32 switched on for matrix products
 (`torch.backends.cuda.matmul`) the weights would be rounded to 10 bits: leave it off.
 """
 
@@ -92,8 +93,15 @@ def read_at(
         )
         for num_cells, outputs, covered in zip(logits.shape[-2:], size, cells or size, strict=True)
     )
-    with _without_autocast(logits.device.type):
+    with without_autocast(logits.device.type):
         return rows @ logits @ columns.T
+
+
+def without_autocast(device_type: str) -> AbstractContextManager[object]:
+    """Return a context in which operations keep the type of what they are given."""
+    if torch.amp.is_autocast_available(device_type):
+        return torch.autocast(device_type, enabled=False)
+    return nullcontext()  # the meta device has none, and torch.autocast refuses it
 
 
 def interpolation_matrix(
@@ -116,12 +124,6 @@ def interpolation_matrix(
         place = (place + 0.5).floor().clamp(max=num_cells - 1)
     cells = torch.arange(num_cells, dtype=torch.float64, device=positions.device)
     return (1 - (place[:, None] - cells).abs()).clamp(min=0)
-
-
-def _without_autocast(device_type: str) -> AbstractContextManager[object]:
-    if torch.amp.is_autocast_available(device_type):
-        return torch.autocast(device_type, enabled=False)
-    return nullcontext()  # the meta device has none, and torch.autocast refuses it
 
 
 # Long enough for a pass over images of many sizes; 512 rows of 16 cells are 32 KB each.

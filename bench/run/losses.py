@@ -12,6 +12,7 @@ from bench.data.layers import LabelMap
 from bench.data.pack import Pack
 from bench.run.slices import slices
 from bench.spec import TrainSpec
+from fcn.alignment import without_autocast
 from fcn.model import Network
 from fcn.targets import split_targets
 
@@ -175,7 +176,8 @@ class _SlicedLoss(torch.autograd.Function):
                 logits = upsampling(coarse, size)
             losses, slope = _cross_entropy(logits.detach().float(), classes[part], weights[part])
             total += losses
-            found = torch.autograd.grad(logits, (coarse, *parameters), slope.to(logits.dtype))
+            with without_autocast(scores.device.type):  # else it would be in bf16 here
+                found = torch.autograd.grad(logits, (coarse, *parameters), slope.to(logits.dtype))
             gradients[0][part] = found[0]
             for gradient, more in zip(gradients[1:], found[1:], strict=True):
                 gradient += more

@@ -29,12 +29,7 @@ def require_planned(run: Run) -> None:
     Raises:
         InputError: They are others, or the run's id is of an earlier version.
     """
-    if run.named is not None:
-        raise InputError(
-            f"run {run.named} was begun by an earlier version, and this one would make another "
-            f"result of it (run {run.id}); give the command of its question again, which plans it "
-            "anew"
-        )
+    run.require_current()
     changed = list_differences(run.spec, run.sources, find_sources(run.spec))
     if changed:
         raise InputError(

@@ -3,6 +3,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.run.losses import pixel_loss, resolve_class_weights
 from bench.run.optim import create_optimizer, lr_at
@@ -44,6 +45,53 @@ def test_loss_and_gradients_equal_torchs_over_the_whole_batch(name, weights, one
     # As part of a larger sum, the way a loop with `accumulate` uses it.
     gradients = torch.autograd.grad(ours / 2, sources)
     torch.testing.assert_close(gradients, torch.autograd.grad(theirs / 2, sources))
+
+
+class OperandTypes(TorchDispatchMode):
+    """Notes the types of what matrices are multiplied, under autocast and everything else."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if function in (torch.ops.aten.mm.default, torch.ops.aten.bmm.default):
+            self.seen += [x.dtype for x in args]
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("name", ["bilinear", "nearest"])
+def test_fixed_upsampling_goes_back_in_fp32_under_autocast(name, one_picture_a_slice):
+    torch.manual_seed(0)
+    upsampling = UPSAMPLINGS[name](4, Grid(4.0, 1.5), IMAGE_GRID)
+    scores = torch.randn(3, 4, 5, 6, requires_grad=True)
+    target = some_target(3, 20, 24, num_classes=4)
+    with OperandTypes() as operands, torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = pixel_loss(scores, target, upsampling, ignore_index=255)
+    assert len(operands.seen) >= 3 * 2 * 2 * 2  # pictures, axes, ways, operands
+    assert set(operands.seen) == {torch.float32}
+    exact = scores.detach().double().requires_grad_()
+    logits = upsampling(exact, (20, 24))
+    F.cross_entropy(logits, target, ignore_index=255).backward()
+    (gradient,) = torch.autograd.grad(loss, scores)
+    torch.testing.assert_close(gradient.double(), exact.grad, rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize("name", list_upsamplings())
+def test_gradients_of_scores_in_bf16_are_the_exact_ones_but_for_rounding(name):
+    torch.manual_seed(0)
+    upsampling = UPSAMPLINGS[name](4, Grid(4.0, 1.5), IMAGE_GRID)
+    scores = torch.randn(3, 4, 5, 6).bfloat16().requires_grad_()
+    target = some_target(3, 20, 24, num_classes=4)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = pixel_loss(scores, target, upsampling, ignore_index=255)
+    gradients = torch.autograd.grad(loss, [scores, *upsampling.parameters()])
+    upsampling.double()
+    sources = [scores.detach().double().requires_grad_(), *upsampling.parameters()]
+    logits = upsampling(sources[0], (20, 24))
+    exact = torch.autograd.grad(F.cross_entropy(logits, target, ignore_index=255), sources)
+    for ours, theirs in zip(gradients, exact, strict=True):
+        assert (ours.double() - theirs).abs().max() < 0.01 * theirs.abs().max()
 
 
 def test_full_size_logits_of_the_batch_never_exist(one_picture_a_slice):

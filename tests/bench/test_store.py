@@ -26,6 +26,30 @@ def test_ids_are_pinned():
     assert Run(spec, "0" * 64, parent="1" * 16).id == "833e618a2aaba754"
 
 
+def test_ids_of_bf16_runs_alone_carry_its_version(tmp_path):
+    """The backward of their loss became fp32; what stores hold of them stays readable by id."""
+    settings = {
+        "model": {"backbone": "vgg16", "skip": "fcn16s"},
+        "train": {"steps": 9, "lr": 1e-4, "precision": "bf16"},
+    }
+    run = Run(RunSpec.model_validate(settings), "0" * 64)
+    assert run.id == "8e0363b3620a0079"
+    assert replace(run, parent="1" * 16).id == "7c5eadae20edf7eb"
+    run.require_current()
+
+    store = Store(tmp_path)
+    old = "bbf66a170eb52584"  # as every version until now called it
+    text = (store.prepare(run) / "spec.yaml").read_text().replace(run.id, old)
+    store.run_dir(old).mkdir(parents=True)
+    (store.run_dir(old) / "spec.yaml").write_text(text)
+    found = store.run(old)
+    assert found.id == old
+    assert found.spec == run.spec
+    assert store.run(run.id) == run
+    with pytest.raises(InputError, match=f"run {old} was begun by an earlier version"):
+        found.require_current()
+
+
 def test_defaults_are_pinned():
     """Ids leave defaults out, so that a new setting keeps old runs: a default may not change."""
     defaults = RunSpec().model_dump(mode="json")
