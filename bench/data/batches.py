@@ -5,20 +5,30 @@ batch k-1, which is what lets a killed run go on with the same bits.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import islice
+from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.data.augment import Size, draw_view, to_network, view_images, view_targets
+from bench.data.augment import (
+    Size,
+    draw_view,
+    scaled_size,
+    to_network,
+    view_images,
+    view_targets,
+)
 from bench.data.pack import Pack
 from bench.data.resample import Pictures, send
 from bench.spec import TrainSpec
 from fcn.errors import InputError
+
+T = TypeVar("T")
 
 ORDER, VIEWS = 0, 1
 """Streams of random numbers; apart, so that order and views have nothing in common."""
@@ -181,6 +191,7 @@ def eval_batches(
     std: Sequence[float],
     device: torch.device,
     batch_size: int,
+    batch_pixels: float = math.inf,
     part: tuple[int, int] = (0, 1),
 ) -> Iterator[tuple[list[int], Tensor, Tensor]]:
     """Yield every picture of a split once, in order, without anything random.
@@ -193,6 +204,7 @@ def eval_batches(
         std: Of each channel, on the scale 0..1.
         device: Where batches are made.
         batch_size: Most pictures in one batch; a batch ends where the size changes.
+        batch_pixels: Most pixels in one batch, of images or of targets; one image may have more.
         part: Number of this process and of all that take batches in turn.
 
     Yields:
@@ -202,21 +214,39 @@ def eval_batches(
     Raises:
         InputError: The split does not exist.
     """
-    for group in islice(_groups_of_one_size(pack, split, batch_size), part[0], None, part[1]):
+    sized = ((i, pack.size(i)) for i in pack.indices(split))
+    groups = groups_of_one_size(sized, input_scale, batch_size, batch_pixels)
+    for group in islice(groups, part[0], None, part[1]):
         images = np.stack([pack.image(i) for i in group])
         targets = np.stack([pack.target(i) for i in group])
         x = to_network(images, input_scale, mean=mean, std=std, device=device)
         yield group, x, send(targets, device).long()
 
 
-def _groups_of_one_size(pack: Pack, split: str, batch_size: int) -> Iterator[list[int]]:
-    group: list[int] = []
-    for i in pack.indices(split):
-        if group and (len(group) == batch_size or pack.size(i) != pack.size(group[0])):
+def groups_of_one_size(
+    sized: Iterable[tuple[T, Size]], input_scale: float, batch_size: int, batch_pixels: float
+) -> Iterator[list[T]]:
+    """Yield neighbours of one size together: what is scored, or predicted, at once.
+
+    Args:
+        sized: Things with the height and width of their image, each taken when it is needed.
+        input_scale: Resize of every image for the network.
+        batch_size: Most of them in one group.
+        batch_pixels: Most pixels in one group, of the images as they are or as the network sees
+            them; one image may have more.
+    """
+    group: list[T] = []
+    size, most = (0, 0), 0
+    for thing, own in sized:
+        if group and (len(group) == most or own != size):
             yield group
             group = []
-        group.append(i)
-    yield group
+        if not group:
+            pixels = max(math.prod(own), math.prod(scaled_size(own, input_scale)))
+            size, most = own, max(1, int(min(batch_size, batch_pixels // pixels)))
+        group.append(thing)
+    if group:
+        yield group
 
 
 class _Pictures:

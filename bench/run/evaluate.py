@@ -6,7 +6,7 @@ Every picture counts, at its label's own size: the last upsampling goes straight
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from bench.data.layers import LabelMap
 from bench.run.boundary import count_boundary
 from bench.run.confusion import count
 from bench.run.slices import slices
+from bench.run.sparing import Sparing
 from bench.run.train import autocast
 from fcn.model import Network
 from fcn.targets import split_targets
@@ -68,23 +69,60 @@ def evaluate(
         precision: As in training, "fp32" or "bf16".
         boundary: Count boundary pixels too.
     """
-    model.eval()
     classes = [len(target.class_names) for target in targets]
+    predictor = Predictor(model, classes, precision)
     tallies = [_Tally(target, boundary) for target in targets]
     names: list[str] = []
+
+    def score(images: Tensor, target: Tensor) -> list[_Scored]:
+        preds = predictor.predict(images, (target.shape[-2], target.shape[-1]))
+        labels = [target] if len(targets) == 1 else target.unbind(1)
+        return [t.score(p, own) for t, p, own in zip(tallies, preds, labels, strict=True)]
+
     with torch.inference_mode():
         for batch_names, images, target in batches:
-            labels = [target] if len(targets) == 1 else target.unbind(1)
-            size = (target.shape[-2], target.shape[-1])
-            with autocast(images.device, precision):
-                preds = predict_targets(model, images, size, classes)
-            chosen = [i for i, name in enumerate(batch_names) if name in kept]
-            for tally, pred, own in zip(tallies, preds, labels, strict=True):
-                tally.add(batch_names, pred, own, chosen)
+            done = 0
+            for scored in predictor.sparing(score, images, target):
+                part = batch_names[done : done + len(scored[0].pred)]
+                for tally, own in zip(tallies, scored, strict=True):
+                    tally.add(part, own, kept)
+                done += len(part)
             names += batch_names
     first, *others = (tally.finish(names) for tally in tallies)
     further = zip((target.name for target in targets[1:]), others, strict=True)
     return replace(first, others=dict(further))
+
+
+class Predictor:
+    """A network that says what it sees, as its run scores it and as `predict` writes it.
+
+    Args:
+        model: Network on its device; it is put into evaluation mode.
+        classes: Number of classes of each label map.
+        precision: As in training, "fp32" or "bf16".
+    """
+
+    def __init__(self, model: Network, classes: Sequence[int], precision: str) -> None:
+        self._model = model.eval()
+        self._classes = classes
+        self._precision = precision
+        self.sparing = Sparing()
+
+    def predict(self, images: Tensor, size: tuple[int, int]) -> list[Tensor]:
+        """Return the class of each pixel, (N, *size) int64, by label map; images (N, K, h, w)."""
+        with torch.inference_mode(), autocast(images.device, self._precision):
+            return predict_targets(self._model, images, size, self._classes)
+
+
+class _Scored(NamedTuple):
+    """What is said of some pictures, and how much of it is right."""
+
+    pred: Tensor
+    """(N, H, W)."""
+    confusions: Tensor
+    """(N, C, C)."""
+    boundaries: Tensor | None
+    """(N, 2, C), where they are asked for."""
 
 
 class _Tally:
@@ -97,13 +135,19 @@ class _Tally:
         self._boundaries = [torch.zeros(0, 2, C, dtype=torch.int32)]
         self._predictions: dict[str, Tensor] = {}
 
-    def add(self, names: list[str], pred: Tensor, target: Tensor, kept: Iterable[int]) -> None:
-        """Count a batch; of the pictures numbered in `kept`, keep the prediction."""
-        self._confusions.append(count(pred, target, *self._sizes))
-        if self._boundary:
-            self._boundaries.append(count_boundary(pred, target, *self._sizes))
-        for i in kept:
-            self._predictions[names[i]] = pred[i].to(torch.uint8)
+    def score(self, pred: Tensor, target: Tensor) -> _Scored:
+        """Count pictures, which changes nothing: it may be tried again with fewer of them."""
+        outlines = count_boundary(pred, target, *self._sizes) if self._boundary else None
+        return _Scored(pred, count(pred, target, *self._sizes), outlines)
+
+    def add(self, names: list[str], scored: _Scored, kept: Collection[str]) -> None:
+        """Add what was counted of pictures; keep the prediction of those in `kept`."""
+        self._confusions.append(scored.confusions)
+        if scored.boundaries is not None:
+            self._boundaries.append(scored.boundaries)
+        for name, pred in zip(names, scored.pred, strict=True):
+            if name in kept:
+                self._predictions[name] = pred.to(torch.uint8)
 
     def finish(self, names: list[str]) -> Evaluation:
         """Return the counts of all pictures."""

@@ -60,7 +60,7 @@ def exit_code(error: BaseException) -> int:
         return NONFINITE
     if isinstance(error, InputError):
         return INPUT
-    if isinstance(error, MemoryError) or _mentions(error, "out of memory", "can't allocate memory"):
+    if is_out_of_memory(error):
         return MEMORY
     if isinstance(error, BusyError):
         return BUSY
@@ -71,6 +71,13 @@ def exit_code(error: BaseException) -> int:
     if _is_of_another(error):
         return PEER
     return ERROR
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether memory ran out, that of the machine or of a device."""
+    return isinstance(error, MemoryError) or _mentions(
+        error, "out of memory", "can't allocate memory"
+    )
 
 
 def describe(error: BaseException, step: int | None) -> Failure:

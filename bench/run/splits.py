@@ -22,6 +22,11 @@ from bench.spec import RunSpec
 from fcn.model import Network
 
 BATCH_SIZE = 8
+"""Most images scored at once."""
+
+BATCH_PIXELS = BATCH_SIZE * 480 * 640
+"""Most pixels scored at once, as the network sees them or at the label's size; one image may have
+more. A training batch has about as many."""
 
 
 def evaluate_split(
@@ -83,6 +88,7 @@ def named_batches(
         std=model.std,
         device=device,
         batch_size=BATCH_SIZE,
+        batch_pixels=BATCH_PIXELS,
         part=(group.rank, group.size),
     )
     for indices, images, target in batches:

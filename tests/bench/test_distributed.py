@@ -20,7 +20,7 @@ from bench.data.batches import share_of
 from bench.data.catalog import Catalog
 from bench.grid.slots import Slot, exec_command
 from bench.lease import hold
-from bench.run import outcome
+from bench.run import evaluate, outcome, splits
 from bench.run.distributed import ALONE
 from bench.run.losses import pixel_loss
 from bench.run.optim import create_optimizer
@@ -127,7 +127,10 @@ def test_steps_are_those_of_a_single_process(norm, processes, groups, tmp_path):
             torch.testing.assert_close(found_weights[name], weight, rtol=1e-4, atol=1e-5)
 
 
-def test_a_split_is_counted_once_whoever_counts(tiny_run, tmp_path):
+@pytest.mark.parametrize("batch_pixels", [splits.BATCH_PIXELS, 3 * 32 * 32])
+def test_a_split_is_counted_once_whoever_counts(tiny_run, tmp_path, monkeypatch, batch_pixels):
+    """The first process runs out of memory with three images or more, and goes on one by one."""
+    monkeypatch.setattr(splits, "BATCH_PIXELS", batch_pixels)
     differences = {"data.options": {"size": 32, "num_test": 19}, "model.score_init": "random"}
     store, run = tiny_run(differences)
     pack = Catalog(store, None).pack(run.spec.data)
@@ -141,8 +144,20 @@ def test_a_split_is_counted_once_whoever_counts(tiny_run, tmp_path):
 
     whole = count(ALONE)
     assert len(whole.names) == 19
-    for processes in (2, 4):  # three batches: one of four processes has none
-        found = in_group(processes, count, tmp_path)[0]
+
+    def count_with_little(group):
+        predict_targets = evaluate.predict_targets
+
+        def predict(model, images, *rest):
+            if group.is_first and len(images) > 2:
+                raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+            return predict_targets(model, images, *rest)
+
+        evaluate.predict_targets = predict
+        return count(group)
+
+    for processes in (2, 4):  # of three batches, one of four processes has none
+        found = in_group(processes, count_with_little, tmp_path)[0]
         assert found.names == whole.names
         assert np.array_equal(found.confusions, whole.confusions)
         assert np.array_equal(found.boundaries, whole.boundaries)

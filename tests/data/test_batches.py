@@ -159,3 +159,20 @@ def test_evaluation_sees_every_picture_once_at_the_labels_size(mixed, split):
 def test_evaluation_batches_are_full_where_sizes_agree(shapes):
     groups = eval_batches(shapes, "val", input_scale=1, batch_size=2, **STATISTICS)
     assert [len(indices) for indices, _, _ in groups] == [2, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("images", "scale", "expected"),
+    [
+        (3 * 32 * 32, 1, [3, 2]),
+        (4 * 32 * 32 - 1, 1, [3, 2]),
+        (3 * 32 * 32, 0.5, [3, 2]),  # targets keep their size
+        (3 * 32 * 32, 2, [1, 1, 1, 1, 1]),
+        (1, 1, [1, 1, 1, 1, 1]),  # an image that is larger goes alone
+    ],
+)
+def test_evaluation_batches_have_a_budget_of_pixels(shapes, images, scale, expected):
+    groups = eval_batches(
+        shapes, "val", input_scale=scale, batch_size=8, batch_pixels=images, **STATISTICS
+    )
+    assert [len(indices) for indices, _, _ in groups] == expected
