@@ -13,6 +13,8 @@ from bench.importing import importing
 from bench.lease import LEASE_SECONDS
 from bench.plugins import load_plugins
 from bench.store_cli import data_app, runs_app
+from bench.text import clean_block
+from fcn.errors import InputError
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 app.add_typer(runs_app, name="runs")
@@ -91,7 +93,7 @@ def _leave(run_dir: Path, code: int, *, at_once: bool = False) -> NoReturn:
 @app.command()
 def predict(
     run: Annotated[str, typer.Argument(help="Id of a finished run, or its first digits.")],
-    images: Annotated[list[Path], typer.Argument(help="Pictures, any size.")],
+    images: Annotated[list[Path], typer.Argument(help="Images of any size, folders of them.")],
     runs: RunsDir = Path("runs"),
     out: Annotated[Path, typer.Option(help="Folder for masks and overlays.")] = Path("predictions"),
     more: Annotated[
@@ -101,24 +103,35 @@ def predict(
     device: Device = "auto",
     plugin: Plugins = None,
 ) -> None:
-    """Predict pictures with a run's network: a mask and an overlay of each."""
+    """Predict images with a run's network: a mask and an overlay of each.
+
+    Folders are walked, and kept in --out. What cannot be read is named, and the rest is done.
+    """
     store = open_store(runs)
     run_id = store.find(run)
     load_plugins(plugin)
+    folders = _input_folders(more or [])
     with importing():
+        from bench.predictions import predict_files
         from bench.run.environment import choose_device
-        from bench.run.predict import predict as predict_all
-        from bench.run.predict import save_prediction
-    result = store.result(run_id)
-    out.mkdir(parents=True, exist_ok=True)
-    folders = {name: Path(place) for name, _, place in (text.partition("=") for text in more or ())}
-    for found in predict_all(store, run_id, images, choose_device(device), folders):
-        assert result is not None
-        for target, pred in found.preds.items():
-            palette = result.others[target]["palette"] if target else result.palette
-            stem = out / "-".join(filter(None, (found.path.stem, target)))
-            for written in save_prediction(stem, found.image, pred, palette):
-                typer.echo(written)
+    num_failed = 0
+    for told in predict_files(store, run_id, images, out, choose_device(device), folders):
+        num_failed += isinstance(told, InputError)
+        typer.echo(clean_block(told), err=isinstance(told, InputError))
+    if num_failed:
+        typer.echo(f"{num_failed} images could not be predicted; the rest is done", err=True)
+        raise typer.Exit(1)
+
+
+def _input_folders(texts: list[str]) -> dict[str, Path]:
+    """Read `--input NAME=FOLDER`."""
+    folders: dict[str, Path] = {}
+    for text in texts:
+        name, _, folder = text.partition("=")
+        if not name or not folder or name in folders:
+            raise InputError(f"--input {text}: give NAME=FOLDER, such as depth=DIR, each name once")
+        folders[name] = Path(folder)
+    return folders
 
 
 @app.command()

@@ -35,7 +35,7 @@ from bench.run.losses import find_class_weights, network_loss
 from bench.run.optim import create_optimizer
 from bench.run.signals import handlers_kept, stop_on_signals
 from bench.run.splits import describe_others, evaluate_split, named_batches
-from bench.run.train import StepLog, fit, require_finite
+from bench.run.train import StepLog, fit, place, require_finite
 from bench.run.weights import copy_from_parents, require_planned, save_weights
 from bench.store import Result, Store
 from fcn.model import Network, create_model
@@ -204,8 +204,7 @@ class _Execution:
             **(asdict(loaded) if loaded else {}),
         }
         weights = copy_from_parents(model, self.store, self.run) or weights
-        layout = torch.channels_last if self.spec.train.channels_last else torch.contiguous_format
-        model.to(device=self.device, memory_format=layout)  # type: ignore[call-overload]
+        place(model, self.spec.train, self.device)
         return model, weights
 
     def train(self, model: Network) -> float:

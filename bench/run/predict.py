@@ -1,8 +1,13 @@
-"""Prediction: a finished run's network on any pictures, as masks and overlays."""
+"""Prediction: a finished run's network on any images, as masks and overlays.
 
-import glob
-from collections.abc import Iterator, Mapping, Sequence
+Images that follow each other and have one size go through the network together, as many as when a
+split is scored: of the images of a split, in its order, the masks are those that were scored.
+"""
+
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 
@@ -11,18 +16,23 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from bench.data.augment import to_network
+from bench.data.batches import groups_of_one_size
 from bench.data.files import read_input
-from bench.data.layers import COLOUR, Input, network_options
-from bench.run.evaluate import predict_targets
-from bench.run.weights import load_weights
-from bench.store import Result, Store
-from bench.text import our_command
+from bench.data.layers import Input
+from bench.images import ImageFile, files_by_stem, find_beside
+from bench.run.splits import BATCH_PIXELS, BATCH_SIZE
+from bench.run.trained import Trained
+from bench.store import Store
 from fcn.errors import InputError
-from fcn.model import create_model
 
 OVERLAY = 0.5
 """Share of the class colour in an overlay."""
+
+ENDINGS = ("-mask.png", "-overlay.png")
+"""What is written of a prediction."""
+
+Listing = Callable[[Path], dict[str, list[Path]]]
+"""Lists a folder's images by stem."""
 
 
 @dataclass(frozen=True)
@@ -36,14 +46,26 @@ class Prediction:
     """Predicted classes (H, W) by label map, the first one's name empty."""
 
 
+@dataclass(frozen=True)
+class _Read:
+    """An image as it was read."""
+
+    path: Path
+    shown: NDArray[np.uint8]
+    """(H, W, 3)."""
+    pixels: NDArray[np.uint8]
+    """All inputs side by side, (H, W, K)."""
+
+
 def predict(
     store: Store,
     run_id: str,
-    paths: list[Path],
+    paths: Sequence[Path | ImageFile],
     device: torch.device,
     folders: Mapping[str, Path] = MappingProxyType({}),
+    skip: Callable[[Path, InputError], None] | None = None,
 ) -> Iterator[Prediction]:
-    """Predict each picture at its own size.
+    """Predict each picture at its own size; sets torch's algorithms and threads as the run did.
 
     Args:
         store: Where the run is.
@@ -51,38 +73,87 @@ def predict(
         paths: Pictures, any size and any format that Pillow reads: the first input of the run.
         device: Where to compute.
         folders: For each further input of the run, where files of the same stems are.
+        skip: Is told of each picture that cannot be predicted, and why; None has it raised.
 
     Yields:
         The prediction of each.
 
     Raises:
-        InputError: The run is not finished, or a picture cannot be read.
+        InputError: The run is not finished or not what it was, a folder of an input is missing,
+            two pictures have one file of an input in common, or a picture cannot be read.
     """
-    result = store.result(run_id)
-    if result is None:
-        listing = our_command("runs list", store.root)
-        raise InputError(f"run {run_id} is not finished; {listing} shows which are")
-    spec = store.run(run_id).spec
-    inputs = _inputs_of(spec.data.inputs, result, folders)
-    classes = [len(result.class_names), *(len(o["class_names"]) for o in result.others.values())]
-    settings = spec.model.model_dump() | {"pretrained": False}  # all weights come from the run
-    model = create_model(**settings, **network_options(inputs, classes))
-    model.load_state_dict(load_weights(store, result))
-    model.to(device).eval()
-    for path in paths:
-        layers = [read_input(_find(path, one, folders), one) for one in inputs]
-        require_one_size(path, layers)
-        size = (layers[0].shape[0], layers[0].shape[1])
-        pixels = np.concatenate(layers, axis=2)
-        x = to_network(pixels, spec.data.input_scale, mean=model.mean, std=model.std, device=device)
-        with torch.inference_mode():
-            found = predict_targets(model, x, size, classes)
-        preds = [pred[0].to(torch.uint8).cpu().numpy() for pred in found]
-        yield Prediction(
-            path,
-            layers[0] if layers[0].shape[2] == 3 else layers[0][..., :1].repeat(3, axis=2),
-            dict(zip(["", *result.others], preds, strict=True)),
+    trained = Trained(store, run_id, device)
+    _require_folders(trained.inputs, folders)
+    images = [path if isinstance(path, ImageFile) else ImageFile(path) for path in paths]
+    list_files = cache(files_by_stem)
+    _require_apart(images, folders, list_files)
+
+    def passed_over(path: Path, error: InputError) -> None:
+        if skip is None:
+            raise error
+        skip(path, error)
+
+    def readable() -> Iterator[tuple[_Read, tuple[int, int]]]:
+        for image in images:
+            try:
+                read = _read(image, trained.inputs, folders, list_files)
+            except InputError as error:
+                passed_over(image.path, error)
+            else:
+                yield read, read.shown.shape[:2]
+
+    for group in groups_of_one_size(readable(), trained.input_scale, BATCH_SIZE, BATCH_PIXELS):
+        try:
+            found = trained.predict(np.stack([read.pixels for read in group]))
+        except InputError as error:  # all of one size: what one is too small for, all are
+            for read in group:
+                passed_over(read.path, error)
+        else:
+            for read, preds in zip(group, found, strict=True):
+                yield Prediction(read.path, read.shown, preds)
+
+
+def _require_folders(inputs: Sequence[Input], folders: Mapping[str, Path]) -> None:
+    """See that each input of a run but the first has its folder."""
+    names = [one.name for one in inputs]
+    if set(folders) != set(names[1:]):
+        wanted = " ".join(f"--input {name}=FOLDER" for name in names[1:]) or "no --input"
+        raise InputError(
+            f"this run sees {', '.join(names)}: give its pictures of {names[0]}, and {wanted}"
         )
+    for name, folder in folders.items():
+        if not folder.is_dir():
+            raise InputError(f"--input {name}={folder} is no folder; give that of its images")
+
+
+def _require_apart(
+    images: Sequence[ImageFile], folders: Mapping[str, Path], list_files: Listing
+) -> None:
+    """Refuse images that would be seen beside one file of a further input."""
+    for name, folder in folders.items():
+        seen: dict[Path, Path] = {}
+        for image in images:
+            for file in find_beside(image.path, list_files(folder), image.inside):
+                if (other := seen.setdefault(file, image.path)) != image.path:
+                    raise InputError(
+                        f"{other} and {image.path} would both be seen with {file}, of input "
+                        f"{name!r}; give them to two commands, each with its own --input"
+                    )
+
+
+def _read(
+    image: ImageFile, inputs: Sequence[Input], folders: Mapping[str, Path], list_files: Listing
+) -> _Read:
+    """Read every input of an image; InputError if one is missing or not what it should be."""
+    if not image.path.is_file():
+        raise InputError(f"{image.path} is no file; give images, or folders of them")
+    layers = [
+        read_input(_find(image.path, one, folders, image.inside, list_files), one) for one in inputs
+    ]
+    require_one_size(image.path, layers)
+    first = layers[0]
+    shown = first if first.shape[2] == 3 else first[..., :1].repeat(3, axis=2)
+    return _Read(image.path, shown, np.concatenate(layers, axis=2))
 
 
 def require_one_size(path: Path, layers: list[NDArray[np.uint8]]) -> None:
@@ -97,27 +168,35 @@ def require_one_size(path: Path, layers: list[NDArray[np.uint8]]) -> None:
         raise InputError(f"the inputs of {path} have different sizes ({shown}); make them one size")
 
 
-def _inputs_of(
-    names: Sequence[str], result: Result, folders: Mapping[str, Path]
-) -> tuple[Input, ...]:
-    """Return the run's inputs; InputError unless each but the first has its folder."""
-    known = {one.name: one for one in (COLOUR, *map(Input.from_json, result.inputs))}
-    if set(folders) != set(names[1:]):
-        wanted = " ".join(f"--input {name}=FOLDER" for name in names[1:]) or "no --input"
-        raise InputError(
-            f"this run sees {', '.join(names)}: give its pictures of {names[0]}, and {wanted}"
-        )
-    return tuple(known[name] for name in names)
+def _find(
+    path: Path,
+    wanted: Input,
+    folders: Mapping[str, Path],
+    inside: int = 1,
+    list_files: Listing = files_by_stem,
+) -> Path:
+    """Return the file of an input for an image: as in a dataset, that of the same path and stem.
 
+    Args:
+        path: The image.
+        wanted: The input.
+        folders: Where files of inputs are; the image itself stands for one without.
+        inside: How many parts of the path the file has in common with it at least.
+        list_files: Lists a folder, by stem.
 
-def _find(path: Path, wanted: Input, folders: Mapping[str, Path]) -> Path:
+    Raises:
+        InputError: There is none, or more than one.
+    """
     if wanted.name not in folders:
         return path
-    found = sorted(folders[wanted.name].glob(f"{glob.escape(path.stem)}.*"))
+    folder = folders[wanted.name]
+    found = find_beside(path, list_files(folder), inside)
     if len(found) != 1:
+        shown = "" if not found else f" ({', '.join(file.name for file in found[:3])})"
+        stem = Path(*path.parts[-inside:]).with_suffix("").as_posix()
         raise InputError(
-            f"{folders[wanted.name]} has {len(found)} files with the stem {path.stem!r}, which "
-            f"input {wanted.name!r} of {path} needs; one is right"
+            f"{folder} has {len(found)} files with the stem {stem!r}{shown}, which input "
+            f"{wanted.name!r} of {path} needs; one is right"
         )
     return found[0]
 
@@ -127,15 +206,21 @@ def save_prediction(
     image: NDArray[np.uint8],
     pred: NDArray[np.uint8],
     palette: tuple[tuple[int, int, int], ...],
+    write: Callable[[Path, bytes], object] = Path.write_bytes,
 ) -> tuple[Path, Path]:
     """Write `<stem>-mask.png` (class indices with the palette) and `<stem>-overlay.png`."""
     colours = np.array(palette, dtype=np.uint8)
     mask = Image.fromarray(pred, mode="P")
     mask.putpalette(colours.tobytes())
     blend = (1 - OVERLAY) * image + OVERLAY * colours[pred]
-    mask_path, overlay_path = (
-        stem.with_name(f"{stem.name}-{kind}.png") for kind in ("mask", "overlay")
-    )
-    mask.save(mask_path)
-    Image.fromarray(blend.round().astype(np.uint8)).save(overlay_path)
+    overlay = Image.fromarray(blend.round().astype(np.uint8))
+    mask_path, overlay_path = (stem.with_name(stem.name + ending) for ending in ENDINGS)
+    write(mask_path, _as_png(mask))
+    write(overlay_path, _as_png(overlay))
     return mask_path, overlay_path
+
+
+def _as_png(image: Image.Image) -> bytes:
+    file = io.BytesIO()
+    image.save(file, format="PNG")
+    return file.getvalue()

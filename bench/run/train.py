@@ -19,6 +19,7 @@ from bench.run.distributed import ALONE, Group, SharedLoss
 from bench.run.optim import lr_at
 from bench.run.outcome import NonFiniteLossError
 from bench.spec import TrainSpec
+from fcn.model import Network
 
 
 class BatchSource(Protocol):
@@ -90,6 +91,12 @@ def fit(
             nn.utils.clip_grad_norm_(model.parameters(), train.clip_grad_norm)
         optimizer.step()
         yield StepLog(step=step, loss=group.sum(torch.stack(losses).sum()), lr=lr)
+
+
+def place(model: Network, train: TrainSpec, device: torch.device) -> None:
+    """Move a network to a device, in the memory layout of its run, which decides the last bits."""
+    layout = torch.channels_last if train.channels_last else torch.contiguous_format
+    model.to(device=device, memory_format=layout)  # type: ignore[call-overload]
 
 
 def require_finite(model: nn.Module) -> None:

@@ -1,6 +1,7 @@
 """Weights of runs: written at the end, read by children and predictions; no pickle."""
 
 import hashlib
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from bench.lease import BusyError
 from bench.plan import Run
 from bench.sources import find_sources, list_differences
 from bench.store import Result, Store
-from bench.text import remaking
+from bench.text import our_command, remaking
 from fcn.errors import InputError
 from fcn.heads import Score
 
@@ -36,6 +37,25 @@ def require_planned(run: Run) -> None:
             f"run {run.id} was planned with other sources: {'; '.join(changed)}. Put back what it "
             "was planned with, or give the command of its question again, which plans it anew"
         )
+
+
+def require_same_code(run: Run) -> None:
+    """See that the parts of a finished run are what it was trained with, before they are used.
+
+    Another version of a library is warned of: its networks are meant to stay the same.
+
+    Raises:
+        InputError: The code of a plugin's part has changed, or is not loaded.
+    """
+    was = {key: source for key, source in run.sources.items() if key != "model.pretrained"}
+    now = {key: source for key, source in find_sources(run.spec).items() if key in was}
+    for text in list_differences(run.spec, was, now):
+        if " was code " in text:
+            raise InputError(
+                f"run {run.id} was trained with other code: {text}. Load the plugin as it was then "
+                "(--plugin), or train the run again"
+            )
+        warnings.warn(f"run {run.id}: {text}", RuntimeWarning, stacklevel=2)
 
 
 def save_weights(path: Path, model: nn.Module) -> None:
@@ -74,7 +94,7 @@ def load_parent(store: Store, run_id: str) -> dict[str, Tensor]:
 
     Raises:
         BusyError: The run is not done yet.
-        InputError: Its weights are not what its result says.
+        InputError: Its result or weights are not what it wrote.
     """
     result = store.result(run_id)
     if result is None:
@@ -97,6 +117,19 @@ def load_weights(store: Store, result: Result) -> dict[str, Tensor]:
     if hashlib.sha256(content).hexdigest() != result.digests.get(path.name):
         raise InputError(f"{path} is damaged: it is not what run {result.run_id} wrote; {way_out}")
     return load(content)
+
+
+def finished_result(store: Store, run_id: str) -> Result:
+    """Read the result of a finished run.
+
+    Raises:
+        InputError: The run is not done, or its record is not to be believed.
+    """
+    result = store.result(run_id)
+    if result is None:
+        listing = our_command("runs list", store.root)
+        raise InputError(f"run {run_id} is not finished; {listing} shows which are")
+    return result
 
 
 def require_shared(

@@ -1,0 +1,81 @@
+"""A finished run's network, used as it was scored: to the bit, where it was scored.
+
+The same precision, memory layout, algorithms and resize; on a CPU the same number of threads, for
+how many add up, and in which order, decides the last bits of fp32.
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bench.data.augment import to_network
+from bench.data.layers import COLOUR, Input, network_options
+from bench.run.environment import configure_torch
+from bench.run.evaluate import Predictor
+from bench.run.outcome import is_out_of_memory
+from bench.run.train import place
+from bench.run.weights import finished_result, load_weights, require_same_code
+from bench.store import Store
+from fcn.errors import InputError
+from fcn.model import create_model
+
+
+class Trained:
+    """The network of a run; sets torch's algorithms and threads for all that follows.
+
+    Args:
+        store: Where the run is.
+        run_id: The run.
+        device: Where to compute.
+
+    Raises:
+        InputError: The run is not finished, or its result or weights are not what it wrote.
+    """
+
+    def __init__(self, store: Store, run_id: str, device: torch.device) -> None:
+        result, run = finished_result(store, run_id), store.run(run_id)
+        require_same_code(run)
+        spec = run.spec
+        known = {one.name: one for one in (COLOUR, *map(Input.from_json, result.inputs))}
+        self.inputs: tuple[Input, ...] = tuple(known[name] for name in spec.data.inputs)
+        """What it sees, in order."""
+        self.targets = ["", *result.others]
+        """Names of the label maps that it gives, the first one's empty."""
+        self.input_scale = spec.data.input_scale
+        """Resize of every image for it."""
+        others = (len(other["class_names"]) for other in result.others.values())
+        classes = [len(result.class_names), *others]
+        where = result.environment
+        threads = where.get("threads") if device.type == "cpu" == where.get("device") else None
+        configure_torch(threads, deterministic=spec.train.deterministic)
+        settings = spec.model.model_dump() | {"pretrained": False}  # all weights come from the run
+        self._model = create_model(**settings, **network_options(self.inputs, classes))
+        self._model.load_state_dict(load_weights(store, result))
+        place(self._model, spec.train, device)
+        self._device = device
+        self._predictor = Predictor(self._model, classes, spec.train.precision)
+
+    def predict(self, pixels: NDArray[np.uint8]) -> list[dict[str, NDArray[np.uint8]]]:
+        """Return the class of each pixel of each image, (H, W), by label map.
+
+        Args:
+            pixels: N images, all inputs side by side, (N, H, W, K).
+
+        Raises:
+            InputError: They are too small for the network, or one is too large for the memory.
+        """
+        size = (pixels.shape[1], pixels.shape[2])
+        mean, std = self._model.mean, self._model.std
+        try:
+            images = to_network(pixels, self.input_scale, mean=mean, std=std, device=self._device)
+            parts = self._predictor.sparing(lambda x: self._predictor.predict(x, size), images)
+            by_target = [torch.cat(own).to(torch.uint8) for own in zip(*parts, strict=True)]
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise InputError(
+                f"{size[0]}x{size[1]} pixels do not fit into the memory of {self._device}; cut the "
+                "image into tiles, or take another --device"
+            ) from None
+        preds = [pred.cpu().numpy() for pred in by_target]
+        return [dict(zip(self.targets, own, strict=True)) for own in zip(*preds, strict=True)]
