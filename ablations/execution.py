@@ -30,6 +30,7 @@ def check_plan(
     """Find what would fail before anything is trained: models first, then every picture."""
     with importing():
         from bench.check import check_models, check_pictures
+        from bench.scoring_memory import scoring_remarks
         from bench.starts import check_starts
     specs = {planned.run.fingerprint: planned.run.spec.data for planned in plan.runs}
     facts = {fingerprint: catalog.facts(data) for fingerprint, data in specs.items()}
@@ -38,6 +39,7 @@ def check_plan(
     catalog.remember()
     packs = {fingerprint: catalog.pack(data) for fingerprint, data in specs.items()}
     check_pictures(plan, packs, devices_per_run)
+    show_remarks(scoring_remarks(plan, packs), as_json=True)
     return costs
 
 
