@@ -43,8 +43,6 @@ def report(
     load_plugins(plugin)
     store = open_store(runs)
     plan, _ = plan_spec(spec, store, data, settings, recall=data is None)
-    for remark in plan.remarks:
-        say(remark)
     require_folder(plan, out)
     if tensorboard:
         from reports.scalars import export_scalars, open_export
@@ -119,10 +117,10 @@ def compare(
 
 
 def write(plan: "Plan", store: "Store", out: Path | None) -> None:
-    """Write a plan's report and say where it is."""
+    """Write a plan's report; say what must be known of its numbers, and where it is."""
     with importing():
         from reports.page import write_report
-    say(f"report: {write_report(plan, store, _folder(plan, out))}")
+    say(f"report: {write_report(plan, store, _folder(plan, out), say=say)}")
 
 
 def require_folder(plan: "Plan", out: Path | None) -> None:

@@ -52,7 +52,7 @@ class EvaluationFile:
     """
 
     def __init__(self, path: Path, result: Result) -> None:
-        self._path, self._result = path, result
+        self.path, self._result = path, result
         try:
             content = path.read_bytes()
         except OSError as error:
@@ -117,5 +117,5 @@ class EvaluationFile:
         return array
 
     def _unusable(self, why: str) -> UnusableCountsError:
-        run_id, root = self._result.run_id, self._path.parents[3]
-        return UnusableCountsError(self._path, why, remaking(run_id, root))
+        run_id, root = self._result.run_id, self.path.parents[3]
+        return UnusableCountsError(self.path, why, remaking(run_id, root))

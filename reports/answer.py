@@ -5,18 +5,21 @@ No verdict on the expectation: that is the reader's, who sees both.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
 from bench.text import clean
 from reports.changes import describe_changes, tabulate_changes
 from reports.comparisons import comparison_table
+from reports.footing import Footing
 from reports.formats import Table
 from reports.intervals import Intervals
+from reports.marks import map_names
 from reports.stats import summarize_difference
-from reports.style import label, percent, points, with_interval, with_spread
+from reports.style import label, number_of, percent, points, with_interval, with_spread
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class Answer:
     """What a reader learns before the first table."""
 
     best: str
-    """Variant of highest mean mIoU; empty without any finished run."""
+    """Variant of highest mean mIoU, as it is shown; empty where there is none."""
     numbers: tuple[tuple[str, str], ...]
     """Name and value of the best variant's scores."""
     remarks: tuple[str, ...]
@@ -40,6 +43,8 @@ class Answer:
     read them. None without a baseline or counts."""
     notes: tuple[str, ...] = ()
     """What could not be compared, and why."""
+    no_best: str = ""
+    """Why no variant is the best though runs have finished."""
 
 
 def find_answer(
@@ -53,44 +58,72 @@ def find_answer(
 
     Args:
         runs: `frame.runs_frame`.
-        summary: `stats.summarize_variants`; with `intervals`, after `stats.add_intervals`.
+        summary: `stats.summarize_variants`; with `intervals`, after `stats.add_intervals`; with
+            remarks, after `Remarks.complete`.
         changes: `changes.find_changes`.
         baseline: Variant that the others are compared with.
         intervals: What the counts say; without them spreads are those over seeds alone.
     """
     intervals = intervals or Intervals.none()
-    ranked = summary[summary["num_done"] > 0].sort_values(
+    if not (summary["num_done"] > 0).any():
+        return Answer("", (), (), (), "", _progress(runs))
+    ranked = summary[summary["miou_mean"].notna()].sort_values(
         "miou_mean", ascending=False, kind="stable"
     )
-    if not len(ranked):
-        return Answer("", (), (), (), "", _progress(runs))
-    best = ranked.iloc[0]
+    no_best = _why_no_best(list(ranked["variant"]), intervals.footing)
+    shown = map_names(summary)
+    differences = None
+    if baseline is not None and len(intervals.differences):
+        differences = comparison_table(summary, baseline, intervals.footing)
+    return Answer(
+        best="" if no_best else shown[ranked.iloc[0]["variant"]],
+        numbers=() if no_best else _list_numbers(ranked.iloc[0]),
+        remarks=()
+        if no_best
+        else tuple(_remarks(runs, list(ranked["variant"]), baseline, intervals, shown)),
+        changes=tuple(tabulate_changes(changes, baseline)),
+        changes_note=describe_changes(changes),
+        progress=_progress(runs),
+        comparisons=differences,
+        notes=tuple(clean(note) for note in intervals.notes),
+        no_best=no_best,
+    )
+
+
+def _why_no_best(scored: Sequence[str], footing: Footing) -> str:
+    """Say why none of the variants that have a score is the best; empty if one is."""
+    if not scored:
+        return "No score: no labelled pixel was judged"
+    if len(scored) > 1 and not footing.share(scored):
+        return "No best: not all were judged on the same images, labels and classes"
+    if len(scored) > 1 and not footing.share(scored, "miou"):
+        return "No best by mIoU: the means are over different classes"
+    return ""
+
+
+def _list_numbers(best: "pd.Series[Any]") -> tuple[tuple[str, str], ...]:
+    """Show the scores of the best variant, and what its mean is over where that must be said."""
     numbers = [("finished seeds", f"{best.num_done} of {best.num_planned}")]
     for score in ("pixel_acc", "miou"):
         shown = with_spread(percent(best[f"{score}_mean"]), best[f"{score}_std"])
         ends = [best.get(f"{score}_{end}", math.nan) for end in ("low", "high")]
-        shown = with_interval(shown, *ends)
-        numbers.insert(0, (f"{label(score)}, %", shown))
-    return Answer(
-        best=clean(best.variant),
-        numbers=tuple(numbers),
-        remarks=tuple(_remarks(runs, list(ranked["variant"]), baseline, intervals)),
-        changes=tuple(tabulate_changes(changes, baseline)),
-        changes_note=describe_changes(changes),
-        progress=_progress(runs),
-        comparisons=(
-            comparison_table(summary, baseline)
-            if baseline is not None and len(intervals.differences)
-            else None
-        ),
-        notes=tuple(clean(note) for note in intervals.notes),
-    )
+        numbers.insert(0, (f"{label(score)}, %", with_interval(shown, *ends)))
+    if "mean_over" in best:
+        numbers.insert(1, ("mIoU is a mean over", str(best["mean_over"])))
+    return tuple(numbers)
 
 
 def _remarks(
-    runs: pd.DataFrame, ranked: Sequence[str], baseline: str | None, intervals: Intervals
+    runs: pd.DataFrame,
+    ranked: Sequence[str],
+    baseline: str | None,
+    intervals: Intervals,
+    shown: Mapping[str, str],
 ) -> list[str]:
-    """Compare the best with the next and with the baseline, paired by seed."""
+    """Compare the best with the next and with the baseline, paired by seed.
+
+    `shown` is how each variant is named.
+    """
     remarks = []
     rivals = {"the next best": ranked[1] if len(ranked) > 1 else None, "the baseline": baseline}
     for role, rival in rivals.items():
@@ -100,17 +133,19 @@ def _remarks(
         mean, std = difference["miou_diff_mean"], difference["miou_diff_std"]
         count = int(difference["num_pairs"])
         if not count:
-            remarks.append(f"No seed finished both it and {role}, {clean(rival)}.")
+            remarks.append(f"No seed finished both it and {role}, {shown[rival]}.")
             continue
-        against = f"points of mIoU against {role}, {clean(rival)}, over {_count(count, 'seed')}"
+        if math.isnan(mean):
+            continue  # nothing was counted there
+        against = f"points of mIoU against {role}, {shown[rival]}, over {number_of(count, 'seed')}"
         found = intervals.compare(rival, ranked[0])
         if found is None:
-            shown, doubt = with_spread(points(mean), std), _doubt(mean, std)
+            text, doubt = with_spread(points(mean), std), _doubt(mean, std)
         else:
             low, high = (float(found.loc[found["score"] == "miou", e].iloc[0]) for e in _ENDS)
-            shown = with_interval(points(mean), low, high, points)
+            text = with_interval(points(mean), low, high, points)
             doubt = _doubt_interval(low, high, count)
-        remarks.append(f"{shown} {against} in common{doubt}.")
+        remarks.append(f"{text} {against} in common{doubt}.")
     if baseline == ranked[0]:
         remarks.append("It is the baseline: nothing that finished is better.")
     return remarks
@@ -138,10 +173,8 @@ def _progress(runs: pd.DataFrame) -> str:
     counts = runs["status"].value_counts()
     done = int(counts.get("done", 0))
     if done == len(runs):
-        return f"All {_count(done, 'planned run')} finished." if done != 1 else "The run finished."
+        if done == 1:
+            return "The run finished."
+        return f"All {number_of(done, 'planned run')} finished."
     parts = [f"{counts[name]} {name}" for name in ("failed", "missing") if name in counts]
-    return f"{done} of {_count(len(runs), 'planned run')} finished; {', '.join(parts)}."
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    return f"{done} of {number_of(len(runs), 'planned run')} finished; {', '.join(parts)}."

@@ -50,12 +50,13 @@ def bound_strides(targets: Iterable[NDArray[np.uint8]], num_classes: int) -> dic
     return dict(zip(STRIDES, map(float, score_many(confusions)["miou"]), strict=True))
 
 
-def bound_split(pack: Pack, split: str) -> dict[int, float]:
-    """Return the bound of a split's targets, or of `MAX_IMAGES` of them."""
+def bound_split(pack: Pack, split: str) -> tuple[dict[int, float], int]:
+    """Return the bound of a split's targets, `MAX_IMAGES` at most, and how many have labels."""
     indices = pack.indices(split)
     chosen = np.unique(np.linspace(0, len(indices) - 1, min(len(indices), MAX_IMAGES)).round())
-    targets = (np.asarray(pack.target(indices[int(i)])) for i in chosen)
-    return bound_strides(targets, len(pack.class_names))
+    targets = [np.asarray(pack.target(indices[int(i)])) for i in chosen]  # mapped, not read yet
+    labelled = [target for target in targets if (target != pack.ignore_index).any()]
+    return bound_strides(labelled, len(pack.class_names)), len(labelled)
 
 
 def find_strides(plan: Plan) -> dict[str, float]:

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 
 from bench.text import clean
-from reports.formats import Table
+from reports.formats import MARK, Table
 from reports.intervals import Intervals
+from reports.marks import sign
 from reports.significance import ALPHA, holm
 from reports.stats import CHAINED, list_changes
 from reports.style import MISSING, label, p_value, points, with_interval, with_spread
@@ -40,11 +41,12 @@ def find_changes(
         The rows of `stats.list_changes` that have a seed in common, with `miou_diff_low` and
         `miou_diff_high` (95 %), `miou_diff_p` (Student's t over pictures and seeds, adjusted by
         Holm over the changes of the same factor), NaN without counts, and `is_significant`, which
-        one seed never is.
+        one seed never is. Where variants were judged on different images or classes, none of two
+        that were is a row, and `judged_on` says which images each row is about.
     """
     intervals = intervals or Intervals.none()
     causes = ["backbone", "skip", *(name for name in factors if name not in NOT_CAUSES)]
-    changes = list_changes(runs, causes, baseline)
+    changes = list_changes(runs, causes, baseline, intervals.footing)
     changes = changes[changes["num_pairs"] > 0].reset_index(drop=True)
     arms = zip(changes["variant_before"], changes["variant_after"], strict=True)
     found = [_weigh(intervals, before, after) for before, after in arms]
@@ -53,6 +55,9 @@ def find_changes(
     p = f"{SCORE}_diff_p"
     changes[p] = changes.groupby("factor")[p].transform(holm)
     changes["is_significant"] = (changes[p] < ALPHA) & (changes["num_pairs"] > 1)
+    footing = intervals.footing
+    if not footing.share(footing.judged):
+        changes["judged_on"] = changes["variant_after"].map(footing.describe())
     return changes
 
 
@@ -61,7 +66,8 @@ def tabulate_changes(changes: pd.DataFrame, baseline: str | None) -> Iterator[tu
 
     One plain row of differences from the baseline is in the summary's column of differences.
     """
-    for factor in sorted(dict.fromkeys(changes["factor"]), key=lambda name: name != CHAINED):
+    known = changes[changes[f"{SCORE}_diff_mean"].notna()]
+    for factor in sorted(dict.fromkeys(known["factor"]), key=lambda name: name != CHAINED):
         found = changes[changes["factor"] == factor]
         if factor == CHAINED or baseline is None or found["context"].nunique() > 1:
             name = f"the {factor}" if factor in ("backbone", "skip") else clean(factor)
@@ -72,6 +78,8 @@ def tabulate_changes(changes: pd.DataFrame, baseline: str | None) -> Iterator[tu
 def changes_table(changes: pd.DataFrame, *, down: str) -> Table:
     """Show what one factor's changes bring in mIoU, with their mean over contexts.
 
+    There is no mean over contexts that were judged on different images or classes.
+
     Args:
         changes: Rows of `find_changes` for one factor.
         down: What the rows are, "context" or "change"; the other one goes across.
@@ -79,15 +87,17 @@ def changes_table(changes: pd.DataFrame, *, down: str) -> Table:
     frame = changes.assign(
         change=_name_changes(changes),
         context=changes["context"].map(clean),
-        text=_mark(_show(changes), changes),
+        text=sign(_mark(_show(changes), changes), changes),
     )
     if frame["context"].nunique() == 1:
         cells = frame[["change", "text"]].rename(columns={"text": f"Δ {label(SCORE)}"})
         return Table(cells.reset_index(drop=True), frozenset(cells.columns[1:]))
     shown = frame.pivot_table(index="context", columns="change", values="text", aggfunc="first")
     shown = shown.loc[list(dict.fromkeys(frame["context"])), list(dict.fromkeys(frame["change"]))]
-    average = frame.groupby("change")[f"{SCORE}_diff_mean"].mean()
-    shown.loc["mean of these"] = [points(average[name]) for name in shown.columns]
+    if "judged_on" not in frame or frame["judged_on"].nunique() == 1:
+        shown.loc["mean of these"] = [
+            _average(frame[frame["change"] == name]) for name in shown.columns
+        ]
     shown = shown if down == "context" else shown.T
     cells = shown.fillna(MISSING).rename_axis(index=down, columns=None).reset_index()
     cells = cells.rename(columns={"context": "with"})
@@ -100,7 +110,7 @@ def list_table(changes: pd.DataFrame) -> Table:
     cells["change"] = _name_changes(changes)
     cells["with"] = [clean(name) or MISSING for name in changes["context"]]
     cells["seeds"] = [str(n) for n in changes["num_pairs"]]
-    cells[f"Δ {label(SCORE)}"] = _show(changes)
+    cells[f"Δ {label(SCORE)}"] = sign(_show(changes), changes)
     cells["p"] = _mark([p_value(p) for p in changes[f"{SCORE}_diff_p"]], changes)
     return Table(cells, frozenset(cells.columns[3:]), caption=describe_changes(changes))
 
@@ -135,6 +145,12 @@ def _name_changes(changes: pd.DataFrame) -> list[str]:
 def _mark(texts: Sequence[str], changes: pd.DataFrame) -> list[str]:
     marks = changes["is_significant"]
     return [text + SIGNIFICANT * bool(is_so) for text, is_so in zip(texts, marks, strict=True)]
+
+
+def _average(changes: pd.DataFrame) -> str:
+    """Write the mean of differences, marked if one of them is."""
+    mean = points(changes[f"{SCORE}_diff_mean"].mean())
+    return f"{mean} {MARK}" if "remark" in changes and changes["remark"].any() else mean
 
 
 def _show(changes: pd.DataFrame) -> list[str]:

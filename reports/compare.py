@@ -1,8 +1,8 @@
 """Two plans side by side, each with its store: what changed, variant by variant, and by how much.
 
 In: two `Side`s, whose variants are matched by name and whose runs are paired by seed. Out: a frame
-of raw values, and a table of text. Where both were judged on the same pictures a difference has
-an interval from their counts; without counts it has none.
+of raw values, and a table of text. There is a difference only where both were judged on the same
+images by the same classes; it has an interval where both have counts.
 """
 
 from collections.abc import Sequence
@@ -20,16 +20,19 @@ from bench.store import Store
 from bench.text import clean
 from reports.bootstrap import NUM_RESAMPLES, draw_weights
 from reports.counts import read_counts
+from reports.footing import find_footing
 from reports.formats import Table, to_csv, to_markdown
 from reports.frame import Record, read_records, runs_frame
 from reports.pairs import Arm, Draws, compare_arms, measure_arm, why_no_pairs
 from reports.provenance import list_changes
+from reports.remarks import find_remarks, name_means
 from reports.style import MISSING, percent, points
 
 PAGE, TABLE = "compare.md", "compare.csv"
 
 SHOWN = ("miou", "pixel_acc")
 """Scores that are compared."""
+SIDES = ("before", "after")
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ def compare_sides(before: Side, after: Side) -> pd.DataFrame:
         (finished seeds), `num_pairs` (seeds that both finished), `same_runs`; for each score
         `<score>_before`, `<score>_after` (means), `<score>_diff` (paired by seed), `<score>_low`,
         `<score>_high` (95 %); `changed` (settings, software and device that differ), `note` (why
-        something is missing).
+        something is missing, and what must be known of the runs).
     """
     sides = (before, after)
     records = [read_records(side.plan, side.store) for side in sides]
@@ -154,23 +157,35 @@ def _compare(
         "same_runs": bool(ids[0]) and ids[0] == ids[1],
     }
     arms, note = _measure(variant, sides, records, weights)
+    known = dict(zip(SIDES, arms, strict=True)) if arms else {}
+    footing = find_footing(dict(zip(SIDES, records, strict=True)), known)
     if not all(len(frame) for frame in runs):
         note = "only after" if not len(runs[0]) else "only before"
     elif not len(seeds):
         note = "; ".join(["no seed finished both", *_list_unreadable(records)])
-    elif arms and (reason := why_no_pairs(arms[0], arms[1])):
-        arms, note = [], f"no interval: {reason}"
+    elif not footing.share(SIDES):
+        why = why_no_pairs(arms[0], arms[1]) if arms else " and ".join(footing.describe().values())
+        arms, note = [], f"no difference: {why}"
+    elif not footing.share(SIDES, "miou"):
+        over = name_means(footing)
+        note = f"no difference of mIoU: over {over['before']} before, {over['after']} after"
     elif row["same_runs"]:
         note = "the same runs"
     found = compare_arms(arms[0], arms[1]).set_index("score") if arms and len(seeds) else None
     for score in SHOWN:
         row[f"{score}_before"], row[f"{score}_after"] = (f[score].mean() for f in done)
-        row[f"{score}_diff"] = (done[1].loc[seeds, score] - done[0].loc[seeds, score]).mean()
+        gains = done[1].loc[seeds, score] - done[0].loc[seeds, score]
+        row[f"{score}_diff"] = gains.mean() if footing.share(SIDES, score) else np.nan
         for end in ("low", "high"):
             row[f"{score}_{end}"] = np.nan if found is None else found[end][score]
     both = all(records)
     row["changed"] = list_changes(records[0][0], records[1][0]) if both else ""
-    row["note"] = note
+    said = [
+        f"{name}: {text}"
+        for name, side, found_there in zip(SIDES, sides, records, strict=True)
+        for text in find_remarks(found_there, side.store, footing).variants.values()
+    ]
+    row["note"] = "; ".join(filter(None, [note, *said]))
     return row
 
 
@@ -190,7 +205,7 @@ def _measure(
     for side, found in zip(sides, records, strict=True):
         counts = {}
         for record in found:
-            if record.result is None:
+            if record.result is None or not np.any(record.result.confusion):
                 continue
             try:
                 counts[record.planned.run.spec.seed] = read_counts(side.store, record.result)

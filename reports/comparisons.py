@@ -7,7 +7,9 @@ sentences that say what the intervals and tests mean.
 import pandas as pd
 
 from bench.text import clean
+from reports.footing import UNKNOWN, Footing
 from reports.formats import Table
+from reports.marks import map_names, sign
 from reports.significance import ALPHA
 from reports.style import MISSING, duration, label, millions, p_value, points, signed, with_interval
 
@@ -16,15 +18,19 @@ SHOWN = ("miou", "pixel_acc")
 COSTS = {"num_parameters": millions, "train_seconds": duration}
 
 
-def comparisons_frame(summary: pd.DataFrame, baseline: str) -> pd.DataFrame:
-    """Return a row for each variant but the baseline.
+def comparisons_frame(
+    summary: pd.DataFrame, baseline: str, footing: Footing = UNKNOWN
+) -> pd.DataFrame:
+    """Return a row for each other variant that was judged on the baseline's images and classes.
 
     For each score shown `<score>_diff_mean`, `_low`, `_high`, `_p` (Holm's over the variants; all
     fractions, NaN where unknown) and `<score>_significant`; `num_pairs` and `num_images`; and the
-    differences of costs, `num_parameters_diff` and `train_seconds_diff`.
+    differences of costs, `num_parameters_diff` and `train_seconds_diff`; and `remark` where
+    something is said of the runs of a variant, or of the baseline's.
     """
     zero = summary[summary["variant"] == baseline]
-    rows = summary[summary["variant"] != baseline].reset_index(drop=True)
+    alike = [name != baseline and footing.share((baseline, name)) for name in summary["variant"]]
+    rows = summary[alike].reset_index(drop=True)
     frame = rows[["variant", "num_pairs"]].copy()
     frame["num_images"] = rows.get("num_images", float("nan"))
     for score in SHOWN:
@@ -34,21 +40,24 @@ def comparisons_frame(summary: pd.DataFrame, baseline: str) -> pd.DataFrame:
     for cost in COSTS:
         base = zero[cost].iloc[0] if len(zero) else float("nan")
         frame[f"{cost}_diff"] = rows[cost] - base
+    if "remark" in summary:
+        shared = [f"{clean(baseline)}: {remark}" for remark in zero["remark"] if remark]
+        frame["remark"] = ["; ".join(filter(None, [own, *shared])) for own in rows["remark"]]
     return frame
 
 
-def comparison_table(summary: pd.DataFrame, baseline: str) -> Table:
+def comparison_table(summary: pd.DataFrame, baseline: str, footing: Footing = UNKNOWN) -> Table:
     """Show what each variant brings against the baseline, and what it costs."""
-    frame = comparisons_frame(summary, baseline)
-    cells = pd.DataFrame({"variant": [clean(name) for name in frame["variant"]]})
+    frame = comparisons_frame(summary, baseline, footing)
+    names = map_names(summary)
+    cells = pd.DataFrame({"variant": [names[name] for name in frame["variant"]]})
     one_seed = bool(len(frame)) and int(frame["num_pairs"].max()) < 2
     for score in SHOWN:
         shown = zip(
             *(frame[f"{score}_diff_{kind}"] for kind in ("mean", "low", "high")), strict=True
         )
-        cells[f"Δ {label(score)} [95 %]"] = [
-            with_interval(points(mean), low, high, points) for mean, low, high in shown
-        ]
+        texts = [with_interval(points(mean), low, high, points) for mean, low, high in shown]
+        cells[f"Δ {label(score)} [95 %]"] = sign(texts, frame)
         cells[f"significant, {label(score)}"] = [
             _verdict(p, one_seed=one_seed) for p in frame[f"{score}_diff_p"]
         ]
@@ -62,10 +71,11 @@ def describe_tests(summary: pd.DataFrame, baseline: str) -> str:
     """Say what the differences, their intervals and their p-values are, and what they are not."""
     frame = comparisons_frame(summary, baseline)
     seeds = int(frame["num_pairs"].max()) if len(frame) else 0
+    named = map_names(summary).get(baseline, clean(baseline))
     text = (
-        f"Against {clean(baseline)}, in percentage points, paired by picture and seed. p: the "
-        "larger of a permutation test (pictures change sides) and Student's t, adjusted by Holm "
-        f"over the variants; significant below {ALPHA:g}. "
+        f"Against {named}, in percentage points, paired by "
+        "picture and seed. p: the larger of a permutation test (pictures change sides) and "
+        f"Student's t, adjusted by Holm over the variants; significant below {ALPHA:g}. "
     )
     if seeds >= 2:
         return text + "Intervals cover the choice of pictures and of seeds."

@@ -1,6 +1,7 @@
 """Counts of one run, picture by picture, read on demand and put so that runs can be compared.
 
-In: a store and the record of a finished run. Out: `Counts`, condensed to what scores need.
+In: a store and the record of a finished run. Out: `Counts`, condensed to what scores need. Images
+without one labelled pixel say nothing of a network and are none of them.
 """
 
 import hashlib
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.evaluation_file import UnusableCountsError
 from bench.metrics import BOUNDARY_SCORE, SCORES, class_counts, score_boundary, score_counts
 from bench.store import Result, Store
 
@@ -17,13 +19,18 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Counts:
-    """Counts of one run, its pictures sorted by name."""
+    """Counts of one run, its labelled pictures sorted by name."""
 
     values: NDArray[np.int32]
     """Condensed counts, (N, K): K is 3 C, or 5 C with the boundary's."""
-    num_classes: int
+    class_names: tuple[str, ...]
     pictures: str
     """Digest of the pictures' names and labels: runs that share it can be paired."""
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes C."""
+        return len(self.class_names)
 
     @property
     def scores(self) -> tuple[str, ...]:
@@ -41,20 +48,26 @@ def read_counts(store: Store, result: Result, target: str | None = None) -> Coun
         target: Name of a further label map, whose boundary is left out; None for the first.
 
     Raises:
-        UnusableCountsError: The file is missing or damaged, or is not what the record says.
+        UnusableCountsError: The file is missing or damaged, is not what the record says, or holds
+            no labelled pixel.
     """
     file = store.evaluation(result)
     names, confusions = file.names, file.confusions(target)
     boundaries = None if target else file.boundaries()
-    C = confusions.shape[-1]
+    class_names = tuple(result.counted(target)["class_names"])
+    C = len(class_names)
     order = np.argsort(names, kind="stable")
-    condensed = class_counts(confusions)[order].astype(np.int32)
+    condensed = class_counts(confusions)
+    order = order[condensed[order, 1].any(axis=1)]
+    if not len(order):
+        raise UnusableCountsError(file.path, "hold no labelled pixel", "nothing follows from them")
+    condensed = condensed[order].astype(np.int32)
     digest = hashlib.sha256("\n".join(names[i] for i in order).encode())
     digest.update(np.ascontiguousarray(condensed[:, 1]).tobytes())  # pixels of each class: labels
-    parts = [condensed.reshape(len(names), 3 * C)]
+    parts = [condensed.reshape(len(order), 3 * C)]
     if boundaries is not None:
-        parts.append(boundaries[order].reshape(len(names), 2 * C))
-    return Counts(np.concatenate(parts, axis=1), C, digest.hexdigest()[:16])
+        parts.append(boundaries[order].reshape(len(order), 2 * C))
+    return Counts(np.concatenate(parts, axis=1), class_names, digest.hexdigest()[:16])
 
 
 def score_flat(counts: NDArray[np.number], num_classes: int) -> tuple[Floats, Floats]:

@@ -5,6 +5,7 @@ text that no spreadsheet runs), Markdown and LaTeX what a reader is shown, capti
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import pandas as pd
@@ -13,10 +14,12 @@ from bench.metrics import BOUNDARY_SCORE
 from bench.text import clean
 from reports.changes import list_table
 from reports.comparisons import comparison_table, comparisons_frame
+from reports.footing import UNKNOWN, Footing
 from reports.formats import Table, to_csv, to_latex, to_markdown
 from reports.frame import EXTRA_COSTS
 from reports.intervals import Intervals
 from reports.labels import labels_table
+from reports.marks import map_names, name_variants
 from reports.study import Study
 from reports.style import MISSING, duration, label, millions, percent, with_interval, with_spread
 from reports.tables import (
@@ -42,6 +45,10 @@ MOST_ACROSS = 12
 """Classes in one row of a table; of more, each gets a row of its own."""
 
 
+NEUTRAL = ("costs",)
+"""Tables that say nothing of scores."""
+
+
 class Export(NamedTuple):
     """A table in both forms."""
 
@@ -55,32 +62,41 @@ def list_exports(study: Study) -> Iterator[tuple[str, Export]]:
     """Yield each table of a study by name."""
     plan, runs, summary = study.plan, study.runs, study.summary
     classes, intervals, labels = study.classes, study.intervals, study.labels
-    yield "summary", Export(summary, summary_table(summary))
-    yield "paper", Export(paper_frame(summary), paper_table(summary))
+    footing = study.footing
+    yield "summary", Export(summary, summary_table(summary, footing, plan.baseline))
+    yield "paper", Export(paper_frame(summary), paper_table(summary, footing))
     if len(labels):
         yield "labels", Export(labels, labels_table(labels))
     if len(classes):
         frame = classes_frame(classes, intervals)
-        yield "classes", Export(frame, classes_table(frame, summary))
+        yield "classes", Export(frame, classes_table(frame, summary, footing))
     costs = costs_frame(runs)
     yield "costs", Export(costs, costs_table(costs))
     if plan.published:
         frame = published_frame(plan.published, summary, labels)
         yield "published", Export(frame, published_table(plan.published, summary, labels))
-    if plan.baseline is not None and len(plan.variants) > 1:
-        frame = comparisons_frame(summary, plan.baseline)
-        yield "comparisons", Export(frame, comparison_table(summary, plan.baseline))
+    if plan.baseline is not None:
+        frame = comparisons_frame(summary, plan.baseline, footing)
+        if len(frame):
+            table = comparison_table(summary, plan.baseline, footing)
+            yield "comparisons", Export(frame, table)
     if len(study.changes):
         yield "changes", Export(study.changes, list_table(study.changes))
 
 
 def write_exports(study: Study) -> dict[str, str]:
-    """Return the text of each file by its path beside the page: `tables/<name>.csv|md|tex`."""
+    """Return the text of each file by its path beside the page: `tables/<name>.csv|md|tex`.
+
+    A table may go where the page does not: captions of those that rank or subtract hold remarks.
+    """
     outputs = {}
-    for name, export in list_exports(study):
-        outputs[f"tables/{name}.csv"] = to_csv(export.frame)
-        outputs[f"tables/{name}.md"] = to_markdown(export.table)
-        outputs[f"tables/{name}.tex"] = to_latex(export.table, name)
+    remarks = study.remarks.caption
+    for name, (frame, table) in list_exports(study):
+        if name not in NEUTRAL and remarks:
+            table = replace(table, caption=f"{table.caption} {remarks}")
+        outputs[f"tables/{name}.csv"] = to_csv(frame)
+        outputs[f"tables/{name}.md"] = to_markdown(table)
+        outputs[f"tables/{name}.tex"] = to_latex(table, name)
     return outputs
 
 
@@ -88,13 +104,13 @@ def paper_frame(summary: pd.DataFrame) -> pd.DataFrame:
     """Return the scores alone, in the paper's order: mean, deviation and interval of each."""
     kinds = ("mean", "std", "low", "high", "tied")
     scores = [f"{score}_{kind}" for score in PAPER_NAMES for kind in kinds]
-    names = ["variant", "num_done", "num_images", *scores]
+    names = ["variant", "num_done", "num_images", *scores, "judged_on", "mean_over", "remark"]
     return summary[[name for name in names if name in summary]]
 
 
-def paper_table(summary: pd.DataFrame) -> Table:
+def paper_table(summary: pd.DataFrame, footing: Footing = UNKNOWN) -> Table:
     """Show the four scores as the FCN paper's tables do, with their intervals."""
-    cells = pd.DataFrame({"variant": [clean(name) for name in summary["variant"]]})
+    cells = pd.DataFrame({"variant": name_variants(summary)})
     images = summary.get("num_images", pd.Series(float("nan"), summary.index))
     cells["n"] = [
         f"{seeds}" if pd.isna(n) else f"{seeds} × {int(n)}"
@@ -103,12 +119,19 @@ def paper_table(summary: pd.DataFrame) -> Table:
     best: set[tuple[int, str]] = set()
     tied: set[tuple[int, str]] = set()
     for score, name in PAPER_NAMES.items():
-        if f"{score}_mean" in summary:
-            cells[name] = _estimates(summary, score)
+        if f"{score}_mean" not in summary:
+            continue
+        cells[name] = _estimates(summary, score)
+        if footing.share(summary["variant"], score):
             best |= {(i, name) for i in best_rows(summary[f"{score}_mean"])}
             tied |= {(i, name) for i in tied_rows(summary, score)}
-    caption = f"{describe_scores(summary)} n: seeds × pictures. IU: IoU, as the paper calls it."
-    return Table(cells, frozenset(cells.columns[1:]), frozenset(best), frozenset(tied), caption)
+    numeric = frozenset(cells.columns[1:])
+    for column, name in (("mean_over", "mean IU over"), ("judged_on", "judged on")):
+        if column in summary:
+            cells[name] = [clean(text) for text in summary[column]]
+    described = describe_scores(summary, is_ranked=footing.share(summary["variant"]))
+    caption = f"{described} n: seeds × pictures. IU: IoU, as the paper calls it."
+    return Table(cells, numeric, frozenset(best), frozenset(tied), caption)
 
 
 def classes_frame(classes: pd.DataFrame, intervals: Intervals) -> pd.DataFrame:
@@ -117,21 +140,23 @@ def classes_frame(classes: pd.DataFrame, intervals: Intervals) -> pd.DataFrame:
     return summarize_classes(classes).merge(bounds, on=["variant", "class_name"], how="left")
 
 
-def classes_table(frame: pd.DataFrame, summary: pd.DataFrame) -> Table:
+def classes_table(frame: pd.DataFrame, summary: pd.DataFrame, footing: Footing = UNKNOWN) -> Table:
     """Show IoU by class, variants down; many classes go down instead."""
     variants, names = (list(dict.fromkeys(frame[key])) for key in ("variant", "class_name"))
+    shown = {"variant": map_names(summary), "class_name": {name: clean(name) for name in names}}
     keys = ["variant", "class_name"] if len(names) <= MOST_ACROSS else ["class_name", "variant"]
     down, across = (variants, names) if keys[0] == "variant" else (names, variants)
     grid = frame.assign(text=_estimates(frame, "iou")).set_index(keys)
-    heads = dict(zip(across, _distinct([keys[0], *map(clean, across)])[1:], strict=True))
-    cells = pd.DataFrame({keys[0]: [clean(name) for name in down]}).rename(
+    titles = [keys[0], *(shown[keys[1]][name] for name in across)]
+    heads = dict(zip(across, _distinct(titles)[1:], strict=True))
+    cells = pd.DataFrame({keys[0]: [shown[keys[0]][name] for name in down]}).rename(
         columns={"class_name": "class"}
     )
     best: set[tuple[int, str]] = set()
     for name, head in heads.items():
         column = grid.xs(name, level=keys[1]).reindex(down)
         cells[head] = column["text"].fillna(MISSING).to_numpy()
-        if keys[0] == "variant":
+        if keys[0] == "variant" and footing.share(variants):
             best |= {(i, head) for i in best_rows(column["iou_mean"])}
     caption = "IoU in percent, mean ± sample standard deviation over seeds. "
     if frame["iou_low"].notna().any():

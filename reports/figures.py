@@ -9,7 +9,7 @@ import pandas as pd
 
 from bench.data.pack import as_reported, open_pack
 from bench.text import clean
-from reports.bound import MAX_IMAGES, bound_split, find_strides, plot_bound
+from reports.bound import bound_split, find_strides, plot_bound
 from reports.canvas import Drawing
 from reports.confusions import MAX_CLASSES, plot_confusions, sum_confusions
 from reports.costs import COSTS, list_costs, plot_costs
@@ -33,20 +33,26 @@ def draw_figures(study: Study) -> list[Illustration]:
 
 def _draw_scores(study: Study) -> Iterator[Drawn]:
     runs, summary = study.drawn_runs, study.drawn_summary
-    if not (runs["status"] == "done").any():
+    if not runs["miou"].notna().any():
         return
-    yield "scores", "Scores", _SCORES, plot_scores(runs, grouped=study.grouped)
+    apart = "" if study.is_ranked() else f" {_APART}"
+    named_runs = runs.assign(variant=runs["variant"].map(study.names))
+    yield "scores", "Scores", _SCORES + apart, plot_scores(named_runs, grouped=study.grouped)
     if study.grouped:
-        yield "grid", "Backbone × skip", _GRID, plot_skip_grid(summary)
+        yield "grid", "Backbone × skip", _GRID + apart, plot_skip_grid(summary)
+    if study.grouped and study.is_ranked():
         yield "interaction", "Interaction", _INTERACTION, plot_interaction(summary)
     baseline = study.plan.baseline
     if baseline is not None and summary["miou_diff_mean"].notna().any():
         spread = _INTERVAL if has_interval(summary) else _DEVIATION
-        figure = plot_differences(summary, baseline)
+        named = summary.assign(variant=summary["variant"].map(study.names))
+        figure = plot_differences(named, study.names[baseline])
         yield "differences", "Differences to the baseline", f"{_DIFFERENCES} {spread}", figure
 
 
 def _draw_costs(study: Study) -> Iterator[Drawn]:
+    if not study.is_ranked():  # the front is of the best at their cost
+        return
     runs, summary = study.drawn_runs, study.drawn_summary
     extra = [name for name in EXTRA_COSTS if name in runs and name not in summary]
     if extra:
@@ -57,7 +63,8 @@ def _draw_costs(study: Study) -> Iterator[Drawn]:
         caption = _COSTS + (
             f" Not recorded in these runs: {', '.join(missing)}." if missing else ""
         )
-        yield "costs", "What it costs", caption, plot_costs(summary, grouped=study.grouped)
+        named = summary.assign(variant=summary["variant"].map(study.names))
+        yield "costs", "What it costs", caption, plot_costs(named, grouped=study.grouped)
 
 
 def _draw_curves(study: Study) -> Iterator[Drawn]:
@@ -83,19 +90,22 @@ def _says_more(curves: pd.DataFrame, by: str) -> bool:
 
 
 def _draw_classes(study: Study) -> Iterator[Drawn]:
-    if not len(study.classes):
+    if not study.classes["iou"].notna().any():
         return
     grid = class_grid(study.classes, study.drawn.variants)
-    yield "classes", "Classes", _CLASSES, plot_classes(grid)
-    ranked = study.summary.sort_values("miou_mean", ascending=False, kind="stable")["variant"]
-    best, baseline = str(ranked.iloc[0]), study.plan.baseline
-    named = [baseline] if baseline not in (None, best) else []
-    confusions = sum_confusions(study.records, [str(name) for name in (*named, best)])
     names = {tuple(r.result.class_names) for r in study.records if r.result}
-    if len(names) == 1 and len(class_names := next(iter(names))) <= MAX_CLASSES:
+    yield "classes", "Classes", _CLASSES if len(names) == 1 else _LISTS, plot_classes(grid)
+    wanted = [study.plan.baseline]
+    if study.is_ranked():
+        ranked = study.summary.sort_values("miou_mean", ascending=False, kind="stable")
+        wanted.append(str(ranked["variant"].iloc[0]))
+    found = sum_confusions(study.records, [name for name in dict.fromkeys(wanted) if name])
+    confusions = {study.names[name]: counts for name, counts in found.items() if counts.any()}
+    if confusions and len(names) == 1 and len(class_names := next(iter(names))) <= MAX_CLASSES:
         figure = plot_confusions(confusions, class_names)
+        which = _BEST if study.is_ranked() else _BASELINE
         shown = clean(" and ".join(confusions))
-        yield "confusion", "Confusion", _CONFUSION.format(shown=shown), figure
+        yield "confusion", "Confusion", _CONFUSION.format(shown=shown, which=which), figure
 
 
 def _draw_bound(study: Study) -> Iterator[Drawn]:
@@ -106,14 +116,14 @@ def _draw_bound(study: Study) -> Iterator[Drawn]:
     try:
         whole = open_pack(study.store.packs_dir, runs[0].fingerprint)
         pack = as_reported(whole, runs[0].spec.data.targets)
-        count = len(pack.indices(split))
-        bound = bound_split(pack, split)
+        bound, count = bound_split(pack, split)
     except (OSError, ValueError):  # not there, or damaged; InputError is a ValueError
         return
     strides = find_strides(study.drawn)
-    if not study.drawn_summary["variant"].isin(strides).any():
+    if not count or not study.drawn_summary["variant"].isin(strides).any():
         return
-    caption = _BOUND.format(split=clean(split), count=min(count, MAX_IMAGES))
+    apart = "" if study.is_ranked() else f" {_APART}"
+    caption = _BOUND.format(split=clean(split), count=count) + apart
     figure = plot_bound(bound, study.drawn_summary, strides)
     yield "bound", "What a stride allows, and what was reached", caption, figure
 
@@ -121,6 +131,9 @@ def _draw_bound(study: Study) -> Iterator[Drawn]:
 _SCORES = (
     "Each dot is one seed, the upright mark their mean, the bar one sample standard deviation "
     "to either side. The axes do not start at zero."
+)
+_APART = (
+    "Not all are means over the same images and classes (see the remarks), so they rank nothing."
 )
 _GRID = (
     "Mean mIoU over seeds ± sample standard deviation, in percent. "
@@ -154,11 +167,13 @@ _CLASSES = (
     "Mean IoU over seeds in percent. A hatched cell has no finished run, "
     "or its class is in neither target nor prediction."
 )
+_LISTS = f"{_CLASSES} So is a class that is not of the images a variant was judged on."
 _CONFUSION = (
     "Where the pixels of each class go: rows are target classes, columns predicted ones, "
-    "in percent of the row, counts added up over seeds. Of {shown}: the baseline where it is "
-    "finished, and the variant of highest mIoU."
+    "in percent of the row, counts added up over seeds. Of {shown}: {which}."
 )
+_BEST = "the baseline where it is finished, and the variant of highest mIoU"
+_BASELINE = "the baseline"
 _BOUND = (
     "Dark: mIoU of the target itself when every cell of the stride takes its most frequent class "
     "({count} pictures of {split}). Squares: what each variant reached at the stride of its "

@@ -13,6 +13,8 @@ from markupsafe import Markup, escape
 
 from bench.text import clean
 
+MARK = "‡"
+"""Stands behind a variant of whose runs something is said that its numbers do not say."""
 UNDERLINED = "underlined"
 """How captions call the mark of what is not significantly worse; Markdown has italics for it."""
 
@@ -54,12 +56,12 @@ def to_markdown(table: Table) -> str:
     The best values are bold, those not significantly worse in italics; the caption follows.
     """
     columns = list(table.cells.columns)
-    rows = _mark(table, _escape_markdown, best="**{}**", tied="*{}*")
-    shown = pd.DataFrame(rows, columns=[_escape_markdown(name) for name in columns], dtype="object")
+    rows = _mark(table, escape_markdown, best="**{}**", tied="*{}*")
+    shown = pd.DataFrame(rows, columns=[escape_markdown(name) for name in columns], dtype="object")
     align = ["right" if name in table.numeric else "left" for name in columns]
     text = shown.to_markdown(index=False, disable_numparse=True, colalign=align) + "\n"
     caption = table.caption.replace(UNDERLINED, "italic") if table.tied else table.caption
-    return f"{text}\n{_escape_markdown(caption)}\n" if caption else text
+    return f"{text}\n{escape_markdown(caption)}\n" if caption else text
 
 
 def to_latex(table: Table, name: str) -> str:
@@ -162,12 +164,14 @@ _LATEX = {
     "→": r"$\to$",
     "Δ": r"$\Delta$",
     "†": r"\dag{}",
+    "‡": r"\ddag{}",
     "…": r"\dots{}",
 }
 """What stands for the characters that LaTeX takes for more than themselves, or lacks."""
 
 
-def _escape_markdown(text: str) -> str:
+def escape_markdown(text: str) -> str:
+    """Write text so that Markdown takes none of it for markup."""
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     text = re.sub(r"([\\`*\[\]|~$#!])", r"\\\1", text)
     return re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", text)  # within a word it is no emphasis

@@ -3,7 +3,7 @@
 In: a `Study`. Out: illustrations, and the rule by which they were chosen.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.text import clean
@@ -34,9 +34,10 @@ class Gallery:
 
 def draw_gallery(study: Study) -> Gallery:
     """Draw the pictures of a study, as far as the store still holds them."""
-    pair = choose_pair(study.drawn, study.store, study.summary)
+    is_ranked = study.is_ranked()
+    pair = choose_pair(study.drawn, study.store, study.summary) if is_ranked else None
     always = [pair.before.variant, pair.after.variant] if pair else []
-    shown = cut_plan(study.drawn, study.drawn_summary, MAX_CELLS, always)
+    shown = cut_plan(study.drawn, study.drawn_summary, MAX_CELLS, always, is_ranked=is_ranked)
     pictures, rule = load_pictures(shown, study.store, pair)
     grouped = is_grouped(study.runs[study.runs["variant"].isin(shown.variants)])
     drawn = [
@@ -50,16 +51,20 @@ def draw_gallery(study: Study) -> Gallery:
         for number, picture in enumerate(pictures, start=1)
     ]
     left_out = len(study.plan.variants) - len(shown.variants)
-    omission = f"{left_out} variants of lower mIoU are left out." if left_out and drawn else ""
-    return Gallery(_draw_pair(pictures, pair) if pair else [], drawn, rule, omission)
+    which = " of lower mIoU" if is_ranked else ""
+    omission = f"{left_out} variants{which} are left out." if left_out and drawn else ""
+    shown_pair = _draw_pair(pictures, pair, study.names) if pair else []
+    return Gallery(shown_pair, drawn, rule, omission)
 
 
-def _draw_pair(pictures: Sequence[Picture], pair: Pair) -> list[Illustration]:
+def _draw_pair(
+    pictures: Sequence[Picture], pair: Pair, shown: Mapping[str, str]
+) -> list[Illustration]:
     before, after = pair.before.variant, pair.after.variant
     both = [p for p in pictures if p.pred(before) is not None and p.pred(after) is not None]
     if not both:
         return []
-    names = clean(f"{before} and {after}, {pair.why}")
+    names = clean(f"{shown[before]} and {shown[after]}, {pair.why}")
     closeups, errors = draw_closeups(both, before, after), draw_errors(both, before, after)
     return [
         illustrate("closeups", "Close-ups", _CLOSEUPS.format(names=names), closeups, svg=False),

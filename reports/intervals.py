@@ -15,8 +15,9 @@ from bench.evaluation_file import UnusableCountsError
 from bench.store import Store
 from reports.bootstrap import NUM_RESAMPLES, draw_weights
 from reports.counts import Counts, read_counts
+from reports.footing import UNKNOWN, Footing, find_footing
 from reports.frame import Record, unique_names
-from reports.pairs import Arm, Draws, compare_arms, measure_arm, weigh_arms, why_no_pairs
+from reports.pairs import NO_SEED, Arm, Draws, compare_arms, measure_arm, weigh_arms, why_no_pairs
 from reports.significance import ALPHA, draw_swaps, holm
 
 MAX_PRODUCTS = 3e10
@@ -59,6 +60,8 @@ class Intervals:
     num_swaps: int = 0
     """Permutations; 0 if there were too many variants for the test to tell anything."""
     arms: dict[str, Arm] = field(default_factory=dict)
+    footing: Footing = UNKNOWN
+    """What each variant was judged on: who may be compared with whom."""
 
     @classmethod
     def none(cls) -> "Intervals":
@@ -76,7 +79,8 @@ class Intervals:
         """Return what `after` has more than `before`; None if they cannot be paired.
 
         One row for each score: `variant` (that is `after`), `score`, `diff`, `low`, `high`,
-        `error`, `freedom`, `num_seeds`, `num_images`, `p` (Student's t, not adjusted).
+        `error`, `freedom`, `num_seeds`, `num_images`, `p` (Student's t, not adjusted); NaN where
+        the two means are over different classes.
         """
         one, other = self.arms.get(before), self.arms.get(after)
         if one is None or other is None or why_no_pairs(one, other):
@@ -114,9 +118,9 @@ def find_intervals(records: Sequence[Record], store: Store, baseline: str | None
             counts_before = counts
         elif baseline in arms:
             why = why_no_pairs(arms[baseline], arm)
-            if why:
+            if why == NO_SEED:  # other images or classes are a remark
                 notes.append(f"{variant} cannot be compared with {baseline} by picture: {why}.")
-            else:
+            elif not why:
                 differences.append(weigh_arms(arms[baseline], arm, counts_before, counts, swaps))
     if differences:
         notes += _list_limits(len(differences), num_swaps, arms[str(baseline)].num_images)
@@ -128,6 +132,7 @@ def find_intervals(records: Sequence[Record], store: Store, baseline: str | None
         num_resamples=num_resamples,
         num_swaps=num_swaps,
         arms={name: arms[name] for name in groups if name in arms},
+        footing=find_footing(groups, arms),
     )
 
 
@@ -167,7 +172,7 @@ def _read_group(
     for record in sorted(records, key=lambda record: record.planned.run.spec.seed):
         seed = record.planned.run.spec.seed
         try:
-            if record.result is not None:
+            if record.result is not None and np.any(record.result.confusion):
                 counts[seed] = read_counts(store, record.result)
         except UnusableCountsError as error:
             notes.append(f"The counts of {variant}, seed {seed}, {error.why}: they are left out.")

@@ -16,6 +16,7 @@ from reports.bootstrap import draw_weights
 from reports.counts import Counts, read_counts
 from reports.formats import Table
 from reports.frame import Record
+from reports.marks import name_variants
 from reports.pairs import Draws, measure_arm
 from reports.style import label, percent, with_interval, with_spread
 
@@ -52,7 +53,7 @@ def labels_frame(records: Sequence[Record], store: Store, num_resamples: int) ->
 
 def labels_table(frame: pd.DataFrame) -> Table:
     """Show further label maps: means ± deviation over seeds, and 95 % intervals."""
-    cells = pd.DataFrame({"variant": [clean(name) for name in frame["variant"]]})
+    cells = pd.DataFrame({"variant": name_variants(frame)})
     cells["label map"] = [clean(name) for name in frame["target"]]
     cells["seeds"] = [str(n) for n in frame["num_done"]]
     for score in SHOWN:

@@ -7,7 +7,7 @@ In: a plan and a store. Out: `index.html`, `summary.csv`, `summary.md`, `runs.cs
 import base64
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -22,11 +22,12 @@ from reports.answer import find_answer
 from reports.exports import write_exports
 from reports.figures import draw_figures
 from reports.files import PAGE, list_possible, open_folder
-from reports.formats import Table, to_csv, to_html, to_markdown
+from reports.formats import MARK, Table, escape_markdown, to_csv, to_html, to_markdown
 from reports.gallery import Gallery, draw_gallery
 from reports.illustration import Illustration
 from reports.labels import labels_table
 from reports.study import Study, read_study
+from reports.style import enumerate_names
 from reports.tables import (
     class_grid,
     class_table,
@@ -45,7 +46,12 @@ CONTENTS = (
 
 
 def write_report(
-    plan: Plan, store: Store, out_dir: Path, *, refresh_seconds: int | None = None
+    plan: Plan,
+    store: Store,
+    out_dir: Path,
+    *,
+    refresh_seconds: int | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> Path:
     """Write the report of a plan and return the path of its `index.html`.
 
@@ -57,6 +63,7 @@ def write_report(
         store: What exists.
         out_dir: Folder of the report.
         refresh_seconds: Have the page load itself again after so long; None for a page at rest.
+        say: Called with each remark that a terminal has room for.
 
     Raises:
         InputError: Files in `out_dir` that would be replaced are not of this report.
@@ -70,12 +77,15 @@ def write_report(
     texts = {
         **write_exports(study),
         "classes.csv": to_csv(summarize_classes(study.classes)),
-        "runs.csv": to_csv(study.runs),
+        "runs.csv": to_csv(study.labelled_runs),
         "summary.md": _summary_markdown(study),
         "summary.csv": to_csv(study.summary),
         PAGE: _render(study, figures, gallery, refresh_seconds),  # last: it stands for the rest
     }
     folder.write(_figure_files(drawn) | {name: text.encode() for name, text in texts.items()})
+    if say is not None:
+        for line in study.remarks.list_printed():
+            say(f"remark: {line}")
     return out_dir / PAGE
 
 
@@ -94,6 +104,7 @@ def _render(
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     environment.filters |= {"clean": clean, "clean_block": clean_block, "table": _table}
     grid = class_grid(study.classes, plan.variants) if len(study.classes) else None
+    table = summary_table(summary, study.footing, plan.baseline)
     return environment.from_string(_asset("page.html.jinja")).render(
         plan=plan,
         css=Markup(css),  # ours, and pinned by the digests in the policy
@@ -105,12 +116,16 @@ def _render(
         answer=find_answer(runs, summary, study.changes, plan.baseline, study.intervals),
         unfinished=provenance.list_unfinished(records),
         footnotes=provenance.list_footnotes(records),
-        summary=_link_rows(to_html(summary_table(summary)), variants),
-        summary_note=summary_table(summary).caption,
+        remarks=_list_remarks(study),
+        mark=MARK if study.remarks.runs else "",
+        summary=_link_rows(to_html(table), variants),
+        summary_note=table.caption,
         figures={figure.name: figure for figure in figures},
         omission=study.omission,
         gallery=gallery,
-        classes=None if grid is None else _link_rows(to_html(class_table(grid)), variants),
+        classes=None
+        if grid is None
+        else _link_rows(to_html(class_table(grid, summary, study.footing)), variants),
         labels=labels_table(study.labels) if len(study.labels) else None,
         published=published_table(plan.published, summary, study.labels)
         if plan.published
@@ -152,8 +167,20 @@ def _link_rows(html: Markup, anchors: Sequence[str]) -> Markup:
     )
 
 
+def _list_remarks(study: Study) -> list[tuple[str, str]]:
+    """Return whom each remark is about, in words, and what it says; all are named."""
+    names = study.names
+    return [
+        (enumerate_names((names[name] for name in about), most=len(about)), text)
+        for about, text in study.remarks.lines
+    ]
+
+
 def _summary_markdown(study: Study) -> str:
-    parts = [to_markdown(summary_table(study.summary))]
+    lines = [f"{who}: {text}" if who else text for who, text in _list_remarks(study)]
+    parts = ["".join(f"- {escape_markdown(line)}\n" for line in lines)] if lines else []
+    table = summary_table(study.summary, study.footing, study.plan.baseline)
+    parts.append(to_markdown(table))
     if len(study.labels):
         parts.append(to_markdown(labels_table(study.labels)))
     if study.plan.published:

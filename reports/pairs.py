@@ -9,10 +9,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from bench.metrics import BOUNDARY_SCORE
 from reports.bootstrap import Estimate, Floats, draw_seed_weights, estimate, resample
 from reports.counts import Counts, score_flat
 from reports.significance import swap_p_value
+
+CLASS_MEANS = ("miou", BOUNDARY_SCORE)
+"""Scores that are means over the classes in target or prediction, which runs may differ in. (Mean
+accuracy is over the target's alone, and frequency weighs others by zero.)"""
+Classes = tuple[int, ...]
+NO_SEED = "no seed finished both"
 
 
 @dataclass(frozen=True)
@@ -22,6 +30,10 @@ class Arm:
     pictures: str
     """Digest of the pictures and labels that it was evaluated on."""
     num_images: int
+    """Pictures with labels."""
+    class_names: tuple[str, ...]
+    counted: Mapping[str, frozenset[Classes]]
+    """By score of `CLASS_MEANS`, the classes that each seed's mean is over."""
     seeds: tuple[int, ...]
     scores: tuple[str, ...]
     points: Floats
@@ -69,14 +81,18 @@ def measure_arm(
     first = next(iter(counts.values()))
     values = np.stack([item.values for item in counts.values()])
     S, N, C = *values.shape[:2], first.num_classes
-    points, ious = score_flat(values.sum(1, dtype=np.int64), C)
+    sums = values.sum(1, dtype=np.int64)
+    points, ious = score_flat(sums, C)
     draws, iou_draws = score_flat(resample(weights.over(first, N), values), C)
     seeds = tuple(counts)
     seed_weights = draw_seed_weights(seeds, len(draws), first.pictures)
     found = _clip(estimate(points, draws, seed_weights, N))
     bounds = pd.DataFrame({"variant": variant, "score": list(first.scores), "mean": found.mean})
     bounds = bounds.assign(low=found.low, high=found.high, num_seeds=S, num_images=N)
-    arm = Arm(first.pictures, N, seeds, first.scores, points, draws, bounds)
+    arm = Arm(
+        first.pictures, N, first.class_names, _list_counted(sums, C), seeds, first.scores,
+        points, draws, bounds,
+    )  # fmt: skip
     classes = _clip(estimate(ious, iou_draws, seed_weights, N))
     return arm, pd.DataFrame({"low": classes.low, "high": classes.high})
 
@@ -85,13 +101,18 @@ def why_no_pairs(before: Arm, after: Arm) -> str:
     """Say why two arms cannot be paired; empty if they can."""
     if before.pictures != after.pictures:
         return "they were not evaluated on the same pictures with the same labels"
+    if before.class_names != after.class_names:
+        return "their classes are not the same"
     if not set(before.seeds) & set(after.seeds):
-        return "no seed finished both"
+        return NO_SEED
     return ""
 
 
 def compare_arms(before: Arm, after: Arm) -> pd.DataFrame:
-    """Return what `after` has more, with the interval and Student's t: a row for each score."""
+    """Return what `after` has more, with the interval and Student's t: a row for each score.
+
+    Means over different classes are not taken from one another: nothing but NaN is said of them.
+    """
     seeds = _common(before, after)
     M = min(before.points.shape[1], after.points.shape[1])  # the boundary's score if both have it
     rows = [[arm.seeds.index(seed) for seed in seeds] for arm in (before, after)]
@@ -99,7 +120,7 @@ def compare_arms(before: Arm, after: Arm) -> pd.DataFrame:
     draws = after.draws[:, rows[1], :M] - before.draws[:, rows[0], :M]
     seed_weights = draw_seed_weights(seeds, len(draws), before.pictures)
     found = estimate(points, draws, seed_weights, before.num_images)
-    return pd.DataFrame(
+    frame = pd.DataFrame(
         {
             "variant": after.bounds["variant"].iloc[0],
             "score": list(after.scores[:M]),
@@ -113,6 +134,9 @@ def compare_arms(before: Arm, after: Arm) -> pd.DataFrame:
             "p": found.p_value(),
         }
     )
+    apart = [_differ(before, after, score) for score in frame["score"]]
+    frame.loc[apart, ["diff", "low", "high", "error", "freedom", "p"]] = np.nan
+    return frame
 
 
 def weigh_arms(
@@ -144,7 +168,25 @@ def weigh_arms(
         swaps.over(before, before.num_images),
         lambda counts: score_flat(counts, num_classes)[0][..., :M],
     )
+    p_images = np.where(frame["diff"].isna(), np.nan, p_images)
     return frame.assign(p_images=p_images, p=np.fmax(p_images, frame["p"]))
+
+
+def _list_counted(sums: NDArray[np.int64], num_classes: int) -> dict[str, frozenset[Classes]]:
+    """Return the classes of each seed's means from its condensed counts, (S, K)."""
+    C = num_classes
+    found = {"miou": sums[:, C : 2 * C] + sums[:, 2 * C : 3 * C]}
+    if sums.shape[1] > 3 * C:
+        found[BOUNDARY_SCORE] = sums[:, 4 * C :]  # unions
+    return {
+        score: frozenset(tuple(np.flatnonzero(row).tolist()) for row in rows)
+        for score, rows in found.items()
+    }
+
+
+def _differ(before: Arm, after: Arm, score: str) -> bool:
+    """Say whether the means of a score are over different classes, between arms or seeds."""
+    return score in CLASS_MEANS and len(before.counted[score] | after.counted[score]) > 1
 
 
 def _common(before: Arm, after: Arm) -> Sequence[int]:

@@ -107,14 +107,17 @@ def _draw_seeds(ax: Axes, data: pd.DataFrame, score: str, rows: dict[str, Any]) 
 
 
 def _mark_unfinished(ax: Axes, frame: pd.DataFrame, rows: dict[str, Any]) -> None:
-    """Put a cross at the left edge for each variant that has no finished run."""
+    """Put a cross at the left edge for each variant that has no finished run, or no score."""
     for variant in frame.drop_duplicates("variant").itertuples(index=False):
-        if (frame.loc[frame["variant"] == variant.variant, "status"] == "done").any():
+        own = frame[frame["variant"] == variant.variant]
+        if own["miou"].notna().any():
             continue
+        is_done = (own["status"] == "done").any()
         y = _height(variant, rows)
         colour = rows["palette"][getattr(variant, rows["hue"])] if "hue" in rows else FAINT
         middle = ax.get_yaxis_transform()  # x in parts of the axis, y in rows
-        text = ax.text(0.012, y, "× no finished run", color=colour, fontsize=8, transform=middle)
+        why = "× no labelled pixel" if is_done else "× no finished run"
+        text = ax.text(0.012, y, why, color=colour, fontsize=8, transform=middle)
         text.set_verticalalignment("center")
 
 

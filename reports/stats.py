@@ -12,6 +12,7 @@ from itertools import pairwise
 import pandas as pd
 
 from bench.metrics import BOUNDARY_SCORE, SCORES
+from reports.footing import UNKNOWN, Footing
 from reports.intervals import Intervals
 from reports.significance import ALPHA, holm
 
@@ -20,8 +21,15 @@ CHAINED = "skip"
 last with the first."""
 
 
-def summarize_variants(runs: pd.DataFrame, baseline: str | None = None) -> pd.DataFrame:
+def summarize_variants(
+    runs: pd.DataFrame, baseline: str | None = None, footing: Footing = UNKNOWN
+) -> pd.DataFrame:
     """Summarise each variant over its seeds; one without a finished run stays as a row.
+
+    Args:
+        runs: `frame.runs_frame`.
+        baseline: Variant that the others are compared with.
+        footing: What each was judged on; differences across it are NaN.
 
     Returns:
         Rows in the plan's order: `variant`, `backbone`, `skip`, `num_planned`, `num_done`,
@@ -44,7 +52,7 @@ def summarize_variants(runs: pd.DataFrame, baseline: str | None = None) -> pd.Da
         return summary.reset_index()
     arms = split_arms(runs)
     rows = {
-        variant: _summarize_pairs(_pair(arms, baseline, str(variant)))
+        variant: _compare(arms, baseline, str(variant), footing)
         for variant in summary.index
         if variant != baseline
     }
@@ -62,9 +70,9 @@ def add_intervals(summary: pd.DataFrame, intervals: Intervals) -> pd.DataFrame:
 
     Returns:
         The summary with `num_images`; for each score `<score>_low` and `<score>_high` (95 %) and
-        `<score>_tied` (worse than the best, but not significantly so); and, if any variant was
-        compared with the baseline, `<score>_diff_low`, `<score>_diff_high`, `<score>_diff_p`
-        (Holm's).
+        `<score>_tied` (worse than the best, but not significantly so; nobody is where the variants
+        are not on one footing); and, if any variant was compared with the baseline,
+        `<score>_diff_low`, `<score>_diff_high`, `<score>_diff_p` (Holm's).
     """
     joined = summary.set_index("variant")
     bounds, differences = intervals.scores, intervals.differences
@@ -75,7 +83,8 @@ def add_intervals(summary: pd.DataFrame, intervals: Intervals) -> pd.DataFrame:
             continue
         found = bounds[bounds["score"] == score].set_index("variant").reindex(joined.index)
         joined[[f"{score}_low", f"{score}_high"]] = found[["low", "high"]].astype("float64")
-        tied = list_tied(joined[f"{score}_mean"], score, compare)
+        is_ranked = intervals.footing.share(joined.index, score)
+        tied = list_tied(joined[f"{score}_mean"], score, compare) if is_ranked else []
         joined[f"{score}_tied"] = joined.index.isin(tied)
         if len(differences):
             found = differences[differences["score"] == score].set_index("variant")
@@ -130,6 +139,17 @@ def summarize_difference(runs: pd.DataFrame, before: str, after: str) -> dict[st
     return _summarize_pairs(pair_by_seed(runs, before, after))
 
 
+def _compare(
+    arms: Mapping[str, pd.DataFrame], before: str, after: str, footing: Footing
+) -> dict[str, float]:
+    """Summarise a difference; NaN for scores by which the two are not on one footing."""
+    found = _summarize_pairs(_pair(arms, before, after))
+    for score in arms[before].columns:
+        if not footing.share((before, after), score):
+            found |= dict.fromkeys((f"{score}_diff_mean", f"{score}_diff_std"), float("nan"))
+    return found
+
+
 def _pair(arms: Mapping[str, pd.DataFrame], before: str, after: str) -> pd.DataFrame:
     seeds = arms[before].index.intersection(arms[after].index)
     return arms[after].loc[seeds] - arms[before].loc[seeds]
@@ -152,9 +172,12 @@ def has_grid(runs: pd.DataFrame) -> bool:
 
 
 def list_changes(
-    runs: pd.DataFrame, factors: Sequence[str], baseline: str | None = None
+    runs: pd.DataFrame,
+    factors: Sequence[str],
+    baseline: str | None = None,
+    footing: Footing = UNKNOWN,
 ) -> pd.DataFrame:
-    """Compare variants that differ in one factor alone.
+    """Compare variants that differ in one factor alone, and were judged on the same images.
 
     A skip is compared with the one before it in the plan, and the last with the first; any other
     value with the baseline's value of that factor (the plan's first without a baseline).
@@ -163,6 +186,7 @@ def list_changes(
         runs: The frame of runs.
         factors: Columns of settings that may differ ("backbone", "skip", dotted keys).
         baseline: Variant whose values the others are compared with.
+        footing: What each variant was judged on.
 
     Returns:
         A row for each comparison: `factor`, `context` (what both arms share of the other
@@ -186,9 +210,12 @@ def list_changes(
                 pairs = [(reference, v) for v in here if v != reference and reference in named]
             for before, after in pairs:
                 change = {"factor": factor, "context": context, "before": before, "after": after}
-                arms_of_change = {"variant_before": named[before], "variant_after": named[after]}
-                pairs_of_runs = _pair(scores, *arms_of_change.values())
-                rows.append(change | arms_of_change | _summarize_pairs(pairs_of_runs))
+                names = named[before], named[after]
+                if footing.share(names):
+                    arms_of_change = dict(
+                        zip(("variant_before", "variant_after"), names, strict=True)
+                    )
+                    rows.append(change | arms_of_change | _compare(scores, *names, footing))
     columns = ["factor", "context", "before", "after", "variant_before", "variant_after"]
     columns += _difference_columns(runs)
     return pd.DataFrame(rows, columns=columns)

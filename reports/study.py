@@ -12,9 +12,12 @@ import pandas as pd
 from bench.plan import Plan
 from bench.store import Store
 from reports.changes import find_changes
+from reports.footing import Footing
 from reports.frame import Record, class_frame, read_records, runs_frame
 from reports.intervals import Intervals, find_intervals
 from reports.labels import labels_frame
+from reports.marks import Remarks, map_names
+from reports.remarks import find_remarks
 from reports.settings import find_factors
 from reports.stats import add_intervals, has_grid, summarize_variants
 
@@ -43,6 +46,29 @@ class Study:
     """One row for each variant and further label map (`labels.labels_frame`)."""
     changes: pd.DataFrame
     """One row for each change of one thing alone (`changes.find_changes`)."""
+    remarks: Remarks
+    """What must be said beside the numbers; the frames above hold it in columns of their own."""
+
+    @property
+    def footing(self) -> Footing:
+        """What each variant was judged on: who may be compared with whom."""
+        return self.intervals.footing
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Names of the variants as they are shown, marked where there is a remark."""
+        return map_names(self.summary)
+
+    @property
+    def labelled_runs(self) -> pd.DataFrame:
+        """The frame of runs, whose `num_images` counts images with labels where counts tell."""
+        arms = {name: arm.num_images for name, arm in self.intervals.arms.items()}
+        labelled = self.runs["variant"].map(arms).where(self.runs["num_images"].notna())
+        return self.runs.assign(num_images=labelled.fillna(self.runs["num_images"]))
+
+    def is_ranked(self, score: str = "miou") -> bool:
+        """Say whether all variants may be ranked by a score."""
+        return self.footing.share(self.plan.variants, score)
 
     @property
     def drawn_runs(self) -> pd.DataFrame:
@@ -65,9 +91,10 @@ class Study:
         total, drawn = len(self.plan.variants), len(self.drawn.variants)
         if total == drawn:
             return ""
+        chosen = "those of highest mean mIoU" if self.is_ranked() else "the plan's first"
         return (
-            f"Figures show {drawn} of {total} variants: those of highest mean mIoU, and the "
-            "baseline. Tables hold all."
+            f"Figures show {drawn} of {total} variants: {chosen}, and the baseline. "
+            "Tables hold all."
         )
 
 
@@ -76,15 +103,22 @@ def read_study(plan: Plan, store: Store) -> Study:
     records = read_records(plan, store)
     runs = runs_frame(plan, store, records)
     intervals = find_intervals(records, store, plan.baseline)
-    summary = add_intervals(summarize_variants(runs, plan.baseline), intervals)
+    footing = intervals.footing
+    remarks = find_remarks(records, store, footing, plan.remarks)
+    summary = summarize_variants(runs, plan.baseline, footing)
+    summary = remarks.complete(add_intervals(summary, intervals))
     classes = class_frame(plan, store, records)
-    drawn = cut_plan(plan, summary, MAX_DRAWN)
-    labels = labels_frame(records, store, intervals.num_resamples)
+    is_ranked = footing.share(plan.variants, "miou")
+    drawn = cut_plan(plan, summary, MAX_DRAWN, is_ranked=is_ranked)
+    labels = remarks.mark(labels_frame(records, store, intervals.num_resamples))
     factors = find_factors(plan)
     changes = find_changes(runs, factors, plan.baseline, intervals)
+    changes = remarks.mark(changes, ("variant_before", "variant_after"))
+    runs = remarks.mark_runs(runs)
     return Study(
-        plan, store, records, factors, runs, summary, classes, drawn, intervals, labels, changes
-    )
+        plan, store, records, factors, runs, summary, classes, drawn, intervals, labels, changes,
+        remarks,
+    )  # fmt: skip
 
 
 def is_grouped(runs: pd.DataFrame) -> bool:
@@ -97,11 +131,23 @@ def is_grouped(runs: pd.DataFrame) -> bool:
     return has_grid(runs) and 2 * len(cells) >= size
 
 
-def cut_plan(plan: Plan, summary: pd.DataFrame, most: int, always: Sequence[str] = ()) -> Plan:
-    """Keep the variants of highest mean mIoU, the baseline and those in `always`, in order."""
+def cut_plan(
+    plan: Plan,
+    summary: pd.DataFrame,
+    most: int,
+    always: Sequence[str] = (),
+    *,
+    is_ranked: bool = True,
+) -> Plan:
+    """Keep the variants of highest mean mIoU, the baseline and those in `always`, in order.
+
+    Where variants may not be ranked, the plan's first are kept.
+    """
     if len(plan.variants) <= most:
         return plan
-    ranked = summary.sort_values("miou_mean", ascending=False, kind="stable")["variant"]
+    if is_ranked:
+        summary = summary.sort_values("miou_mean", ascending=False, kind="stable")
+    ranked = summary["variant"]
     first = [*always, *([plan.baseline] if plan.baseline else [])]
     kept = set(list(dict.fromkeys([*first, *ranked]))[:most])
     return dataclasses.replace(plan, runs=tuple(r for r in plan.runs if r.variant in kept))

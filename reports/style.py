@@ -6,7 +6,7 @@ strings without control characters, and matplotlib settings under which no text 
 
 import math
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -126,6 +126,20 @@ def millions(count: float) -> str:
 def label(name: str) -> str:
     """Return the reader's name of a column."""
     return LABELS.get(name, clean(name))
+
+
+def number_of(number: int, noun: str) -> str:
+    """Write a number of things: "1 image", "3 images", "2 classes"."""
+    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{number} {noun if number == 1 else plural}"
+
+
+def enumerate_names(names: Iterable[str], most: int = 6) -> str:
+    """Write names as in a sentence: "a, b and c"; of more than `most`, the number of the rest."""
+    listed = list(names)
+    if len(listed) > most:
+        listed = [*listed[:most], f"{len(listed) - most} more"]
+    return " and ".join(filter(None, [", ".join(listed[:-1]), *listed[-1:]]))
 
 
 def figure_label(text: object, length: int = 32) -> str:

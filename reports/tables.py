@@ -10,7 +10,9 @@ import pandas as pd
 from bench.metrics import BOUNDARY_SCORE, SCORES
 from bench.plan import Published
 from bench.text import clean
-from reports.formats import UNDERLINED, Table
+from reports.footing import UNKNOWN, Footing
+from reports.formats import MARK, UNDERLINED, Table
+from reports.marks import map_names, name_variants
 from reports.style import (
     MISSING,
     between,
@@ -27,15 +29,20 @@ UNVERIFIED = "†"
 """Stands behind a published number that nobody checked against its source."""
 
 
-def summary_table(summary: pd.DataFrame) -> Table:
+def summary_table(
+    summary: pd.DataFrame, footing: Footing = UNKNOWN, baseline: str | None = None
+) -> Table:
     """Show a summary: mean ± standard deviation over seeds, and 95 % intervals where there are any.
 
-    The best mean of each score is marked, and what is not significantly worse (`add_intervals`).
+    The best mean of each score is marked, and what is not significantly worse (`add_intervals`),
+    unless variants are not on one footing: then none is best, and what they stand on is a column.
     """
-    cells = pd.DataFrame({"variant": [clean(name) for name in summary["variant"]]})
+    cells = pd.DataFrame({"variant": name_variants(summary)})
     cells["seeds"] = [
         f"{row.num_done} of {row.num_planned}" for row in summary.itertuples(index=False)
     ]
+    if "judged_on" in summary:
+        cells["judged on"] = [clean(text) for text in summary["judged_on"]]
     best: set[tuple[int, str]] = set()
     tied: set[tuple[int, str]] = set()
     for score in ("miou", "pixel_acc", "mean_acc", "fw_iou", BOUNDARY_SCORE):
@@ -43,10 +50,13 @@ def summary_table(summary: pd.DataFrame) -> Table:
             continue
         means = summary[f"{score}_mean"]
         cells[label(score)] = _spreads(means, summary[f"{score}_std"], percent)
-        best |= {(i, label(score)) for i in best_rows(means)}
-        tied |= {(i, label(score)) for i in tied_rows(summary, score)}
+        if footing.share(summary["variant"], score):
+            best |= {(i, label(score)) for i in best_rows(means)}
+            tied |= {(i, label(score)) for i in tied_rows(summary, score)}
         if score != "miou":
             continue
+        if "mean_over" in summary:
+            cells["mean over"] = summary["mean_over"].to_numpy()
         if _has(summary, "miou_low"):
             cells["mIoU, 95 %"] = _bounds(summary, "miou", percent)
         if "miou_diff_mean" in summary:
@@ -55,19 +65,25 @@ def summary_table(summary: pd.DataFrame) -> Table:
             cells["Δ, 95 %"] = _bounds(summary, "miou_diff", points)
     cells["parameters"] = [millions(value) for value in summary["num_parameters"]]
     cells["training"] = [duration(value) for value in summary["train_seconds"]]
-    caption = describe_scores(summary)
+    caption = describe_scores(summary, is_ranked=footing.share(summary["variant"]))
     if "miou_diff_mean" in summary:
-        caption += " Δ: points of mIoU against the baseline, paired by seed."
+        is_marked = "remark" in summary and summary["remark"][summary["variant"] == baseline].any()
+        against = f"the baseline {MARK}" if is_marked else "the baseline"
+        caption += f" Δ: points of mIoU against {against}, paired by seed."
     caption += " Parameters and training time: means over runs."
-    numeric = frozenset(cells.columns[1:])
+    numeric = frozenset(cells.columns[1:]) - {"judged on", "mean over"}
     return Table(cells, numeric, frozenset(best), frozenset(tied), caption)
 
 
-def describe_scores(summary: pd.DataFrame) -> str:
-    """Say in sentences what the scores of a summary are: units, spread, interval, marks."""
-    if not _has(summary, "miou_low"):
-        return f"{_SCORES} Bold: the highest mean."
-    return " ".join([_SCORES, describe_coverage(summary), _MARKS])
+def describe_scores(summary: pd.DataFrame, *, is_ranked: bool = True) -> str:
+    """Say in sentences what the scores of a summary are: units, spread, interval, marks.
+
+    `is_ranked`: whether the variants can be compared by any score.
+    """
+    has_intervals = _has(summary, "miou_low")
+    marks = _MARKS if has_intervals else "Bold: the highest mean."
+    coverage = describe_coverage(summary) if has_intervals else ""
+    return " ".join(filter(None, [_SCORES, coverage, marks if is_ranked else ""]))
 
 
 def describe_coverage(summary: pd.DataFrame) -> str:
@@ -100,14 +116,24 @@ def class_grid(classes: pd.DataFrame, variants: Sequence[str]) -> pd.DataFrame:
     return grid.reindex(index=list(variants), columns=names)
 
 
-def class_table(grid: pd.DataFrame) -> Table:
-    """Show mean IoU in percent, variants x classes, the best of each class marked."""
-    cells = pd.DataFrame({"variant": [clean(name) for name in grid.index]})
+def class_table(
+    grid: pd.DataFrame, summary: pd.DataFrame | None = None, footing: Footing = UNKNOWN
+) -> Table:
+    """Show mean IoU in percent, variants x classes, the best of each class marked.
+
+    Args:
+        grid: `class_grid`.
+        summary: Names of variants, marked where there is a remark; None for plain ones.
+        footing: What each variant was judged on; none is the best of several.
+    """
+    names = {} if summary is None else map_names(summary)
+    cells = pd.DataFrame({"variant": [names.get(name, clean(name)) for name in grid.index]})
+    is_ranked = footing.share(grid.index)
     best: set[tuple[int, str]] = set()
     for name in grid.columns:
         shown = clean(name) if clean(name) not in cells else f"{clean(name)} (2)"
         cells[shown] = [percent(value) for value in grid[name]]
-        best |= {(i, shown) for i in best_rows(grid[name])}
+        best |= {(i, shown) for i in best_rows(grid[name]) if is_ranked}
     return Table(cells, frozenset(cells.columns[1:]), frozenset(best))
 
 
@@ -116,7 +142,11 @@ def runs_table(runs: pd.DataFrame) -> Table:
     cells = pd.DataFrame({"variant": [clean(name) for name in runs["variant"]]})
     cells["seed"] = [str(seed) for seed in runs["seed"]]
     cells["status"] = runs["status"].to_numpy()
-    cells["reason"] = [clean(reason) or MISSING for reason in runs["reason"]]
+    remarks = runs.get("remark", pd.Series("", runs.index))
+    cells["reason"] = [
+        clean("; ".join(filter(None, texts))) or MISSING
+        for texts in zip(runs["reason"], remarks, strict=True)
+    ]
     cells["mIoU"] = [percent(value) for value in runs["miou"]]
     cells["steps"] = [MISSING if pd.isna(steps) else f"{int(steps)}" for steps in runs["steps"]]
     cells["training"] = [duration(value) for value in runs["train_seconds"]]
@@ -172,9 +202,10 @@ def published_table(
 ) -> Table:
     """Show each published number beside ours, with what differs between the two protocols."""
     frame = published_frame(published, summary, labels)
+    names = map_names(summary)
     rows = [
         {
-            "variant": clean(row["variant"]),
+            "variant": names.get(row["variant"], clean(row["variant"])),
             "score": label(str(row["score"]))
             + (f", {clean(row['target'])}" if row.get("target") else ""),
             "published": percent(row["published"]) + ("" if row["verified"] else UNVERIFIED),
@@ -207,8 +238,11 @@ def tied_rows(summary: pd.DataFrame, score: str) -> list[int]:
 
 
 def best_rows(values: pd.Series) -> list[int]:
-    """Return the positions of the highest value; none where there is nothing to be better than."""
-    if values.notna().sum() < 2:
+    """Return the positions of the highest value; none where there is nothing to be better than.
+
+    Zero is not the best of anything: a class that nobody predicts has no best.
+    """
+    if values.notna().sum() < 2 or not values.max() > 0:
         return []
     return [i for i, value in enumerate(values) if value == values.max()]
 

@@ -30,7 +30,7 @@ def watch_report(
         store: What exists.
         out_dir: Folder of the report.
         every_seconds: Time between two looks at the store.
-        say: Called with a line after each writing.
+        say: Called with a line after each writing, and with remarks after the last.
         sleep: Waits; a test's does not.
     """
     seen: object = None
@@ -38,7 +38,7 @@ def watch_report(
         state = _look(plan, store)
         num_open = sum(status == "missing" for status, _ in state)
         if num_open == 0:
-            return write_report(plan, store, out_dir)
+            return write_report(plan, store, out_dir, say=say)
         if state != seen:
             page = write_report(plan, store, out_dir, refresh_seconds=max(1, round(every_seconds)))
             say(f"report: {page}, {num_open} of {len(state)} runs not ended")

@@ -5,13 +5,13 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from ablations.report_cli import app
-from bench.plan import Run
+from ablations.report_cli import app, write
+from bench.plan import Plan, PlannedRun, Run
 from bench.spec import ModelSpec, RunSpec, TrainSpec
 from bench.store import Result, Store
 from fcn.errors import InputError
 
-CONFUSIONS = {100: [[6, 2], [2, 6]], 200: [[7, 1], [1, 7]]}
+CONFUSIONS = {100: [[6, 2], [2, 6]], 200: [[7, 1], [1, 7]], 300: [[8, 0], [8, 0]]}
 
 
 def make_store(folder, steps):
@@ -83,3 +83,15 @@ def test_a_folder_that_is_no_store_is_refused(stores, tmp_path):
     ended = CliRunner().invoke(app, words)
     assert isinstance(ended.exception, InputError)
     assert "store.json" in str(ended.exception)
+
+
+@pytest.mark.parametrize(("steps", "num_remarks"), [(200, 0), (300, 1)])
+def test_a_report_says_on_the_terminal_what_must_be_known_of_its_runs(
+    tmp_path, capsys, steps, num_remarks
+):
+    store = Store(make_store(tmp_path / "store", steps))
+    planned = PlannedRun("net", store.run(next(store.run_ids())))
+    write(Plan("q", "Which?", "", (planned,)), store, tmp_path / "out")
+    lines = capsys.readouterr().out.splitlines()
+    said = ["remark: net: has collapsed: every labelled pixel is called a (seed 0)."]
+    assert lines == [*said[:num_remarks], f"report: {tmp_path / 'out' / 'index.html'}"]

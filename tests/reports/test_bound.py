@@ -30,8 +30,18 @@ def test_the_bound_is_that_of_cells_voted_one_by_one(stride):
     assert bound_strides(targets, 8)[stride] == pytest.approx(summarize(confusion).miou)
 
 
+def test_images_without_a_label_are_no_part_of_the_bound():
+    class HalfVoid(DrawnPack):
+        def target(self, index):
+            return np.full((9, 9), 255, np.uint8) if index % 2 else super().target(index)
+
+    bound, count = bound_split(HalfVoid(), "test")
+    assert count == 4
+    assert bound == bound_strides([draw_target(i) for i in (0, 2, 4, 6)], 8)
+
+
 def test_finer_strides_allow_more_and_whole_cells_everything():
-    bound = bound_split(DrawnPack(), "test")
+    bound, _ = bound_split(DrawnPack(), "test")
     assert list(bound) == list(STRIDES)
     assert sorted(bound.values(), reverse=True) == list(bound.values())
     blocks = np.kron(np.arange(4).reshape(2, 2), np.ones((128, 128))).astype(np.uint8)

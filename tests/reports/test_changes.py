@@ -83,3 +83,25 @@ def test_every_change_is_a_row_of_the_list(changes):
     assert len(table.cells) == len(changes)
     assert table.caption == describe_changes(changes)
     assert set(table.cells["changed"]) == {"backbone", "skip"}
+
+
+def test_there_is_no_mean_over_contexts_that_were_judged_apart(changes):
+    skips = changes[changes["factor"] == "skip"]
+    apart = skips.assign(judged_on=skips["context"])
+    cells = changes_table(apart, down="context").cells
+    assert list(cells["with"]) == ["alexnet", "vgg16", "googlenet", "resnet50"]
+    alike = skips.assign(judged_on="test of streets")
+    assert "mean of these" in list(changes_table(alike, down="context").cells["with"])
+
+
+def test_a_change_that_rests_on_a_marked_run_bears_its_mark(changes):
+    skips = changes[changes["factor"] == "skip"]
+    marked = skips.assign(
+        remark=["has collapsed" if c == "vgg16" else "" for c in skips["context"]]
+    )
+    cells = changes_table(marked, down="context").cells.set_index("with")
+    signs = cells.apply(lambda column: column.str.endswith(" ‡"))
+    assert signs.all(axis=1)[lambda found: found].index.tolist() == ["vgg16", "mean of these"]
+    assert signs.any(axis=1).sum() == 2
+    shown = list_table(marked).cells
+    assert list(shown["with"][shown["Δ mIoU"].str.endswith(" ‡")].unique()) == ["vgg16"]

@@ -3,6 +3,7 @@ import json
 
 import numpy as np
 import pytest
+from judged import COLLAPSED, GOOD, STRAY, judge, lose_counts
 from streets import finish
 
 from bench.plan import PlannedRun
@@ -24,11 +25,11 @@ def sides(make_plan, tmp_path):
         longer.append(PlannedRun(planned.variant, dataclasses.replace(planned.run, spec=spec)))
     after = dataclasses.replace(after, runs=tuple(longer))
     stores = [Store(tmp_path / name) for name in ("one", "two")]
-    for plan, store, gain in zip((before, after), stores, (0, 150), strict=True):
+    for plan, store, most in zip((before, after), stores, (30, 20), strict=True):
         for planned in plan.runs:
-            rng = np.random.default_rng(gain)
-            counts = rng.integers(0, 20, (8, 8, 8)) + (200 + gain) * np.eye(8, dtype=int)
-            finish(store, planned, confusions=counts.astype(np.int32), log=False)
+            wrong = np.random.default_rng(most).integers(0, most, (8, 8, 8))
+            right = np.eye(8, dtype=int) * (400 - wrong.sum(2, keepdims=True))  # of 400 labels
+            finish(store, planned, confusions=(wrong + right).astype(np.int32), log=False)
     return [Side(n, p, s) for n, p, s in zip(("A", "B"), (before, after), stores, strict=True)]
 
 
@@ -46,10 +47,49 @@ def test_differences_are_paired_by_seed_and_changes_named(sides):
     json.dumps(list(rows.values()), allow_nan=False)
 
 
-def test_pictures_that_differ_give_no_interval(sides):
-    row = to_rows(compare_sides(*sides))[0]  # drawn counts: other labels on each side
-    assert row["miou_low"] is None
-    assert "same pictures" in row["note"]
+def test_labels_that_differ_give_no_difference(sides):
+    planned = sides[1].plan.runs[0]
+    counts = sides[1].store.confusions(planned.run.id, "test")[1]
+    counts[3] += 1  # the same images by name, with other labels
+    finish(sides[1].store, planned, confusions=counts, log=False)
+    alone = dataclasses.replace(sides[1], plan=dataclasses.replace(sides[1].plan, runs=(planned,)))
+    row = to_rows(compare_sides(sides[0], alone))[0]
+    assert [row[f"miou_{name}"] for name in ("diff", "low", "high")] == [None] * 3
+    assert row["pixel_acc_diff"] is None
+    assert row["miou_before"] < row["miou_after"]
+    assert row["note"] == (
+        "no difference: they were not evaluated on the same pictures with the same labels"
+    )
+
+
+def test_without_counts_other_data_gives_no_difference_either(tmp_path):
+    sides = []
+    for name, data in (("A", {}), ("B", {"a": ("e" * 64, "shapes")})):
+        store = Store(tmp_path / name)
+        plan = lose_counts(store, judge(store, {"a": [[GOOD] * 4]}, **data))
+        sides.append(Side(name, plan, store))
+    row = to_rows(compare_sides(*sides))[0]
+    assert row["miou_diff"] is None
+    assert row["note"] == (
+        "no difference: test of streets (3 classes, 4 images) and test of shapes (3 classes, "
+        "4 images)"
+    )
+
+
+def test_means_over_different_classes_and_collapsed_runs_are_noted(tmp_path):
+    sides = []
+    for name, image in (("A", COLLAPSED), ("B", STRAY)):
+        store = Store(tmp_path / name)
+        sides.append(Side(name, judge(store, {"a": [[image] * 4]}), store))
+    row = to_rows(compare_sides(*sides))[0]
+    assert row["miou_diff"] is None
+    assert row["pixel_acc_diff"] == pytest.approx(0.88 - 0.6)
+    assert row["pixel_acc_low"] is not None
+    assert row["note"] == (
+        "no difference of mIoU: over 2 classes before, 3 classes with cow after; "
+        "before: has collapsed: every labelled pixel is called ground (seed 0); "
+        "after: 4 pixels are called cow, which no label says: 0 in its mean over 3 classes (seed 0)"
+    )
 
 
 def test_the_same_pictures_give_an_interval_around_the_difference(plan, store):

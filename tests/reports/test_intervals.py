@@ -11,9 +11,11 @@ from bench.metrics import BOUNDARY_SCORE
 from reports.answer import find_answer
 from reports.bootstrap import draw_weights, resample
 from reports.changes import find_changes
-from reports.counts import read_counts, score_flat
+from reports.counts import Counts, read_counts, score_flat
 from reports.frame import read_records, runs_frame
 from reports.intervals import Intervals, find_intervals
+from reports.pairs import Draws, measure_arm, weigh_arms
+from reports.significance import draw_swaps
 from reports.stats import add_intervals, summarize_variants
 
 C = len(CLASS_NAMES)
@@ -87,6 +89,28 @@ def test_ties_with_the_best_are_those_not_shown_to_be_worse(filled, small_store)
     assert summary["miou_tied"].to_dict() == {"a": False, "b": best == "c", "c": best == "b"}
 
 
+@pytest.mark.parametrize("has_extra", [False, True])
+def test_means_over_different_classes_have_no_difference_and_no_p(has_extra):
+    """Two classes in the labels of twelve images; one pixel of one image is called a third."""
+    arms, counts = [], []
+    for k, extra in enumerate((0, int(has_extra))):
+        hit = np.random.default_rng(k).integers(20, 50, (12, 2))
+        values = np.zeros((12, 5, 3), np.int32)
+        values[:, 0, :2], values[:, 1, :2] = hit, 60
+        values[:, 2, :2] = hit + (60 - hit)[:, ::-1]
+        values[:, 3, :2], values[:, 4, :2] = hit // 4, 20
+        values[0, 2, :] += [-extra, 0, extra]
+        values[0, 4, 2] = 3 * extra
+        counts.append({0: Counts(values.reshape(12, 15), ("a", "b", "c"), "the same")})
+        arms.append(measure_arm(f"v{k}", counts[k], Draws(draw_weights, 300))[0])
+    found = weigh_arms(*arms, *counts, Draws(draw_swaps, 300)).set_index("score")
+    for score in ("miou", BOUNDARY_SCORE):
+        said = found.loc[score, ["diff", "low", "high", "p_images", "p"]].astype(float)
+        assert said.isna().all() == has_extra
+        assert said.isna().any() == has_extra
+    assert found.loc[["pixel_acc", "mean_acc", "fw_iou"], ["diff", "p"]].notna().all(axis=None)
+
+
 def test_the_same_store_gives_the_same_intervals(filled, small_store):
     _, records = filled((0, 1))
     first, second = (find_intervals(records, small_store, "base") for _ in range(2))
@@ -109,15 +133,15 @@ def test_intervals_of_classes_are_resampled_too(filled, small_store):
     assert row["high"] == pytest.approx(np.quantile(ious[:, 2], 0.975), abs=0.003)
 
 
-def test_other_pictures_cannot_be_paired_and_that_is_said(filled, small_store, make_plan):
+def test_other_pictures_cannot_be_paired(filled, small_store, make_plan):
     plan, _ = filled((0,))
     other = plan.runs[1]  # "same": as many pictures of the same names, with other labels
     confusions = draw_confusions(1, 0.6)
     confusions[3] += 1
     finish(small_store, other, confusions=confusions, log=False)
     intervals, summary = read_all(plan, read_records(plan, small_store), small_store)
-    assert "same cannot be compared with base by picture" in intervals.notes[0]
-    assert "same pictures" in intervals.notes[0]
+    assert not intervals.footing.share(["base", "same"])
+    assert intervals.footing.share(["base", "better", "best"])
     assert math.isnan(summary.loc["same", "miou_diff_low"])
     assert summary.loc["same", "miou_low"] > 0  # its own interval stands
     assert not summary.loc["same", "miou_tied"]

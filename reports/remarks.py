@@ -1,0 +1,179 @@
+"""What a reader must know before believing a number, as facts and plain sentences.
+
+In: the records of a plan's runs, what they were judged on, the first losses of their logs. Out:
+`Remarks`. Nothing is judged by taste: each sentence states what stands in the counts or the log.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from bench.records import read_row
+from bench.store import Store
+from bench.text import clean
+from reports.footing import Footing, Judged, count_pixels
+from reports.frame import Record
+from reports.marks import Fact, Remarks
+from reports.style import enumerate_names, number_of
+
+
+def find_remarks(
+    records: Sequence[Record], store: Store, footing: Footing, said: Sequence[str] = ()
+) -> Remarks:
+    """Look at all finished runs; reads the first line of each log.
+
+    Args:
+        records: Of all planned runs.
+        store: Where their logs are.
+        footing: What each variant was judged on.
+        said: Sentences on how the plan came about, which come first.
+    """
+    runs: dict[tuple[str, int], list[Fact]] = {}
+    for record in records:
+        facts = list(_list_facts(record, store))
+        if facts:
+            runs[record.planned.variant, record.planned.run.spec.seed] = facts
+    judged_on = {} if footing.share(footing.judged) else footing.describe()
+    mean_over = name_means(footing)
+    general: list[Fact] = [(0, clean(text)) for text in said]
+    general += [*_say_apart(judged_on), *_say_means(footing, mean_over), *_list_general(footing)]
+    return Remarks(general, runs, judged_on, mean_over)
+
+
+def name_means(footing: Footing) -> dict[str, str]:
+    """Name the classes of each variant's mIoU, unless all are over those that occur and as many."""
+    found = {
+        variant: sorted(
+            (len(classes), enumerate_names(_list_extra(classes, one)))
+            for one in judged
+            for classes in footing.counted[variant]["miou"]
+        )
+        for variant, judged in footing.judged.items()
+    }
+    if len({mean for means in found.values() for mean in means}) < 2 and not any(
+        extra for means in found.values() for _, extra in means
+    ):
+        return {}
+    return {
+        variant: " or ".join(
+            number_of(count, "class") + (f" with {extra}" if extra else "")
+            for count, extra in means
+        )
+        for variant, means in found.items()
+        if means
+    }
+
+
+def _list_facts(record: Record, store: Store) -> Iterator[Fact]:
+    """Yield what the counts and the log of a run say that its scores do not."""
+    result = record.result
+    if result is None:
+        return
+    maps = [("", result.class_names, result.confusion)]
+    maps += [
+        (f" of {clean(name)}", other["class_names"], other["confusion"])
+        for name, other in result.others.items()
+    ]
+    for of, class_names, confusion in maps:
+        in_target, in_pred = count_pixels(confusion)
+        names = [clean(name) for name in class_names]
+        predicted = np.flatnonzero(in_pred)
+        missed = np.flatnonzero((in_target > 0) & (in_pred == 0))
+        extra = np.flatnonzero((in_target == 0) & (in_pred > 0))
+        if len(predicted) == 1:
+            yield 0, f"has collapsed: every labelled pixel{of} is called {names[predicted[0]]}"
+        elif len(missed) and len(predicted):
+            verb = "occurs" if len(missed) == 1 else "occur"
+            yield 2, f"never predicts {enumerate_names(names[i] for i in missed)}{of}, which {verb}"
+        if len(extra):
+            count = int(in_pred[extra].sum())
+            shown = enumerate_names(names[i] for i in extra)
+            where = f"{number_of(count, 'pixel')}{of} {'is' if count == 1 else 'are'} called"
+            over = number_of(int(np.count_nonzero(in_target + in_pred)), "class")
+            yield 1, f"{where} {shown}, which no label says: 0 in its mean over {over}"
+    if _learned_nothing(store, result.run_id):
+        yield 0, "has a loss of 0 from the first step to the last: it saw no labelled pixel"
+
+
+def _learned_nothing(store: Store, run_id: str) -> bool:
+    """Say whether every logged loss is exactly 0, as it is where all labels are ignored."""
+    try:
+        with (store.run_dir(run_id) / "metrics.jsonl").open("rb") as log:
+            # Of nearly all logs, one line is read.
+            return _read_loss(log.readline()) == 0 and all(
+                _read_loss(line) in (0, None) for line in log
+            )
+    except OSError:  # gone
+        return False
+
+
+def _read_loss(line: bytes) -> float | None:
+    """Return the loss of a row of a log; None of one that holds a score, or was cut."""
+    row = read_row(line) if line.endswith(b"\n") else None
+    return row["loss"] if row is not None and "loss" in row else None
+
+
+def _say_apart(judged_on: Mapping[str, str]) -> Iterator[Fact]:
+    """Say who was judged on what, if not all on the same."""
+    groups: dict[str, list[str]] = {}
+    for variant, text in judged_on.items():
+        groups.setdefault(text, []).append(clean(variant))
+    if groups:
+        parts = [f"{enumerate_names(names)} on {clean(text)}" for text, names in groups.items()]
+        yield (
+            0,
+            f"The variants were not judged alike: {'; '.join(parts)}. Scores on different images, "
+            "labels or classes are neither ranked nor subtracted.",
+        )
+
+
+def _list_general(footing: Footing) -> Iterator[Fact]:
+    """Yield what is to say of each set of images that judged: labels and classes that lack."""
+    ones = {one: None for found in footing.judged.values() for one in found}
+    for one in ones:
+        place, images = clean(one.place), number_of(one.num_evaluated, "image")
+        without = one.num_evaluated - one.num_images
+        if not one.present:
+            lack = f"none of its {images} has a labelled pixel, so there is no score."
+            yield 0, f"Nothing was counted on {place}: {lack}"
+            continue
+        yield from _say_absent(one, place)
+        if without:
+            lack = f"{'has' if without == 1 else 'have'} no labelled pixel"
+            yield 2, f"{without} of {images} of {place} {lack}: n = {one.num_images}."
+
+
+def _say_absent(one: Judged, place: str) -> Iterator[Fact]:
+    names = [clean(name) for name in one.class_names]
+    absent = [name for i, name in enumerate(names) if i not in one.present]
+    if not absent:
+        return
+    have, they = ("has", "it is") if len(absent) == 1 else ("have", "they are")
+    text = f"{enumerate_names(absent)} {have} no pixel in the labels of {place}: left out of the"
+    text += f" means, but 0 where {they} predicted."
+    if len(one.present) == 1:
+        text += f" Only {names[one.present[0]]} is left: to say it everywhere scores 100 %."
+    yield 0 if len(one.present) == 1 else 1, text
+
+
+def _list_extra(classes: Sequence[int], one: Judged) -> list[str]:
+    return [clean(one.class_names[i]) for i in classes if i not in one.present]
+
+
+def _say_means(footing: Footing, mean_over: Mapping[str, str]) -> Iterator[Fact]:
+    """Say whose means are over which classes, for each set of images where they differ."""
+    groups: dict[frozenset[Judged], dict[str, list[str]]] = {}
+    for variant, text in mean_over.items():
+        group = groups.setdefault(footing.judged[variant], {})
+        group.setdefault(text, []).append(variant)
+    for group in groups.values():
+        if footing.share([name for names in group.values() for name in names], "miou"):
+            continue
+        parts = [
+            f"over {text} for {enumerate_names(map(clean, who))}" for text, who in group.items()
+        ]
+        yield (
+            0,
+            f"mIoU is a mean {'; '.join(parts)}. By means over different classes nothing is "
+            "ranked or subtracted; by pixel accuracy, mean accuracy and f.w. IoU it is.",
+        )
