@@ -9,9 +9,11 @@ import secrets
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import ModuleType
 
+from bench.grid.contracts import EngineLostError
 from fcn.errors import InputError
 
 CONNECT_SECONDS = 60.0
@@ -21,6 +23,48 @@ REACH_SECONDS = 10.0
 """Time for its port to be open."""
 
 _MODE = "RAY_AUTH_MODE"
+_PATIENCE = "RAY_gcs_rpc_server_reconnect_timeout_s"
+
+
+class Head:
+    """The head of the cluster that this process has joined: whether it still answers.
+
+    Ray ends a process from below, without a word, once its head has been gone for too long; and
+    what asks the head for something waits until then. So it is looked for before it is asked.
+    """
+
+    def __init__(self) -> None:
+        self._address: str = import_ray().get_runtime_context().gcs_address
+        self._gone_since: float | None = None
+        self.patience = float(os.environ.get(_PATIENCE, 60.0))
+        """Seconds until Ray ends this process."""
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it did not answer when it was last looked for."""
+        return self._gone_since is not None
+
+    def answers(self) -> bool:
+        """Say whether the head's port is open.
+
+        Raises:
+            EngineLostError: It has been closed for half of Ray's patience.
+        """
+        now = time.monotonic()
+        try:
+            _connect(self._address, timeout=self.patience / 10)
+        except OSError:
+            self._gone_since = now if self._gone_since is None else self._gone_since
+            if now - self._gone_since < self.patience / 2:
+                return False
+            raise EngineLostError(
+                f"the head of the Ray cluster at {self._address} is gone: no answer for "
+                f"{now - self._gone_since:.0f} s. Its runs are asked to leave; what they have is "
+                "in the store. Start the cluster again (docs/several-machines.md): the same "
+                "command goes on from the last checkpoints"
+            ) from None
+        self._gone_since = None
+        return True
 
 
 def import_ray() -> ModuleType:
@@ -127,13 +171,17 @@ def _token_path() -> Path:
 
 def _reach(address: str) -> None:
     """See that something listens; Ray itself would take a minute to find that nothing does."""
-    host, _, port = address.rpartition(":")
     if address == "auto":
         return
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=REACH_SECONDS).close()
+        _connect(address, REACH_SECONDS)
     except (OSError, ValueError) as error:
         raise InputError(_unreachable(address, str(error))) from None
+
+
+def _connect(address: str, timeout: float) -> None:
+    host, _, port = address.rpartition(":")
+    socket.create_connection((host.strip("[]"), int(port)), timeout=timeout).close()
 
 
 def _refuse_open(address: str) -> None:

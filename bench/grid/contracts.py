@@ -22,11 +22,19 @@ class Exit:
     """What was lost with it, if its machine is gone: then nothing is known of its end."""
 
 
+class EngineLostError(Exception):
+    """What starts an engine's runs is gone; nothing more can be started, and runs are leaving."""
+
+
 class Engine(Protocol):
     """Starts `fcn-bench exec RUN_DIR` somewhere and says how it ended; nothing else."""
 
     def free_slots(self) -> int:
-        """Return how many runs can be started now."""
+        """Return how many runs can be started now.
+
+        Raises:
+            EngineLostError: None ever again.
+        """
         ...
 
     def start(self, run_dir: Path) -> None:
@@ -67,6 +75,10 @@ class Watcher(Protocol):
 
     def paused(self, why: str) -> None:
         """Nothing new is started until something changes."""
+        ...
+
+    def lost(self, why: str) -> None:
+        """The engine is gone, and this the end of the grid."""
         ...
 
     def tick(self) -> None:

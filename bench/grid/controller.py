@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 
-from bench.grid.contracts import Engine, Exit, Watcher
+from bench.grid.contracts import Engine, EngineLostError, Exit, Watcher
 from bench.grid.endings import describe_end, last_step
 from bench.grid.room import LEAST_BYTES, Room
 from bench.lease import LEASE_SECONDS, Watch
@@ -62,6 +62,8 @@ def execute_plan(
             grid.settle(engine.poll(0.5))
             grid.end_hung()
             watcher.tick()
+    except EngineLostError as error:
+        watcher.lost(str(error))  # before all else: it may take this process along
     finally:
         engine.stop()
         grid.record_rest()

@@ -82,6 +82,10 @@ class GridProgress:
         """Say that nothing new is started, and why."""
         self._say(f"paused: {why}")
 
+    def lost(self, why: str) -> None:
+        """Say that no run can be started any more, and why."""
+        self._say(f"error: {why}")
+
     def tick(self) -> None:
         """Read how far the running runs are, and show it."""
         states = []

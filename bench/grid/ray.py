@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.grid.cluster import connect, import_ray, losses
+from bench.grid.cluster import Head, connect, import_ray, losses
 from bench.grid.contracts import Exit
 from bench.grid.local import GRACE_SECONDS
 from bench.grid.node import Order, execute_order
@@ -69,6 +69,7 @@ class RayEngine:
     ) -> None:
         self._is_ours = connect(address, insecure=insecure)
         self._ray = import_ray()
+        self._head = Head()
         self._nodes, self._plugins = nodes, tuple(plugins)
         self._execute = self._ray.remote(execute_order)
         self._running: dict[str, _Task] = {}
@@ -79,7 +80,10 @@ class RayEngine:
 
         Raises:
             InputError: The first time: a node cannot be used.
+            EngineLostError: The cluster's head is gone.
         """
+        if not self._head.answers():
+            return 0
         # No public function says what is left on each node, only what is left in all.
         available = self._ray._private.state.available_resources_per_node()
         self._free = {}
@@ -133,6 +137,8 @@ class RayEngine:
             self._ray.cancel(ref)
         if refs:
             seconds = GRACE_SECONDS + ANSWER_SECONDS
+            if self._head.is_gone:  # Ray will end this process before long
+                seconds = min(seconds, self._head.patience / 4)
             _, left = self._ray.wait(refs, num_returns=len(refs), timeout=seconds)
             for ref in left:
                 self._ray.cancel(ref, force=True)

@@ -19,6 +19,10 @@ SIGNALS = tuple(
 ORPHAN_SECONDS = 0.8
 """Time to reach the next checkpoint after the controller is gone."""
 
+ASKED_SECONDS = 30.0
+"""The same where a signal had asked the run to stop before: what sent it ends the controller too,
+as a scheduler does, and gives all of them time."""
+
 
 @dataclass
 class StopFlag:
@@ -85,19 +89,34 @@ def leave_with_parent(descriptor: int, first: Callable[[], None] = lambda: None)
     """Start a thread that ends this process when a pipe closes.
 
     The controller holds the other end and never writes: however it ends, kill -9 included, the
-    pipe closes. The run is then asked to checkpoint, and gone within a second.
+    pipe closes. The run is then asked to checkpoint, and gone within a second; or when it has, if a
+    signal had asked it before. To be called in the main thread.
 
     Args:
         descriptor: The reading end of the pipe.
         first: What is done before anything else when it closes.
     """
+    # A handler may have to wait for the end of a step; here a signal is seen when it comes.
+    arrived, noted = os.pipe()
+    for end in (arrived, noted):
+        os.set_blocking(end, False)
+    signal.set_wakeup_fd(noted, warn_on_full_buffer=False)
 
     def wait() -> None:
         while os.read(descriptor, 1):
             pass
+        was_asked = _holds_signal(arrived)
         first()
         os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(ORPHAN_SECONDS)
+        time.sleep(ASKED_SECONDS if was_asked else ORPHAN_SECONDS)
         os._exit(ORPHANED)
 
     threading.Thread(target=wait, daemon=True, name="leave_with_parent").start()
+
+
+def _holds_signal(descriptor: int) -> bool:
+    """Say whether one of `SIGNALS` is among the numbers that a pipe holds."""
+    try:
+        return not set(SIGNALS).isdisjoint(os.read(descriptor, 4096))
+    except BlockingIOError:
+        return False

@@ -88,6 +88,9 @@ class Notes:
     def paused(self, why):
         self.pauses.append(why)
 
+    def lost(self, why):
+        self.pauses.append(why)
+
     def tick(self): ...
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from pretend import Notes, PretendEngine, plan_of, result_of, run_of
 
-from bench.grid.contracts import Exit
+from bench.grid.contracts import EngineLostError, Exit
 from bench.grid.controller import Policy, execute_plan
 from bench.grid.endings import last_step
 from bench.grid.local import LocalEngine
@@ -176,6 +176,25 @@ def test_the_engine_is_stopped_when_the_controller_is_interrupted(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         execute_plan(plan_of(run_of(0)), store, engine, Interrupting())
     assert engine.stopped
+
+
+def test_a_grid_whose_engine_is_gone_ends_with_a_word_before_all_else(tmp_path):
+    store, notes = Store(tmp_path), Notes()
+
+    class Lost(PretendEngine):
+        def free_slots(self):
+            if self.started:
+                raise EngineLostError("the head is gone")
+            return 1
+
+        def stop(self):
+            assert notes.pauses == ["the head is gone"]
+            super().stop()
+
+    engine = Lost(store)
+    assert execute_plan(plan_of(run_of(0), run_of(1)), store, engine, notes) == 1
+    assert engine.stopped
+    assert store.status(run_of(0).id) == "done"
 
 
 def test_the_local_engine_says_how_a_process_ended(tmp_path):

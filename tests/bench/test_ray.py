@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from attempts import bits, wait_for
+from attempts import bits, process_of, wait_for
 
 from bench.grid import cluster, nodes
 from bench.grid.contracts import Exit
@@ -48,6 +48,8 @@ class Ticking:
     def ended(self, planned, failure): ...
 
     def left(self, planned): ...
+
+    def lost(self, why): ...
 
     def retried(self, planned, failure):
         self.retries.append((failure.reason, failure.message))
@@ -323,6 +325,52 @@ def test_a_node_with_other_software_is_named(ray_cluster, tmp_path, monkeypatch)
     with pytest.raises(InputError, match=r"node .* would give other results.*torch .*\(here 0.1\)"):
         engine.free_slots()
     engine.stop()
+
+
+HEADED = """
+import sys
+from ray.cluster_utils import Cluster
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+(server,) = cluster.head_node.all_processes["gcs_server"]
+print(cluster.address, server.process.pid, flush=True)
+sys.stdin.read()
+"""
+
+SPEC = """
+question: Who is left without a head?
+common:
+  model: {backbone: test_resnet, skip: fcn32s, score_init: random}
+  data: {dataset: shapes, options: {size: 32, num_train: 8, num_val: 2, num_test: 4}}
+  train: {steps: 100000, batch_size: 2}
+variants: {a: {}, b: {train.lr: 0.02}}
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_a_head_that_dies_ends_the_command_with_a_word_and_a_report(tmp_path):
+    """Ray's own patience is set from a minute to half of it."""
+    variables = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
+    variables |= {"RAY_gcs_rpc_server_reconnect_timeout_s": "30"}
+    (tmp_path / "q.yaml").write_text(SPEC)
+    store = Store(tmp_path / "runs")
+    piped = {"stdout": subprocess.PIPE, "env": {**os.environ, **variables}, "text": True}
+    with process_of([sys.executable, "-c", HEADED], stdin=subprocess.PIPE, **piped) as head:
+        address, server = head.stdout.readline().split()
+        command = [sys.executable, "-m", "ablations.cli", "run", "q.yaml", "--engine", "ray"]
+        command += ["--address", address, "--insecure", "--devices", "cpu"]
+        with process_of(command, cwd=tmp_path, stderr=subprocess.STDOUT, **piped) as process:
+            wait_for(lambda: any(map(store.heartbeat, store.run_ids())), seconds=240)
+            os.kill(int(server), signal.SIGKILL)
+            said, _ = process.communicate(timeout=200)
+        head.stdin.close()
+    assert process.returncode == 1, said
+    assert f"error: the head of the Ray cluster at {address} is gone" in said
+    assert "2 of 2 runs did not finish; the report says why" in said
+    assert (tmp_path / "out" / "q" / "index.html").exists()
+    (begun,) = [run_id for run_id in store.run_ids() if count_attempts(store.run_dir(run_id))]
+    assert store.failure(begun).reason == "stopped"
+    assert list(store.run_dir(begun).glob("checkpoint-*.json"))
 
 
 def can_unshare():
