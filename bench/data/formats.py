@@ -129,6 +129,8 @@ def require_exact(image: Image.Image, path: Path, what: str) -> None:
             reason = f"is a TIFF in which white is 0, which inverts {what}"
         elif set(_tag(image, FORMAT)) - ({1} if image.mode == "L" else {1, 2}):
             reason = f"is a TIFF of signed or broken numbers, which are no {what}"
+    elif image.format == "PPM" and image.mode == "F":
+        reason = f"holds broken numbers, which are no {what}"
     elif image.format == "PPM" and (maxval := _maxval(path)) not in (255, 65535):
         reason = f"has the greatest value {maxval}, by which Pillow scales {what}"
     if reason:
@@ -230,7 +232,7 @@ def _tag(image: Image.Image, number: int) -> tuple[int, ...]:
 
 def _maxval(path: Path) -> int:
     """Return the value that is white in a file of the PPM family; 1 for bitmaps."""
-    words = re.sub(rb"#[^\r\n]*", b"", _head(path, 4096)).split(maxsplit=4)
+    words = re.sub(rb"#[^\r\n]*", b"", _head(path, 2**16)).split(maxsplit=4)
     return 1 if words[0] in (b"P1", b"P4") else int(words[3])
 
 

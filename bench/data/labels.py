@@ -118,18 +118,24 @@ class Labels:
             )
             so = f", which {' and '.join(cannot)}" if cannot else ""
             yield f"split {split!r} has no pixel of class {name_some(absent)}{so}"
+        share = ignored.sum() / (ignored.sum() + counts.sum())
+        ignoring = f"are {self.ignore_index}, which is ignored"
         if (counts.sum(0) > 0).sum() == 1 and not self._one_value():
-            only = self.class_names[int(counts.sum(0).argmax())]
-            yield f"split {split!r} has one class alone, {only!r}: to answer it is always right"
+            only = int(counts.sum(0).argmax())
+            yield (
+                f"split {split!r} has one class alone, {self.class_names[only]!r}: to answer it is "
+                "always right"
+            ) + (
+                f"; {_percent(share)} of its pixels {ignoring}: are its masks "
+                f"{only}/{self.ignore_index}?"
+                if share
+                else ""
+            )
         unlabelled = int((counts.sum(1) == 0).sum())
         if unlabelled:
             yield f"{unlabelled} of {len(counts)} images of split {split!r} have no labelled pixel"
-        share = ignored.sum() / (ignored.sum() + counts.sum())
         if share >= MOSTLY:
-            yield (
-                f"{_percent(share)} of the pixels of split {split!r} are {self.ignore_index}, "
-                "which is ignored"
-            )
+            yield f"{_percent(share)} of the pixels of split {split!r} {ignoring}"
 
     def _totals(self) -> NDArray[np.int64]:
         """Return the pixels of each class in all splits, (C,)."""

@@ -172,6 +172,7 @@ BAD_MASKS = {
     "JPEG in TIFF": ("a.tif", save(MASK, compression="jpeg"), "compressed with loss"),
     "PGM to 3": ("a.pgm", lambda p: write_pnm(p, b"P5", 3, MASK), "greatest value 3"),
     "PBM": ("a.pbm", lambda p: Image.fromarray(MASK > 1).save(p), "greatest value 1"),
+    "PFM": ("a.pfm", lambda p: p.write_bytes(b"Pf\n9 6\n-1.0\n" + bytes(4 * 54)), "broken numbers"),
     "signed": ("a.tif", lambda p: write_tiff(p, MASK, more=[(339, 3, 1, 2)]), "signed"),
     "pages": ("a.tif", lambda p: write_tiff(p, MASK, pages=((), ())), "holds 2 images"),
     "bands": (

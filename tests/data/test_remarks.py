@@ -224,6 +224,14 @@ class TestLabels:
         assert "no split has a pixel of class 'land', 'sky'" in report.remarks()
         assert any("'train' has one class alone, 'sea'" in said for said in report.remarks())
 
+    def test_a_split_of_0_and_255_among_others_is_asked_about(self, folder):
+        write_mask(folder, "d", [0, 0, 0, 255])
+        assert check(open_folder(folder)).remarks() == [
+            "split 'test' has no pixel of class 'land', 'sky'",
+            "split 'test' has one class alone, 'sea': to answer it is always right; 25 % of its "
+            "pixels are 255, which is ignored: are its masks 0/255?",
+        ]
+
     def test_an_absent_class_beside_many_ignored_pixels_is_asked_about(self, folder):
         for stem in "abcd":
             write_mask(folder, stem, [0, 1, 255, 1])
