@@ -6,7 +6,6 @@ over classes need more: a class that no label names counts as 0 where it is pred
 out elsewhere, so that one pixel moves the mean by a whole share.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from bench.metrics import BOUNDARY_SCORE, class_counts
 from reports.frame import Record
 from reports.pairs import CLASS_MEANS, Arm, Classes
-from reports.style import number_of
+from reports.style import enumerate_names, number_of
 
 Ints = NDArray[np.int64]
 
@@ -34,8 +33,6 @@ class Judged:
     class_names: tuple[str, ...]
     place: str = field(compare=False)
     """In words, such as "test of camvid"."""
-    fingerprint: str = field(compare=False)
-    """Of the whole dataset."""
     num_evaluated: int = field(compare=False)
     """Images, those without a labelled pixel too."""
     num_images: int = field(compare=False)
@@ -69,11 +66,7 @@ class Footing:
     def describe(self) -> dict[str, str]:
         """Say in words what each variant was judged on, differently where it differs."""
         ones = {one for found in self.judged.values() for one in found}
-        plain = Counter(map(str, ones))
-        shown = {
-            one: str(one) if plain[str(one)] == 1 else f"{one} [data {one.fingerprint[:8]}]"
-            for one in ones
-        }
+        shown = {one: _tell_apart(one, [o for o in ones if str(o) == str(one)]) for one in ones}
         return {
             name: " and ".join(sorted(shown[one] for one in found))
             for name, found in self.judged.items()
@@ -116,6 +109,16 @@ def count_pixels(confusion: Sequence[Sequence[int]]) -> tuple[Ints, Ints]:
     return in_target, in_pred
 
 
+def _tell_apart(one: Judged, alike: Sequence[Judged]) -> str:
+    """Write what was judged on, with what tells it from others that would read the same."""
+    text = str(one)
+    if len({other.class_names for other in alike}) > 1:
+        text += f", {enumerate_names(one.class_names)}"
+    if len({other.key for other in alike}) > 1:
+        text += f" [labels {one.key[:8]}]"
+    return text
+
+
 def _judge(record: Record, arm: Arm | None) -> Judged:
     run, result = record.planned.run, record.result
     assert result is not None
@@ -126,7 +129,6 @@ def _judge(record: Record, arm: Arm | None) -> Judged:
         key=arm.pictures if arm else _place(record),
         class_names=tuple(result.class_names),
         place=place,
-        fingerprint=run.fingerprint,
         num_evaluated=result.num_images,
         num_images=arm.num_images if arm else result.num_images,
         present=tuple(np.flatnonzero(count_pixels(result.confusion)[0]).tolist()),

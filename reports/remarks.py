@@ -81,18 +81,19 @@ def _list_facts(record: Record, store: Store) -> Iterator[Fact]:
         missed = np.flatnonzero((in_target > 0) & (in_pred == 0))
         extra = np.flatnonzero((in_target == 0) & (in_pred > 0))
         if len(predicted) == 1:
-            yield 0, f"has collapsed: every labelled pixel{of} is called {names[predicted[0]]}"
+            yield 0, f"collapsed: every labelled pixel{of} is called {names[predicted[0]]}"
         elif len(missed) and len(predicted):
-            verb = "occurs" if len(missed) == 1 else "occur"
-            yield 2, f"never predicts {enumerate_names(names[i] for i in missed)}{of}, which {verb}"
+            they = "it occurs" if len(missed) == 1 else "they occur"
+            shown = enumerate_names(names[i] for i in missed)
+            yield 2, f"never predicted though {they}{of}: {shown}"
         if len(extra):
             count = int(in_pred[extra].sum())
             shown = enumerate_names(names[i] for i in extra)
             where = f"{number_of(count, 'pixel')}{of} {'is' if count == 1 else 'are'} called"
             over = number_of(int(np.count_nonzero(in_target + in_pred)), "class")
-            yield 1, f"{where} {shown}, which no label says: 0 in its mean over {over}"
+            yield 1, f"{where} {shown}, which no label says: 0 in a mean over {over}"
     if _learned_nothing(store, result.run_id):
-        yield 0, "has a loss of 0 from the first step to the last: it saw no labelled pixel"
+        yield 0, "the loss is 0 from the first step to the last: no labelled pixel was seen"
 
 
 def _learned_nothing(store: Store, run_id: str) -> bool:

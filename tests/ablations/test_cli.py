@@ -82,7 +82,10 @@ def test_from_a_spec_to_a_page_and_again(work, cli):
 
     again = cli("run", "q.yaml", "--data", "mine", cwd=work)
     assert again.returncode == 0
-    assert again.stdout.splitlines() == ["report: out/q/index.html"]
+    assert again.stdout.splitlines() == [
+        "remark: coarse and fine: collapsed: every labelled pixel is called ground (seed 0).",
+        "report: out/q/index.html",
+    ]
 
     # The report needs neither the pictures nor torch, and is the same to the byte.
     alone = cli("report", "q.yaml", "--out", "alone", cwd=work)

@@ -87,8 +87,8 @@ def test_means_over_different_classes_and_collapsed_runs_are_noted(tmp_path):
     assert row["pixel_acc_low"] is not None
     assert row["note"] == (
         "no difference of mIoU: over 2 classes before, 3 classes with cow after; "
-        "before: has collapsed: every labelled pixel is called ground (seed 0); "
-        "after: 4 pixels are called cow, which no label says: 0 in its mean over 3 classes (seed 0)"
+        "before: collapsed: every labelled pixel is called ground (seed 0); "
+        "after: 4 pixels are called cow, which no label says: 0 in a mean over 3 classes (seed 0)"
     )
 
 

@@ -32,7 +32,7 @@ ABSENT = (
     "cow has no pixel in the labels of test of streets: left out of the means, but 0 where it is "
     "predicted."
 )
-COLLAPSE = "has collapsed: every labelled pixel is called ground"
+COLLAPSE = "collapsed: every labelled pixel is called ground"
 ELSEWHERE = {"other": ("e" * 64, "shapes")}
 
 
@@ -61,8 +61,8 @@ def test_classes_that_occur_and_are_never_predicted_are_named(small_store):
     )
     said = read_study(plan, small_store).remarks.variants
     assert said == {
-        "a": "never predicts cow, which occurs (seeds 0 and 1)",
-        "b": "never predicts cow, which occurs (seed 0)",
+        "a": "never predicted though it occurs: cow (seeds 0 and 1)",
+        "b": "never predicted though it occurs: cow (seed 0)",
     }
 
 
@@ -78,7 +78,7 @@ def test_a_marked_run_is_no_finding_without_its_mark(small_store):
         assert f"{COLLAPSE} (seeds 0 and 1)" in outputs[f"tables/{name}.csv"], name
         assert "‡" in outputs[f"tables/{name}.md"].split("Scores in percent")[0], name
         assert f"flat ‡: {COLLAPSE} (seeds 0 and 1)." in outputs[f"tables/{name}.md"], name
-        assert r"flat \ddag{}: has collapsed" in outputs[f"tables/{name}.tex"], name
+        assert r"flat \ddag{}: collapsed" in outputs[f"tables/{name}.tex"], name
     assert "‡" not in outputs["tables/costs.md"]
 
     flat_first = dataclasses.replace(study.plan, baseline="flat")
@@ -119,7 +119,7 @@ def test_means_over_different_classes_are_neither_ranked_nor_subtracted(small_st
     assert [math.isnan(three[f"miou_diff_{kind}"]) for kind in ("mean", "low", "p")] == [True] * 3
     assert three["pixel_acc_diff_mean"] == pytest.approx(-1 / 600)
     assert study.remarks.variants == {
-        "three": "1 pixel is called cow, which no label says: 0 in its mean over 3 classes "
+        "three": "1 pixel is called cow, which no label says: 0 in a mean over 3 classes "
         "(seeds 0 and 1)"
     }
     assert study.remarks.list_printed()[0].startswith(
@@ -202,6 +202,26 @@ def test_other_classes_or_labels_are_other_tests_whatever_the_split_is_called(sm
     assert answer_of(study).best == ""
 
 
+def test_what_reads_the_same_is_told_apart_by_labels_and_classes(small_store):
+    relabelled = [[55, 5, 0], [6, 33, 0], [0, 1, 0]]
+    plan = judge(small_store, {"base": [[GOOD] * 4], "other": [[relabelled] * 4]})
+    texts = read_study(plan, small_store).summary["judged_on"]
+    assert texts.str.fullmatch(
+        r"test of streets \(3 classes, 4 images\) \[labels [0-9a-f]{8}\]"
+    ).all()
+    assert texts.nunique() == 2
+    plan = judge(small_store, {"base": [[GOOD] * 4], "other": [[GOOD] * 4]})
+    result = small_store.result(plan.runs[1].run.id)
+    small_store.publish(dataclasses.replace(result, class_names=("ground", "cat", "dog")))
+    study = read_study(plan, small_store)
+    assert list(study.summary["judged_on"]) == [
+        "test of streets (3 classes, 4 images), ground, cat and cow",
+        "test of streets (3 classes, 4 images), ground, cat and dog",
+    ]
+    assert answer_of(study).best == ""
+    assert study.summary["miou_diff_mean"].isna().all()
+
+
 def test_without_counts_the_place_of_the_images_decides(small_store):
     arms = {"base": [[GOOD] * 4], "worse": [[FAIR] * 4], "other": [[GOOD] * 4]}
     plan = lose_counts(small_store, judge(small_store, arms, **ELSEWHERE))
@@ -264,7 +284,7 @@ def test_a_loss_of_zero_throughout_is_said(small_store, losses, is_said):
     rows.append({"step": 9, "split": "val", "confusion": GOOD})
     log.write_text("".join(json.dumps(row) + "\n" for row in rows))
     said = read_study(plan, small_store).remarks.variants
-    text = "has a loss of 0 from the first step to the last: it saw no labelled pixel (seed 0)"
+    text = "the loss is 0 from the first step to the last: no labelled pixel was seen (seed 0)"
     assert said == ({"a": text} if is_said else {})
 
 
@@ -284,7 +304,7 @@ def test_further_label_maps_are_looked_at_too(small_store):
     folder = small_store.run_dir(result.run_id)
     write_json(folder / "result.json", dataclasses.asdict(changed))
     said = read_study(plan, small_store).remarks.variants["a"]
-    assert said == "has collapsed: every labelled pixel of geometry is called high (seed 0)"
+    assert said == "collapsed: every labelled pixel of geometry is called high (seed 0)"
 
 
 def test_a_terminal_gets_a_handful_and_the_page_all(small_store, tmp_path):
@@ -293,12 +313,12 @@ def test_a_terminal_gets_a_handful_and_the_page_all(small_store, tmp_path):
     plan = judge(small_store, arms | {"twin": arms["v0"]}, names)
     said = []
     page = write_report(without_baseline(plan), small_store, tmp_path, say=said.append).read_text()
-    text = "has collapsed: every labelled pixel is called"
+    text = "collapsed: every labelled pixel is called"
     assert said[0] == f"remark: v0 and twin: {text} class 0 (seed 0)."
     assert said[1] == f"remark: v1: {text} class 1 (seed 0)."
     assert said[5:] == ["remark: ... and 7 more, see the page"]
     head = page[page.index('<div class="remarks">') : page.index('class="progress')]
-    assert "<b>v0 ‡ and twin ‡</b>: has collapsed" in head
+    assert "<b>v0 ‡ and twin ‡</b>: collapsed" in head
     assert head.count(text) == 12
     assert "4 more of the kind" in head
     markdown = (tmp_path / "summary.md").read_text()
