@@ -186,10 +186,10 @@ def main() -> None:
 
 
 def _say_without_report(plan: "Plan", num_undone: int, command: str) -> str:
-    state = f"{num_undone} of them did not finish" if num_undone else "all of them are done"
+    total = len(list(plan.unique_runs()))
     return (
-        f"{len(list(plan.unique_runs()))} runs are in the store, {state}; their report could not "
-        f"be written. Once the cause below is gone, `{command} --out DIR` writes it"
+        f"{total - num_undone} of {total} runs are done and in the store; the report could not be "
+        f"written. Once the cause below is gone, `{command} --out DIR` writes it"
     )
 
 

@@ -136,7 +136,7 @@ def test_runs_are_said_to_be_done_whose_report_cannot_be_written(work, cli, monk
         patch.setattr(reports.page, "write_report", full)
         ended = cli("run", "q.yaml", *words, cwd=work)
     assert ended.returncode == 74
-    assert "2 runs are in the store, all of them are done" in ended.stdout
+    assert "2 of 2 runs are done and in the store; the report could not" in ended.stdout
     assert "out/q/index.html: No space left on device; make room" in ended.stderr
     assert "Traceback" not in ended.stderr
     (command,) = re.findall("`(fcn-bench report .*?)`", ended.stdout)
