@@ -179,12 +179,15 @@ def read_record(path: Path | str, schema: TypeAdapter[T], *, way_out: str) -> T 
 
     Raises:
         InputError: It cannot be read, or holds something else.
+        NotADirectoryError: A file is in the place of a folder that it should be in.
     """
     try:
         with open(path, "rb", buffering=0) as file:
             content = file.readall()
     except FileNotFoundError:
         return None
+    except NotADirectoryError:
+        raise  # nothing is wrong with the record, but with the place of its folder
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}); {way_out}") from None
     try:

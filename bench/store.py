@@ -102,13 +102,18 @@ class Store:
         """Yield the ids of all runs with a folder, sorted."""
         yield from (f.name for f in list_run_dirs(self.root) if (f / "spec.yaml").exists())
 
+    def begin(self) -> None:
+        """Make the folder a store, unless it is one."""
+        if not (self.root / "store.json").exists():
+            write_json(self.root / "store.json", {"format": FORMAT})
+
     def has(self, run_id: str) -> bool:
         """Say whether a run was ever begun here."""
         return os.path.exists(self._file(run_id, "spec.yaml"))
 
     def prepare(self, run: Run) -> Path:
         """Make the run's folder with its spec and return it; keep what is there already."""
-        self._write_format()
+        self.begin()
         path = self.run_dir(run.id) / "spec.yaml"
         if not path.exists():
             values = {"format": FORMAT, "id": run.id, **run.to_json()}
@@ -288,9 +293,6 @@ class Store:
         if found is not None and found.format != FORMAT:
             raise InputError(f"{self.root} is not a store of format {FORMAT}; {_OTHER_STORE}")
 
-    def _write_format(self) -> None:
-        if not (self.root / "store.json").exists():
-            write_json(self.root / "store.json", {"format": FORMAT})
 
 
 _OTHER_STORE = "read it with the version that wrote it, or choose another folder with --runs DIR"

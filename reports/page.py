@@ -85,7 +85,7 @@ def write_report(
     folder.write(_figure_files(drawn) | {name: text.encode() for name, text in texts.items()})
     if say is not None:
         for line in study.remarks.list_printed():
-            say(f"remark: {line}")
+            say(f"note: {line}")
     return out_dir / PAGE
 
 

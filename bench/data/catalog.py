@@ -115,12 +115,14 @@ class Catalog:
                 f"{facts.fingerprint[:16]} before, {packed.fingerprint[:16]} after); give the "
                 "command again when nothing writes there"
             )
+        self._store.begin()
         remember_dataset(self._store.root, key, facts)
         return packed
 
     def remember(self) -> None:
         """Have the store remember what the question met; writes the store."""
         if self._question is not None:
+            self._store.begin()
             prints = {key: facts.fingerprint for key, facts in self._facts.items()}
             binding = Binding(self.folder, prints, self._met)
             remember_binding(self._store.root, self._question, binding)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 from safetensors import SafetensorError
 from safetensors.torch import load, save_file
@@ -23,7 +23,7 @@ from torch.optim import Optimizer
 
 from bench.atomic import file_digest, replacing, write_json
 from bench.faults import fault_point
-from bench.records import Count, Digest, RunId
+from bench.records import Count, Digest, explain
 from bench.run.weights import to_plain_memory
 from bench.store import EXACT_KEYS
 
@@ -53,7 +53,7 @@ class _Manifest:
     """Of the tensor file."""
     environment: dict[str, str | int | None]
     """Of `EXACT_KEYS`."""
-    run: RunId | None = None
+    run: str | None = None
     """Whose it is; None in those of earlier versions."""
 
 
@@ -118,7 +118,10 @@ def _restore(path: Path, model: nn.Module, optimizer: Optimizer) -> _Manifest:
     checksum = content.pop("own_sha256", None) if isinstance(content, dict) else None
     if checksum != _digest(content):
         raise ValueError("the checksum of its manifest is another")
-    manifest = _MANIFEST.validate_python(content)
+    try:
+        manifest = _MANIFEST.validate_python(content)
+    except ValidationError as error:
+        raise ValueError(explain(error)) from None
     if manifest.run not in (None, path.parent.name):
         raise ValueError(f"it is of run {manifest.run}")
     tensor_file = path.with_suffix(".safetensors")
@@ -130,6 +133,7 @@ def _restore(path: Path, model: nn.Module, optimizer: Optimizer) -> _Manifest:
     for key, tensor in _below(tensors, _OPTIMIZER).items():
         index, _, name = key.partition(".")
         states.setdefault(int(index), {})[name] = tensor
+    states = dict(sorted(states.items()))  # a file's tensors come in any order
     weights = _below(tensors, _MODEL)
     _require_shapes(weights, model.state_dict())  # torch copies what fits before it complains
     model.load_state_dict(weights)

@@ -113,7 +113,8 @@ def load_weights(store: Store, result: Result) -> dict[str, Tensor]:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); {way_out}") from None
+        why = f"{path} is damaged or gone ({error.strerror})"
+        raise InputError(f"{why}; {way_out}") from None
     if hashlib.sha256(content).hexdigest() != result.digests.get(path.name):
         raise InputError(f"{path} is damaged: it is not what run {result.run_id} wrote; {way_out}")
     return load(content)

@@ -83,7 +83,7 @@ def test_from_a_spec_to_a_page_and_again(work, cli):
     again = cli("run", "q.yaml", "--data", "mine", cwd=work)
     assert again.returncode == 0
     assert again.stdout.splitlines() == [
-        "remark: coarse and fine: collapsed: every labelled pixel is called ground (seed 0).",
+        "note: coarse and fine: collapsed: every labelled pixel is called ground (seed 0).",
         "report: out/q/index.html",
     ]
 
@@ -127,7 +127,7 @@ def test_nothing_is_trained_whose_report_would_replace_somebodys(work, cli):
 def test_runs_are_said_to_be_done_whose_report_cannot_be_written(work, cli, monkeypatch):
     import reports.page
 
-    def full(plan, store, out):
+    def full(plan, store, out, **_):
         raise OSError(28, "No space left on device", str(out / "index.html"))
 
     (work / "my runs").mkdir()
@@ -267,7 +267,9 @@ def test_what_scores_are_to_be_read_with_stands_first(work, cli):
         done = cli(*command, cwd=work)
         assert done.returncode == 0, done.stderr
         assert done.stdout.splitlines()[0] == note
-    assert cli("run", *words, cwd=work).stdout.splitlines() == [note, "report: out/q/index.html"]
+    again = cli("run", *words, cwd=work).stdout.splitlines()
+    assert (again[0], again[-1]) == (note, "report: out/q/index.html")
+    assert again[1].startswith("note: dog has no pixel in the labels of test of folder")
     data = ("folder", "--data", "mine")
     for command in (["data", "check", *data], ["data", "prepare", *data]):
         assert cli(*command, cwd=work).stdout.splitlines()[0] == note

@@ -206,12 +206,12 @@ def test_an_unknown_ablation_gets_the_nearest_name():
 
 
 IDS = {
-    "camvid/backbones-by-skips": "9c5d49b287b9",
+    "camvid/backbones-by-skips": "ff13cbb25c4e",
     "camvid/backbones-by-skips-cpu": "ff095255d909",
-    "camvid/deterministic": "2b253f243da8",
-    "camvid/fcn8s-from-scratch": "e01b93114d49",
-    "camvid/fcn8s-from-scratch-cpu": "342409b9bee0",
-    "camvid/recipe": "a9283e01708f",
+    "camvid/deterministic": "8738a65fc4d3",
+    "camvid/fcn8s-from-scratch": "b0e575286927",
+    "camvid/fcn8s-from-scratch-cpu": "99014025394f",
+    "camvid/recipe": "9a3d7b21853b",
     "camvid/recipe-cpu": "1cd974eebf0e",
     "paper/nyudv2-inputs": "37982dcf9217",
     "paper/siftflow": "ab6a374a8c55",

@@ -24,7 +24,7 @@ from bench.store import Result, Store
 from fcn.errors import InputError
 
 ROOT = Path(__file__).parent.parent.parent
-FOREIGN = {"--abbrev", "--always", "--dirty", "--head", "--status", "--port"}
+FOREIGN = {"--abbrev", "--always", "--dirty", "--error-unmatch", "--head", "--status", "--port"}
 """Options of git and Ray."""
 
 
@@ -164,10 +164,12 @@ def test_a_parent_whose_weights_are_damaged_is_gone_after_pruning(store, follow)
 
 def test_room_is_made(store, follow):
     _, folder = made(store)
-    (folder / ".tmp-left").mkdir()
+    left = folder / "quarantine" / "checkpoint-000000001.json"
+    left.parent.mkdir()
+    left.write_text("damaged, and set aside")
     shortage = Room(store.root, 2**60).shortage()
     follow(shortage)
-    assert not (folder / ".tmp-left").exists()
+    assert not left.exists()
 
 
 def test_a_dataset_that_is_not_in_the_store_is_decoded(store, follow):

@@ -11,6 +11,8 @@ import typer
 
 from bench import command
 from bench.command import explain, open_store, run_app
+from bench.data.catalog import Catalog
+from bench.spec import DataSpec
 from fcn.errors import InputError
 
 
@@ -60,9 +62,10 @@ def test_a_datasets_json_of_somebodys_is_not_written_over(tmp_path):
     (tmp_path / "datasets.json").write_text('{"mine": 1}')
     with pytest.raises(InputError, match=r"no store\.json.*--runs DIR"):
         open_store(tmp_path)
-    store = open_store(tmp_path / "runs")
-    store.remember_dataset("key", {})
-    assert open_store(tmp_path / "runs").recall_dataset("key") == {}
+    data = DataSpec(options={"size": 16, "num_train": 1, "num_val": 1, "num_test": 1})
+    Catalog(open_store(tmp_path / "runs"), None).pack(data)
+    assert (tmp_path / "runs/datasets.json").exists()
+    assert open_store(tmp_path / "runs").root == tmp_path / "runs"
 
 
 FILE_WAYS = {

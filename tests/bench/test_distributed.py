@@ -226,7 +226,7 @@ def test_a_run_over_two_processes_gives_the_results_of_one(tiny_run):
     assert same.id == run.id
     assert execute_in_group(2, store.run_dir(run.id)) == outcome.DONE
     assert losses(store, run) == pytest.approx(losses(alone, run), rel=1e-4)
-    ours, theirs = (load_weights(s.run_dir(run.id) / "model.safetensors") for s in (store, alone))
+    ours, theirs = (load_weights(s, s.result(run.id)) for s in (store, alone))
     for name, weight in theirs.items():
         torch.testing.assert_close(ours[name], weight, rtol=1e-3, atol=1e-4)
     counts = [np.array(s.result(run.id).confusion) for s in (store, alone)]

@@ -11,7 +11,7 @@ from shutil import copytree
 import numpy as np
 import pytest
 import torch
-from attempts import bits, end_of, fork, process_of, wait_for
+from attempts import TINY, bits, end_of, fork, process_of, wait_for
 from safetensors import SafetensorError
 
 from bench.atomic import file_digest
@@ -324,3 +324,40 @@ def test_deterministic_mode_is_a_setting_of_the_run_and_changes_nothing_on_a_cpu
         digests.add(store.result(run.id).digests["model.safetensors"])
     torch.use_deterministic_algorithms(False)
     assert len(digests) == 1
+
+
+def test_a_run_is_made_only_of_the_weights_that_it_was_planned_with(tiny_run, tmp_path):
+    """The file is looked at once more before the first step: its digest is part of the id."""
+    import timm
+
+    file = tmp_path / "w.pth"
+    torch.save(timm.create_model("test_resnet").state_dict(), file)
+    store, run = tiny_run({"model.pretrained": str(file), "train.steps": 0})
+    torch.manual_seed(1)
+    torch.save(timm.create_model("test_resnet").state_dict(), file)
+    assert execute(store.run_dir(run.id), OPTIONS) == outcome.INPUT
+    message = store.failure(run.id).message
+    assert f"model.pretrained {file} was {run.sources['model.pretrained']}" in message
+    assert f"sha256 {file_digest(file)} now" in message
+
+    _, again = tiny_run({"model.pretrained": str(file), "train.steps": 0})
+    assert again.id != run.id
+    assert execute(store.run_dir(again.id), OPTIONS) == outcome.DONE
+    assert store.result(again.id).weights["sha256"] == file_digest(file)
+
+
+def test_a_checkpoint_of_another_run_is_set_aside(tiny_run, stopped_after):
+    """Copied by hand, it is whole and fits, and would give numbers of another learning rate."""
+    store, run = tiny_run({**TINY, "train.steps": 4})
+    _, other = tiny_run({**TINY, "train.steps": 4, "train.lr": 0.01})
+    with stopped_after(2):
+        assert execute(store.run_dir(other.id), OPTIONS) == outcome.STOPPED
+    for path in store.run_dir(other.id).glob("checkpoint-*"):
+        (store.run_dir(run.id) / path.name).write_bytes(path.read_bytes())
+    assert execute(store.run_dir(run.id), OPTIONS) == outcome.DONE
+    notes = store.result(run.id).notes
+    assert len(notes) == 1
+    assert f"it is of run {other.id}" in notes[0]
+    whole, _ = tiny_run({**TINY, "train.steps": 4}, folder="whole")
+    execute(whole.run_dir(run.id), OPTIONS)
+    assert bits(store, run) == bits(whole, run)

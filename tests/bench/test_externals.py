@@ -56,7 +56,7 @@ def test_it_is_trained_and_scored_as_its_own_library_would(external, tiny_run, t
     assert cost.num_parameters == sum(p.numel() for p in net.parameters())
     assert execute(store.run_dir(run.id), Options("cpu", 1)) == outcome.DONE
 
-    weights = load_weights(store.run_dir(run.id) / "model.safetensors")
+    weights = load_weights(store, store.result(run.id))
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     net.load_state_dict({name.removeprefix("net."): tensor for name, tensor in weights.items()})
     assert any(not torch.equal(before[name], tensor) for name, tensor in net.state_dict().items())

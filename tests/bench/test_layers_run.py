@@ -94,7 +94,7 @@ def test_late_fusion_starts_from_the_networks_of_its_streams(tiny_run):
     record = store.result(late.id).weights
     assert record["streams"] == {"rgb": colour.id, "depth": depth.id}
     ours, *theirs = (
-        load_weights(store.run_dir(run.id) / "model.safetensors") for run in (late, colour, depth)
+        load_weights(store, store.result(run.id)) for run in (late, colour, depth)
     )
     for name, weights in zip(("rgb", "depth"), theirs, strict=True):
         assert record[name]["new"] == []

@@ -162,7 +162,7 @@ def test_what_cannot_be_predicted_is_named_and_the_rest_is_done(short, monkeypat
     for name, why in (
         ("in/broken.png", "cannot be decoded"),
         ("in/tiny.png", "too small"),
-        ("in/deep.png", "more than 8 bits"),
+        ("in/deep.png", "16 bits per channel"),
         ("no.png", "is no file"),
     ):
         (line,) = [line for line in done.stderr.splitlines() if name in line]
@@ -305,7 +305,7 @@ def edit_spec(folder):
     [
         (damage_weights, "model.safetensors is damaged"),
         (lose_weights, "model.safetensors is damaged"),
-        (take_anothers_result, "result.json is the result of run 0123456789abcdef"),
+        (take_anothers_result, "result.json is the record of run 0123456789abcdef"),
         (edit_spec, "spec.yaml describes run"),
     ],
 )

@@ -203,7 +203,8 @@ def test_a_process_that_left_no_record_is_described(tmp_path):
     store, run = Store(tmp_path), run_of(0)
     folder = store.prepare(run)
     (folder / "log.txt").write_text("x" * 9000 + "the last words")
-    (folder / "metrics.jsonl").write_text('{"step": 7, "loss": 0.5}\n{"step": 8, "lo')
+    row = '{"step": 7, "loss": 0.5, "lr": 0.1, "seconds": 2.0}'
+    (folder / "metrics.jsonl").write_text(f'{row}\n{{"step": 8, "lo')
     bus = describe_end(store, run.id, -7, hung=False)
     assert (bus.reason, bus.step) == ("killed", 7)
     assert "SIGBUS" in bus.message

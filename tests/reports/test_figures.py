@@ -181,6 +181,7 @@ def test_a_real_pack_gives_its_pictures(small_store, make_plan):
     index = made.indices("test")[1]
     np.savez(
         small_store.run_dir(planned.run.id) / "eval" / "test.npz",
+        names=np.array(["a", "b", "c", "d"]),
         predicted_names=np.array([made.name(index)]),
         pred_0=made.target(index) % 6,
     )

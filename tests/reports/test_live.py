@@ -20,7 +20,7 @@ def written(monkeypatch):
     def write(plan, store, out_dir, *, refresh_seconds=None, say=None):
         calls.append(refresh_seconds)
         if say is not None:
-            say("remark: one")
+            say("note: one")
         return out_dir / "index.html"
 
     monkeypatch.setattr(watch, "write_report", write)
@@ -46,7 +46,7 @@ def test_a_watch_writes_when_a_run_moved_and_ends_with_the_last(
     assert written == [7, 7, None]  # nothing moved in the first seven seconds; the last page rests
     assert "2 of 2 runs not ended" in said[0]
     assert "1 of 2 runs not ended" in said[1]
-    assert said[2:] == ["remark: one"]  # of what has ended, once
+    assert said[2:] == ["note: one"]  # of what has ended, once
 
 
 def test_a_watch_of_what_has_ended_writes_once(small_store, tmp_path, written, make_plan):

@@ -314,9 +314,9 @@ def test_a_terminal_gets_a_handful_and_the_page_all(small_store, tmp_path):
     said = []
     page = write_report(without_baseline(plan), small_store, tmp_path, say=said.append).read_text()
     text = "collapsed: every labelled pixel is called"
-    assert said[0] == f"remark: v0 and twin: {text} class 0 (seed 0)."
-    assert said[1] == f"remark: v1: {text} class 1 (seed 0)."
-    assert said[5:] == ["remark: ... and 7 more, see the page"]
+    assert said[0] == f"note: v0 and twin: {text} class 0 (seed 0)."
+    assert said[1] == f"note: v1: {text} class 1 (seed 0)."
+    assert said[5:] == ["note: ... and 7 more, see the page"]
     head = page[page.index('<div class="remarks">') : page.index('class="progress')]
     assert "<b>v0 ‡ and twin ‡</b>: collapsed" in head
     assert head.count(text) == 12
