@@ -20,6 +20,11 @@ def pytest_collection_finish():
     gc.enable()
 
 
+def pytest_unconfigure():
+    """Have the last look, at the end of the process, see all: libraries count what comes back."""
+    gc.unfreeze()
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _leave_no_plugin():
     """Which files of tests a worker runs, and in which order, is chance: none may see another's."""

@@ -1,6 +1,10 @@
 """Imports without the garbage collector: it is left as it was, and what came is left alone."""
 
 import gc
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -39,3 +43,38 @@ def test_the_collector_is_left_as_it_was():
         assert not gc.isenabled()
     finally:
         gc.enable()
+
+
+def run_quietly(words, folder):
+    """Run Python in a process of its own; return what it printed. It says nothing on stderr."""
+    root = str(Path(__file__).parent.parent.parent)
+    ended = subprocess.run(
+        [sys.executable, *words],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    return ended.stdout
+
+
+def test_what_came_is_given_back_at_the_end_of_the_process(tmp_path):
+    """A cycle is freed at the end of a process, as libraries that count their objects expect."""
+    code = """
+import atexit, gc
+atexit.register(lambda: print(gc.get_freeze_count(), "left"))  # registered first, called last
+from bench.importing import importing
+with importing():
+    import json
+print(gc.get_freeze_count() > 0)
+"""
+    assert run_quietly(["-c", code], tmp_path) == "True\n0 left\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "words", [["--help"], ["list"], ["list", "backbones"], ["check", "quickstart"]], ids=" ".join
+)
+def test_a_command_ends_without_a_word_beside_its_output(tmp_path, words):
+    assert run_quietly(["-m", "ablations.cli", *words], tmp_path)
