@@ -27,7 +27,7 @@ class _Patient(io.RawIOBase):
     def isatty(self) -> bool:
         return self._raw.isatty()
 
-    def write(self, data: memoryview) -> int:  # type: ignore[override]
+    def write(self, data: Any, /) -> int:
         try:
             while True:
                 written = self._raw.write(data)
