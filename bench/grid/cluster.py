@@ -142,8 +142,8 @@ def _start(ray: ModuleType, *, insecure: bool) -> None:
         _provide_token()
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_worker_niceness", "0")  # by Ray's 15, all else would go before runs
-    # A worker that is sent SIGTERM would kill its run before the checkpoint. Without a worker, a run
-    # leaves by itself: its input closes.
+    # A worker that is sent SIGTERM would kill its run before the checkpoint; a run whose worker is
+    # gone leaves by itself, for its input closes.
     os.environ.setdefault("RAY_kill_child_processes_on_worker_exit", "false")
     ray.init(
         address="local",  # without it, RAY_ADDRESS would be joined, which nobody named here
