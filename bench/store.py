@@ -294,6 +294,5 @@ class Store:
             raise InputError(f"{self.root} is not a store of format {FORMAT}; {_OTHER_STORE}")
 
 
-
 _OTHER_STORE = "read it with the version that wrote it, or choose another folder with --runs DIR"
 _RUN_ID = re.compile("[0-9a-f]{16}")

@@ -44,7 +44,7 @@ def verify(store: Store) -> Iterator[Finding]:
             yield Finding(folder, "unreadable", str(error))
             continue
         for name, digest in (result.digests if result else {}).items():
-            if not (folder / name).exists():
+            if not (folder / name).is_file():
                 yield Finding(folder / name, "missing", "the result names it")
             elif file_digest(folder / name) != digest:
                 yield Finding(folder / name, "damaged", "its content is not what the result says")

@@ -108,9 +108,12 @@ def load_checkpoint(
 
 
 def remove_checkpoints(folder: Path) -> None:
-    """Remove all checkpoints of a finished run."""
+    """Remove all checkpoints of a finished run, and tensors that a kill left without a manifest."""
     for path in _manifests(folder):
         _remove(path)
+    for path in folder.glob("checkpoint-*.safetensors"):
+        if _NAME.fullmatch(path.with_suffix(".json").name):
+            path.unlink(missing_ok=True)
 
 
 def _restore(path: Path, model: nn.Module, optimizer: Optimizer) -> _Manifest:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from bench.run.checkpoint import NUM_KEPT, load_checkpoint, save_checkpoint
+from bench.run.checkpoint import NUM_KEPT, load_checkpoint, remove_checkpoints, save_checkpoint
 from bench.run.optim import create_optimizer
 from bench.spec import TrainSpec
 from bench.store import EXACT_KEYS
@@ -104,6 +104,15 @@ def test_nothing_is_left_but_damage_so_training_starts_again(saved, keep):
     ]
     assert len(list((folder / "quarantine").iterdir())) == 4
     assert not list(folder.glob("checkpoint-*"))
+
+
+def test_nothing_is_left_of_a_finished_run(saved):
+    """Also where a kill came between a manifest's end and that of its tensors."""
+    folder, _ = saved
+    (folder / "checkpoint-000000001.safetensors").write_bytes(b"left")
+    (folder / "checkpoint-of-mine.safetensors").write_bytes(b"mine")
+    remove_checkpoints(folder)
+    assert [path.name for path in folder.iterdir()] == ["checkpoint-of-mine.safetensors"]
 
 
 def test_tensors_without_a_manifest_are_no_checkpoint(saved):

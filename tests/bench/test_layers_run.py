@@ -93,9 +93,7 @@ def test_late_fusion_starts_from_the_networks_of_its_streams(tiny_run):
     assert execute(store.run_dir(late.id), OPTIONS) == outcome.DONE
     record = store.result(late.id).weights
     assert record["streams"] == {"rgb": colour.id, "depth": depth.id}
-    ours, *theirs = (
-        load_weights(store, store.result(run.id)) for run in (late, colour, depth)
-    )
+    ours, *theirs = (load_weights(store, store.result(run.id)) for run in (late, colour, depth))
     for name, weights in zip(("rgb", "depth"), theirs, strict=True):
         assert record[name]["new"] == []
         for key, tensor in weights.items():

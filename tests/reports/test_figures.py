@@ -2,7 +2,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib import _pylab_helpers
-from streets import CLASS_NAMES, IGNORE, DrawnPack, finish
+from streets import CLASS_NAMES, IGNORE, NUM_IMAGES, DrawnPack, finish
 
 from bench.data.pack import pack
 from bench.data.registry import open_dataset
@@ -181,7 +181,7 @@ def test_a_real_pack_gives_its_pictures(small_store, make_plan):
     index = made.indices("test")[1]
     np.savez(
         small_store.run_dir(planned.run.id) / "eval" / "test.npz",
-        names=np.array(["a", "b", "c", "d"]),
+        names=np.array([f"picture {i}" for i in range(NUM_IMAGES)]),
         predicted_names=np.array([made.name(index)]),
         pred_0=made.target(index) % 6,
     )
