@@ -120,7 +120,8 @@ def write(plan: "Plan", store: "Store", out: Path | None) -> None:
     """Write a plan's report; say what must be known of its numbers, and where it is."""
     with importing():
         from reports.page import write_report
-    say(f"report: {write_report(plan, store, _folder(plan, out), say=say)}")
+    page = write_report(plan, store, _folder(plan, out), chosen=out is not None, say=say)
+    say(f"report: {page}")
 
 
 def require_folder(plan: "Plan", out: Path | None) -> None:
@@ -132,7 +133,8 @@ def require_folder(plan: "Plan", out: Path | None) -> None:
     """
     from reports.files import list_possible, open_folder
 
-    open_folder(plan, _folder(plan, out)).require(list_possible(plan))
+    folder = open_folder(plan, _folder(plan, out), chosen=out is not None)
+    folder.require(list_possible(plan))
 
 
 def say(text: str, *, err: bool = False) -> None:
@@ -144,7 +146,8 @@ def _watch(plan: "Plan", store: "Store", out: Path | None, every: float) -> None
     from reports.watch import watch_report
 
     try:
-        page = watch_report(plan, store, _folder(plan, out), every_seconds=every, say=say)
+        folder, chosen = _folder(plan, out), out is not None
+        page = watch_report(plan, store, folder, every_seconds=every, say=say, chosen=chosen)
     except KeyboardInterrupt:
         write(plan, store, out)  # so that the page does not go on loading itself
         raise typer.Exit(130) from None

@@ -60,6 +60,8 @@ class Outputs:
         option: How another folder is chosen, for refusals.
         earlier: What an earlier version wrote here, which kept no manifest: what each shows, by
             name. Asked only where there is none.
+        chosen: Whether somebody named this very folder: then what the same command wrote there of
+            something else is replaced too, as long as nobody changed it.
     """
 
     def __init__(
@@ -70,8 +72,9 @@ class Outputs:
         of: Mapping[str, str],
         option: str = "--out DIR",
         earlier: Mapping[str, Mapping[str, str]] | None = None,
+        chosen: bool = False,
     ) -> None:
-        self.folder, self._by, self._of = folder, by, dict(of)
+        self.folder, self._by, self._of, self._chosen = folder, by, dict(of), chosen
         self._option, self._earlier = option, earlier or {}
 
     def require(self, names: Iterable[str]) -> None:
@@ -131,7 +134,8 @@ class Outputs:
             return None
         if file is None or not path.is_file():
             return "is not a file that fcn-bench wrote"
-        if file.by != self._by or not file.of.items() & self._of.items():
+        is_same = self._chosen or file.of.items() & self._of.items()
+        if file.by != self._by or not is_same:
             return f"is of another {file.by}, {self._describe(file.of)}"
         try:
             return None if file_digest(path) in file.sha256 else "was changed since it was written"

@@ -32,8 +32,11 @@ PICTURES = ("closeups", "errors", "picture-1", "picture-2", "picture-3")
 """Names of those that are pixels alone."""
 
 
-def open_folder(plan: Plan, out_dir: Path) -> Outputs:
-    """Open the folder of a plan's report; reads the page of an earlier version that is there."""
+def open_folder(plan: Plan, out_dir: Path, *, chosen: bool = False) -> Outputs:
+    """Open the folder of a plan's report; reads the page of an earlier version that is there.
+
+    `chosen`: somebody named this folder, which may be another report's.
+    """
     of = name_plan(plan, out_dir)
     page = out_dir / PAGE
     text = page.read_text(encoding="utf-8", errors="replace") if page.is_file() else ""
@@ -41,7 +44,7 @@ def open_folder(plan: Plan, out_dir: Path) -> Outputs:
     if _GENERATOR in text:
         shown = of if _shows(text, plan) else {"command": _find_command(text)}
         earlier = dict.fromkeys(_list_written(text, out_dir), shown)
-    return Outputs(out_dir, by="report", of=of, earlier=earlier)
+    return Outputs(out_dir, by="report", of=of, earlier=earlier, chosen=chosen)
 
 
 def name_plan(plan: Plan, folder: Path) -> dict[str, str]:

@@ -51,6 +51,7 @@ def write_report(
     out_dir: Path,
     *,
     refresh_seconds: int | None = None,
+    chosen: bool = False,
     say: Callable[[str], None] | None = None,
 ) -> Path:
     """Write the report of a plan and return the path of its `index.html`.
@@ -63,13 +64,14 @@ def write_report(
         store: What exists.
         out_dir: Folder of the report.
         refresh_seconds: Have the page load itself again after so long; None for a page at rest.
+        chosen: Whether somebody named `out_dir`: then another report there is replaced too.
         say: Called with each remark that a terminal has room for.
 
     Raises:
         InputError: Files in `out_dir` that would be replaced are not of this report.
         OSError: Nothing can be written there.
     """
-    folder = open_folder(plan, out_dir)
+    folder = open_folder(plan, out_dir, chosen=chosen)
     folder.require(list_possible(plan))
     study = read_study(plan, store)
     figures, gallery = draw_figures(study), draw_gallery(study)

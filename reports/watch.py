@@ -19,6 +19,7 @@ def watch_report(
     *,
     every_seconds: float,
     say: Callable[[str], None],
+    chosen: bool = False,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Path:
     """Write the report until every run is done or has failed, and return its page.
@@ -31,6 +32,7 @@ def watch_report(
         out_dir: Folder of the report.
         every_seconds: Time between two looks at the store.
         say: Called with a line after each writing, and with remarks after the last.
+        chosen: Whether somebody named the folder.
         sleep: Waits; a test's does not.
     """
     seen: object = None
@@ -38,9 +40,10 @@ def watch_report(
         state = _look(plan, store)
         num_open = sum(status == "missing" for status, _ in state)
         if num_open == 0:
-            return write_report(plan, store, out_dir, say=say)
+            return write_report(plan, store, out_dir, chosen=chosen, say=say)
         if state != seen:
-            page = write_report(plan, store, out_dir, refresh_seconds=max(1, round(every_seconds)))
+            again = max(1, round(every_seconds))
+            page = write_report(plan, store, out_dir, refresh_seconds=again, chosen=chosen)
             say(f"report: {page}, {num_open} of {len(state)} runs not ended")
             seen = state
         sleep(every_seconds)

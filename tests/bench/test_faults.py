@@ -39,7 +39,8 @@ def test_twenty_random_kills_change_no_bit(tiny_run, reference):
         assert bits(store, run) == reference
         assert not store.result(run.id).notes
         assert not list(folder.glob("checkpoint*"))
-        assert list(verify(store)) == []
+        # The last kill may come after the result, and before the lease is given back.
+        assert {finding.path.name[:6] for finding in verify(store)} <= {"lease-"}
     print(f"{kills} kills in {finished} runs")
 
 

@@ -164,3 +164,19 @@ def test_only_tables_that_a_plan_can_have_are_in_its_way(make_plan):
     assert names == {"summary", "paper", "classes", "costs", "changes"}
     with_baseline = dataclasses.replace(plan, baseline="a")
     assert "tables/comparisons.csv" in list_possible(with_baseline)
+
+
+def test_a_folder_that_was_named_may_hold_another_report(tmp_path, small_store, make_plan):
+    """`--out DIR` is somebody's own word; what was changed by hand there is kept even then."""
+    first = make_plan(["a"], spec_file=str(tmp_path / "exp1" / "q.yaml"))
+    second = make_plan(["b"], spec_file=str(tmp_path / "exp2" / "q.yaml"))
+    out = tmp_path / "out"
+    write_report(first, small_store, out)
+    with pytest.raises(InputError, match="of another report"):
+        write_report(second, small_store, out)
+    write_report(second, small_store, out, chosen=True)
+    assert (out / "runs.csv").read_text().splitlines()[1].startswith("b,")
+    (out / "summary.md").write_text("mine")
+    with pytest.raises(InputError, match=r"summary\.md was changed since"):
+        write_report(first, small_store, out, chosen=True)
+    assert (out / "summary.md").read_text() == "mine"

@@ -17,7 +17,7 @@ def written(monkeypatch):
     """The reports that a watch writes, as (refresh seconds), drawn by nobody."""
     calls = []
 
-    def write(plan, store, out_dir, *, refresh_seconds=None, say=None):
+    def write(plan, store, out_dir, *, refresh_seconds=None, say=None, **_):
         calls.append(refresh_seconds)
         if say is not None:
             say("note: one")
