@@ -10,7 +10,6 @@ import typer
 from bench.command import AsJson, Device, Plugins, RunsDir, end_at_once, open_store, show, show_json
 from bench.grid.slots import Slot, share_threads
 from bench.importing import importing
-from bench.lease import LEASE_SECONDS
 from bench.plugins import load_plugins
 from bench.store_cli import data_app, runs_app
 from bench.text import clean_block
@@ -34,13 +33,15 @@ def exec_run(
         bool, typer.Option("--with-parent", help="Leave when standard input closes.")
     ] = False,
     lease_seconds: Annotated[
-        float, typer.Option(help="Time after which a holder without a beat is turned out.")
-    ] = LEASE_SECONDS,
+        float | None, typer.Option(help="Time after which a holder without a beat is turned out.")
+    ] = None,
     member: Annotated[bool, typer.Option("--member", hidden=True)] = False,
 ) -> None:
     """Execute the run of one folder; the engines call this."""
+    from bench.lease import LEASE_SECONDS
     from bench.run.signals import leave_with_parent
 
+    lease_seconds = lease_seconds or LEASE_SECONDS
     devices = device or ["auto"]
     if len(devices) > 1 and not member:
         slot = Slot(devices[0], threads or share_threads(len(devices)), tuple(devices[1:]))

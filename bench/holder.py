@@ -1,27 +1,32 @@
 """Who makes a run: a process of a machine, and whether it is still there."""
 
-import json
 import os
 import socket
 from contextlib import suppress
-from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, TypeAdapter
+from pydantic.dataclasses import dataclass
+
+from bench.records import CLOSED, read_record
+from fcn.errors import InputError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CLOSED)
 class Holder:
     """The process that makes a run."""
 
-    attempt: int
+    attempt: Annotated[int, Field(ge=0)]
     """Number of the attempt, from 1; no number is given twice."""
     token: str
     """Random; in no two leases the same."""
     host: str
     machine: str
     """Boot and namespaces: where host and this are equal, process numbers mean the same."""
-    pid: int
+    pid: Annotated[int, Field(gt=0, lt=2**31)]
     process: str
     """When it started, in ticks since boot, for a number may be given again; "?" if not known."""
     since: str
@@ -38,11 +43,9 @@ class Holder:
     def read(cls, path: Path) -> "Holder | None":
         """Read a holder's JSON; None if it just went, or is not what a holder writes."""
         try:
-            holder = cls(**json.loads(path.read_bytes()))
-        except (OSError, ValueError, TypeError):
+            return read_record(path, _HOLDER, way_out="")
+        except (OSError, InputError):
             return None
-        typed = all(type(getattr(holder, field.name)) is field.type for field in fields(cls))
-        return holder if typed and 0 < holder.pid < 2**31 else None
 
     def is_dead(self) -> bool:
         """Say whether the process is known to be gone; False where that cannot be known."""
@@ -55,6 +58,7 @@ class Holder:
         return start != self.process
 
 
+_HOLDER = TypeAdapter(Holder)
 _UNKNOWN = "?"
 
 

@@ -22,10 +22,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from bench.atomic import staging, umask, write_json
 from bench.holder import Holder
+from bench.records import ATTEMPTS, Attempt, read_record
+from fcn.errors import InputError
 
 LEASE_SECONDS = 60.0
 """Time without a beat after which a holder counts as gone."""
@@ -213,9 +214,17 @@ def _refuse_done(run_dir: Path) -> None:
 
 def _record(lease: Lease) -> None:
     """Note the attempt; from then on its number is known without the marks of earlier ones."""
-    facts = {key: value for key, value in asdict(lease.holder).items() if key != "token"}
+    one = lease.holder
+    attempt = Attempt(
+        attempt=one.attempt,
+        host=one.host,
+        machine=one.machine,
+        pid=one.pid,
+        process=one.process,
+        since=one.since,
+    )
     with staging(lease.run_dir, lease.scratch):
-        attempts = [*_read_attempts(lease.run_dir), facts]
+        attempts = [*_read_attempts(lease.run_dir), attempt]
         write_json(lease.run_dir / "attempts.json", {"attempts": attempts})
     for path in lease.run_dir.glob(".tmp-*"):
         if SCRATCH.fullmatch(path.name):
@@ -266,15 +275,16 @@ def _numbers(run_dir: Path) -> set[int]:
 
 
 def _recorded(run_dir: Path) -> set[int]:
-    return {int(facts["attempt"]) for facts in _read_attempts(run_dir)}
+    return {attempt["attempt"] for attempt in _read_attempts(run_dir)}
 
 
-def _read_attempts(run_dir: Path) -> list[dict[str, Any]]:
+def _read_attempts(run_dir: Path) -> list[Attempt]:
+    """Read what was noted; a damaged file notes nothing, and is written anew."""
     try:
-        values = json.loads((run_dir / "attempts.json").read_bytes())
-        return [facts for facts in values["attempts"] if "attempt" in facts]
-    except (OSError, ValueError, KeyError, TypeError):
+        found = read_record(run_dir / "attempts.json", ATTEMPTS, way_out="")
+    except (OSError, InputError):
         return []
+    return list(found["attempts"]) if found else []
 
 
 def _read_beat(lease: Path) -> str:

@@ -132,6 +132,25 @@ class Notes:
     notes: tuple[str, ...] = ()
 
 
+@with_config(CLOSED)
+class Attempt(TypedDict):
+    """Who began a run: as `bench.holder.Holder`, without what is secret while it lasts."""
+
+    attempt: Count
+    host: str
+    machine: str
+    pid: int
+    process: str
+    since: str
+
+
+@with_config(CLOSED)
+class Attempts(TypedDict):
+    """Everybody who began a run."""
+
+    attempts: list[Attempt]
+
+
 @dataclass(frozen=True)
 class StoreFormat:
     """What makes a folder a store."""
@@ -236,5 +255,6 @@ RESULT = TypeAdapter(Result)
 FAILURE = TypeAdapter(Failure)
 NOTES = TypeAdapter(Notes)
 STORE_FORMAT = TypeAdapter(StoreFormat)
+ATTEMPTS = TypeAdapter(Attempts)
 _ROW: TypeAdapter[LogRow] = TypeAdapter(LogRow)
 _ROWS = TypeAdapter(list[LogRow])
