@@ -109,9 +109,9 @@ class ByValue(nn.Module):
 
 @pytest.fixture
 def library(monkeypatch):
-    module = types.ModuleType("users_networks")
+    module = types.ModuleType("networks_of_check")
     module.by_value, module.broken = ByValue, Broken
-    monkeypatch.setitem(sys.modules, "users_networks", module)
+    monkeypatch.setitem(sys.modules, "networks_of_check", module)
     monkeypatch.setattr(ByValue, "seen", [])
 
 
@@ -127,7 +127,7 @@ class Broken(nn.Conv2d):
 
 
 def test_a_network_that_reads_values_is_tried_with_two_images(library):
-    spec, options = ModelSpec(external="users_networks:by_value"), {"num_classes": 2}
+    spec, options = ModelSpec(external="networks_of_check:by_value"), {"num_classes": 2}
     count_cost(spec, options, (9, 1))
     try_training(spec, options, (9, 1), TrainSpec(steps=1, batch_size=64))
     assert ByValue.seen == [("cpu", 1, False), ("cpu", 2, True)]
@@ -136,7 +136,7 @@ def test_a_network_that_reads_values_is_tried_with_two_images(library):
 
 
 def test_a_network_that_cannot_be_trained_is_refused_with_its_reason(library):
-    spec, options = ModelSpec(external="users_networks:broken"), {"num_classes": 2}
+    spec, options = ModelSpec(external="networks_of_check:broken"), {"num_classes": 2}
     count_cost(spec, options, (8, 8))
     with pytest.raises(InputError, match="fails: no training here"):
         try_training(spec, options, (8, 8), TrainSpec(steps=1, batch_size=2))

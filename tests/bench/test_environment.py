@@ -41,3 +41,31 @@ def test_a_system_that_names_no_model_gives_its_type(monkeypatch, tmp_path):
             told.write_text(text)
         name = describe_environment(torch.device("cpu"))["device_name"]
         assert name.startswith(platform.processor() or platform.machine())
+
+
+def test_a_commit_is_that_of_the_checkout_which_holds_the_code(tmp_path, monkeypatch):
+    """An environment often lies inside of somebody's repository: its commit says nothing of us."""
+    file = tmp_path / "venv" / "environment.py"
+    file.parent.mkdir()
+    file.write_text("")
+    (tmp_path / "theirs.txt").write_text("")
+    monkeypatch.setattr("bench.run.environment.__file__", str(file))
+    who = ["-c", "user.name=a", "-c", "user.email=a@b"]
+
+    def git(*words):
+        command = ["git", "-C", str(tmp_path), *who, *words]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    def commit():
+        return describe_environment(torch.device("cpu"))["commit"]
+
+    assert commit() is None
+    git("init", "-q")
+    git("add", "theirs.txt")
+    git("commit", "-qm", "theirs")
+    assert commit() is None
+    git("add", "-f", "venv/environment.py")
+    git("commit", "-qm", "ours")
+    assert commit() == git("rev-parse", "HEAD")
+    file.write_text("changed")
+    assert commit() == git("rev-parse", "HEAD") + "-dirty"
