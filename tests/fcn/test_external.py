@@ -54,25 +54,25 @@ def test_a_network_may_answer_in_three_ways(wrap):
 
 @pytest.fixture
 def library(monkeypatch):
-    """A module of a user, importable as networks_of_check."""
+    """A module of a user, importable as users_networks."""
 
     class Own(nn.Conv2d):
         mean, std = (0.1, 0.2, 0.3), (1.0, 1.0, 1.0)
 
-    module = types.ModuleType("networks_of_check")
+    module = types.ModuleType("users_networks")
     module.plain = lambda num_classes, in_chans=3: nn.Conv2d(in_chans, num_classes, 3, padding=1)
     module.own = lambda num_classes: Own(3, num_classes, 1)
     module.none = lambda num_classes: None
-    monkeypatch.setitem(sys.modules, "networks_of_check", module)
+    monkeypatch.setitem(sys.modules, "users_networks", module)
 
 
 def test_any_callable_is_a_network(library):
-    model = create_model("any", num_classes=3, external="networks_of_check:plain", in_chans=4)
+    model = create_model("any", num_classes=3, external="users_networks:plain", in_chans=4)
     assert model(torch.randn(1, 4, 9, 8)).shape == (1, 3, 9, 8)
     assert model.mean == (0.485, 0.456, 0.406, 0.485)
-    assert create_external("networks_of_check:own", num_classes=2).mean == (0.1, 0.2, 0.3)
+    assert create_external("users_networks:own", num_classes=2).mean == (0.1, 0.2, 0.3)
     with torch.device("meta"):
-        assert create_external("networks_of_check:plain", num_classes=2).net.weight.is_meta
+        assert create_external("users_networks:plain", num_classes=2).net.weight.is_meta
 
 
 def test_its_weights_come_from_a_file_and_are_all_there(library, tmp_path):
@@ -80,14 +80,14 @@ def test_its_weights_come_from_a_file_and_are_all_there(library, tmp_path):
     net = nn.Conv2d(3, 2, 3, padding=1)
     torch.save(net.state_dict(), path)
     options = {"num_classes": 2, "pretrained": str(path)}
-    model = create_external("networks_of_check:plain", **options)
+    model = create_external("users_networks:plain", **options)
     assert torch.equal(model.net.weight, net.weight)
     assert find_loaded(model).num_tensors == 2
     torch.save({"weight": net.weight}, path)
     with pytest.raises(InputError, match=r"leaves 1 tensors .* unset, 'bias' first"):
-        create_external("networks_of_check:plain", **options)
+        create_external("users_networks:plain", **options)
     with pytest.raises(InputError, match="does not fit"):
-        create_external("networks_of_check:plain", num_classes=5, pretrained=str(path))
+        create_external("users_networks:plain", num_classes=5, pretrained=str(path))
 
 
 def test_torchvisions_weights_are_its_backbones_or_the_whole_network(tmp_path, monkeypatch):
@@ -182,11 +182,11 @@ def test_what_the_real_smp_has_not_is_refused(name, message):
         ("resnet18", {}, "it may be 'torchvision/NAME'"),
         ("smp/Unet", {}, r"smp/ARCHITECTURE\(ENCODER\)"),
         ("no_such_module:net", {}, "cannot be imported: No module named 'no_such_module'"),
-        ("networks_of_check:missing", {}, "cannot be imported"),
-        ("networks_of_check:none", {}, "gave NoneType, not a torch module"),
-        ("networks_of_check:own", {"in_chans": 4}, "cannot be built .*TypeError: .*'in_chans'"),
-        ("networks_of_check:plain", {"pretrained": True}, "no published weights known here"),
-        ("networks_of_check:plain", {"pretrained": "gone.pth"}, "no weights file"),
+        ("users_networks:missing", {}, "cannot be imported"),
+        ("users_networks:none", {}, "gave NoneType, not a torch module"),
+        ("users_networks:own", {"in_chans": 4}, "cannot be built .*TypeError: .*'in_chans'"),
+        ("users_networks:plain", {"pretrained": True}, "no published weights known here"),
+        ("users_networks:plain", {"pretrained": "gone.pth"}, "no weights file"),
     ],
 )
 def test_what_cannot_be_is_refused(library, source, options, message):
