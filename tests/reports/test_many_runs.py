@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from streets import FINGERPRINT, PALETTE, make_spec
 
+from bench.evaluation_file import EvaluationFile
 from bench.plan import Plan, PlannedRun, Run
 from bench.store import Result, Store
 from reports.page import write_report
@@ -73,13 +74,13 @@ def fill(store, plan):
 def test_a_thousand_runs_are_reported_and_the_page_says_what_it_left_out(tmp_path, monkeypatch):
     plan, store = make_plan(), Store(tmp_path / "store")
     fill(store, plan)
-    reads, load = Counter(), np.load
+    reads, read = Counter(), EvaluationFile.__init__
 
-    def count_and_load(file, *args, **kwargs):
-        reads[str(file)] += 1
-        return load(file, *args, **kwargs)
+    def count_and_read(self, path, result):
+        reads[str(path)] += 1
+        read(self, path, result)
 
-    monkeypatch.setattr(np, "load", count_and_load)
+    monkeypatch.setattr(EvaluationFile, "__init__", count_and_read)
     html = write_report(plan, store, tmp_path / "out").read_text()
     assert f"Figures show {MAX_DRAWN} of {NUM_RUNS // 2} variants" in html
     assert html.count("<article id=") == NUM_RUNS
