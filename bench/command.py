@@ -93,10 +93,15 @@ def open_store(root: Path) -> "Store":
     from bench.store import Store
 
     if (root / "datasets.json").exists() and not (root / "store.json").exists():
-        raise InputError(
-            f"{root} is no store (it has no store.json), and its datasets.json would be written "
-            "over; choose another folder with --runs DIR"
-        )
+        from bench.data.memory import read_memory
+
+        try:
+            read_memory(root)  # a store's whose store.json was deleted, as its message asks for
+        except InputError:
+            raise InputError(
+                f"{root} is no store (it has no store.json), and its datasets.json would be "
+                "written over; choose another folder with --runs DIR"
+            ) from None
     return Store(root)
 
 

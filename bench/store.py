@@ -289,7 +289,8 @@ class Store:
 
     def _check_format(self) -> None:
         path = self.root / "store.json"
-        found = read_record(path, STORE_FORMAT, way_out=_OTHER_STORE)
+        way_out = "delete it, if this version wrote the store, and it is written anew"
+        found = read_record(path, STORE_FORMAT, way_out=way_out)
         if found is not None and found.format != FORMAT:
             raise InputError(f"{self.root} is not a store of format {FORMAT}; {_OTHER_STORE}")
 

@@ -214,3 +214,15 @@ def test_no_yaml_of_a_store_takes_more_than_its_share():
     for content in (bomb, b"[" * 90_000, b"- " * 40_000, b"? " * 40_000, b"x" * 200_000):
         with pytest.raises(ValueError, match=r"aliases|nest|many|scan|pars"):
             parse_stored(content)
+
+
+def test_a_damaged_store_json_is_deleted_as_asked_and_written_anew(runs):
+    (runs / "store.json").write_text("{")
+    code, said = cli("runs", "list", "--runs", runs)
+    assert code == 65
+    assert f"{runs}/store.json is damaged or foreign" in said
+    assert "; delete it" in said
+    (runs / "store.json").unlink()
+    assert {row["state"] for row in states(runs).values()} == {"done"}
+    Store(runs).begin()
+    assert json.loads((runs / "store.json").read_text()) == {"format": 1}
