@@ -38,9 +38,9 @@ def plan_spec(
     Args:
         spec: Name or path.
         store: Remembers what the question met before.
-        data: Folder of the pictures, if they are at hand.
+        data: Folder of the images, if they are at hand.
         settings: Texts `key=value` on top of the spec.
-        recall: Take what the store remembers of the data without looking at the pictures.
+        recall: Take what the store remembers of the data without looking at the images.
 
     Raises:
         InputError: The spec is wrong, or its data is not there; or the store remembers several
@@ -75,7 +75,7 @@ def _choose(found: "list[tuple[Plan, Catalog]]", store: "Store") -> "tuple[Plan,
     """Of several things that a question met, the latest first, take what the store has runs of.
 
     Raises:
-        InputError: It has runs over the pictures of several folders.
+        InputError: It has runs over the images of several folders.
     """
     begun = [one for one in found if any(store.has(run.id) for run in one[0].unique_runs())]
     chosen, *others = begun or found[:1]

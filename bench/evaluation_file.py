@@ -1,4 +1,4 @@
-"""A run's evaluation file, `eval/<split>.npz`: counts of each picture, and some predictions.
+"""A run's evaluation file, `eval/<split>.npz`: counts of each image, and some predictions.
 
 In: the file, and what the run's record says of it. Out: arrays of checked kind and shape.
 `bench.run.evaluate.save_evaluation` writes it.
@@ -66,10 +66,10 @@ class EvaluationFile:
             raise self._unusable(f"cannot be read ({type(error).__name__})") from None
         names = self._array("names", "U", 1)
         self.names = [str(name) for name in names]
-        """Of the N pictures, in the order of the split."""
+        """Of the N images, in the order of the split."""
         if len(names) != result.num_images or len(set(self.names)) != len(names):
             raise self._unusable(
-                f"are of {len(set(self.names))} pictures in {len(names)} rows, not of "
+                f"are of {len(set(self.names))} images in {len(names)} rows, not of "
                 f"{result.num_images} as the record of the run"
             )
 
@@ -83,7 +83,7 @@ class EvaluationFile:
         counts = self._array("confusions" if target is None else f"confusions.{target}", "i", 3)
         if counts.shape != (len(self.names), len(recorded), len(recorded)):
             raise self._unusable(
-                f"have shape {counts.shape}, not that of {len(self.names)} pictures and "
+                f"have shape {counts.shape}, not that of {len(self.names)} images and "
                 f"{len(recorded)} classes"
             )
         if counts.size and (counts.min() < 0 or counts.sum(0, dtype=np.int64).tolist() != recorded):

@@ -43,8 +43,7 @@ def find_sources(spec: RunSpec) -> dict[str, str]:
     """Return what a run depends on outside of its spec and data; reads files.
 
     Raises:
-        InputError: A weights file that is named is not there, or the source of a part cannot be
-            read.
+        InputError: A part is registered by a module that has no source file.
     """
     found = dict(_find_weights(spec))
     if spec.model.external is not None:

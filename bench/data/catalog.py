@@ -35,10 +35,10 @@ class Catalog:
 
     Args:
         store: Where facts are remembered and packs are kept.
-        data_dir: Folder of the pictures; None for drawn datasets, or to use what is remembered.
+        data_dir: Folder of the images; None for drawn datasets, or to use what is remembered.
         question: Name of the question, to remember for it what is met; None for no memory.
         recall: What is remembered of it: sources that are not at hand are taken from there.
-        reads_data: Look at the pictures; else what is remembered of them is taken.
+        reads_data: Look at the images; else what is remembered of them is taken.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Catalog:
 
     @property
     def folder(self) -> str | None:
-        """Folder of the pictures, given or remembered; None where there is none."""
+        """Folder of the images, given or remembered; None where there is none."""
         if self._reads_data or self._recall is None:
             return None if self._data_dir is None else str(self._data_dir.resolve())
         return self._recall.binding.folder
@@ -74,7 +74,7 @@ class Catalog:
         """Return the facts of a dataset.
 
         Raises:
-            InputError: The dataset is unknown, or its pictures are not where they should be.
+            InputError: The dataset is unknown, or its images are not where they should be.
         """
         key = key_of(data)
         if key not in self._facts:
@@ -100,10 +100,10 @@ class Catalog:
         return self._sources[key]
 
     def pack(self, data: DataSpec) -> Pack:
-        """Read and check every picture of a dataset, decode it into the store, and remember it.
+        """Read and check every image of a dataset, decode it into the store, and remember it.
 
         Raises:
-            InputError: A picture or label cannot be used, each is named; or files changed since
+            InputError: A image or label cannot be used, each is named; or files changed since
                 the dataset was read for the plan.
         """
         key = key_of(data)

@@ -1,4 +1,4 @@
-"""What planning needs to know of a dataset: its identity and its sizes, without its pictures."""
+"""What planning needs to know of a dataset: its identity and its sizes, without its images."""
 
 from dataclasses import field
 from typing import Any
@@ -29,7 +29,7 @@ class DatasetFacts:
     target_name: str = SEMANTIC
     """Name of that map."""
     more_inputs: tuple[Input, ...] = ()
-    """Inputs beside the picture."""
+    """Inputs beside the image."""
     more_targets: dict[str, int] = field(default_factory=dict)
     """Classes of further label maps, by name."""
 

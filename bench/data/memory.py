@@ -28,7 +28,7 @@ class Binding:
     """What the names in a question's spec stood for, one of the times that it was planned."""
 
     folder: str | None
-    """Folder of the pictures; None for drawn datasets."""
+    """Folder of the images; None for drawn datasets."""
     fingerprints: dict[str, Digest]
     """By dataset and options, as `bench.data.catalog.key_of` writes them."""
     sources: dict[str, dict[str, str]] = field(default_factory=dict)

@@ -170,14 +170,17 @@ def _send(pid, number):
         os.kill(pid, number)
 
 
+def _send_to_one(mill, number):
+    if pids := mill.pids():
+        _send(mill.rng.choice(pids), number)
+
+
 def kill_the_command(mill, process):
     process.kill()
 
 
 def kill_a_process(mill, process):
-    pids = mill.pids()
-    if pids:
-        _send(mill.rng.choice(pids), signal.SIGKILL)
+    _send_to_one(mill, signal.SIGKILL)
 
 
 def stop_all(mill, process):
@@ -190,9 +193,7 @@ def stop_the_command(mill, process):
 
 
 def freeze_a_process(mill, process):
-    pids = mill.pids()
-    if pids:
-        _send(mill.rng.choice(pids), signal.SIGSTOP)
+    _send_to_one(mill, signal.SIGSTOP)
 
 
 _SIGNALS = (kill_the_command, kill_a_process, stop_all, stop_the_command, freeze_a_process)

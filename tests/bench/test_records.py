@@ -163,8 +163,8 @@ def test_a_result_of_another_run_is_not_counted(runs):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda a: a | {"names": a["names"][:2], "confusions": a["confusions"][:2]}, "2 pictures"),
-        (lambda a: a | {"names": a["names"][[0, 0, 1]]}, "2 pictures in 3 rows"),
+        (lambda a: a | {"names": a["names"][:2], "confusions": a["confusions"][:2]}, "2 images"),
+        (lambda a: a | {"names": a["names"][[0, 0, 1]]}, "2 images in 3 rows"),
         (lambda a: a | {"confusions": a["confusions"][:, :2, :2]}, "shape"),
         (lambda a: a | {"confusions": a["confusions"] + 1}, "do not add up"),
         (lambda a: a | {"confusions": a["confusions"] * 1.0}, "of type float64"),
