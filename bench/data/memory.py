@@ -16,8 +16,8 @@ from bench.data.facts import DatasetFacts
 from bench.records import CLOSED, Digest, explain
 from fcn.errors import InputError
 
-MOST_BINDINGS = 50
-"""Kept of each question, the latest."""
+MOST_BINDINGS = 10
+"""Kept of each question, the latest: a report plans the question over each of them."""
 
 TRIES = 5
 """Another command may write the file at the same time: who comes second reads and writes again."""
