@@ -137,9 +137,9 @@ def require_folder(plan: "Plan", out: Path | None) -> None:
     folder.require(list_possible(plan))
 
 
-def say(text: str, *, err: bool = False) -> None:
-    """Print a line as it is, with `err` beside what a program reads."""
-    Console(highlight=False, stderr=err).print(Text(clean_block(text)), soft_wrap=True)
+def say(text: str) -> None:
+    """Print a line as it is."""
+    Console(highlight=False).print(Text(clean_block(text)), soft_wrap=True)
 
 
 def _watch(plan: "Plan", store: "Store", out: Path | None, every: float) -> None:

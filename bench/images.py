@@ -5,18 +5,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.data.formats import SUFFIXES
 from bench.manifest import find_manifests
 from bench.text import MAX_BYTES
 from fcn.errors import InputError
-
-SUFFIXES = frozenset(
-    f".{kind}"
-    for kind in (
-        *("avif", "bmp", "dib", "gif", "jfif", "jp2", "jpe", "jpeg", "jpg", "pbm", "pgm", "png"),
-        *("pnm", "ppm", "tga", "tif", "tiff", "webp"),
-    )
-)
-"""How names of images end. In folders, nothing else is taken for one."""
 
 
 @dataclass(frozen=True)

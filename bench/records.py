@@ -212,7 +212,8 @@ def read_record(path: Path | str, schema: TypeAdapter[T], *, way_out: str) -> T 
     try:
         return schema.validate_json(content, strict=True)
     except ValidationError as error:
-        raise InputError(f"{path} is damaged or foreign: {explain(error)}; {way_out}") from None
+        why = f"{path} is damaged or foreign: {describe_fault(error)}"
+        raise InputError(f"{why}; {way_out}") from None
 
 
 def read_rows(content: bytes) -> tuple[list[LogRow], str | None]:
@@ -243,7 +244,7 @@ def read_row(line: bytes | str) -> LogRow | None:
         return None
 
 
-def explain(error: ValidationError) -> str:
+def describe_fault(error: ValidationError) -> str:
     """Say in a few words what is wrong with a record, the first thing of several."""
     first, *more = error.errors(include_url=False, include_context=False, include_input=False)
     place = ".".join(map(str, first["loc"]))

@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 
 from bench.atomic import write_json
 from bench.data.facts import DatasetFacts
-from bench.records import CLOSED, Digest, explain
+from bench.records import CLOSED, Digest, describe_fault
 from fcn.errors import InputError
 
 MOST_BINDINGS = 10
@@ -69,7 +69,7 @@ def read_memory(root: Path) -> Memory:
     try:
         return _MEMORY.validate_json(content, strict=True)
     except ValidationError as error:
-        why = explain(error)
+        why = describe_fault(error)
     try:  # of version 0.1: one dataset for each set of options
         datasets = _EARLIER.validate_json(content, strict=True)
     except ValidationError:

@@ -14,7 +14,7 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
 from bench.data.layers import SEMANTIC, Input, LabelMap, to_json
-from bench.records import CLOSED, Channel, ClassNames, Count, Digest, Palette, explain
+from bench.records import CLOSED, Channel, ClassNames, Count, Digest, Palette, describe_fault
 from fcn.errors import InputError
 
 LAYOUT = 1
@@ -107,7 +107,7 @@ def read_index(folder: Path) -> PackIndex:
     except OSError as error:
         raise InputError(damaged(folder, f"{INDEX}: {error.strerror}")) from None
     except ValidationError as error:
-        raise InputError(damaged(folder, explain(error))) from None
+        raise InputError(damaged(folder, describe_fault(error))) from None
     if index.fingerprint[:16] != folder.name and not folder.name.startswith(".tmp-"):
         raise InputError(damaged(folder, f"it holds dataset {index.fingerprint[:16]}"))
     return index

@@ -23,7 +23,7 @@ from torch.optim import Optimizer
 
 from bench.atomic import file_digest, replacing, write_json
 from bench.faults import fault_point
-from bench.records import Count, Digest, explain
+from bench.records import Count, Digest, describe_fault
 from bench.run.weights import to_plain_memory
 from bench.store import EXACT_KEYS
 
@@ -124,7 +124,7 @@ def _restore(path: Path, model: nn.Module, optimizer: Optimizer) -> _Manifest:
     try:
         manifest = _MANIFEST.validate_python(content)
     except ValidationError as error:
-        raise ValueError(explain(error)) from None
+        raise ValueError(describe_fault(error)) from None
     if manifest.run not in (None, path.parent.name):
         raise ValueError(f"it is of run {manifest.run}")
     tensor_file = path.with_suffix(".safetensors")

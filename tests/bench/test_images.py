@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from bench.images import (
-    SUFFIXES,
     ImageFile,
     files_by_stem,
     find_beside,
