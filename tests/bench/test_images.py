@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.data.formats import SUFFIXES
 from bench.images import (
     ImageFile,
     files_by_stem,
