@@ -103,7 +103,7 @@ class Catalog:
         """Read and check every image of a dataset, decode it into the store, and remember it.
 
         Raises:
-            InputError: A image or label cannot be used, each is named; or files changed since
+            InputError: An image or label cannot be used, each is named; or files changed since
                 the dataset was read for the plan.
         """
         key = key_of(data)
