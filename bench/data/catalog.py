@@ -133,7 +133,7 @@ class Catalog:
         known = self._recall.memory.datasets.get(key, {})
         fingerprint = self._recall.binding.fingerprints.get(key)
         if fingerprint is None and len(known) > 1:
-            listed = ", ".join(f"{f[:16]}" for f in known)
+            listed = ", ".join(fingerprint[:16] for fingerprint in known)
             raise InputError(
                 f"the store {self._store.root} knows {len(known)} versions of dataset {key} "
                 f"({listed}), and not which of them is meant; give its folder with --data DIR"
