@@ -123,7 +123,7 @@ class Mill:
     def _follow(self, said):
         """Do what messages ask for."""
         text = " ".join(said.split())
-        named = re.findall(r"`fcn-bench runs prune ([0-9a-f]{16}) --runs", text)
+        named = re.findall(r"`fcn-bench runs prune ([0-9a-f]{16})\b", text)
         for run_id in dict.fromkeys(named):
             self.call("runs", "prune", run_id, "--runs", "runs")
         for name in re.findall(r"(runs/[\w./-]+) is damaged[^;]*; delete it", text):
