@@ -15,16 +15,16 @@ from ablations.planning import Set, Spec, plan_spec, plan_trial
 from ablations.report_cli import Out, require_folder, say, write
 from ablations.report_cli import app as report_app
 from ablations.speed_cli import app as speed_app
-from bench.cli import app as bench_app
-from bench.command import AsJson, DataDir, Plugins, RunsDir, open_store, run_app, show
+from bench.cli.app import app as bench_app
+from bench.cli.command import AsJson, DataDir, Plugins, RunsDir, open_store, run_app, show
 from bench.plugins import load_plugins
 from fcn.errors import InputError
 from fcn.registry import unknown_name
 
 if TYPE_CHECKING:
-    from bench.check import ModelCost
+    from bench.grid.preflight import ModelCost
     from bench.plan import Plan
-    from bench.store import Store
+    from bench.store.runs import Store
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -194,7 +194,7 @@ def _say_without_report(plan: "Plan", num_undone: int, command: str) -> str:
 
 
 def _plan_rows(plan: "Plan", store: "Store", costs: "dict[str, ModelCost]") -> list[dict[str, Any]]:
-    from bench.state import state_of
+    from bench.store.state import state_of
 
     rows = []
     for planned in plan.runs:
@@ -206,7 +206,7 @@ def _plan_rows(plan: "Plan", store: "Store", costs: "dict[str, ModelCost]") -> l
                 "id": planned.run.id,
                 "state": state_of(store, planned.run.id),
                 "steps": planned.run.spec.train.steps,
-                "pictures": planned.run.num_pictures,
+                "images": planned.run.num_images,
                 "parameters": cost.num_parameters,
                 "GMACs": round(cost.gmacs, 3),
                 "at": "x".join(map(str, cost.size)),
@@ -218,7 +218,7 @@ def _plan_rows(plan: "Plan", store: "Store", costs: "dict[str, ModelCost]") -> l
 def _summary(plan: "Plan", rows: list[dict[str, Any]]) -> str:
     """Say in a line what a plan asks for; three passes' worth of MACs are forward and backward."""
     todo = {row["id"]: row for row in rows if row["state"] != "done"}.values()
-    peta = sum(3 * row["GMACs"] * row["pictures"] for row in todo) / 1e6
+    peta = sum(3 * row["GMACs"] * row["images"] for row in todo) / 1e6
     return (
         f"{plan.name}: {len(rows)} runs, {len(todo)} to do, "
         f"about {peta:.3g} PMACs of training (forward and backward)"
@@ -227,7 +227,7 @@ def _summary(plan: "Plan", rows: list[dict[str, Any]]) -> str:
 
 def _list_ablations() -> Iterable[dict[str, Any]]:
     from ablations.registry import list_ablations
-    from bench.yaml_file import load_yaml
+    from bench.settings.yaml_file import load_yaml
 
     for name, path in list_ablations().items():
         yield {"name": name, "question": load_yaml(path)["question"]}

@@ -11,41 +11,40 @@ import typer
 from rich.console import Console
 
 from ablations.report_cli import say
-from bench.command import end_at_once, show_remarks
+from bench.cli.command import end_at_once, show_remarks
 from bench.importing import importing
 from fcn.errors import InputError
 
 if TYPE_CHECKING:
-    from bench.check import ModelCost
     from bench.data.catalog import Catalog
     from bench.grid.contracts import Engine
     from bench.grid.controller import Policy
+    from bench.grid.preflight import ModelCost
     from bench.plan import Plan
-    from bench.store import Store
+    from bench.store.runs import Store
 
 
 def check_plan(
     plan: "Plan", store: "Store", catalog: "Catalog", devices_per_run: int = 1
 ) -> "dict[str, ModelCost]":
-    """Find what would fail before anything is trained: models first, then every picture."""
+    """Find what would fail before anything is trained: models first, then every image."""
     with importing():
-        from bench.check import check_models, check_pictures
-        from bench.scoring_memory import scoring_remarks
-        from bench.starts import check_starts
+        from bench.grid.preflight import check_images, check_models, check_starts
+        from bench.grid.scoring_memory import scoring_remarks
     specs = {planned.run.fingerprint: planned.run.spec.data for planned in plan.runs}
     facts = {fingerprint: catalog.facts(data) for fingerprint, data in specs.items()}
     costs = check_models(plan, facts)
     check_starts(plan, facts, store)
     catalog.remember()
     packs = {fingerprint: catalog.pack(data) for fingerprint, data in specs.items()}
-    check_pictures(plan, packs, devices_per_run)
+    check_images(plan, packs, devices_per_run)
     show_remarks(scoring_remarks(plan, packs), as_json=True)
     return costs
 
 
 def say_remarks(plan: "Plan", store: "Store", as_json: bool = False) -> None:
     """Say what the scores of a plan are to be read with, as far as its data are in the store."""
-    from bench.data.pack import open_pack
+    from bench.data.packs.pack import open_pack
     from bench.data.remarks import plan_remarks
 
     packs = {}

@@ -12,8 +12,8 @@ from ablations.fitting import fits, fits_none, read_choices, spelled
 from ablations.names import require_names_that_hold, require_own_word
 from ablations.spec import Ablation, Differences
 from bench.data.facts import DatasetFacts
-from bench.keys import flatten
 from bench.plan import Plan, PlannedRun, Run
+from bench.settings.keys import flatten
 from bench.sources import find_sources
 from bench.spec import DataSpec, RunSpec, TrainSpec, override, parse, parse_value
 from fcn.errors import InputError
@@ -54,7 +54,7 @@ def expand(
         expectation=ablation.expectation,
         runs=tuple(runs.values()),
         baseline=ablation.baseline,
-        published=tuple(published.to_published() for published in ablation.published),
+        published=tuple(ablation.published),
         note=ablation.note,
         command=command,
     )
@@ -158,7 +158,7 @@ def _run_of(
     sources_of: Callable[[RunSpec], Mapping[str, str]],
 ) -> Run:
     facts = facts_of(spec.data)
-    watched = [spec.evaluate.watch_split] if spec.evaluate.watch_every else []
+    watched = [spec.evaluate.eval_split] if spec.evaluate.eval_every else []
     for split in (spec.train.split, spec.evaluate.split, *watched):
         if not facts.num_images.get(split):
             raise InputError(
@@ -182,7 +182,7 @@ def resolve_steps(train: TrainSpec, num_images: int) -> TrainSpec:
         return train
     if train.epochs is None:
         raise InputError("no duration: give train.steps or train.epochs")
-    steps = math.ceil(train.epochs * num_images / (train.batch_size * train.accumulate))
+    steps = math.ceil(train.epochs * num_images / (train.batch_size * train.grad_accum_steps))
     return train.model_copy(update={"steps": steps, "epochs": None})
 
 
@@ -223,20 +223,20 @@ def _check_targets(
     specs: Mapping[str, RunSpec],
     facts_of: Callable[[DataSpec], DatasetFacts],
 ) -> None:
-    """See that all variants are compared by one label map, and published numbers are of ours."""
+    """See that all variants are compared by one target, and published numbers are of ours."""
     firsts: dict[str, str] = {}
     for name, spec in specs.items():
         firsts.setdefault((spec.data.targets or (facts_of(spec.data).target_name,))[0], name)
     if len(firsts) > 1:
         listed = " and ".join(f"{target} (variant {name})" for target, name in firsts.items())
         raise InputError(
-            f"{ablation.name}: data.targets: variants are compared by the first label map, which "
+            f"{ablation.name}: data.targets: variants are compared by the first target, which "
             f"must be the same for all, not {listed}; ask about each in a question of its own"
         )
     for published in ablation.published:
         further = specs[published.variant].data.targets[1:]
         if published.target is not None and published.target not in further:
-            reason = unknown_name("further label map", published.target, further)
+            reason = unknown_name("further target", published.target, further)
             raise InputError(f"{ablation.name}: published.target: {reason}")
 
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from bench.keys import flatten
+from bench.settings.keys import flatten
 from bench.spec import RunSpec, Schema, parse_value
 from fcn.errors import InputError
 from fcn.registry import unknown_name

@@ -9,7 +9,7 @@ from typing import Any
 
 from ablations.fitting import spelled
 from ablations.spec import Ablation, Adjustment, Differences
-from bench.keys import flatten, overlap
+from bench.settings.keys import flatten, overlap
 from bench.spec import parse_value
 from fcn.errors import InputError
 

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bench.cli.command import show_remarks
 from bench.plugins import named_plugins
 from fcn.errors import InputError
 
 if TYPE_CHECKING:
     from bench.data.catalog import Catalog
     from bench.plan import Plan, Run
-    from bench.store import Store
+    from bench.store.runs import Store
 
 TRIAL_STEPS = 2
 
@@ -49,10 +50,11 @@ def plan_spec(
     from ablations.expand import expand
     from ablations.registry import load_ablation, name_question
     from bench.data.catalog import Catalog, recall_question
-    from bench.yaml_file import parse_setting
+    from bench.settings.yaml_file import parse_setting
 
     given = dict(parse_setting(setting, option="--set") for setting in settings or ())
     ablation, question = load_ablation(spec, given), name_question(spec)
+    show_remarks(ablation.notices, as_json=True)
     command = ["fcn-bench", "run", spec]
     command += [word for setting in settings or () for word in ("--set", setting)]
     command += [word for plugin in named_plugins() for word in ("--plugin", plugin)]

@@ -12,9 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from ablations.spec import Ablation
-from bench.keys import flatten, set_keys
+from bench.settings.keys import (
+    RENAMED,
+    describe_renamed,
+    flatten,
+    rename_keys,
+    require_one_name,
+    set_keys,
+)
+from bench.settings.yaml_file import load_yaml
 from bench.spec import RunSpec, override, parse
-from bench.yaml_file import load_yaml
 from fcn.errors import InputError
 from fcn.registry import unknown_name
 
@@ -40,18 +47,59 @@ def load_ablation(name: str, overrides: Mapping[str, Any] | None = None) -> Abla
         InputError: Nothing has that name, a key is unknown, or the bases form a cycle.
     """
     path = _find(name, kind="ablation")
-    values = load_yaml(path)
+    values, met = _read(path)
     if "question" not in values:
         raise InputError(f"{path} has no `question`: it is a base, not an ablation")
-    overrides = overrides or {}
+    overrides, met_in_set = _rename_overrides(overrides or {})
     flatten(overrides, where="--set")
     forced = {key: value for key, value in overrides.items() if key.split(".")[0] in _RUN_KEYS}
     own = {key: value for key, value in overrides.items() if key not in forced}
     written = parse(Ablation, {"name": _name_of(path), **values}, where=str(path))
+    whole, notices = _with_base(written, path)
+    notices = [*_tell(path, met), *notices, *_tell("--set", met_in_set)]
     if not overrides:
-        return _with_base(written, path)
+        return whole.with_notices(notices)
     asked = parse(Ablation, _on_top(written.model_dump(), own), where=f"{path} with --set")
-    return _with_base(asked, path).with_forced(forced, _with_base(written, path))
+    return _with_base(asked, path)[0].with_forced(forced, whole).with_notices(notices)
+
+
+def _read(path: Path) -> tuple[dict[str, Any], set[str]]:
+    """Read a file of settings under today's names; return what was met of those that have two."""
+    values: dict[str, Any] = {}
+    met: set[str] = set()
+    for key, value in load_yaml(path).items():
+        one: dict[str, Any] = {key: value}
+        if key == "variants" and isinstance(value, Mapping):  # whose names are no keys
+            found = {name: rename_keys(own) for name, own in value.items()}
+            one = {key: {name: own for name, (own, _) in found.items()}}
+            met |= {name for _, names in found.values() for name in names}
+        else:
+            one, own_met = rename_keys(one)
+            met |= own_met
+        values |= one
+    require_one_name(met, where=str(path))
+    return values, met
+
+
+def _rename_overrides(overrides: Mapping[str, Any]) -> tuple[dict[str, Any], set[str]]:
+    """Give the keys of `--set` today's names: `KEY`, `common.KEY`, `grid.KEY`, `variants.X.KEY`."""
+    renamed: dict[str, Any] = {}
+    met: set[str] = set()
+    for key, value in overrides.items():
+        head, below = "", key
+        if key.split(".")[0] not in _RUN_KEYS:
+            ends = [f".{old}" for old in RENAMED if key.endswith(f".{old}")]
+            head = key.removesuffix(ends[0][1:]) if ends else ""
+            below = key.removeprefix(head)
+        one, own_met = rename_keys({below: value})
+        renamed |= {f"{head}{name}": inner for name, inner in one.items()}
+        met |= own_met
+    require_one_name(met, where="--set")
+    return renamed, met
+
+
+def _tell(where: object, met: set[str]) -> list[str]:
+    return [f"{where}: {text}" for text in describe_renamed(met)]
 
 
 def _on_top(values: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
@@ -88,10 +136,10 @@ def _change_variants(variants: Mapping[str, Any], given: Mapping[str, Any]) -> d
     return changed
 
 
-def _with_base(ablation: Ablation, path: Path) -> Ablation:
-    """Return an ablation whose `common` has the settings of its base below its own."""
-    base = _load_base(ablation.base, path, seen=(path,)) if ablation.base else {}
-    return ablation.model_copy(update={"common": override(base, ablation.common)})
+def _with_base(ablation: Ablation, path: Path) -> tuple[Ablation, list[str]]:
+    """Return an ablation whose `common` has the settings of its base below its own, and notices."""
+    base, notices = _load_base(ablation.base, path, seen=(path,)) if ablation.base else ({}, [])
+    return ablation.model_copy(update={"common": override(base, ablation.common)}), notices
 
 
 def name_question(name: str) -> str:
@@ -101,13 +149,13 @@ def name_question(name: str) -> str:
     return registered.get(path, path.as_posix())
 
 
-def _load_base(name: str, asker: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
-    """Read a base and the bases below it into one nested dictionary of settings."""
+def _load_base(name: str, asker: Path, seen: tuple[Path, ...]) -> tuple[dict[str, Any], list[str]]:
+    """Read a base and the bases below it into one nested dictionary of settings, with notices."""
     path = asker.parent / name if name.endswith(".yaml") else _find(name, kind="base")
     if path in seen:
         cycle = " -> ".join(str(p) for p in (*seen, path))
         raise InputError(f"bases form a cycle: {cycle}; let one of them stand alone")
-    values = load_yaml(path)
+    values, met = _read(path)
     if "question" in values:
         raise InputError(f"{asker}: base {name!r} is an ablation; a base holds settings of a run")
     for key in values:
@@ -116,9 +164,10 @@ def _load_base(name: str, asker: Path, seen: tuple[Path, ...]) -> dict[str, Any]
     below = values.pop("base", None)
     values.pop("description", None)
     flatten(values, where=str(path))
-    settings = override(_load_base(str(below), path, (*seen, path)) if below else {}, values)
+    settings, notices = _load_base(str(below), path, (*seen, path)) if below else ({}, [])
+    settings = override(settings, values)
     parse(RunSpec, settings, where=str(path))
-    return settings
+    return settings, [*_tell(path, met), *notices]
 
 
 def _find(name: str, *, kind: str) -> Path:

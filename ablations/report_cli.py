@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ablations.planning import Set, Spec, plan_spec
-from bench.command import AsJson, DataDir, Plugins, RunsDir, open_store, show, show_json
+from bench.cli.command import AsJson, DataDir, Plugins, RunsDir, open_store, show, show_json
 from bench.importing import importing
 from bench.plugins import load_plugins
 from bench.text import clean_block
@@ -16,7 +16,7 @@ from fcn.errors import InputError
 
 if TYPE_CHECKING:
     from bench.plan import Plan
-    from bench.store import Store
+    from bench.store.runs import Store
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 
@@ -80,7 +80,7 @@ def compare(
         to_rows,
         write_comparison,
     )
-    from reports.matching import plan_stores
+    from reports.results.matching import plan_stores
 
     if out:
         open_comparison(before, after, out)  # refused before anything is computed

@@ -4,14 +4,14 @@ Settings of runs are differences from a base, written with dotted keys (`model.s
 nested; `bench.spec.RunSpec` says what they mean, and judges them once everything is put together.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 
-from bench.keys import flatten
 from bench.plan import Published
-from bench.spec import Fraction, Name, Schema, Seed
+from bench.settings.keys import flatten
+from bench.spec import Name, Schema, Seed
 from bench.text import require_path_below
 
 
@@ -22,33 +22,6 @@ def _require_one_spelling(differences: dict[str, Any]) -> dict[str, Any]:
 
 Differences = Annotated[dict[str, Any], AfterValidator(_require_one_spelling)]
 """New values by key, dotted or nested; each key once."""
-
-
-class PublishedSpec(Schema):
-    """A number from the literature, shown beside ours. Scores are fractions."""
-
-    variant: Name
-    """The variant it belongs to."""
-    source: Name
-    """Where it is printed: paper and table."""
-    differs: str = ""
-    """What differs from our protocol."""
-    pixel_acc: Fraction | None = None
-    """Pixel accuracy."""
-    mean_acc: Fraction | None = None
-    """Mean accuracy over classes."""
-    miou: Fraction | None = None
-    """Mean IoU."""
-    fw_iou: Fraction | None = None
-    """Frequency-weighted IoU."""
-    verified: bool = True
-    """false when the number was not checked against its source."""
-    target: Name | None = None
-    """Label map that it is of, one of `data.targets` beside the first; none for the first."""
-
-    def to_published(self) -> Published:
-        """Return the plan's form."""
-        return Published(**self.model_dump())
 
 
 class Adjustment(Schema):
@@ -87,11 +60,12 @@ class Ablation(Schema):
     """Seeds; each variant is run once with each."""
     baseline: str | None = None
     """Variant that the others are compared with."""
-    published: list[PublishedSpec] = []
+    published: list[Published] = []
     """Numbers from the literature."""
 
     _forced: dict[str, Any] = PrivateAttr(default_factory=dict)
     _written: "Ablation | None" = PrivateAttr(default=None)
+    _notices: tuple[str, ...] = PrivateAttr(default=())
 
     @property
     def forced(self) -> Mapping[str, Any]:
@@ -102,6 +76,17 @@ class Ablation(Schema):
     def written(self) -> "Ablation":
         """The ablation without anything that `--set` says."""
         return self._written or self
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What whoever wrote the files should know, such as names of keys that have changed."""
+        return self._notices
+
+    def with_notices(self, notices: Iterable[str]) -> Self:
+        """Return the ablation with these notices."""
+        copy = self.model_copy()
+        copy._notices = tuple(notices)
+        return copy
 
     def with_forced(self, forced: Mapping[str, Any], written: "Ablation") -> Self:
         """Return the ablation with `forced` on top of every variant of it."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ablations.planning import Set
-from bench.command import AsJson, DataDir, Device, show, show_json
+from bench.cli.command import AsJson, DataDir, Device, show, show_json
 from fcn.errors import InputError
 from fcn.registry import unknown_name
 
@@ -52,7 +52,7 @@ def speed(
         typer.Option(help="HEIGHTxWIDTH of crops; repeatable. 120x160 on a CPU, else 360x480."),
     ] = None,
     batch: Annotated[
-        int | None, typer.Option(help="Pictures in a batch; 4 on a CPU, else 16.", min=1)
+        int | None, typer.Option(help="Images in a batch; 4 on a CPU, else 16.", min=1)
     ] = None,
     precision: Annotated[
         str | None, typer.Option(help="fp32 or bf16; fp32 on a CPU, else bf16.")
@@ -93,7 +93,7 @@ def speed(
         require_page(out, parts)
     import torch
 
-    from bench.profiles import parse_size
+    from bench.cli.profiles import parse_size
     from bench.speed.request import Request
 
     if threads:
@@ -174,7 +174,7 @@ def _write(out: Path, section: "Section", device: str) -> None:
 
 
 def _without_folder(words: list[str]) -> str:
-    """Return the command as anybody would give it: where pictures lie here is nobody's concern."""
+    """Return the command as anybody would give it: where images lie here is nobody's concern."""
     shown = [
         "DIR" if before == "--data" else "--data=DIR" if word.startswith("--data=") else word
         for before, word in zip(["fcn-bench", *words], words, strict=False)

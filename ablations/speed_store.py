@@ -19,9 +19,9 @@ from bench.grid.progress import GridProgress
 from bench.speed.section import Section
 from bench.speed.synthetic import Sizes, fill
 from bench.speed.timing import Spread
-from bench.store import Store
-from reports.frame import runs_frame
+from bench.store.runs import Store
 from reports.page import write_report
+from reports.results.frame import runs_frame
 
 NUM_SEEDS = 5
 SKIPS = ("fcn32s", "fcn16s", "fcn8s", "fcn4s")
@@ -33,7 +33,7 @@ NOTE = (
     "Seconds with the files in the system's cache, median and quartiles; the report once. plan and "
     "skip: what `fcn-bench run` does before its report when every run is done. frame: the results "
     "read and scored as a pandas frame. ids: the runs of a store listed. report: page, tables and "
-    "figures. Each run has 11 classes, counts of 16 pictures and a log of 100 steps."
+    "figures. Each run has 11 classes, counts of 16 images and a log of 100 steps."
 )
 
 

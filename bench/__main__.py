@@ -1,7 +1,7 @@
 """`python -m bench`: bench's own commands, as the engines start them."""
 
-from bench.cli import app
-from bench.command import run_app
+from bench.cli.app import app
+from bench.cli.command import run_app
 
 if __name__ == "__main__":
     run_app(app)

@@ -60,7 +60,7 @@ def class_counts(confusions: NDArray[np.integer]) -> NDArray[np.int64]:
 
     Returns:
         Pixels that are right, pixels in the target and pixels in the prediction, by class,
-        (..., 3, C). Like the matrices they add up over pictures.
+        (..., 3, C). Like the matrices they add up over images.
     """
     hit = np.diagonal(confusions, axis1=-2, axis2=-1)
     rows, columns = (np.sum(confusions, axis=axis, dtype=np.int64) for axis in (-1, -2))
@@ -71,7 +71,7 @@ def score_counts(counts: NDArray[np.number]) -> dict[str, NDArray[np.float64]]:
     """Derive scores from condensed counts, as resampling needs.
 
     Args:
-        counts: What `class_counts` gives, (..., 3, C); floats may be sums of many pictures.
+        counts: What `class_counts` gives, (..., 3, C); floats may be sums of many images.
 
     Returns:
         The four scores, each (...), and `iou`, (..., C).
@@ -96,7 +96,7 @@ def score_boundary(counts: NDArray[np.number]) -> dict[str, NDArray[np.float64]]
 
     Args:
         counts: Intersection and union of the boundary regions, by class, (..., 2, C), added up
-            over pictures before the division.
+            over images before the division.
 
     Returns:
         `boundary_miou`, (...), and `boundary_iou`, (..., C); NaN for a class without a boundary.

@@ -9,16 +9,20 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
-from bench.records import RunId
-from bench.spec import ModelSpec, RunSpec, Schema, parse
+from pydantic import Field
+
+from bench.settings.keys import RENAMED, rename_keys
+from bench.spec import Fraction, ModelSpec, Name, RunSpec, Schema, parse
 from fcn.errors import InputError
+
+RunId = Annotated[str, Field(pattern="^[0-9a-f]{16}$")]
 
 SEMANTICS = 2
 """Version of what settings mean. Raise it when code changes results, or a default changes, without
 a changed key: every run then has a new id.
-2: resized pictures are whole numbers, as Pillow makes them."""
+2: resized images are whole numbers, as Pillow makes them."""
 
 STAGED_SEMANTICS = 2
 """The same of runs that start from another's weights, whose ids change with their parent's too.
@@ -53,10 +57,10 @@ class Run:
         return (self.parent, *self.streams) if self.parent is not None else self.streams
 
     @property
-    def num_pictures(self) -> int:
-        """Pictures that training sees, each as often as it comes."""
+    def num_images(self) -> int:
+        """Images that training sees, each as often as it comes."""
         train = self.spec.train
-        return (train.steps or 0) * train.batch_size * train.accumulate
+        return (train.steps or 0) * train.batch_size * train.grad_accum_steps
 
     @cached_property
     def id(self) -> str:
@@ -89,6 +93,10 @@ class Run:
         for section, key in (*names, *left_out):
             if spec.get(section, {}).pop(key, None) is not None and not spec[section]:
                 del spec[section]
+        for old, new in RENAMED.items():  # ids keep the names that the first of them had
+            section, key = new.split(".")
+            if key in spec.get(section, {}):
+                spec[section][old.split(".")[1]] = spec[section].pop(key)
         semantics = SEMANTICS if self.parent is None else STAGED_SEMANTICS
         content = [semantics, spec, self.fingerprint, self.parent]
         content += [self.streams] if self.streams else []
@@ -107,11 +115,12 @@ class Run:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any], *, where: str) -> "Run":
-        """Read what `to_json` wrote; `where` names the source in errors.
+        """Read what `to_json` wrote, of whatever version; `where` names the source in errors.
 
         Raises:
             InputError: It is something else.
         """
+        values = {**values, "spec": rename_keys(values.get("spec"))[0]}
         written = parse(_WrittenRun, values, where=where, stored=True)
         return cls(**{name: getattr(written, name) for name in _WrittenRun.model_fields})
 
@@ -148,8 +157,8 @@ def _idle_keys(spec: RunSpec) -> Iterator[tuple[str, str]]:
         yield "model", "input_fusion"
     if spec.train.schedule != "poly":
         yield "train", "power"
-    if not spec.evaluate.watch_every:
-        yield "evaluate", "watch_split"
+    if not spec.evaluate.eval_every:
+        yield "evaluate", "eval_split"
 
 
 @dataclass(frozen=True)
@@ -161,23 +170,27 @@ class PlannedRun:
     run: Run
 
 
-@dataclass(frozen=True)
-class Published:
+class Published(Schema):
     """A number from the literature, shown beside ours. Scores are fractions."""
 
-    variant: str
-    source: str
+    variant: Name
+    """The variant it belongs to."""
+    source: Name
     """Where it is printed: paper and table."""
-    differs: str
+    differs: str = ""
     """What differs from our protocol."""
-    pixel_acc: float | None = None
-    mean_acc: float | None = None
-    miou: float | None = None
-    fw_iou: float | None = None
+    pixel_acc: Fraction | None = None
+    """Pixel accuracy."""
+    mean_acc: Fraction | None = None
+    """Mean accuracy over classes."""
+    miou: Fraction | None = None
+    """Mean IoU."""
+    fw_iou: Fraction | None = None
+    """Frequency-weighted IoU."""
     verified: bool = True
-    """False when the number was not checked against its source."""
-    target: str | None = None
-    """Further label map that it is of; None for the first."""
+    """false when the number was not checked against its source."""
+    target: Name | None = None
+    """Target that it is of, one of `data.targets` beside the first; none for the first."""
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec, resolve_name
 from pathlib import Path
 
-from bench.atomic import file_digest
 from bench.spec import RunSpec
+from bench.store.atomic import file_digest
 from fcn.errors import InputError
 
 REGISTRIES = {

@@ -19,8 +19,8 @@ from pydantic import (
     model_validator,
 )
 
-from bench.explain import explain
-from bench.keys import set_keys
+from bench.settings.explain import explain
+from bench.settings.keys import set_keys
 from bench.text import require_file_name
 from fcn.errors import InputError
 from fcn.registry import unknown_name
@@ -98,7 +98,7 @@ class ModelSpec(Schema):
 
 
 class DataSpec(Schema):
-    """Which pictures, and how large the network sees them."""
+    """Which images, and how large the network sees them."""
 
     dataset: Name = "shapes"
     """A registered dataset; `fcn-bench list datasets` shows them."""
@@ -108,13 +108,13 @@ class DataSpec(Schema):
     """What the network sees: rgb, and what more the dataset has. Published filters serve the
     first."""
     targets: tuple[Name, ...] = ()
-    """Label maps that the network learns together; none for the dataset's own. Reports compare the
+    """Targets that the network learns together; none for the dataset's own. Reports compare the
     first, and show the others beside it."""
     duplicates: tuple[str, ...] = ()
     """Names of images that may be both in the split trained on and in one that judges, as in some
     published splits. Others are refused there."""
     input_scale: Annotated[float, Field(gt=0, le=4)] = 1.0
-    """Factor by which pictures are resized for the network, in training and evaluation alike.
+    """Factor by which images are resized for the network, in training and evaluation alike.
     Scores are always taken at the label's own size."""
 
     @model_validator(mode="after")
@@ -136,8 +136,8 @@ class TrainSpec(Schema):
     epochs: Positive | None = None
     """The same as passes over the split; turned into steps when the plan is made."""
     batch_size: Annotated[int, Field(ge=1)] = 16
-    """Pictures per forward pass."""
-    accumulate: Annotated[int, Field(ge=1)] = 1
+    """Images per forward pass."""
+    grad_accum_steps: Annotated[int, Field(ge=1)] = 1
     """Batches whose gradients are added up for one step."""
     batch_norm_groups: Annotated[int, Field(ge=1)] = 1
     """Equal parts of each batch whose batch-norm statistics are taken apart. 1 takes those of the
@@ -163,11 +163,11 @@ class TrainSpec(Schema):
     """Decay per step of a moving average of the weights, which is what is scored; 0 for none."""
     class_weights: Literal["none", "median_frequency"] | tuple[Positive, ...] = "none"
     """Weight of each class in the loss: none, median frequency balancing, or one per class (of
-    several label maps, one map's classes after the other's)."""
+    several targets, one map's classes after the other's)."""
     target_weights: tuple[Positive, ...] = ()
-    """Weight of each label map's loss in their sum; none for 1 each, as in the reference."""
+    """Weight of each target's loss in their sum; none for 1 each, as in the reference."""
     crop: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] | None = None
-    """Height and width of training crops in pixels, after scaling; none for whole pictures."""
+    """Height and width of training crops in pixels, after scaling; none for whole images."""
     scale: tuple[Positive, Positive] = (1.0, 1.0)
     """Range of the random resize, on top of `data.input_scale`, drawn log-uniformly."""
     flip: bool = True
@@ -177,7 +177,7 @@ class TrainSpec(Schema):
     deterministic: bool = False
     """Use only algorithms that give the same bits on every try; on a CPU they do so anyway."""
     channels_last: bool = True
-    """Memory layout of pictures and convolutions."""
+    """Memory layout of images and convolutions."""
     init_from: Name | None = None
     """Variant whose run of the same seed gives the starting weights; new scores start at zero."""
     init_streams: tuple[Name, ...] = ()
@@ -198,13 +198,13 @@ class TrainSpec(Schema):
 
 
 class EvaluateSpec(Schema):
-    """Which pictures judge the run."""
+    """Which images judge the run."""
 
     split: FileName = "test"
     """Split of the final scores, taken once, after the last step."""
-    watch_split: Name = "val"
+    eval_split: Name = "val"
     """Split that is scored along the way, for learning curves."""
-    watch_every: Annotated[int, Field(ge=0)] = 0
+    eval_every: Annotated[int, Field(ge=0)] = 0
     """Steps between two such scores; 0 for none."""
     boundary: bool = False
     """Count boundary pixels too, for Boundary IoU (arXiv:2103.16562) of the final scores."""
@@ -216,7 +216,7 @@ class RunSpec(Schema):
     model: ModelSpec = ModelSpec()
     """The network."""
     data: DataSpec = DataSpec()
-    """The pictures."""
+    """The images."""
     train: TrainSpec = TrainSpec()
     """The fitting."""
     evaluate: EvaluateSpec = EvaluateSpec()

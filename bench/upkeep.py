@@ -1,8 +1,8 @@
 """Upkeep of a store: what in it is damaged, left over or not ours, and what can go.
 
 Verifying reads. Pruning removes what no result needs, and a finished run only when it is named; it
-touches neither what has a name that we never give (`bench.names`), nor what a process that may be
-alive is at work on.
+touches neither what has a name that we never give (`bench.store.names`), nor what a process that
+may be alive is at work on.
 """
 
 import secrets
@@ -12,14 +12,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.atomic import file_digest
-from bench.data.pack import find_damage
-from bench.data.packing import is_in_use
-from bench.holder import Holder
-from bench.lease import SCRATCH, BusyError, DoneError, find_leases, find_stale, hold
-from bench.names import find_foreign, find_strays, is_checkpoint, is_pack_dir, list_run_dirs
-from bench.scratch import is_abandoned, is_old, is_scratch, scratch_prefix
-from bench.store import Store
+from bench.data.packs.pack import find_damage
+from bench.data.packs.packing import is_in_use
+from bench.store.atomic import file_digest
+from bench.store.holder import Holder
+from bench.store.lease import SCRATCH, BusyError, DoneError, find_leases, find_stale, hold
+from bench.store.names import find_foreign, find_strays, is_checkpoint, is_pack_dir, list_run_dirs
+from bench.store.runs import Store
+from bench.store.scratch import is_abandoned, is_old, is_scratch, scratch_prefix
 from fcn.errors import InputError
 
 
@@ -72,12 +72,12 @@ def find_leftovers(store: Store) -> Iterator[Finding]:
     try:
         used = {store.run(run_id).fingerprint[:16] for run_id in store.run_ids()}
     except InputError:
-        return  # which pictures a run needs that cannot be read, nobody knows
+        return  # which images a run needs that cannot be read, nobody knows
     if _results_without_runs(store):
         return
     for path in _list_packs(store):
         if path.name not in used and not find_foreign(path) and not is_in_use(path):
-            yield Finding(path, "leftover", "packed pictures that no run uses")
+            yield Finding(path, "leftover", "packed images that no run uses")
 
 
 def prune(store: Store, *, failed: bool = False, run_ids: list[str] | None = None) -> int:

@@ -20,7 +20,7 @@ from fcn.upsampling import UPSAMPLINGS
 
 
 @dataclass(frozen=True)
-class Ways:
+class DecoderConfig:
     """How maps are scored, carried and fused, in names."""
 
     classes: tuple[int, ...]
@@ -45,38 +45,40 @@ class FeatureMap:
 
 
 def create_skips(
-    strategy: SkipStrategy, taps: Mapping[int, Tap], start: FeatureMap, ways: Ways
+    strategy: SkipStrategy, taps: Mapping[int, Tap], start: FeatureMap, config: DecoderConfig
 ) -> tuple[dict[int, Skip], FeatureMap]:
     """Return the skips by stride, and the map which the last of them gives."""
     skips, current = {}, start
     for step, stride in enumerate(strategy.strides):
-        skips[stride], current = _create_skip(strategy, step, taps[stride], current, ways)
+        skips[stride], current = _create_skip(strategy, step, taps[stride], current, config)
     return skips, current
 
 
 def _create_skip(
-    strategy: SkipStrategy, step: int, tap: Tap, coarser: FeatureMap, ways: Ways
+    strategy: SkipStrategy, step: int, tap: Tap, coarser: FeatureMap, config: DecoderConfig
 ) -> tuple[Skip, FeatureMap]:
     _, scale = strategy.steps()[step]
-    width = strategy.widths[step + 1] if strategy.widths else ways.num_classes
+    width = strategy.widths[step + 1] if strategy.widths else config.num_classes
     # A fused feature takes the map's channels; a stacked one keeps its own, or gets the width.
     joined = {"fuse": coarser.channels, "stack": width, "stack_raw": tap.channels}[strategy.merge]
-    init: ScoreInit = "usual" if strategy.widths else ways.score_init
+    init: ScoreInit = "usual" if strategy.widths else config.score_init
     raw = strategy.merge == "stack_raw"
     score = nn.Identity() if raw else create_score(tap.channels, joined, init)
     # Class scores of several targets go apart; a decoder's map is one until it is scored.
-    classes = (coarser.channels,) if strategy.widths else ways.classes
+    classes = (coarser.channels,) if strategy.widths else config.classes
 
     def carry(channels: int) -> nn.Module:
-        if ways.pad100:
-            return Deconvolution(channels, coarser.grid, tap_grid, ways.upsampling)
-        return UPSAMPLINGS[ways.upsampling](channels, coarser.grid, tap_grid)
+        if config.pad100:
+            return Deconvolution(channels, coarser.grid, tap_grid, config.upsampling)
+        return UPSAMPLINGS[config.upsampling](channels, coarser.grid, tap_grid)
 
     tap_grid = Grid(tap.stride, tap.offset)
     upsampling = per_target(classes, carry)
-    grid, crop = _find_place(upsampling) if ways.pad100 else (tap_grid, None)
+    grid, crop = _find_place(upsampling) if config.pad100 else (tap_grid, None)
     if strategy.merge == "fuse":
-        fusion = per_target((joined,) if strategy.widths else ways.classes, FUSIONS[ways.fusion])
+        fusion = per_target(
+            (joined,) if strategy.widths else config.classes, FUSIONS[config.fusion]
+        )
     else:
         fusion, joined = Stack(), coarser.channels + joined
     refine = create_convolutions(joined, width, strategy.refine) if strategy.refine else None
@@ -90,8 +92,8 @@ def _find_place(carry: nn.Module) -> tuple[Grid, int]:
     return one.grid, one.first
 
 
-def create_scores(strategy: SkipStrategy, channels: int, ways: Ways) -> nn.Module:
+def create_scores(strategy: SkipStrategy, channels: int, config: DecoderConfig) -> nn.Module:
     """Return what turns the finest map of a decoder into logits."""
     width = strategy.widths[-1] if strategy.finish else channels
     layers = create_convolutions(channels, width, strategy.finish)
-    return nn.Sequential(*layers, create_score(width, ways.num_classes, ways.score_init))
+    return nn.Sequential(*layers, create_score(width, config.num_classes, config.score_init))

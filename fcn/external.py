@@ -25,7 +25,7 @@ class External(nn.Module):
         net: Images (N, in_chans, H, W) -> logits: a tensor (N, C, h, w), a dictionary with "out",
             or a sequence whose first element is that tensor.
         num_classes: Number of classes C that it must give.
-        mean: Per channel, of pictures scaled to 0..1.
+        mean: Per channel, of images scaled to 0..1.
         std: Likewise.
         granularity: Images are padded with zeros, right and below, to multiples of this, and
             what the padding adds is cut off again. Only for networks whose logits have the size
@@ -89,7 +89,7 @@ class External(nn.Module):
 
 
 class _Resizing(FixedUpsampling):
-    """Bilinear, from any number of cells: they cover the picture, as with `align_corners=False`."""
+    """Bilinear, from any number of cells: they cover the image, as with `align_corners=False`."""
 
     def forward(
         self, logits: Tensor, size: tuple[int, int], cells: tuple[int, int] | None = None

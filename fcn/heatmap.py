@@ -1,6 +1,6 @@
-"""Heatmaps: a classification network slid over a picture of any size, in one pass.
+"""Heatmaps: a classification network slid over an image of any size, in one pass.
 
-In: a picture. Out: the class scores of every window, and where the windows are centred.
+In: an image. Out: the class scores of every window, and where the windows are centred.
 The network's own classifier is kept, as convolutions; nothing is upsampled and nothing trained.
 
 Reference: Long et al., 2015, section 3.1 and figure 2, arXiv:1411.4038.
@@ -52,7 +52,7 @@ class HeatmapModel(nn.Module):
         if missing > 0:
             height, width = images.shape[-2:]
             raise InputError(
-                f"a picture of {height}x{width} pixels is smaller than the classifier's window; "
+                f"an image of {height}x{width} pixels is smaller than the classifier's window; "
                 f"enlarge its shorter side by {missing * _STRIDE} pixels"
             )
         hidden = self.fc7(self.fc6(features).relu()).relu()
@@ -78,26 +78,26 @@ def create_heatmap_model(backbone: str, pretrained: bool | str = False) -> Heatm
     return HeatmapModel(trunk, classifier).eval()
 
 
-def compute_heatmap(model: HeatmapModel, picture: Tensor) -> tuple[Tensor, Tensor]:
-    """Slide a classifier over one picture.
+def compute_heatmap(model: HeatmapModel, image: Tensor) -> tuple[Tensor, Tensor]:
+    """Slide a classifier over one image.
 
     Args:
         model: From `create_heatmap_model`.
-        picture: (3, H, W), scaled to 0..1.
+        image: (3, H, W), scaled to 0..1.
 
     Returns:
         Class scores before softmax, (C, h, w); and the centre of each window as (y, x) in pixels,
         (h, w, 2), float64, where the centre of the first pixel is 0.
 
     Raises:
-        InputError: The picture is smaller than one window.
+        InputError: The image is smaller than one window.
     """
     mean, std = (
-        torch.tensor(values, dtype=picture.dtype, device=picture.device)[:, None, None]
+        torch.tensor(values, dtype=image.dtype, device=image.device)[:, None, None]
         for values in (model.backbone.mean, model.backbone.std)
     )
     with torch.no_grad():
-        scores = model(((picture - mean) / std)[None])[0]
+        scores = model(((image - mean) / std)[None])[0]
     lines = [
         model.grid.offset + model.grid.stride * torch.arange(cells, dtype=torch.float64)
         for cells in scores.shape[-2:]

@@ -1,6 +1,6 @@
-"""Inputs: more than a colour picture, fused before the network or after it.
+"""Inputs: more than a colour image, fused before the network or after it.
 
-In: pictures of several kinds (rgb, depth, HHA), their channels side by side, (N, sum of K, H, W).
+In: images of several kinds (rgb, depth, HHA), their channels side by side, (N, sum of K, H, W).
 Early fusion is one network whose first filters are as deep; late fusion is a network per input
 whose scores are averaged before the last upsampling.
 
@@ -21,7 +21,7 @@ RGB = "rgb"
 """Name of the input that every dataset has, and every network takes unless told otherwise."""
 
 Statistics = Mapping[str, Sequence[Sequence[float]]]
-"""By input: mean and standard deviation of each channel, for pictures scaled to 0..1; either may
+"""By input: mean and standard deviation of each channel, for images scaled to 0..1; either may
 be empty, for those of the weights."""
 
 
@@ -53,12 +53,12 @@ class LateFusion(nn.Module):
 
     @property
     def mean(self) -> tuple[float, ...]:
-        """Per channel, of pictures scaled to 0..1: subtracted from the images beforehand."""
+        """Per channel, of images scaled to 0..1: subtracted from the images beforehand."""
         return tuple(value for stream in self.streams.values() for value in stream.mean)
 
     @property
     def std(self) -> tuple[float, ...]:
-        """Per channel, of pictures scaled to 0..1: the images are divided by it beforehand."""
+        """Per channel, of images scaled to 0..1: the images are divided by it beforehand."""
         return tuple(value for stream in self.streams.values() for value in stream.std)
 
     def forward(self, images: Tensor, size: tuple[int, int] | None = None) -> Tensor:
@@ -80,7 +80,7 @@ class LateFusion(nn.Module):
 
 
 def widen(net: nn.Module, wide: nn.Module, in_chans: int) -> None:
-    """Deepen the filters of a network that read the picture, for further channels, in place.
+    """Deepen the filters of a network that read the image, for further channels, in place.
 
     Each further channel starts with the mean of the filters over the channels there are, whether
     these are published or random, as the reference does for depth.

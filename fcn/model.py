@@ -15,7 +15,7 @@ from typing import Any
 from torch import Tensor, device, nn
 
 from fcn.alignment import IMAGE_GRID, Grid
-from fcn.assembly import FeatureMap, Ways, create_scores, create_skips
+from fcn.assembly import DecoderConfig, FeatureMap, create_scores, create_skips
 from fcn.backbones.taps import Backbone, create_backbone, create_backbone_and_classifier
 from fcn.errors import InputError
 from fcn.external import External
@@ -62,12 +62,12 @@ class FCN(nn.Module):
 
     @property
     def mean(self) -> tuple[float, ...]:
-        """Per channel, of pictures scaled to 0..1: subtracted from the images beforehand."""
+        """Per channel, of images scaled to 0..1: subtracted from the images beforehand."""
         return self.backbone.mean
 
     @property
     def std(self) -> tuple[float, ...]:
-        """Per channel, of pictures scaled to 0..1: the images are divided by it beforehand."""
+        """Per channel, of images scaled to 0..1: the images are divided by it beforehand."""
         return self.backbone.std
 
     def forward(self, images: Tensor, size: tuple[int, int] | None = None) -> Tensor:
@@ -88,8 +88,8 @@ class FCN(nn.Module):
     def score(self, images: Tensor) -> Tensor:
         """Return logits (N, C, h, w) on the finest grid; `upsampling` takes them to pixels.
 
-        A loss or a prediction that takes pictures one by one from here holds full-size logits of
-        one picture in place of a batch.
+        A loss or a prediction that takes images one by one from here holds full-size logits of
+        one image in place of a batch.
 
         Args:
             images: As for `forward`.
@@ -242,7 +242,7 @@ def _create_fcn(
     statistics: Statistics | None,
 ) -> FCN:
     # Names first: they cost nothing, and a backbone may cost a download.
-    ways = Ways(classes, upsampling, fusion, score_init, pad100=padding == "pad100")
+    config = DecoderConfig(classes, upsampling, fusion, score_init, pad100=padding == "pad100")
     strategy, create_head, last = SKIPS[skip], HEADS[head], upsampling_last or upsampling
     _ = FUSIONS[fusion], UPSAMPLINGS[upsampling], UPSAMPLINGS[last]
     coarsest = require_fit(
@@ -257,9 +257,9 @@ def _create_fcn(
             in_chans=in_chans,
             more_chans=sum(more),
             strides=strides,
-            pad100=ways.pad100,
+            pad100=config.pad100,
         )
-        extra = {"classifier": classifier, "padded": not ways.pad100}
+        extra = {"classifier": classifier, "padded": not config.pad100}
     else:
         trunk = create_backbone(
             backbone,
@@ -271,16 +271,16 @@ def _create_fcn(
         )
 
     trunk.mean, trunk.std = channel_statistics(trunk.mean, trunk.std, inputs, statistics)
-    tap, width = trunk.taps[coarsest], (*strategy.widths, ways.num_classes)[0]
+    tap, width = trunk.taps[coarsest], (*strategy.widths, config.num_classes)[0]
     map_init = "usual" if strategy.widths else score_init
     first = create_head(tap.channels, width, dropout=dropout, score_init=map_init, **extra)
     jump, centre = find_shift(first, tap.channels)
     start = FeatureMap(width, Grid(coarsest * jump, tap.offset + coarsest * centre))
-    skips, finest = create_skips(strategy, trunk.taps, start, ways)
-    scores = create_scores(strategy, finest.channels, ways) if strategy.widths else None
+    skips, finest = create_skips(strategy, trunk.taps, start, config)
+    scores = create_scores(strategy, finest.channels, config) if strategy.widths else None
 
     def to_pixels(number: int) -> nn.Module:
-        if ways.pad100:
+        if config.pad100:
             return CroppedUpsampling(number, finest.grid, last)
         return UPSAMPLINGS[last](number, finest.grid, IMAGE_GRID)
 

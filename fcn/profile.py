@@ -15,14 +15,14 @@ from torch import Tensor, nn
 from fcn.counting import Counts, count, count_depth
 from fcn.geometry import trace_geometry
 from fcn.model import FCN, create_model
-from fcn.table1 import PUBLISHED, RELATIVES, Published
+from fcn.table1 import PUBLISHED, RELATIVES, Table1Column
 
 WARM_UPS = 3
 REPEATS = 20
 """Forward passes that are timed; the paper's number is a mean of 20 as well."""
 
 LARGEST_PX = 1536
-"""Longest side of the picture on which the gradient's support is measured."""
+"""Longest side of the image on which the gradient's support is measured."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Profile:
     """Side of the square of pixels whose gradient is not zero; None if not measured."""
     note: str
     latency: Latency | None
-    published: Published | None
+    published: Table1Column | None
     """The paper's numbers, where it has this network."""
 
 
@@ -208,18 +208,18 @@ def _explain(rule: float | None, seen: int | None) -> str:
     if seen > rule:
         return (
             "the gradient reaches beyond the windows: gates, attention or norms over the whole "
-            "picture carry it"
+            "image carry it"
         )
     if rule > LARGEST_PX:
-        return f"the gradient was measured on a picture of {LARGEST_PX} pixels only"
+        return f"the gradient was measured on an image of {LARGEST_PX} pixels only"
     return (
         "the gradient does not reach the rim of the rule's square: few paths lead there, and the "
-        "ReLUs and max pools on them let none through for this picture and these weights"
+        "ReLUs and max pools on them let none through for this image and these weights"
     )
 
 
 def _ample_side(model: FCN, receptive_field: float | None) -> int:
-    """Return the side of a picture whose central cell sees none of its borders."""
+    """Return the side of an image whose central cell sees none of its borders."""
     step = max(model.backbone.granularity, model.output_stride)
     wanted = max(8 * step, min(LARGEST_PX, int(receptive_field or 0) + 3 * step))
     return wanted + -wanted % step

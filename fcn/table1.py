@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Published:
+class Table1Column:
     """A column of the paper's Table 1: FCN-32s, 21 classes, 500 x 500 pixels, a Tesla K40c."""
 
     head: str
@@ -20,9 +20,9 @@ class Published:
 
 
 PUBLISHED = {
-    "caffenet": Published("convolutionalized", 8, 57e6, 355, 50.0),
-    "vgg16": Published("convolutionalized", 16, 134e6, 404, 210.0),
-    "googlenet_original": Published(
+    "caffenet": Table1Column("convolutionalized", 8, 57e6, 355, 50.0),
+    "vgg16": Table1Column("convolutionalized", 16, 134e6, 404, 210.0),
+    "googlenet_original": Table1Column(
         "linear",
         22,
         6e6,

@@ -1,4 +1,4 @@
-"""Targets: several label maps scored by one network, their classes side by side.
+"""Targets: several targets scored by one network, their classes side by side.
 
 In: maps (N, sum of C, h, w), C the classes of each target. The scores of different targets never
 meet: score layers are rows of one convolution, and whatever is learned behind them is one layer

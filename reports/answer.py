@@ -12,14 +12,14 @@ from typing import Any
 import pandas as pd
 
 from bench.text import clean
-from reports.changes import describe_changes, tabulate_changes
-from reports.comparisons import comparison_table
-from reports.footing import Footing
 from reports.formats import Table
-from reports.intervals import Intervals
 from reports.marks import map_names
-from reports.stats import summarize_difference
+from reports.stats.comparability import Comparability
+from reports.stats.intervals import Intervals
+from reports.stats.summary import summarize_difference
 from reports.style import label, number_of, percent, points, with_interval, with_spread
+from reports.tables.changes import describe_changes, tabulate_changes
+from reports.tables.comparisons import comparison_table
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,11 @@ def find_answer(
     ranked = summary[summary["miou_mean"].notna()].sort_values(
         "miou_mean", ascending=False, kind="stable"
     )
-    no_best = _why_no_best(list(ranked["variant"]), intervals.footing)
+    no_best = _why_no_best(list(ranked["variant"]), intervals.comparability)
     shown = map_names(summary)
     differences = None
     if baseline is not None and len(intervals.differences):
-        differences = comparison_table(summary, baseline, intervals.footing)
+        differences = comparison_table(summary, baseline, intervals.comparability)
     return Answer(
         best="" if no_best else shown[ranked.iloc[0]["variant"]],
         numbers=() if no_best else _list_numbers(ranked.iloc[0]),
@@ -90,13 +90,13 @@ def find_answer(
     )
 
 
-def _why_no_best(scored: Sequence[str], footing: Footing) -> str:
+def _why_no_best(scored: Sequence[str], comparability: Comparability) -> str:
     """Say why none of the variants that have a score is the best; empty if one is."""
     if not scored:
         return "No score: no labelled pixel was judged"
-    if len(scored) > 1 and not footing.share(scored):
+    if len(scored) > 1 and not comparability.holds(scored):
         return "No best: not all were judged on the same images, labels and classes"
-    if len(scored) > 1 and not footing.share(scored, "miou"):
+    if len(scored) > 1 and not comparability.holds(scored, "miou"):
         return "No best by mIoU: the means are over different classes"
     return ""
 
@@ -165,7 +165,7 @@ def _doubt_interval(low: float, high: float, num_seeds: int) -> str:
     if low <= 0 <= high:
         doubts.append("the 95 % interval holds zero, so no difference is shown")
     if num_seeds < 2:
-        doubts.append("the interval is over pictures: one seed cannot say what another would give")
+        doubts.append("the interval is over images: one seed cannot say what another would give")
     return "".join(f"; {doubt}" for doubt in doubts)
 
 

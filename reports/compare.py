@@ -13,20 +13,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.evaluation_file import UnusableCountsError
-from bench.outputs import Outputs
+from bench.outputs.folder import Outputs
 from bench.plan import Plan
-from bench.store import Store
+from bench.store.evaluation_file import UnusableCountsError
+from bench.store.runs import Store
 from bench.text import clean
-from reports.bootstrap import NUM_RESAMPLES, draw_weights
-from reports.counts import read_counts
-from reports.footing import find_footing
 from reports.formats import Table, to_csv, to_markdown
-from reports.frame import Record, read_records, runs_frame
-from reports.pairs import Arm, Draws, compare_arms, measure_arm, why_no_pairs
-from reports.provenance import list_changes
 from reports.remarks import find_remarks, name_means
+from reports.results.counts import read_counts
+from reports.results.frame import Record, read_records, runs_frame
+from reports.stats.bootstrap import NUM_RESAMPLES, draw_weights
+from reports.stats.comparability import find_comparability
+from reports.stats.pairs import Arm, Draws, compare_arms, measure_arm, why_no_pairs
 from reports.style import MISSING, percent, points
+from reports.tables.provenance import list_changes
 
 PAGE, TABLE = "compare.md", "compare.csv"
 
@@ -132,7 +132,7 @@ def _heading(before: str, after: str) -> str:
 
 _NOTE = (
     "Means over finished seeds in percent; Δ in points over the seeds that both finished, with "
-    "its 95 % interval over pictures and seeds where both were judged on the same pictures.\n"
+    "its 95 % interval over images and seeds where both were judged on the same images.\n"
 )
 
 
@@ -158,16 +158,20 @@ def _compare(
     }
     arms, note = _measure(variant, sides, records, weights)
     known = dict(zip(SIDES, arms, strict=True)) if arms else {}
-    footing = find_footing(dict(zip(SIDES, records, strict=True)), known)
+    comparability = find_comparability(dict(zip(SIDES, records, strict=True)), known)
     if not all(len(frame) for frame in runs):
         note = "only after" if not len(runs[0]) else "only before"
     elif not len(seeds):
         note = "; ".join(["no seed finished both", *_list_unreadable(records)])
-    elif not footing.share(SIDES):
-        why = why_no_pairs(arms[0], arms[1]) if arms else " and ".join(footing.describe().values())
+    elif not comparability.holds(SIDES):
+        why = (
+            why_no_pairs(arms[0], arms[1])
+            if arms
+            else " and ".join(comparability.describe().values())
+        )
         arms, note = [], f"no difference: {why}"
-    elif not footing.share(SIDES, "miou"):
-        over = name_means(footing)
+    elif not comparability.holds(SIDES, "miou"):
+        over = name_means(comparability)
         note = f"no difference of mIoU: over {over['before']} before, {over['after']} after"
     elif row["same_runs"]:
         note = "the same runs"
@@ -175,7 +179,7 @@ def _compare(
     for score in SHOWN:
         row[f"{score}_before"], row[f"{score}_after"] = (f[score].mean() for f in done)
         gains = done[1].loc[seeds, score] - done[0].loc[seeds, score]
-        row[f"{score}_diff"] = gains.mean() if footing.share(SIDES, score) else np.nan
+        row[f"{score}_diff"] = gains.mean() if comparability.holds(SIDES, score) else np.nan
         for end in ("low", "high"):
             row[f"{score}_{end}"] = np.nan if found is None else found[end][score]
     both = all(records)
@@ -183,7 +187,7 @@ def _compare(
     said = [
         f"{name}: {text}"
         for name, side, found_there in zip(SIDES, sides, records, strict=True)
-        for text in find_remarks(found_there, side.store, footing).variants.values()
+        for text in find_remarks(found_there, side.store, comparability).variants.values()
     ]
     row["note"] = "; ".join(filter(None, [note, *said]))
     return row
@@ -213,7 +217,7 @@ def _measure(
                 return [], f"no interval: counts of {record.planned.run.id} {error.why}"
         if not counts:
             return [], ""
-        if len({(item.pictures, item.values.shape) for item in counts.values()}) > 1:
-            return [], f"no interval: seeds of {side.name} were judged on different pictures"
+        if len({(item.images, item.values.shape) for item in counts.values()}) > 1:
+            return [], f"no interval: seeds of {side.name} were judged on different images"
         arms.append(measure_arm(variant, counts, weights)[0])
     return arms, ""

@@ -1,7 +1,7 @@
 """The files of a report: their names, and whose they are. Loads no library that draws or counts.
 
-In: a plan and a folder. Out: the folder as `bench.outputs.Outputs`, which replaces and removes only
-what a report of the same plan wrote there.
+In: a plan and a folder. Out: the folder as `bench.outputs.folder.Outputs`, which replaces and
+removes only what a report of the same plan wrote there.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench.outputs import Outputs
+from bench.outputs.folder import Outputs
 from bench.plan import Plan
 from bench.text import clean
 
@@ -28,7 +28,7 @@ DRAWINGS = (
 )
 """Names of the figures of any report, each in every form."""
 FORMS = (".svg", "-dark.svg", ".png")
-PICTURES = ("closeups", "errors", "picture-1", "picture-2", "picture-3")
+IMAGES = ("closeups", "errors", "image-1", "image-2", "image-3")
 """Names of those that are pixels alone."""
 
 
@@ -66,12 +66,12 @@ def list_possible(plan: Plan) -> list[str]:
     absent |= set() if plan.published else {"published"}
     absent |= {"comparisons"} if plan.baseline is None or len(plan.variants) < 2 else set()
     tables = [path for path in EXPORTS if Path(path).stem not in absent]
-    return [PAGE, *SUMMARIES, *tables, *_list_figures({*DRAWINGS, *PICTURES})]
+    return [PAGE, *SUMMARIES, *tables, *_list_figures({*DRAWINGS, *IMAGES})]
 
 
 def _list_figures(names: set[str]) -> Iterator[str]:
     yield from (f"figures/{name}{form}" for name in DRAWINGS if name in names for form in FORMS)
-    yield from (f"figures/{name}.png" for name in PICTURES if name in names)
+    yield from (f"figures/{name}.png" for name in IMAGES if name in names)
 
 
 def _list_written(text: str, out_dir: Path) -> Iterator[str]:
@@ -82,7 +82,7 @@ def _list_written(text: str, out_dir: Path) -> Iterator[str]:
     yield from (PAGE, *SUMMARIES)
     captions = {title.lower() for title in _CAPTION.findall(text)}
     drawn = {title.replace(" ", "-").replace("close-ups", "closeups") for title in captions}
-    yield from _list_figures(drawn & set(PICTURES) | set(_FIGURE.findall(text)))
+    yield from _list_figures(drawn & set(IMAGES) | set(_FIGURE.findall(text)))
     for name in TABLES:
         paths = [path for path in EXPORTS if Path(path).stem == name]
         if all((out_dir / path).is_file() for path in paths):
@@ -117,5 +117,5 @@ def _from_folder(path: Path, folder: Path) -> str:
 
 _GENERATOR = '<meta name="generator" content="fcn-bench">'
 _FIGURE = re.compile(r'<figure class="([\w-]+)">')
-_CAPTION = re.compile(r"<figcaption><b>(Picture \d+|Close-ups|Errors)\.</b>")
+_CAPTION = re.compile(r"<figcaption><b>(Image \d+|Close-ups|Errors)\.</b>")
 _COMMAND = re.compile(r'<pre class="command">(.*?)</pre>', re.DOTALL)

@@ -15,30 +15,26 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from bench.plan import Plan
-from bench.store import Store
+from bench.store.runs import Store
 from bench.text import clean, clean_block
-from reports import provenance
 from reports.answer import find_answer
-from reports.exports import write_exports
-from reports.figures import draw_figures
+from reports.figures.illustration import Illustration
+from reports.figures.listing import draw_figures
 from reports.files import PAGE, list_possible, open_folder
 from reports.formats import MARK, Table, escape_markdown, to_csv, to_html, to_markdown
-from reports.gallery import Gallery, draw_gallery
-from reports.illustration import Illustration
-from reports.labels import labels_table
+from reports.images.gallery import Gallery, draw_gallery
 from reports.study import Study, read_study
 from reports.style import enumerate_names
-from reports.tables import (
-    class_grid,
-    class_table,
-    published_table,
-    runs_table,
-    summarize_classes,
-    summary_table,
-)
+from reports.tables import provenance
+from reports.tables.classes import class_grid, class_table, summarize_classes
+from reports.tables.exports import write_exports
+from reports.tables.other_targets import other_targets_table
+from reports.tables.published import published_table
+from reports.tables.runs import runs_table
+from reports.tables.summary import summary_table
 
 CONTENTS = (
-    *(("summary", "Summary"), ("costs", "Learning and costs"), ("pictures", "Pictures")),
+    *(("summary", "Summary"), ("costs", "Learning and costs"), ("images", "Images")),
     *(("classes", "Classes"), ("published", "Published"), ("runs", "Runs and provenance")),
     ("conventions", "How to read this"),
 )
@@ -75,7 +71,7 @@ def write_report(
     folder.require(list_possible(plan))
     study = read_study(plan, store)
     figures, gallery = draw_figures(study), draw_gallery(study)
-    drawn = [*figures, *gallery.pair, *gallery.pictures]
+    drawn = [*figures, *gallery.pair, *gallery.images]
     texts = {
         **write_exports(study),
         "classes.csv": to_csv(summarize_classes(study.classes)),
@@ -106,7 +102,7 @@ def _render(
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     environment.filters |= {"clean": clean, "clean_block": clean_block, "table": _table}
     grid = class_grid(study.classes, plan.variants) if len(study.classes) else None
-    table = summary_table(summary, study.footing, plan.baseline)
+    table = summary_table(summary, study.comparability, plan.baseline)
     return environment.from_string(_asset("page.html.jinja")).render(
         plan=plan,
         css=Markup(css),  # ours, and pinned by the digests in the policy
@@ -127,8 +123,8 @@ def _render(
         gallery=gallery,
         classes=None
         if grid is None
-        else _link_rows(to_html(class_table(grid, summary, study.footing)), variants),
-        labels=labels_table(study.labels) if len(study.labels) else None,
+        else _link_rows(to_html(class_table(grid, summary, study.comparability)), variants),
+        labels=other_targets_table(study.labels) if len(study.labels) else None,
         published=published_table(plan.published, summary, study.labels)
         if plan.published
         else None,
@@ -181,10 +177,10 @@ def _list_remarks(study: Study) -> list[tuple[str, str]]:
 def _summary_markdown(study: Study) -> str:
     lines = [f"{who}: {text}" if who else text for who, text in _list_remarks(study)]
     parts = ["".join(f"- {escape_markdown(line)}\n" for line in lines)] if lines else []
-    table = summary_table(study.summary, study.footing, study.plan.baseline)
+    table = summary_table(study.summary, study.comparability, study.plan.baseline)
     parts.append(to_markdown(table))
     if len(study.labels):
-        parts.append(to_markdown(labels_table(study.labels)))
+        parts.append(to_markdown(other_targets_table(study.labels)))
     if study.plan.published:
         table = published_table(study.plan.published, study.summary, study.labels)
         parts.append(to_markdown(table))

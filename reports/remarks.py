@@ -8,24 +8,24 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from bench.records import read_row
-from bench.store import Store
+from bench.store.records import read_row
+from bench.store.runs import Store
 from bench.text import clean
-from reports.footing import Footing, Judged, count_pixels
-from reports.frame import Record
 from reports.marks import Fact, Remarks
+from reports.results.frame import Record
+from reports.stats.comparability import Comparability, Judged, count_pixels
 from reports.style import enumerate_names, number_of
 
 
 def find_remarks(
-    records: Sequence[Record], store: Store, footing: Footing, said: Sequence[str] = ()
+    records: Sequence[Record], store: Store, comparability: Comparability, said: Sequence[str] = ()
 ) -> Remarks:
     """Look at all finished runs; reads the first line of each log.
 
     Args:
         records: Of all planned runs.
         store: Where their logs are.
-        footing: What each variant was judged on.
+        comparability: What each variant was judged on.
         said: Sentences on how the plan came about, which come first.
     """
     runs: dict[tuple[str, int], list[Fact]] = {}
@@ -33,22 +33,26 @@ def find_remarks(
         facts = list(_list_facts(record, store))
         if facts:
             runs[record.planned.variant, record.planned.run.spec.seed] = facts
-    judged_on = {} if footing.share(footing.judged) else footing.describe()
-    mean_over = name_means(footing)
+    judged_on = {} if comparability.holds(comparability.judged) else comparability.describe()
+    mean_over = name_means(comparability)
     general: list[Fact] = [(0, clean(text)) for text in said]
-    general += [*_say_apart(judged_on), *_say_means(footing, mean_over), *_list_general(footing)]
+    general += [
+        *_say_apart(judged_on),
+        *_say_means(comparability, mean_over),
+        *_list_general(comparability),
+    ]
     return Remarks(general, runs, judged_on, mean_over)
 
 
-def name_means(footing: Footing) -> dict[str, str]:
+def name_means(comparability: Comparability) -> dict[str, str]:
     """Name the classes of each variant's mIoU, unless all are over those that occur and as many."""
     found = {
         variant: sorted(
             (len(classes), enumerate_names(_list_extra(classes, one)))
             for one in judged
-            for classes in footing.counted[variant]["miou"]
+            for classes in comparability.counted[variant]["miou"]
         )
-        for variant, judged in footing.judged.items()
+        for variant, judged in comparability.judged.items()
     }
     if len({mean for means in found.values() for mean in means}) < 2 and not any(
         extra for means in found.values() for _, extra in means
@@ -128,9 +132,9 @@ def _say_apart(judged_on: Mapping[str, str]) -> Iterator[Fact]:
         )
 
 
-def _list_general(footing: Footing) -> Iterator[Fact]:
+def _list_general(comparability: Comparability) -> Iterator[Fact]:
     """Yield what is to say of each set of images that judged: labels and classes that lack."""
-    ones = {one: None for found in footing.judged.values() for one in found}
+    ones = {one: None for found in comparability.judged.values() for one in found}
     for one in ones:
         place, images = clean(one.place), number_of(one.num_evaluated, "image")
         without = one.num_evaluated - one.num_images
@@ -161,14 +165,14 @@ def _list_extra(classes: Sequence[int], one: Judged) -> list[str]:
     return [clean(one.class_names[i]) for i in classes if i not in one.present]
 
 
-def _say_means(footing: Footing, mean_over: Mapping[str, str]) -> Iterator[Fact]:
+def _say_means(comparability: Comparability, mean_over: Mapping[str, str]) -> Iterator[Fact]:
     """Say whose means are over which classes, for each set of images where they differ."""
     groups: dict[frozenset[Judged], dict[str, list[str]]] = {}
     for variant, text in mean_over.items():
-        group = groups.setdefault(footing.judged[variant], {})
+        group = groups.setdefault(comparability.judged[variant], {})
         group.setdefault(text, []).append(variant)
     for group in groups.values():
-        if footing.share([name for names in group.values() for name in names], "miou"):
+        if comparability.holds([name for names in group.values() for name in names], "miou"):
             continue
         parts = [
             f"over {text} for {enumerate_names(map(clean, who))}" for text, who in group.items()

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from bench.metrics import SCORES, summarize
-from bench.outputs import Outputs
+from bench.outputs.folder import Outputs
 from bench.plan import Plan
-from bench.records import LogRow
-from bench.store import Result, Store
+from bench.store.records import LogRow
+from bench.store.runs import Result, Store
 from fcn.errors import InputError
 from reports.files import name_plan
 

@@ -10,16 +10,16 @@ from dataclasses import dataclass
 import pandas as pd
 
 from bench.plan import Plan
-from bench.store import Store
-from reports.changes import find_changes
-from reports.footing import Footing
-from reports.frame import Record, class_frame, read_records, runs_frame
-from reports.intervals import Intervals, find_intervals
-from reports.labels import labels_frame
+from bench.store.runs import Store
 from reports.marks import Remarks, map_names
 from reports.remarks import find_remarks
-from reports.settings import find_factors
-from reports.stats import add_intervals, has_grid, summarize_variants
+from reports.results.frame import Record, class_frame, read_records, runs_frame
+from reports.results.settings import find_factors
+from reports.stats.changes import find_changes
+from reports.stats.comparability import Comparability
+from reports.stats.intervals import Intervals, find_intervals
+from reports.stats.other_targets import other_targets_frame
+from reports.stats.summary import add_intervals, has_grid, summarize_variants
 
 MAX_DRAWN = 40
 """Variants that figures show. Tables hold all; a figure of more is neither read nor quick."""
@@ -41,18 +41,18 @@ class Study:
     drawn: Plan
     """The plan cut to the variants that figures show."""
     intervals: Intervals
-    """What the counts of the pictures say beyond the means."""
+    """What the counts of the images say beyond the means."""
     labels: pd.DataFrame
-    """One row for each variant and further label map (`labels.labels_frame`)."""
+    """One row for each variant and further target (`labels.other_targets_frame`)."""
     changes: pd.DataFrame
     """One row for each change of one thing alone (`changes.find_changes`)."""
     remarks: Remarks
     """What must be said beside the numbers; the frames above hold it in columns of their own."""
 
     @property
-    def footing(self) -> Footing:
+    def comparability(self) -> Comparability:
         """What each variant was judged on: who may be compared with whom."""
-        return self.intervals.footing
+        return self.intervals.comparability
 
     @property
     def names(self) -> dict[str, str]:
@@ -68,7 +68,7 @@ class Study:
 
     def is_ranked(self, score: str = "miou") -> bool:
         """Say whether all variants may be ranked by a score."""
-        return self.footing.share(self.plan.variants, score)
+        return self.comparability.holds(self.plan.variants, score)
 
     @property
     def drawn_runs(self) -> pd.DataFrame:
@@ -103,14 +103,14 @@ def read_study(plan: Plan, store: Store) -> Study:
     records = read_records(plan, store)
     runs = runs_frame(plan, store, records)
     intervals = find_intervals(records, store, plan.baseline)
-    footing = intervals.footing
-    remarks = find_remarks(records, store, footing, plan.remarks)
-    summary = summarize_variants(runs, plan.baseline, footing)
+    comparability = intervals.comparability
+    remarks = find_remarks(records, store, comparability, plan.remarks)
+    summary = summarize_variants(runs, plan.baseline, comparability)
     summary = remarks.complete(add_intervals(summary, intervals))
     classes = class_frame(plan, store, records)
-    is_ranked = footing.share(plan.variants, "miou")
+    is_ranked = comparability.holds(plan.variants, "miou")
     drawn = cut_plan(plan, summary, MAX_DRAWN, is_ranked=is_ranked)
-    labels = remarks.mark(labels_frame(records, store, intervals.num_resamples))
+    labels = remarks.mark(other_targets_frame(records, store, intervals.num_resamples))
     factors = find_factors(plan)
     changes = find_changes(runs, factors, plan.baseline, intervals)
     changes = remarks.mark(changes, ("variant_before", "variant_after"))

@@ -169,8 +169,8 @@ def theme() -> Iterator[None]:
 
 
 @contextmanager
-def picture_theme() -> Iterator[None]:
-    """Apply the look of photographs and label maps: a transparent ground, for page and slide."""
+def image_theme() -> Iterator[None]:
+    """Apply the look of photographs and masks: a transparent ground, for page and slide."""
     ground: Any = {"figure.facecolor": "none", "text.color": MIDTONE, "axes.titlecolor": MIDTONE}
     with theme(), mpl.rc_context(ground):
         yield

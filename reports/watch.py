@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench.plan import Plan
-from bench.store import Store
+from bench.store.runs import Store
 from reports.page import write_report
 
 

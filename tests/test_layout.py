@@ -1,4 +1,4 @@
-"""Laws of the layout: arrows fall one way, torch stays out, the README's tree is the disk's."""
+"""Laws of the layout: arrows fall one way, in halls too; torch stays out; the docs' tree is so."""
 
 import ast
 import statistics
@@ -13,35 +13,47 @@ ROOT = Path(__file__).parent.parent
 FLOORS = ["fcn", "bench", "reports", "ablations"]
 """Each may import from those before it."""
 
+REPORTS = [
+    {"style", "formats", "files", "marks"},
+    {"results"},
+    {"stats"},
+    {"remarks", "study"},
+    {"tables"},
+    {"figures", "images", "answer"},
+    {"page", "compare", "scalars"},
+    {"watch"},
+]
+"""Rooms of reports, from records to the page; each imports from those before it, or its like."""
+
 TORCH_FREE = [
     "ablations.cli",
     "ablations.expand",
-    "bench.cli",
+    "bench.cli.app",
     "bench.data.catalog",
-    "bench.data.pack",
+    "bench.data.packs.pack",
     "bench.sources",
     "bench.data.remarks",
     "bench.grid.controller",
     "bench.grid.local",
     "bench.grid.progress",
     "bench.grid.ray",
-    "bench.grid.sight",
+    "bench.grid.node_check",
     "bench.grid.slots",
     "fcn",
     "reports.page",
 ]
 
 REPORTS_MAY_IMPORT = {
-    "bench.atomic",
-    "bench.data.pack",
-    "bench.evaluation_file",
+    "bench.store.atomic",
+    "bench.data.packs.pack",
+    "bench.store.evaluation_file",
     "bench.data.remarks",
     "bench.metrics",
-    "bench.outputs",
+    "bench.outputs.folder",
     "bench.plan",
-    "bench.records",
+    "bench.store.records",
     "bench.spec",
-    "bench.store",
+    "bench.store.runs",
     "bench.text",
 }
 
@@ -88,6 +100,31 @@ def test_packages_import_only_those_below_them():
         for other in others
         if FLOORS.index(other.split(".")[0]) > FLOORS.index(name.split(".")[0])
     ]
+    assert back == []
+
+
+def rooms_of(hall):
+    """Return the files and folders of a hall, each with those that it imports from."""
+    inside = {n: n[len(hall) + 1 :].split(".")[0] for n in NAMES if n.startswith(f"{hall}.")}
+    rooms = {room: set() for room in inside.values()}
+    for name, room in inside.items():
+        rooms[room] |= {inside[other] for other in GRAPH[name] if other in inside} - {room}
+    return rooms
+
+
+HALLS = [name for name, path in NAMES.items() if path.name == "__init__.py"]
+
+
+@pytest.mark.parametrize("hall", HALLS)
+def test_no_room_imports_from_one_that_imports_from_it(hall):
+    list(TopologicalSorter(rooms_of(hall)).static_order())
+
+
+def test_a_report_is_made_in_one_direction():
+    place = {room: number for number, rooms in enumerate(REPORTS) for room in rooms}
+    rooms = rooms_of("reports")
+    assert set(rooms) == set(place)
+    back = [(room, o) for room, others in rooms.items() for o in others if place[o] > place[room]]
     assert back == []
 
 
@@ -138,21 +175,9 @@ def test_every_package_is_installed():
     assert set(listed) == on_disk
 
 
-def test_the_readmes_tree_is_the_disks():
-    readme = (ROOT / "README.md").read_text()
-    tree = readme.split("## Layout")[1].split("```")[1]
-    listed, folders = set(), []
-    for line in tree.splitlines()[1:]:
-        if not line.strip():
-            continue
-        depth = (len(line) - len(line.lstrip())) // 2
-        folders = folders[:depth]
-        name = line.split()[0]
-        if name.endswith("/"):
-            folders.append(name)
-        else:
-            listed.add("".join(folders) + name)
-    on_disk = {path.relative_to(ROOT).as_posix() for path in NAMES.values()}
-    code = {name for name in on_disk if not name.endswith("__init__.py")}
-    assert code - listed == set(), "files the README does not show"
-    assert {name for name in listed if not (ROOT / name).exists()} == set(), "files that are gone"
+def test_the_tree_in_the_docs_is_the_disks(tmp_path):
+    page = ROOT / "docs" / "architecture.md"
+    drawn = tmp_path / "architecture.md"
+    drawn.write_text(page.read_text())
+    subprocess.run([sys.executable, ".ci/tree", str(drawn)], cwd=ROOT, check=True)
+    assert drawn.read_text() == page.read_text(), "draw it anew: .ci/tree"

@@ -1,1 +1,1 @@
-"""Pictures and labels: datasets by name, packed once, batches drawn from (seed, step)."""
+"""Images and labels: datasets by name, packed once, batches drawn from (seed, step)."""

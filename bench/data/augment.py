@@ -1,4 +1,4 @@
-"""Views of pictures: scale, crop and flip as one resampling, and the same path for evaluation.
+"""Views of images: scale, crop and flip as one resampling, and the same path for evaluation.
 
 Bilinear, with a triangle filter that widens when shrinking (antialiasing), in whole numbers, one
 axis at a time. Targets take the nearest pixel and are never interpolated. A view at scale 1 gives
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.data.axis import Axis
-from bench.data.resample import Pictures, normalise, resample, send, take_nearest
+from bench.data.resample import Images, normalise, resample, send, take_nearest
 from bench.spec import TrainSpec
 
 Size = tuple[int, int]
@@ -24,14 +24,14 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class View:
-    """Which part of a resized picture is seen; all in pixels."""
+    """Which part of a resized image is seen; all in pixels."""
 
     size: Size
-    """Size of the picture itself."""
+    """Size of the image itself."""
     scaled: Size
     """Size it is resized to."""
     top: int = 0
-    """First row seen of the resized picture; negative when the view reaches beyond it."""
+    """First row seen of the resized image; negative when the view reaches beyond it."""
     left: int = 0
     """First column seen."""
     flip: bool = False
@@ -49,9 +49,9 @@ def draw_view(rng: np.random.Generator, size: Size, train: TrainSpec, input_scal
     Args:
         rng: Source of everything random. As many numbers are drawn whatever the settings, so that
             switching one off leaves the others as they were.
-        size: Size of the picture.
+        size: Size of the image.
         train: Takes `scale`, `crop` and `flip` from it.
-        input_scale: Resize of every picture, on top of which the random one comes.
+        input_scale: Resize of every image, on top of which the random one comes.
     """
     for_scale, for_top, for_left, for_flip = rng.random(4)
     smallest, largest = train.scale
@@ -67,24 +67,24 @@ def draw_view(rng: np.random.Generator, size: Size, train: TrainSpec, input_scal
 
 
 def view_images(
-    images: Pictures,
+    images: Images,
     views: Sequence[View],
     out_size: Size,
     *,
     mean: Sequence[float],
     std: Sequence[float],
 ) -> Tensor:
-    """Resample pictures and normalise them.
+    """Resample images and normalise them.
 
     Args:
-        images: N pictures.
-        views: One for each picture.
+        images: N images.
+        views: One for each image.
         out_size: Height h and width w of what is seen.
         mean: Of each channel, on the scale 0..1.
         std: Of each channel, on the scale 0..1.
 
     Returns:
-        (N, K, h, w) float32; 0 outside the pictures.
+        (N, K, h, w) float32; 0 outside the images.
     """
     device = images.device if isinstance(images, Tensor) else torch.device("cpu")
     statistics = _statistics(tuple(mean), tuple(std), device)
@@ -96,15 +96,15 @@ def view_images(
 
 
 def view_targets(
-    targets: Pictures, views: Sequence[View], out_size: Size, *, ignore_index: int
+    targets: Images, views: Sequence[View], out_size: Size, *, ignore_index: int
 ) -> Tensor:
     """Take the nearest label of each pixel seen.
 
     Args:
-        targets: N label maps.
-        views: One for each label map.
+        targets: N masks.
+        views: One for each mask.
         out_size: Height h and width w of what is seen.
-        ignore_index: Label outside the pictures.
+        ignore_index: Label outside the images.
 
     Returns:
         (N, h, w) int64.
@@ -123,7 +123,7 @@ def to_network(
     std: Sequence[float],
     device: torch.device,
 ) -> Tensor:
-    """Turn one picture or several of one size into the network's input, nothing random.
+    """Turn one image or several of one size into the network's input, nothing random.
 
     Args:
         image: (H, W, K) or (N, H, W, K), uint8.
@@ -133,7 +133,7 @@ def to_network(
         device: Where to compute.
 
     Returns:
-        (N, K, h, w) float32 on the device, N = 1 for one picture.
+        (N, K, h, w) float32 on the device, N = 1 for one image.
     """
     copied = None if image.flags.writeable else True  # a pack is not, and torch wants it
     pixels = send(np.array(image, ndmin=4, copy=copied), device)
@@ -143,7 +143,7 @@ def to_network(
 
 
 def _draw_offset(fraction: float, room: int) -> int:
-    """Place a window at random: inside the picture, or around it if the window is larger."""
+    """Place a window at random: inside the image, or around it if the window is larger."""
     return min(room, 0) + int(fraction * (abs(room) + 1))
 
 

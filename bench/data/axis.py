@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FRACTION_BITS = 22
-"""Bits of a weight after the point: Pillow's for 8-bit pictures."""
+"""Bits of a weight after the point: Pillow's for 8-bit images."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Axis:
     length: int
     """Places of a view."""
     places: NDArray[np.int64]
-    """First place that shows the picture, and the one after the last, (N, 2)."""
+    """First place that shows the image, and the one after the last, (N, 2)."""
     read: NDArray[np.int64]
     """The same of the pixels that are read, antialiasing's included, (N, 2)."""
     box: NDArray[np.float32]
@@ -41,9 +41,9 @@ class Axis:
 
         Args:
             length: Places of a view.
-            first: First pixel seen of the resized picture, (N,); negative if the view begins
+            first: First pixel seen of the resized image, (N,); negative if the view begins
                 before it.
-            size: Pixels of the picture itself, (N,).
+            size: Pixels of the image itself, (N,).
             scaled: Pixels it is resized to, (N,).
             mirrored: See it from its end to its beginning, (N,).
         """
@@ -62,11 +62,11 @@ class Axis:
         )
 
     def num_places(self, n: int) -> int:
-        """Return how many places of view n show the picture."""
+        """Return how many places of view n show the image."""
         return int(self.places[n, 1] - self.places[n, 0])
 
     def inside(self) -> NDArray[np.bool_]:
-        """Return which places show the picture, (N, length)."""
+        """Return which places show the image, (N, length)."""
         place = np.arange(self.length)
         return (place >= self.places[:, :1]) & (place < self.places[:, 1:])
 
@@ -74,7 +74,7 @@ class Axis:
         """Return the first pixel that each place reads, (N, length), and weights from there on.
 
         Weights are (N, length, taps), in parts of 2**22: a triangle that widens when shrinking.
-        They are 0 beyond the picture, and throughout at places outside.
+        They are 0 beyond the image, and throughout at places outside.
         """
         place = np.where(
             self.mirrored[:, None],

@@ -1,4 +1,4 @@
-"""Batches: which pictures, in which view, as a function of (seed, batch number) alone.
+"""Batches: which images, in which view, as a function of (seed, batch number) alone.
 
 In: a `Pack` and the settings of training. Out: tensors on the device. Batch k can be drawn without
 batch k-1, which is what lets a killed run go on with the same bits.
@@ -23,8 +23,8 @@ from bench.data.augment import (
     view_images,
     view_targets,
 )
-from bench.data.pack import Pack
-from bench.data.resample import Pictures, send
+from bench.data.packs.pack import Pack
+from bench.data.resample import Images, send
 from bench.spec import TrainSpec
 from fcn.errors import InputError
 
@@ -34,7 +34,7 @@ ORDER, VIEWS = 0, 1
 """Streams of random numbers; apart, so that order and views have nothing in common."""
 
 DEVICE_SHARE = 0.25
-"""Largest share of a GPU's free memory that pictures may take; the rest is for training."""
+"""Largest share of a GPU's free memory that images may take; the rest is for training."""
 
 BATCHES_AT_ONCE, PIXELS_AT_ONCE = 8, 2**19
 """Most that a CPU makes at once."""
@@ -44,9 +44,9 @@ class Batches:
     """Training batches of one split.
 
     Args:
-        pack: Decoded pictures.
+        pack: Decoded images.
         train: Takes `split`, `batch_size`, `crop`, `scale` and `flip` from it.
-        input_scale: Resize of every picture for the network.
+        input_scale: Resize of every image for the network.
         seed: The run's seed.
         mean: Of each channel, on the scale 0..1.
         std: Of each channel, on the scale 0..1.
@@ -54,7 +54,7 @@ class Batches:
         part: Number of this process and of all that share each batch.
 
     Raises:
-        InputError: The split does not exist, pictures of a batch would differ in size, or there are
+        InputError: The split does not exist, images of a batch would differ in size, or there are
             fewer of them than processes.
     """
 
@@ -77,19 +77,19 @@ class Batches:
         self._statistics = {"mean": tuple(mean), "std": tuple(std)}
         self._indices = np.array(pack.indices(train.split))
         require_equal_sizes(pack, train)
-        require_shares(train, part[1])
-        self._share = share_of(train.batch_size, *part)
-        self._pictures = _Pictures(pack, self._indices, device)
+        require_shards(train, part[1])
+        self._share = shard_of(train.batch_size, *part)
+        self._images = _Images(pack, self._indices, device)
         self._at_once = _batches_at_once(train, len(self._share), device)
         self._ready: dict[int, tuple[Tensor, Tensor]] = {}
-        # A batch may lie in two epochs; drawing an order takes long where pictures are many.
+        # A batch may lie in two epochs; drawing an order takes long where images are many.
         self._order = lru_cache(maxsize=2)(self._draw_order)
 
     def batch(self, index: int) -> tuple[Tensor, Tensor]:
         """Return this process's share of batch number `index`.
 
         Images are (N, K, h, w) float32, K the channels of all inputs; targets (N, h, w) int64, or
-        (N, T, h, w) of several label maps.
+        (N, T, h, w) of several targets.
         """
         if index not in self._ready:
             numbers = range(index, index + self._at_once)
@@ -100,15 +100,15 @@ class Batches:
         """Make several batches at once: what they need is then in the processor's caches."""
         chosen, views = [], []
         for index in numbers:
-            whole = self.picture_indices(index)
+            whole = self.image_indices(index)
             for k in self._share:
                 rng = np.random.default_rng([self._seed, VIEWS, index, k])
                 size = self._pack.size(whole[k])
                 views.append(draw_view(rng, size, self._train, self._input_scale))
                 chosen.append(whole[k])
         out_size = self._train.crop or views[0].scaled
-        pictures, maps = self._pictures.take(chosen)
-        images = view_images(pictures, views, out_size, **self._statistics)
+        arrays, maps = self._images.take(chosen)
+        images = view_images(arrays, views, out_size, **self._statistics)
         seen = [
             view_targets(labels, views, out_size, ignore_index=target.ignore_index)
             for labels, target in zip(maps, self._pack.targets, strict=True)
@@ -118,12 +118,12 @@ class Batches:
             batch = slice(k, k + len(self._share))
             yield images[batch], targets[batch]
 
-    def picture_indices(self, index: int) -> list[int]:
-        """Return the pack's numbers of the pictures of a batch; every epoch has each once."""
-        num_pictures, batch_size = len(self._indices), self._train.batch_size
+    def image_indices(self, index: int) -> list[int]:
+        """Return the pack's numbers of the images of a batch; every epoch has each once."""
+        num_images, batch_size = len(self._indices), self._train.batch_size
         samples = range(index * batch_size, (index + 1) * batch_size)
-        orders = {epoch: self._order(epoch) for epoch in {j // num_pictures for j in samples}}
-        return [int(orders[j // num_pictures][j % num_pictures]) for j in samples]
+        orders = {epoch: self._order(epoch) for epoch in {j // num_images for j in samples}}
+        return [int(orders[j // num_images][j % num_images]) for j in samples]
 
     def _draw_order(self, epoch: int) -> NDArray[np.int64]:
         rng = np.random.default_rng([self._seed, ORDER, epoch])
@@ -138,7 +138,7 @@ def _batches_at_once(train: TrainSpec, batch_size: int, device: torch.device) ->
     return min(max(1, fitting), BATCHES_AT_ONCE)
 
 
-def share_of(count: int, rank: int, size: int) -> range:
+def shard_of(count: int, rank: int, size: int) -> range:
     """Return which of `count` things the process `rank` of `size` takes: neighbours, about equal.
 
     The shares of all processes are each thing once, in order.
@@ -146,11 +146,11 @@ def share_of(count: int, rank: int, size: int) -> range:
     return range(rank * count // size, (rank + 1) * count // size)
 
 
-def require_shares(train: TrainSpec, num_processes: int) -> None:
-    """See that each process has a picture of every batch.
+def require_shards(train: TrainSpec, num_processes: int) -> None:
+    """See that each process has an image of every batch.
 
     Raises:
-        InputError: There are more processes than pictures.
+        InputError: There are more processes than images.
     """
     if train.batch_size < num_processes:
         raise InputError(
@@ -160,7 +160,7 @@ def require_shares(train: TrainSpec, num_processes: int) -> None:
 
 
 def require_equal_sizes(pack: Pack, train: TrainSpec) -> None:
-    """See that the pictures of every batch have one size.
+    """See that the images of every batch have one size.
 
     Raises:
         InputError: They differ, and no crop makes them equal.
@@ -170,14 +170,13 @@ def require_equal_sizes(pack: Pack, train: TrainSpec) -> None:
     advice = "set train.crop to the height and width of training crops"
     if train.scale[0] != train.scale[1]:
         raise InputError(
-            f"train.scale {list(train.scale)} gives the pictures of a batch different sizes; "
-            f"{advice}"
+            f"train.scale {list(train.scale)} gives the images of a batch different sizes; {advice}"
         )
     sizes = sorted({pack.size(i) for i in pack.indices(train.split)})
     if len(sizes) > 1:
         shown = ", ".join(f"{H}x{W}" for H, W in sizes[:4]) + ", ..." * (len(sizes) > 4)
         raise InputError(
-            f"pictures of split {train.split!r} have {len(sizes)} sizes ({shown}); "
+            f"images of split {train.split!r} have {len(sizes)} sizes ({shown}); "
             f"{advice}, or train.batch_size to 1"
         )
 
@@ -194,22 +193,22 @@ def eval_batches(
     batch_pixels: float = math.inf,
     part: tuple[int, int] = (0, 1),
 ) -> Iterator[tuple[list[int], Tensor, Tensor]]:
-    """Yield every picture of a split once, in order, without anything random.
+    """Yield every image of a split once, in order, without anything random.
 
     Args:
-        pack: Decoded pictures.
+        pack: Decoded images.
         split: Name of the split.
-        input_scale: Resize of every picture for the network.
+        input_scale: Resize of every image for the network.
         mean: Of each channel, on the scale 0..1.
         std: Of each channel, on the scale 0..1.
         device: Where batches are made.
-        batch_size: Most pictures in one batch; a batch ends where the size changes.
+        batch_size: Most images in one batch; a batch ends where the size changes.
         batch_pixels: Most pixels in one batch, of images or of targets; one image may have more.
         part: Number of this process and of all that take batches in turn.
 
     Yields:
-        The pack's numbers of the N pictures, images (N, K, h, w) float32 at network size, and
-        targets (N, H, W) int64 at the label's own size, or (N, T, H, W) of several label maps.
+        The pack's numbers of the N images, images (N, K, h, w) float32 at network size, and
+        targets (N, H, W) int64 at the label's own size, or (N, T, H, W) of several targets.
 
     Raises:
         InputError: The split does not exist.
@@ -249,10 +248,10 @@ def groups_of_one_size(
         yield group
 
 
-class _Pictures:
-    """Pictures of a split where batches are made: views of the pack for a CPU, else copies.
+class _Images:
+    """Images of a split where batches are made: views of the pack for a CPU, else copies.
 
-    A GPU gets uint8 batches padded to the largest picture; they stay on it where they fit.
+    A GPU gets uint8 batches padded to the largest image; they stay on it where they fit.
     """
 
     def __init__(self, pack: Pack, indices: NDArray[np.int64], device: torch.device) -> None:
@@ -267,8 +266,8 @@ class _Pictures:
             if num_bytes < DEVICE_SHARE * free:
                 self._resident = self._load(list(self._row))
 
-    def take(self, indices: list[int]) -> tuple[Pictures, list[Pictures]]:
-        """Return the images, each (H, W, K), and of each target the label maps, each (H, W)."""
+    def take(self, indices: list[int]) -> tuple[Images, list[Images]]:
+        """Return the images, each (H, W, K), and of each target the targets, each (H, W)."""
         if self._device.type == "cpu":
             maps = [self._pack.target(i) for i in indices]
             by_target = [maps] if len(self._pack.targets) == 1 else zip(*maps, strict=True)

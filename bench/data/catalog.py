@@ -12,12 +12,12 @@ from pathlib import Path
 
 from bench.data.facts import DatasetFacts
 from bench.data.memory import Binding, Memory, read_memory, remember_binding, remember_dataset
-from bench.data.pack import Pack, open_pack, pack
+from bench.data.packs.pack import Pack, open_pack, pack
 from bench.data.registry import Dataset, open_dataset
 from bench.plan import Run
 from bench.sources import find_sources, value_of
 from bench.spec import DataSpec, RunSpec
-from bench.store import Store
+from bench.store.runs import Store
 from bench.text import our_command
 from fcn.errors import InputError
 

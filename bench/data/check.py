@@ -1,4 +1,4 @@
-"""Reading everything before an hour is spent: each unusable picture by name, and the numbers.
+"""Reading everything before an hour is spent: each unusable image by name, and the numbers.
 
 In: a dataset. Out: a `DataReport`. Packing goes through the same pass, so that what is trained on
 has been checked, and nothing is decoded twice.
@@ -13,26 +13,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.dataset import Dataset
-from bench.data.findings import DataReport, PictureFacts
-from bench.data.layers import LabelMap
+from bench.data.findings import DataReport, ImageFacts
+from bench.data.layers import Target
 from fcn.errors import InputError
 
 Layers = tuple[NDArray[np.uint8], ...]
-"""Arrays of one picture: image, target, and what more the dataset has."""
+"""Arrays of one image: image, target, and what more the dataset has."""
 
 
 def check(
     dataset: Dataset,
     keep: Callable[[Layers], None] | None = None,
 ) -> DataReport:
-    """Read every picture of a dataset and collect all problems.
+    """Read every image of a dataset and collect all problems.
 
     Args:
         dataset: What to read.
-        keep: Called with the layers of each usable picture, in the order of the report's
-            `pictures`: image (H, W, 3), target (H, W), then what more the dataset has.
+        keep: Called with the layers of each usable image, in the order of the report's
+            `images`: image (H, W, 3), target (H, W), then what more the dataset has.
     """
-    problems, pictures = _listing_problems(dataset), list[PictureFacts]()
+    problems, images = _listing_problems(dataset), list[ImageFacts]()
     for split, names in dataset.splits.items():
         for name in dict.fromkeys(names):
             try:
@@ -42,19 +42,19 @@ def check(
             except InputError as error:
                 problems.append(str(error))
                 continue
-            pictures.append(facts)
+            images.append(facts)
             if keep is not None:
                 keep((image, target, *more))
     report = DataReport(
         dataset.class_names,
         tuple(dataset.splits),
-        tuple(pictures),
+        tuple(images),
         tuple(problems),
         tuple(one.name for one in dataset.more_inputs),
         dataset.more_targets,
         dataset.ignore_index,
     )
-    if problems or not pictures:
+    if problems or not images:
         return report
     faults = [text for labels in report.labels() for text in labels.faults()]
     return replace(report, problems=tuple(faults))
@@ -65,7 +65,7 @@ def _listing_problems(dataset: Dataset) -> list[str]:
     for split, names in dataset.splits.items():
         if not names:
             problems.append(
-                f"split {split!r} of dataset {dataset.name!r} is empty; list pictures for it, "
+                f"split {split!r} of dataset {dataset.name!r} is empty; list images for it, "
                 "or remove it"
             )
         counts = dict.fromkeys(names, 0)
@@ -85,8 +85,8 @@ def _examine(
     name: str,
     image: NDArray[np.uint8],
     target: NDArray[np.uint8],
-) -> PictureFacts:
-    """Count a picture's labels; InputError if it cannot be used."""
+) -> ImageFacts:
+    """Count an image's labels; InputError if it cannot be used."""
     H, W = image.shape[:2]
     where = dataset.describe(split, name)
     if image.shape != (H, W, 3) or image.dtype != np.uint8 or target.dtype != np.uint8:
@@ -96,13 +96,13 @@ def _examine(
     digest = sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()
     class_counts = tuple(int(n) for n in counts[: len(dataset.class_names)])
     ignored = int(counts[dataset.ignore_index])
-    return PictureFacts(name, split, H, W, class_counts, ignored, digest)
+    return ImageFacts(name, split, H, W, class_counts, ignored, digest)
 
 
 def _examine_more(
-    dataset: Dataset, facts: PictureFacts
-) -> tuple[PictureFacts, list[NDArray[np.uint8]]]:
-    """Read and count what a picture has beside image and target; InputError if unusable."""
+    dataset: Dataset, facts: ImageFacts
+) -> tuple[ImageFacts, list[NDArray[np.uint8]]]:
+    """Read and count what an image has beside image and target; InputError if unusable."""
     where = dataset.describe(facts.split, facts.name)
     size = (facts.height, facts.width)
     advice = partial(_one_size, dataset, facts.split, facts.name, size)
@@ -112,7 +112,7 @@ def _examine_more(
         if layer.shape != (*size, wanted.channels) or layer.dtype != np.uint8:
             raise InputError(
                 f"{where}: input {wanted.name!r} has shape {layer.shape} ({layer.dtype}), not "
-                f"{(*size, wanted.channels)} (uint8) as the picture; {advice(layer.shape[:2])}"
+                f"{(*size, wanted.channels)} (uint8) as the image; {advice(layer.shape[:2])}"
             )
         ranges[wanted.name] = (int(layer.min()), int(layer.max()))
         layers.append(layer)
@@ -135,23 +135,22 @@ def _one_size(
             "sensor saw it: turn that one the same way, or take the orientation out of both; "
             "resizing would ruin it"
         )
-    return "make them one size (resize label maps by nearest neighbour only)"
+    return "make them one size (resize masks by nearest neighbour only)"
 
 
 def _count_labels(
     where: str,
     target: NDArray[np.uint8],
     size: tuple[int, int],
-    labels: LabelMap,
+    labels: Target,
     advice: Callable[[tuple[int, ...]], str],
 ) -> NDArray[np.int64]:
-    """Count the values of a label map, (256,); InputError if it cannot be used."""
+    """Count the values of a mask, (256,); InputError if it cannot be used."""
     H, W = size
     if target.shape != (H, W):
         given = "x".join(str(n) for n in reversed(target.shape))
         raise InputError(
-            f"{where}: the picture is {W}x{H} and its label map {given} pixels; "
-            f"{advice(target.shape)}"
+            f"{where}: the image is {W}x{H} and its mask {given} pixels; {advice(target.shape)}"
         )
     C, ignore = len(labels.class_names), labels.ignore_index
     counts = np.bincount(target.ravel(), minlength=256)
@@ -160,7 +159,7 @@ def _count_labels(
         values = ", ".join(f"{v} ({counts[v]} pixels)" for v in strange[:8])
         more = f" and {len(strange) - 8} more" if len(strange) > 8 else ""
         raise InputError(
-            f"{where}: the label map holds {values}{more}; allowed are the classes 0..{C - 1} and "
+            f"{where}: the mask holds {values}{more}; allowed are the classes 0..{C - 1} and "
             f"ignore_index {ignore}: correct the labels, add class names, or set ignore_index"
         )
     return counts

@@ -1,6 +1,6 @@
-"""What a dataset is: named pictures with labels, in splits, and a fingerprint of its content.
+"""What a dataset is: named images with labels, in splits, and a fingerprint of its content.
 
-In: a loader registered in `DATASETS`. Out: a `Dataset` that reads one picture at a time.
+In: a loader registered in `DATASETS`. Out: a `Dataset` that reads one image at a time.
 Free of torch; nothing is decoded before `read`.
 """
 
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data.layers import COLOUR, SEMANTIC, Input, LabelMap, Palette, to_json
+from bench.data.layers import COLOUR, SEMANTIC, Input, Palette, Target, to_json
 from fcn.registry import Registry
 
 GOLDEN_TURN = 0.381966
@@ -24,7 +24,7 @@ already used, however many classes there are."""
 
 @dataclass(frozen=True)
 class Dataset(ABC):
-    """Pictures with labels. Subclasses say where they come from, and read what more they have.
+    """Images with labels. Subclasses say where they come from, and read what more they have.
 
     Raises:
         InputError: Class names, colours and `ignore_index` do not fit each other.
@@ -39,50 +39,50 @@ class Dataset(ABC):
     ignore_index: int
     """Label of pixels that are neither trained on nor scored; in 0..255, outside [0, C)."""
     splits: dict[str, tuple[str, ...]]
-    """Names of the pictures in each split."""
+    """Names of the images in each split."""
 
     target_name: str = field(default=SEMANTIC, kw_only=True)
-    """Name of the label map that `read` gives."""
+    """Name of the target that `read` gives."""
     more_inputs: tuple[Input, ...] = field(default=(), kw_only=True)
-    """Inputs beside the picture: depth, HHA."""
-    more_targets: tuple[LabelMap, ...] = field(default=(), kw_only=True)
-    """Further label maps of the same pictures."""
+    """Inputs beside the image: depth, HHA."""
+    more_targets: tuple[Target, ...] = field(default=(), kw_only=True)
+    """Further targets of the same images."""
 
     def __post_init__(self) -> None:
         first, *more = self.targets
         first.require_sense(f"dataset {self.name!r}")
         for target in more:
-            target.require_sense(f"label map {target.name!r} of dataset {self.name!r}")
+            target.require_sense(f"target {target.name!r} of dataset {self.name!r}")
 
     @property
     def inputs(self) -> tuple[Input, ...]:
-        """All inputs, the picture first."""
+        """All inputs, the image first."""
         return (COLOUR, *self.more_inputs)
 
     @property
-    def targets(self) -> tuple[LabelMap, ...]:
-        """All label maps, that of `read` first."""
-        own = LabelMap(self.target_name, self.class_names, self.palette, self.ignore_index)
+    def targets(self) -> tuple[Target, ...]:
+        """All targets, that of `read` first."""
+        own = Target(self.target_name, self.class_names, self.palette, self.ignore_index)
         return (own, *self.more_targets)
 
     @abstractmethod
     def read(self, split: str, name: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Return the image (H, W, 3) and target (H, W) of a picture, both uint8.
+        """Return the image (H, W, 3) and target (H, W) of an image, both uint8.
 
         Raises:
             InputError: They cannot be read; the message names the file and the way out.
         """
 
     def read_input(self, split: str, name: str, wanted: Input) -> NDArray[np.uint8]:
-        """Return one of `more_inputs` of a picture, (H, W, channels) uint8.
+        """Return one of `more_inputs` of an image, (H, W, channels) uint8.
 
         Raises:
             InputError: It cannot be read.
         """
         raise NotImplementedError(f"dataset {self.name!r} does not read {wanted.name!r}")
 
-    def read_target(self, split: str, name: str, wanted: LabelMap) -> NDArray[np.uint8]:
-        """Return one of `more_targets` of a picture, (H, W) uint8.
+    def read_target(self, split: str, name: str, wanted: Target) -> NDArray[np.uint8]:
+        """Return one of `more_targets` of an image, (H, W) uint8.
 
         Raises:
             InputError: It cannot be read.
@@ -102,8 +102,8 @@ class Dataset(ABC):
         return False
 
     def describe(self, split: str, name: str) -> str:
-        """Name a picture in messages, with its files if it has any."""
-        return f"picture {name!r} of split {split!r}"
+        """Name an image in messages, with its files if it has any."""
+        return f"image {name!r} of split {split!r}"
 
     def fingerprint(self) -> str:
         """Return the SHA-256, in hex, of everything here that can change a result.

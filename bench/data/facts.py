@@ -13,8 +13,8 @@ from bench.data.layers import (
     network_options,
     require_targets,
 )
-from bench.records import CLOSED, Count, Digest
 from bench.spec import DataSpec
+from bench.store.records import CLOSED, Count, Digest
 
 
 @dataclass(frozen=True, config=CLOSED)
@@ -23,15 +23,15 @@ class DatasetFacts:
 
     fingerprint: Digest
     num_images: dict[str, Count]
-    """Pictures in each split."""
+    """Images in each split."""
     num_classes: int
-    """Of the dataset's own label map."""
+    """Of the dataset's own target."""
     target_name: str = SEMANTIC
     """Name of that map."""
     more_inputs: tuple[Input, ...] = ()
     """Inputs beside the image."""
     more_targets: dict[str, int] = field(default_factory=dict)
-    """Classes of further label maps, by name."""
+    """Classes of further targets, by name."""
 
     def network_options(self, data: DataSpec) -> dict[str, Any]:
         """Return how `fcn.create_model` builds a network for the layers that a spec asks for.
@@ -43,7 +43,7 @@ class DatasetFacts:
         return network_options(inputs, self.classes(data))
 
     def classes(self, data: DataSpec) -> tuple[int, ...]:
-        """Return the number of classes of each label map that a spec asks for.
+        """Return the number of classes of each target that a spec asks for.
 
         Raises:
             InputError: The dataset does not have one of them.

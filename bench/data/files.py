@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ImageOps
 
-from bench.atomic import file_digest
 from bench.data.dataset import Dataset
 from bench.data.formats import MAX_PIXELS as MAX_PIXELS
 from bench.data.formats import (
@@ -22,8 +21,9 @@ from bench.data.formats import (
     require_image,
     stretch_of,
 )
-from bench.data.layers import Input, LabelMap
+from bench.data.layers import Input, Target
 from bench.data.problems import join_problems
+from bench.store.atomic import file_digest
 from fcn.errors import InputError
 
 
@@ -37,28 +37,28 @@ class FileDataset(Dataset):
     """Image and label file, relative to `root`, by (split, name)."""
 
     more_files: dict[str, dict[tuple[str, str], Path]] = field(default_factory=dict, kw_only=True)
-    """By name of a further input or label map: its file, relative to `root`, by (split, name)."""
+    """By name of a further input or mask: its file, relative to `root`, by (split, name)."""
 
     def read(self, split: str, name: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Return the image (H, W, 3) and target (H, W) of a picture; reads disk."""
+        """Return the image (H, W, 3) and target (H, W) of an image; reads disk."""
         image, mask = (self._find(path) for path in self.files[split, name])
         return read_image(image), self.read_labels(mask, self.target_name)
 
     def read_input(self, split: str, name: str, wanted: Input) -> NDArray[np.uint8]:
-        """Return a further input (H, W, channels) of a picture; reads disk."""
+        """Return a further input (H, W, channels) of an image; reads disk."""
         return read_input(self._find(self.more_files[wanted.name][split, name]), wanted)
 
-    def read_target(self, split: str, name: str, wanted: LabelMap) -> NDArray[np.uint8]:
-        """Return a further label map (H, W) of a picture; reads disk."""
+    def read_target(self, split: str, name: str, wanted: Target) -> NDArray[np.uint8]:
+        """Return a further mask (H, W) of an image; reads disk."""
         path = self._find(self.more_files[wanted.name][split, name])
         return self.read_labels(path, wanted.name)
 
     def read_labels(self, path: Path, target: str) -> NDArray[np.uint8]:
-        """Return the label map (H, W) of a file; formats other than pictures come in here."""
+        """Return the mask (H, W) of a file; formats other than images come in here."""
         return read_mask(path)
 
     def describe(self, split: str, name: str) -> str:
-        """Name a picture by its image and label file."""
+        """Name an image by its image and label file."""
         image, mask = self.files[split, name]
         return f"{self.root / image} with {self.root / mask} (split {split!r})"
 
@@ -166,8 +166,8 @@ def read_input(path: Path, wanted: Input) -> NDArray[np.uint8]:
     return encode_log(values, wanted.log_range, path)[..., None]
 
 
-def picture_mode(path: Path) -> str:
-    """Return Pillow's name of a picture's kind: L, RGB, I;16; a palette is what it shows, L or RGB.
+def image_mode(path: Path) -> str:
+    """Return Pillow's name of an image's kind: L, RGB, I;16; a palette is what it shows, L or RGB.
 
     Raises:
         InputError: It cannot be read.
@@ -208,7 +208,7 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
             else than indices, or is of a format that would not give them as they were written.
     """
     with opened(path) as mask:
-        require_exact(mask, path, "label maps")
+        require_exact(mask, path, "masks")
         if mask.mode not in ("1", "L", "P"):
             kind = "colours" if len(mask.getbands()) > 1 else "more than 8 bits per pixel"
             raise InputError(

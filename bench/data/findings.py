@@ -1,4 +1,4 @@
-"""What a pass over a dataset found: facts of each picture, numbers of each split, problems."""
+"""What a pass over a dataset found: facts of each image, numbers of each split, problems."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.labels import Labels, shared_remark
-from bench.data.layers import LabelMap
+from bench.data.layers import Target
 from bench.data.problems import join_problems
 from fcn.errors import InputError
 
 
 @dataclass(frozen=True)
-class PictureFacts:
-    """What is known of one readable picture."""
+class ImageFacts:
+    """What is known of one readable image."""
 
     name: str
     split: str
@@ -30,9 +30,9 @@ class PictureFacts:
     ranges: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Least and greatest value of each further input."""
     more_counts: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    """Pixels of each class of each further label map."""
+    """Pixels of each class of each further target."""
     more_ignored: dict[str, int] = field(default_factory=dict)
-    """Pixels of each further label map that equal its `ignore_index`."""
+    """Pixels of each further target that equal its `ignore_index`."""
 
 
 @dataclass(frozen=True)
@@ -41,29 +41,29 @@ class DataReport:
 
     class_names: tuple[str, ...]
     splits: tuple[str, ...]
-    pictures: tuple[PictureFacts, ...]
-    """The pictures that can be used, in the order of the splits."""
+    images: tuple[ImageFacts, ...]
+    """The images that can be used, in the order of the splits."""
     problems: tuple[str, ...]
     """One text for each thing that must be put right, with its file."""
     more_inputs: tuple[str, ...] = ()
-    """Names of the inputs beside the pictures."""
-    more_targets: tuple[LabelMap, ...] = ()
-    """Label maps beside the first."""
+    """Names of the inputs beside the images."""
+    more_targets: tuple[Target, ...] = ()
+    """Targets beside the first."""
     ignore_index: int = 255
     """Label of pixels that do not count in the first."""
 
     def remarks(self) -> list[str]:
         """Return what scores on these splits are to be read with, a sentence each."""
         found = [text for labels in self.labels() for text in labels.remarks()]
-        digests = {s: [p.digest for p in self.pictures if p.split == s] for s in self.splits}
+        digests = {s: [p.digest for p in self.images if p.split == s] for s in self.splits}
         pairs = itertools.combinations(digests, 2)
         numbers = {(a, b): sum(map(set(digests[a]).__contains__, digests[b])) for a, b in pairs}
         return found + shared_remark(numbers)
 
     def labels(self) -> list[Labels]:
-        """Return the counts of each label map, that of the pictures first."""
-        by_split = {s: [p for p in self.pictures if p.split == s] for s in self.splits}
-        by_split = {split: pictures for split, pictures in by_split.items() if pictures}
+        """Return the counts of each target, that of the images first."""
+        by_split = {s: [p for p in self.images if p.split == s] for s in self.splits}
+        by_split = {split: images for split, images in by_split.items() if images}
         first = Labels(
             self.class_names,
             self.ignore_index,
@@ -74,7 +74,7 @@ class DataReport:
 
     def class_counts(self, split: str) -> NDArray[np.int64]:
         """Return the pixels of each class in a split, (C,)."""
-        rows = [p.class_counts for p in self.pictures if p.split == split]
+        rows = [p.class_counts for p in self.images if p.split == split]
         counts = np.array(rows, dtype=np.int64).reshape(-1, len(self.class_names))
         return np.asarray(counts.sum(0), dtype=np.int64)
 
@@ -90,12 +90,12 @@ class DataReport:
 
     def rows(self) -> list[dict[str, object]]:
         """Return the numbers as a table: a row per number, a column per split."""
-        by_split = {s: [p for p in self.pictures if p.split == s] for s in self.splits}
+        by_split = {s: [p for p in self.images if p.split == s] for s in self.splits}
         table: dict[str, dict[str, object]] = {
-            "pictures": {s: len(pictures) for s, pictures in by_split.items()},
+            "images": {s: len(images) for s, images in by_split.items()},
             "height": {s: _range([p.height for p in ps]) for s, ps in by_split.items()},
             "width": {s: _range([p.width for p in ps]) for s, ps in by_split.items()},
-            "identical pictures": {
+            "identical images": {
                 s: len(ps) - len({p.digest for p in ps}) for s, ps in by_split.items()
             },
             "ignored pixels": {
@@ -114,20 +114,20 @@ class DataReport:
         return [{"number": key, **row} for key, row in table.items()]
 
     @staticmethod
-    def _labels_of(target: LabelMap, by_split: Mapping[str, Sequence[PictureFacts]]) -> Labels:
+    def _labels_of(target: Target, by_split: Mapping[str, Sequence[ImageFacts]]) -> Labels:
         name = target.name
         return Labels(
             target.class_names,
             target.ignore_index,
             {s: np.array([p.more_counts[name] for p in ps]) for s, ps in by_split.items()},
             {s: np.array([p.more_ignored[name] for p in ps]) for s, ps in by_split.items()},
-            f"label map {name!r}: ",
+            f"target {name!r}: ",
         )
 
     def _target_rows(
-        self, target: LabelMap, by_split: Mapping[str, Sequence[PictureFacts]]
+        self, target: Target, by_split: Mapping[str, Sequence[ImageFacts]]
     ) -> dict[str, dict[str, object]]:
-        """Return the numbers of a further label map."""
+        """Return the numbers of a further target."""
         counts = {
             s: np.array([p.more_counts[target.name] for p in ps], dtype=np.int64).sum(0)
             for s, ps in by_split.items()
@@ -164,9 +164,9 @@ def _range(values: list[int]) -> object:
     return low if low == high else f"{low} to {high}"
 
 
-def _joint_range(pictures: Sequence[PictureFacts], name: str) -> object:
-    return _range([value for p in pictures for value in p.ranges[name]])
+def _joint_range(images: Sequence[ImageFacts], name: str) -> object:
+    return _range([value for p in images for value in p.ranges[name]])
 
 
-def _share(num_pixels: int, pictures: Sequence[PictureFacts]) -> float:
-    return round(num_pixels / max(sum(p.height * p.width for p in pictures), 1), 4)
+def _share(num_pixels: int, images: Sequence[ImageFacts]) -> float:
+    return round(num_pixels / max(sum(p.height * p.width for p in images), 1), 4)

@@ -95,16 +95,16 @@ def require_image(image: Image.Image, path: Path) -> None:
     if bits > 8:
         raise InputError(
             f"{path} has {bits} bits per channel, of which 8 would be kept; save it as an 8-bit "
-            "RGB or grey picture"
+            "RGB or grey image"
         )
     extra = _tag(image, EXTRA)
     if len(extra) > 1 or 0 in extra:
         raise InputError(
             f"{path} has bands beside its colours ({len(extra)}) that would be dropped; save it as "
-            "an 8-bit RGB or grey picture, the further bands as files of their own"
+            "an 8-bit RGB or grey image, the further bands as files of their own"
         )
     if image.mode not in IMAGE_MODES:
-        raise InputError(f"{path} has Pillow's mode {image.mode}; save it as an 8-bit RGB picture")
+        raise InputError(f"{path} has Pillow's mode {image.mode}; save it as an 8-bit RGB image")
 
 
 def require_exact(image: Image.Image, path: Path, what: str) -> None:

@@ -22,7 +22,7 @@ MANY = 0.1
 
 @dataclass(frozen=True)
 class Labels:
-    """Counts of one label map."""
+    """Counts of one target."""
 
     class_names: Sequence[str]
     """Names of the C classes."""
@@ -33,7 +33,7 @@ class Labels:
     ignored: Mapping[str, NDArray[np.int64]]
     """By split: pixels of `ignore_index` in each image, (N,)."""
     where: str = ""
-    """Label map, put in front of each sentence; empty for the first."""
+    """Target, put in front of each sentence; empty for the first."""
 
     def faults(self, used: Iterable[str] = ()) -> list[str]:
         """Say why no score can be right.

@@ -1,6 +1,6 @@
-"""Layers of a picture: what goes into a network (inputs) and what it learns (label maps).
+"""Layers of an image: what goes into a network (inputs) and what it learns (targets).
 
-Every dataset has one input, `rgb`, and one label map; some have more: depth, a second labelling.
+Every dataset has one input, `rgb`, and one target; some have more: depth, a second labelling.
 In: names from a spec. Out: the layers they mean, and how a network must be built for them.
 Free of torch.
 """
@@ -17,12 +17,12 @@ Palette = tuple[tuple[int, int, int], ...]
 
 @dataclass(frozen=True)
 class Input:
-    """One kind of picture, 8 bits a channel."""
+    """One kind of image, 8 bits a channel."""
 
     name: str
     channels: int = 3
     mean: tuple[float, ...] = ()
-    """Of each channel, for pictures scaled to 0..1; empty for that of the weights."""
+    """Of each channel, for images scaled to 0..1; empty for that of the weights."""
     std: tuple[float, ...] = ()
     """Likewise. It is also the scale at which a network sees the input beside others."""
     log_range: tuple[float, float] | None = None
@@ -42,12 +42,12 @@ COLOUR = Input("rgb")
 """The input of every dataset."""
 
 SEMANTIC = "semantic"
-"""Name of a dataset's label map, where it has no other."""
+"""Name of a dataset's target, where it has no other."""
 
 
 @dataclass(frozen=True)
-class LabelMap:
-    """One labelling of the pictures."""
+class Target:
+    """One labelling of the images."""
 
     name: str
     class_names: tuple[str, ...]
@@ -92,8 +92,8 @@ def choose_inputs(available: Sequence[Input], names: Sequence[str]) -> tuple[Inp
     return tuple(known[name] for name in names)
 
 
-def choose_targets(available: Sequence[LabelMap], names: Sequence[str]) -> tuple[LabelMap, ...]:
-    """Return the label maps of those names, in their order; without names the dataset's first.
+def choose_targets(available: Sequence[Target], names: Sequence[str]) -> tuple[Target, ...]:
+    """Return the targets of those names, in their order; without names the dataset's first.
 
     Raises:
         InputError: One is not there.
@@ -106,20 +106,20 @@ def choose_targets(available: Sequence[LabelMap], names: Sequence[str]) -> tuple
 
 
 def require_targets(known: Iterable[str], names: Sequence[str]) -> None:
-    """Refuse names of label maps that are not known.
+    """Refuse names of targets that are not known.
 
     Raises:
         InputError: One is not.
     """
-    _require("data.targets", "label map", known, names)
+    _require("data.targets", "target", known, names)
 
 
 def network_options(inputs: Sequence[Input], num_classes: Sequence[int]) -> dict[str, Any]:
-    """Return how `fcn.create_model` builds a network for them: nothing unusual for a picture alone.
+    """Return how `fcn.create_model` builds a network for them: nothing unusual for an image alone.
 
     Args:
         inputs: What the network sees.
-        num_classes: Classes of each label map.
+        num_classes: Classes of each target.
     """
     options: dict[str, Any] = {"num_classes": num_classes[0]}
     if tuple(inputs) != (COLOUR,):
@@ -132,7 +132,7 @@ def network_options(inputs: Sequence[Input], num_classes: Sequence[int]) -> dict
     return options
 
 
-def to_json(layer: Input | LabelMap) -> dict[str, Any]:
+def to_json(layer: Input | Target) -> dict[str, Any]:
     """Return plain values."""
     return asdict(layer)
 

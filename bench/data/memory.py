@@ -11,9 +11,9 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from bench.atomic import write_json
 from bench.data.facts import DatasetFacts
-from bench.records import CLOSED, Digest, describe_fault
+from bench.store.atomic import write_json
+from bench.store.records import CLOSED, Digest, describe_fault
 from fcn.errors import InputError
 
 MOST_BINDINGS = 10

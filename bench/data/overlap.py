@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.layers import COLOUR
-from bench.data.pack import Pack
+from bench.data.packs.pack import Pack
 
 NUM_NAMED = 8
 """Images named in one message."""

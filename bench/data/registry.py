@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import get_type_hints
 
-from bench.data import camvid, folder, nyudv2, shapes, siftflow
 from bench.data.dataset import DATASETS, Dataset
+from bench.data.sets import camvid, folder, nyudv2, shapes, siftflow
 from bench.spec import DataSpec
 from fcn.errors import InputError
 from fcn.registry import unknown_name
@@ -27,7 +27,7 @@ def list_datasets() -> list[str]:
 
 
 def open_dataset(data_spec: DataSpec, data_dir: Path | None) -> Dataset:
-    """Open a dataset; reads lists and folders, no pictures.
+    """Open a dataset; reads lists and folders, no images.
 
     Args:
         data_spec: Name of the dataset and its options.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from bench.data.labels import Labels, name_some, shared_remark
 from bench.data.layers import COLOUR
 from bench.data.overlap import find_leak, shared_images
-from bench.data.pack import Pack
+from bench.data.packs.pack import Pack
 from bench.data.problems import join_problems
 from bench.plan import Plan, PlannedRun, Run
 from fcn.errors import InputError
@@ -26,7 +26,7 @@ class Use:
     data: str
     """Name and options of its dataset."""
     targets: tuple[str, ...]
-    """Label maps."""
+    """Targets."""
     trained: tuple[tuple[str, str], ...]
     """Fingerprint and split that it is trained on, and those of the runs that it starts from."""
     split: str
@@ -44,14 +44,14 @@ class Use:
     @property
     def judges(self) -> dict[str, str]:
         """Splits that judge and watch, by the setting that names them."""
-        watched = {} if self.watched is None else {"evaluate.watch_split": self.watched}
+        watched = {} if self.watched is None else {"evaluate.eval_split": self.watched}
         return {"evaluate.split": self.split, **watched}
 
 
 def remarks(
     pack: Pack, trained: Collection[str] | None = None, judged: Collection[str] | None = None
 ) -> list[str]:
-    """Say what scores over a pack's chosen label maps are to be read with.
+    """Say what scores over a pack's chosen targets are to be read with.
 
     Args:
         pack: Decoded images.
@@ -145,7 +145,7 @@ def uses_of(plan: Plan) -> dict[Use, PlannedRun]:
             spec.data.targets,
             tuple(sorted(_trained(planned.run, runs))),
             evaluate.split,
-            evaluate.watch_split if evaluate.watch_every else None,
+            evaluate.eval_split if evaluate.eval_every else None,
             spec.data.duplicates,
         )
         uses.setdefault(use, planned)
@@ -153,7 +153,7 @@ def uses_of(plan: Plan) -> dict[Use, PlannedRun]:
 
 
 def labels_of(pack: Pack) -> list[Labels]:
-    """Return the counts of a pack's chosen label maps, from its index."""
+    """Return the counts of a pack's chosen targets, from its index."""
     found = []
     for number, target in enumerate(pack.targets):
         counts = {split: pack.image_class_counts(split, target.name) for split in pack.splits}
@@ -162,7 +162,7 @@ def labels_of(pack: Pack) -> list[Labels]:
             for split in pack.splits
         }
         ignored = {split: sizes[split] - counts[split].sum(1) for split in pack.splits}
-        where = f"label map {target.name!r}: " if number else ""
+        where = f"target {target.name!r}: " if number else ""
         found.append(Labels(target.class_names, target.ignore_index, counts, ignored, where))
     return found
 
@@ -183,6 +183,6 @@ def _leaks(use: Use, packs: Mapping[str, Pack]) -> Iterator[tuple[str | None, li
     """
     for (key, judge), (fingerprint, split) in itertools.product(use.judges.items(), use.trained):
         is_one = (fingerprint, split) == (use.fingerprint, judge)
-        if fingerprint in packs and not (is_one and key == "evaluate.watch_split"):
+        if fingerprint in packs and not (is_one and key == "evaluate.eval_split"):
             trained = packs[fingerprint], split
             yield find_leak(trained, (packs[use.fingerprint], judge), key, use.accepted)

@@ -1,7 +1,7 @@
-"""Resampling: a picture as Pillow resizes it, a label map read at one index per axis.
+"""Resampling: an image as Pillow resizes it, a mask read at one index per axis.
 
 A CPU has Pillow do it. A GPU multiplies by one matrix per axis, in the same whole numbers, so that
-every device shows the same picture, to the bit: up to a shrinking by 15, within one level beyond.
+every device shows the same image, to the bit: up to a shrinking by 15, within one level beyond.
 """
 
 from collections.abc import Sequence
@@ -18,8 +18,8 @@ from bench.data.axis import FRACTION_BITS, Axis
 HALF_BITS = FRACTION_BITS // 2
 """Bits of one half of a weight; products of a half and a pixel add up exactly, in TF32 too."""
 
-Pictures = Tensor | Sequence[NDArray[np.uint8]]
-"""N pictures, each (H, W, K) uint8, or label maps, each (H, W) uint8: arrays of any sizes, which a
+Images = Tensor | Sequence[NDArray[np.uint8]]
+"""N images, each (H, W, K) uint8, or masks, each (H, W) uint8: arrays of any sizes, which a
 CPU reads, or a tensor on the device that is to read it, padded below and to the right."""
 
 Indices = tuple[NDArray[np.int64], NDArray[np.bool_]]
@@ -35,7 +35,7 @@ def send(array: NDArray[Any], device: torch.device) -> Tensor:
 
 
 def normalise(images: Tensor, statistics: Tensor) -> Tensor:
-    """Return pictures as float32, less the mean, over the standard deviation.
+    """Return images as float32, less the mean, over the standard deviation.
 
     Args:
         images: (..., W, K) of 0..255.
@@ -47,17 +47,17 @@ def normalise(images: Tensor, statistics: Tensor) -> Tensor:
     return rows.view(images.shape)
 
 
-def resample(images: Pictures, rows: Axis, columns: Axis, statistics: Tensor) -> Tensor:
-    """Resample and normalise pictures.
+def resample(images: Images, rows: Axis, columns: Axis, statistics: Tensor) -> Tensor:
+    """Resample and normalise images.
 
     Args:
-        images: N pictures.
+        images: N images.
         rows: What the views show from top to bottom.
         columns: What they show from left to right.
         statistics: As for `normalise`.
 
     Returns:
-        (N, K, h, w) float32, channels last; 0 outside the pictures.
+        (N, K, h, w) float32, channels last; 0 outside the images.
     """
     arrays = arrays_for_cpu(images)
     if arrays is not None:
@@ -72,14 +72,14 @@ def resample(images: Pictures, rows: Axis, columns: Axis, statistics: Tensor) ->
     return views.permute(0, 3, 1, 2)
 
 
-def take_nearest(targets: Pictures, rows: Indices, columns: Indices, *, outside: int) -> Tensor:
-    """Read label maps at one row and one column index per pixel.
+def take_nearest(targets: Images, rows: Indices, columns: Indices, *, outside: int) -> Tensor:
+    """Read masks at one row and one column index per pixel.
 
     Args:
-        targets: N label maps.
+        targets: N masks.
         rows: What each of the h rows of the views reads.
         columns: What each of the w columns of the views reads.
-        outside: Label outside the pictures.
+        outside: Label outside the images.
 
     Returns:
         (N, h, w) int64.
@@ -90,16 +90,16 @@ def take_nearest(targets: Pictures, rows: Indices, columns: Indices, *, outside:
     assert isinstance(targets, Tensor)
     device = targets.device
     (y, in_y), (x, in_x) = (tuple(send(part, device) for part in axis) for axis in (rows, columns))
-    picture = torch.arange(len(targets), device=device)[:, None, None]
-    seen = targets[picture, y[:, :, None], x[:, None, :]].long()
+    image = torch.arange(len(targets), device=device)[:, None, None]
+    seen = targets[image, y[:, :, None], x[:, None, :]].long()
     return seen.where(in_y[:, :, None] & in_x[:, None, :], outside)
 
 
-def arrays_for_cpu(pictures: Pictures) -> Sequence[NDArray[np.uint8]] | None:
-    """Return pictures as arrays if a CPU is to compute, else None."""
-    if not isinstance(pictures, Tensor):
-        return pictures
-    return list(pictures.numpy()) if pictures.device.type == "cpu" else None
+def arrays_for_cpu(images: Images) -> Sequence[NDArray[np.uint8]] | None:
+    """Return images as arrays if a CPU is to compute, else None."""
+    if not isinstance(images, Tensor):
+        return images
+    return list(images.numpy()) if images.device.type == "cpu" else None
 
 
 def _resize_one_by_one(
@@ -109,7 +109,7 @@ def _resize_one_by_one(
     seen = np.zeros((len(images), rows.length, columns.length, images[0].shape[2]), dtype=np.uint8)
     for n, image in enumerate(images):
         part = image[slice(*rows.read[n]), slice(*columns.read[n])]
-        # Pillow knows three channels as one picture; others are pictures of their own.
+        # Pillow knows three channels as one image; others are images of their own.
         bands = [part] if part.shape[2] == 3 else np.moveaxis(part, 2, 0)
         views = np.dstack([np.asarray(_resize(band, rows, columns, n)) for band in bands])
         seen[n, slice(*rows.places[n]), slice(*columns.places[n])] = views
@@ -157,7 +157,7 @@ def _matrices(axis: Axis, size: int, device: torch.device) -> Tensor:
 def _take_one_by_one(
     targets: Sequence[NDArray[np.uint8]], rows: Indices, columns: Indices, outside: int
 ) -> Tensor:
-    """Read label maps with numpy, which takes columns four times as fast as torch."""
+    """Read masks with numpy, which takes columns four times as fast as torch."""
     (y, in_y), (x, in_x) = rows, columns
     seen = np.empty((len(targets), y.shape[1], x.shape[1]), dtype=np.int64)
     for n, target in enumerate(targets):

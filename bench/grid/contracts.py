@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from bench.plan import PlannedRun
-from bench.store import Failure
+from bench.store.runs import Failure
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from itertools import islice
 
 from bench.grid.contracts import Engine, EngineLostError, Exit, Watcher
-from bench.grid.endings import describe_end, last_step
-from bench.grid.room import LEAST_BYTES, Room
-from bench.lease import LEASE_SECONDS, Watch
+from bench.grid.disk_space import LEAST_BYTES, DiskSpace
+from bench.grid.exit_status import describe_end, last_step
 from bench.plan import Plan, PlannedRun
 from bench.run.outcome import BUSY, ORPHANED, REASONS, exit_code
-from bench.store import Failure, Store
+from bench.store.lease import LEASE_SECONDS, Watch
+from bench.store.runs import Failure, Store
 
 BUSY_SECONDS = 2.0
 """Time before a run that another command holds is looked at again."""
@@ -82,7 +82,7 @@ class _Grid:
         self.waiting = {i: first_use[i] for i in ids if self._is_wanted(i)}
         self.running: dict[str, PlannedRun] = {}
         self.is_over = False
-        self._room = Room(store.root, policy.least_bytes)
+        self._disk_space = DiskSpace(store.root, policy.least_bytes)
         self._is_paused = False
         self._failures: Counter[tuple[str, str]] = Counter()
         self._last_failure: dict[str, Failure] = {}
@@ -102,7 +102,7 @@ class _Grid:
     def start_ready(self) -> None:
         """Start runs whose parents are done, in the order of the plan, while there is room."""
         for run_id in islice(self._ready(), self.engine.free_slots()):
-            shortage = self._room.shortage()
+            shortage = self._disk_space.shortage()
             if shortage is None:
                 self._is_paused = False
                 self._start(run_id)
@@ -119,7 +119,7 @@ class _Grid:
         for ended in exits:
             run_id = ended.run_id
             planned = self.running.pop(run_id)
-            self._room.learn(self.store.run_dir(run_id))
+            self._disk_space.learn(self.store.run_dir(run_id))
             if self.store.status(run_id) == "done":
                 self.watcher.ended(planned, None)
             elif ended.code in (BUSY, ORPHANED):  # another command makes it

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.grid.cluster import import_ray, losses
-from bench.grid.shares import Node, pinned, share_out
-from bench.grid.sight import find_fault, look_around
-from bench.scratch import scratch_prefix
+from bench.grid.node_check import find_fault, inspect_node
+from bench.grid.node_slots import Node, divide_node, pinned
+from bench.store.scratch import scratch_prefix
 from fcn.errors import InputError
 
 APPEAR_SECONDS = 10.0
@@ -31,9 +31,9 @@ class Nodes:
     Args:
         store: Folder of the run store.
         devices: `auto`, `cpu` or `cuda`.
-        slots: As for `share_out`.
+        slots: As for `divide_node`.
         plugins: Modules that runs load first.
-        devices_per_run: As for `share_out`.
+        devices_per_run: As for `divide_node`.
 
     Raises:
         InputError: Devices are named one by one, or a run is to have fractions of several.
@@ -106,7 +106,7 @@ class Nodes:
                 "--devices cpu uses CPUs where there is no GPU"
             )
         self._sign.touch()
-        self._here = look_around(*self._order())
+        self._here = inspect_node(*self._order())
         if "error" in self._here:
             raise InputError(f"`python -m bench` cannot be started here: {self._here['error']}")
 
@@ -116,14 +116,14 @@ class Nodes:
         for values in nodes:
             node = self._share_out(values)
             if node is not None and node.id not in known:
-                task = ray.remote(look_around).options(**pinned(node), num_cpus=0)
+                task = ray.remote(inspect_node).options(**pinned(node), num_cpus=0)
                 self._looks[task.remote(*self._order())] = node
 
     def _share_out(self, node: dict[str, Any]) -> Node | None:
-        return share_out(node, self._device, self._slots, self._devices_per_run)
+        return divide_node(node, self._device, self._slots, self._devices_per_run)
 
     def _order(self) -> tuple[str, str, float, list[str], str]:
-        """Return what `look_around` asks for: the same on every machine, this one included."""
+        """Return what `inspect_node` asks for: the same on every machine, this one included."""
         return str(self._store), self._sign.name, APPEAR_SECONDS, self._plugins, os.getcwd()
 
     def _settle(self, seconds: float) -> list[str]:

@@ -1,6 +1,6 @@
 """The order in which a grid's runs are started: long ones first, so that slots end together.
 
-In: a plan, and what a picture costs each variant. Out: the same plan, its runs in another order.
+In: a plan, and what an image costs each variant. Out: the same plan, its runs in another order.
 """
 
 from collections.abc import Mapping
@@ -17,14 +17,14 @@ def longest_first(plan: Plan, costs: Mapping[str, float]) -> Plan:
 
     Args:
         plan: Parents before children; so it is returned.
-        costs: Of one picture, by variant, in any unit.
+        costs: Of one image, by variant, in any unit.
     """
     seeds = list(dict.fromkeys(planned.run.spec.seed for planned in plan.runs))
     left: dict[str, float] = {}
     waiting: dict[str, float] = {}
     for planned in reversed(plan.runs):  # children first
         run = planned.run
-        own = costs[planned.variant] * run.num_pictures
+        own = costs[planned.variant] * run.num_images
         left[run.id] = own + waiting.get(run.id, 0.0)
         for parent in run.parents:
             waiting[parent] = max(waiting.get(parent, 0.0), left[run.id])

@@ -7,9 +7,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
-from bench.grid.endings import last_step
+from bench.grid.exit_status import last_step
 from bench.plan import Plan, PlannedRun
-from bench.store import Failure, Store
+from bench.store.runs import Failure, Store
 from bench.text import clean, clean_block
 
 LINE_SECONDS = 30.0

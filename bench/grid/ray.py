@@ -17,8 +17,8 @@ from bench.grid.cluster import Head, connect, import_ray, losses
 from bench.grid.contracts import Exit
 from bench.grid.local import GRACE_SECONDS
 from bench.grid.node import Order, execute_order
+from bench.grid.node_slots import Node, pinned
 from bench.grid.nodes import Nodes
-from bench.grid.shares import Node, pinned
 from bench.run.outcome import BUSY, ERROR
 
 ANSWER_SECONDS = 10.0

@@ -1,7 +1,7 @@
-"""Batch norm whose statistics are those of chosen pictures, in whichever process those are.
+"""Batch norm whose statistics are those of chosen images, in whichever process those are.
 
-In: a forward pass made inside a `PictureBatchNorm`. Out: the same pass, in which each group of a
-batch's pictures is normalised by its own mean and variance: the whole batch is one group, or its
+In: a forward pass made inside a `GroupedBatchNorm`. Out: the same pass, in which each group of a
+batch's images is normalised by its own mean and variance: the whole batch is one group, or its
 equal parts are. Torch's SyncBatchNorm knows the first case only, and only on GPUs.
 Layers stay as they are: the call that they all end in, `F.batch_norm`, is answered here, so that
 networks of every library are covered and names of weights do not change.
@@ -37,7 +37,7 @@ def require_known_statistics(model: nn.Module) -> None:
             f"{', '.join(kinds)} takes statistics of the batch in a way of its own, which cannot "
             "be shared over devices nor kept to parts of the batch: leave --devices-per-run and "
             "train.batch_norm_groups out, or choose a network with batch norm, or with layers that "
-            "look at each picture alone"
+            "look at each image alone"
         )
 
 
@@ -49,13 +49,13 @@ def _takes_its_own(layer: nn.Module) -> bool:
     return not isinstance(layer, _BatchNorm) or isinstance(layer, nn.SyncBatchNorm)
 
 
-class PictureBatchNorm(TorchFunctionMode):
+class GroupedBatchNorm(TorchFunctionMode):
     """Answers calls of `F.batch_norm` in training while it is entered.
 
     Args:
-        batch_size: Pictures of the whole batch, B.
+        batch_size: Images of the whole batch, B.
         num_groups: Equal parts G of the batch, in its order, normalised apart.
-        share: Places in the batch of the pictures in this process.
+        share: Places in the batch of the images in this process.
         add_up: Adds up a tensor over the processes; each gets the sum.
     """
 
@@ -79,17 +79,17 @@ class PictureBatchNorm(TorchFunctionMode):
         return answer(*args, **(kwargs or {}))
 
     def by_group(self, values: Tensor) -> Tensor:
-        """Return a row for each picture of the batch, by groups: (n, ...) here to (G, B / G, ...).
+        """Return a row for each image of the batch, by groups: (n, ...) here to (G, B / G, ...).
 
-        Every row is filled in by the process that has the picture, and all then average the same
-        rows in the same order: the result does not depend on who has which picture.
+        Every row is filled in by the process that has the image, and all then average the same
+        rows in the same order: the result does not depend on who has which image.
         """
         rows = values.new_zeros(self._shape[0] * self._shape[1], *values.shape[1:])
         rows[self._share.start : self._share.stop] = values
         return self._add_up(rows).view(*self._shape, *values.shape[1:])
 
-    def to_pictures(self, values: Tensor) -> Tensor:
-        """Return to each picture of this process the value of its group, (G, C) to (n, C, 1)."""
+    def to_images(self, values: Tensor) -> Tensor:
+        """Return to each image of this process the value of its group, (G, C) to (n, C, 1)."""
         if self._groups.device != values.device:  # once: a copy to a GPU waits for it
             self._groups = self._groups.to(values.device)
         return values[self._groups][..., None]
@@ -108,7 +108,7 @@ class PictureBatchNorm(TorchFunctionMode):
         if not training:
             return F.batch_norm(x, running_mean, running_var, weight, bias, False, momentum, eps)
         if len(x) != len(self._share):
-            raise RuntimeError(f"batch norm of {len(x)} pictures, where {len(self._share)} are")
+            raise RuntimeError(f"batch norm of {len(x)} images, where {len(self._share)} are")
         count = self._shape[1] * (x[0, 0].numel())
         if count == 1:
             raise ValueError("batch norm needs more than one value per channel in training")
@@ -130,30 +130,30 @@ class _Normalise(torch.autograd.Function):
     """x -> (x - mean) / sqrt(var + eps) by groups; also their mean and var, (G, C)."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, eps: float, over: PictureBatchNorm) -> tuple[Tensor, ...]:
-        values = _by_picture(x)
-        of_pictures = torch.stack([values.mean(2), values.var(2, correction=0)], 1)
-        means, variances = over.by_group(of_pictures).unbind(2)
+    def forward(ctx: Any, x: Tensor, eps: float, over: GroupedBatchNorm) -> tuple[Tensor, ...]:
+        values = _by_image(x)
+        of_images = torch.stack([values.mean(2), values.var(2, correction=0)], 1)
+        means, variances = over.by_group(of_images).unbind(2)
         mean = means.mean(1)
         var = variances.mean(1) + means.var(1, correction=0)
         scale = (var + eps).rsqrt()
-        normalised = (values - over.to_pictures(mean)) * over.to_pictures(scale)
+        normalised = (values - over.to_images(mean)) * over.to_images(scale)
         ctx.save_for_backward(normalised, scale)
         ctx.over = over
         ctx.mark_non_differentiable(mean, var)
         return normalised.view(x.shape), mean, var
 
     @staticmethod
-    def backward(ctx: Any, slope: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad_output: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         normalised, scale = ctx.saved_tensors
-        values = _by_picture(slope)
-        of_pictures = torch.stack([values.mean(2), (values * normalised).mean(2)], 1)
-        plain, along = ctx.over.by_group(of_pictures).mean(1).unbind(1)
-        to_pictures = ctx.over.to_pictures
-        rest = values - to_pictures(plain) - normalised * to_pictures(along)
-        return (rest * to_pictures(scale)).view(slope.shape), None, None
+        values = _by_image(grad_output)
+        of_images = torch.stack([values.mean(2), (values * normalised).mean(2)], 1)
+        plain, along = ctx.over.by_group(of_images).mean(1).unbind(1)
+        to_images = ctx.over.to_images
+        rest = values - to_images(plain) - normalised * to_images(along)
+        return (rest * to_images(scale)).view(grad_output.shape), None, None
 
 
-def _by_picture(x: Tensor) -> Tensor:
+def _by_image(x: Tensor) -> Tensor:
     """Return (n, C, positions) in float32 or better."""
     return x.to(torch.promote_types(x.dtype, torch.float32))[..., None].flatten(2)

@@ -1,6 +1,6 @@
-"""Boundary counts: how well a prediction follows the outlines of the target, picture by picture.
+"""Boundary counts: how well a prediction follows the outlines of the target, image by image.
 
-In: predictions and targets. Out: for each picture and class, the pixels that lie near the outline
+In: predictions and targets. Out: for each image and class, the pixels that lie near the outline
 of the class in both (intersection) and in either (union); `bench.metrics.score_boundary` divides.
 One pass serves all classes: a pixel lies near its own outline exactly when some labelled pixel of
 its neighbourhood has another class, which the largest and the smallest class there tell.
@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from bench.run.confusion import count_numbers
 
 DIAGONAL_FRACTION = 0.02
-"""Width of the boundary as a share of the picture's diagonal, as in the paper's section 4."""
+"""Width of the boundary as a share of the image's diagonal, as in the paper's section 4."""
 
 
 def boundary_distance_px(height: int, width: int) -> int:
@@ -33,11 +33,11 @@ def count_boundary(
     ignore_index: int,
     distance_px: int | None = None,
 ) -> Tensor:
-    """Count boundary pixels of each picture by class.
+    """Count boundary pixels of each image by class.
 
     The boundary region of a class is those of its pixels from which, `distance_px` or fewer steps
-    away (diagonal steps count as one), there is a pixel of another class or the picture ends: the
-    authors' code takes the picture's edge for an outline too. Ignored pixels are in no region, and
+    away (diagonal steps count as one), there is a pixel of another class or the image ends: the
+    authors' code takes the image's edge for an outline too. Ignored pixels are in no region, and
     where a class meets them is no outline, in target and prediction alike.
 
     Args:
@@ -57,8 +57,8 @@ def count_boundary(
     near_pred = _near_outline(pred, labelled, distance)
 
     def count(classes: Tensor, chosen: Tensor) -> Tensor:
-        picture = torch.arange(N, device=target.device).view(N, 1, 1)
-        cell = (picture * num_classes + classes).where(chosen, N * num_classes)
+        image = torch.arange(N, device=target.device).view(N, 1, 1)
+        cell = (image * num_classes + classes).where(chosen, N * num_classes)
         return count_numbers(cell, N * num_classes + 1)[:-1].view(N, num_classes)
 
     both = count(target, near_target & near_pred & (pred == target))
@@ -67,7 +67,7 @@ def count_boundary(
 
 
 def _near_outline(classes: Tensor, labelled: Tensor, distance: int) -> Tensor:
-    """Mark the labelled pixels near a change of class or the picture's edge, (N, H, W) bool."""
+    """Mark the labelled pixels near a change of class or the image's edge, (N, H, W) bool."""
     classes = classes.to(torch.int16)  # a quarter of int64's traffic
     none, outside = -1, torch.iinfo(torch.int16).max
     most = _over_window(torch.maximum, classes.masked_fill(~labelled, none), distance, outside)

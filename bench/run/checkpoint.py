@@ -21,11 +21,11 @@ from safetensors.torch import load, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from bench.atomic import file_digest, replacing, write_json
 from bench.faults import fault_point
-from bench.records import Count, Digest, describe_fault
 from bench.run.weights import to_plain_memory
-from bench.store import EXACT_KEYS
+from bench.store.atomic import file_digest, replacing, write_json
+from bench.store.records import Count, Digest, describe_fault
+from bench.store.runs import EXACT_KEYS
 
 NUM_KEPT = 2
 

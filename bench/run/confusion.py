@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def count(pred: Tensor, target: Tensor, num_classes: int, ignore_index: int) -> Tensor:
-    """Count pixels by (target class, predicted class), for each picture.
+    """Count pixels by (target class, predicted class), for each image.
 
     Args:
         pred: Predicted classes, (N, H, W), integers in [0, C).
@@ -20,9 +20,9 @@ def count(pred: Tensor, target: Tensor, num_classes: int, ignore_index: int) -> 
         Pixel counts, (N, C, C), int32. Integer counting is exact and the same on every device.
     """
     N, C = len(pred), num_classes
-    picture = torch.arange(N, device=pred.device).view(N, 1, 1)
+    image = torch.arange(N, device=pred.device).view(N, 1, 1)
     # What is ignored gets a bin of its own: pixels left out would have to be counted first.
-    cell = ((picture * C + target) * C + pred).where(target != ignore_index, N * C * C)
+    cell = ((image * C + target) * C + pred).where(target != ignore_index, N * C * C)
     return count_numbers(cell, N * C * C + 1)[:-1].view(N, C, C)
 
 

@@ -17,7 +17,7 @@ NUM_TIMED = 15
 
 @dataclass(frozen=True)
 class Costs:
-    """Costs of one forward pass of one picture, and the memory of the whole run."""
+    """Costs of one forward pass of one image, and the memory of the whole run."""
 
     gmacs: float
     """Billions of multiply-adds."""
@@ -28,11 +28,11 @@ class Costs:
 
 
 def measure_costs(model: nn.Module, image: Tensor) -> Costs:
-    """Count and time a network on one picture.
+    """Count and time a network on one image.
 
     Args:
         model: Network on its device; it is left in evaluation mode.
-        image: Picture as the network sees it, (1, 3, H, W), on the same device.
+        image: Image as the network sees it, (1, 3, H, W), on the same device.
     """
     model.eval()
     peak = _peak_memory_mib(image.device)  # before counting, which holds tensors of its own

@@ -16,8 +16,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from bench.data.batches import share_of
-from bench.run.batch_norm import PictureBatchNorm, require_known_statistics
+from bench.data.batches import shard_of
+from bench.run.batch_norm import GroupedBatchNorm, require_known_statistics
 from bench.spec import TrainSpec
 
 
@@ -53,7 +53,7 @@ class Group:
         return (f"trained by {self.size} processes: as by one but for {but}",)
 
     @contextmanager
-    def first_goes_first(self) -> Iterator[None]:
+    def main_process_first(self) -> Iterator[None]:
         """Let the first process through the block before the others: downloads, repairs."""
         if not self.is_first:
             self.any(False)
@@ -112,8 +112,8 @@ class SharedLoss:
             self._loss = DistributedDataParallel(self._loss, find_unused_parameters=True)
         if group.size > 1 or train.batch_norm_groups > 1:
             require_known_statistics(model)
-            share = share_of(train.batch_size, group.rank, group.size)
-            self._norm = PictureBatchNorm(
+            share = shard_of(train.batch_size, group.rank, group.size)
+            self._norm = GroupedBatchNorm(
                 train.batch_size, train.batch_norm_groups, share, group.sum
             )
 

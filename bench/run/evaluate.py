@@ -1,6 +1,6 @@
-"""Evaluation: a trained network to one confusion matrix per picture.
+"""Evaluation: a trained network to one confusion matrix per image.
 
-Every picture counts, at its label's own size: the last upsampling goes straight to that grid.
+Every image counts, at its label's own size: the last upsampling goes straight to that grid.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -13,34 +13,33 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.atomic import replacing
-from bench.data.layers import LabelMap
+from bench.data.layers import Target
 from bench.run.boundary import count_boundary
+from bench.run.chunking import MemoryFallback, chunks
 from bench.run.confusion import count
-from bench.run.slices import slices
-from bench.run.sparing import Sparing
 from bench.run.train import autocast
+from bench.store.atomic import replacing
 from fcn.model import Network
 from fcn.targets import split_targets
 
 NUM_KEPT = 64
-"""Predictions kept per run, evenly spaced over the split, for the report's pictures."""
+"""Predictions kept per run, evenly spaced over the split, for the report's images."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Counts over a split, picture by picture."""
+    """Counts over a split, image by image."""
 
     names: list[str]
-    """Names of the N pictures."""
+    """Names of the N images."""
     confusions: NDArray[np.int32]
     """Pixel counts, (N, C, C); rows are target, columns are prediction."""
     predictions: dict[str, NDArray[np.uint8]]
-    """Predicted classes (H, W) of some pictures, by name."""
+    """Predicted classes (H, W) of some images, by name."""
     boundaries: NDArray[np.int32] | None = None
     """Boundary pixels, (N, 2, C): intersections and unions; None unless asked for."""
     others: dict[str, "Evaluation"] = field(default_factory=dict)
-    """Counts of further label maps, by name."""
+    """Counts of further targets, by name."""
 
     @property
     def confusion(self) -> NDArray[np.int64]:
@@ -54,18 +53,18 @@ def evaluate(
     batches: Iterable[tuple[list[str], Tensor, Tensor]],
     *,
     kept: Collection[str],
-    targets: Sequence[LabelMap],
+    targets: Sequence[Target],
     precision: str,
     boundary: bool = False,
 ) -> Evaluation:
-    """Count every picture of a split.
+    """Count every image of a split.
 
     Args:
         model: Network on its device.
         batches: Names, images (N, K, h, w) and targets (N, H, W) at the label's own size; of
-            several label maps (N, T, H, W).
-        kept: Names of the pictures whose predictions are kept.
-        targets: The label maps; the counts of the first have those of the others with them.
+            several targets (N, T, H, W).
+        kept: Names of the images whose predictions are kept.
+        targets: The targets; the counts of the first have those of the others with them.
         precision: As in training, "fp32" or "bf16".
         boundary: Count boundary pixels too.
     """
@@ -82,7 +81,7 @@ def evaluate(
     with torch.inference_mode():
         for batch_names, images, target in batches:
             done = 0
-            for scored in predictor.sparing(score, images, target):
+            for scored in predictor.fallback(score, images, target):
                 part = batch_names[done : done + len(scored[0].pred)]
                 for tally, own in zip(tallies, scored, strict=True):
                     tally.add(part, own, kept)
@@ -98,7 +97,7 @@ class Predictor:
 
     Args:
         model: Network on its device; it is put into evaluation mode.
-        classes: Number of classes of each label map.
+        classes: Number of classes of each target.
         precision: As in training, "fp32" or "bf16".
     """
 
@@ -106,16 +105,16 @@ class Predictor:
         self._model = model.eval()
         self._classes = classes
         self._precision = precision
-        self.sparing = Sparing()
+        self.fallback = MemoryFallback()
 
     def predict(self, images: Tensor, size: tuple[int, int]) -> list[Tensor]:
-        """Return the class of each pixel, (N, *size) int64, by label map; images (N, K, h, w)."""
+        """Return the class of each pixel, (N, *size) int64, by target; images (N, K, h, w)."""
         with torch.inference_mode(), autocast(images.device, self._precision):
             return predict_targets(self._model, images, size, self._classes)
 
 
 class _Scored(NamedTuple):
-    """What is said of some pictures, and how much of it is right."""
+    """What is said of some images, and how much of it is right."""
 
     pred: Tensor
     """(N, H, W)."""
@@ -126,9 +125,9 @@ class _Scored(NamedTuple):
 
 
 class _Tally:
-    """Counts of one label map, as pictures come; on the device, which nobody waits for."""
+    """Counts of one target, as images come; on the device, which nobody waits for."""
 
-    def __init__(self, target: LabelMap, boundary: bool) -> None:
+    def __init__(self, target: Target, boundary: bool) -> None:
         self._sizes = C, _ = len(target.class_names), target.ignore_index
         self._boundary = boundary
         self._confusions = [torch.zeros(0, C, C, dtype=torch.int32)]
@@ -136,12 +135,12 @@ class _Tally:
         self._predictions: dict[str, Tensor] = {}
 
     def score(self, pred: Tensor, target: Tensor) -> _Scored:
-        """Count pictures, which changes nothing: it may be tried again with fewer of them."""
+        """Count images, which changes nothing: it may be tried again with fewer of them."""
         outlines = count_boundary(pred, target, *self._sizes) if self._boundary else None
         return _Scored(pred, count(pred, target, *self._sizes), outlines)
 
     def add(self, names: list[str], scored: _Scored, kept: Collection[str]) -> None:
-        """Add what was counted of pictures; keep the prediction of those in `kept`."""
+        """Add what was counted of images; keep the prediction of those in `kept`."""
         self._confusions.append(scored.confusions)
         if scored.boundaries is not None:
             self._boundaries.append(scored.boundaries)
@@ -150,20 +149,20 @@ class _Tally:
                 self._predictions[name] = pred.to(torch.uint8)
 
     def finish(self, names: list[str]) -> Evaluation:
-        """Return the counts of all pictures."""
+        """Return the counts of all images."""
         predictions = {name: pred.cpu().numpy() for name, pred in self._predictions.items()}
         outlines = _together(self._boundaries) if self._boundary else None
         return Evaluation(names, _together(self._confusions), predictions, outlines)
 
 
 def _together(counts: list[Tensor]) -> NDArray[np.int32]:
-    first, *others = counts  # none of no picture, on the CPU: there may be no other
+    first, *others = counts  # none of no image, on the CPU: there may be no other
     joined: NDArray[np.int32] = (torch.cat(others) if others else first).cpu().numpy()
     return joined
 
 
 def choose_kept(names: Sequence[str]) -> list[str]:
-    """Choose the pictures of a split whose predictions are kept, evenly spaced."""
+    """Choose the images of a split whose predictions are kept, evenly spaced."""
     places = np.linspace(0, len(names) - 1, min(len(names), NUM_KEPT))
     return [names[i] for i in dict.fromkeys(round(place) for place in places)]
 
@@ -171,19 +170,19 @@ def choose_kept(names: Sequence[str]) -> list[str]:
 def predict_targets(
     model: Network, images: Tensor, size: tuple[int, int], classes: Sequence[int]
 ) -> list[Tensor]:
-    """Return the class of the highest logit of each pixel, (N, *size) int64, by label map.
+    """Return the class of the highest logit of each pixel, (N, *size) int64, by target.
 
-    Full-size logits exist for a slice of the pictures at a time.
+    Full-size logits exist for a slice of the images at a time.
 
     Args:
         model: Network in evaluation mode.
         images: (N, K, h, w), normalised.
         size: Height and width of the prediction.
-        classes: Number of classes of each label map.
+        classes: Number of classes of each target.
     """
     cells = (images.shape[-2], images.shape[-1])
     return [
-        torch.cat([up(scores[part], size, cells).argmax(1) for part in slices(scores, size)])
+        torch.cat([up(scores[part], size, cells).argmax(1) for part in chunks(scores, size)])
         for scores, up in split_targets(model.score(images), model.upsampling, classes)
     ]
 

@@ -17,27 +17,27 @@ import numpy as np
 import torch
 from torch.optim import Optimizer
 
-from bench.atomic import file_digest, write_json
 from bench.data.batches import Batches
 from bench.data.catalog import open_data
 from bench.data.layers import COLOUR, to_json
 from bench.faults import fault_point
-from bench.lease import LEASE_SECONDS, BusyError, DoneError, Lease, LeaseLostError, hold
 from bench.run import outcome
-from bench.run.average import averaged, swap_average
 from bench.run.checkpoint import load_checkpoint, remove_checkpoints, save_checkpoint
 from bench.run.costs import measure_costs
 from bench.run.distributed import Group, joined
+from bench.run.ema import ema_applied, swap_ema
 from bench.run.environment import choose_device, configure_torch, describe_environment
 from bench.run.evaluate import save_evaluation
+from bench.run.evaluate_split import describe_others, evaluate_split, named_batches
 from bench.run.log import RunLog
 from bench.run.losses import find_class_weights, network_loss
 from bench.run.optim import create_optimizer
 from bench.run.signals import handlers_kept, stop_on_signals
-from bench.run.splits import describe_others, evaluate_split, named_batches
 from bench.run.train import StepLog, fit, place, require_finite
 from bench.run.weights import copy_from_parents, require_planned, save_weights
-from bench.store import Result, Store
+from bench.store.atomic import file_digest, write_json
+from bench.store.lease import LEASE_SECONDS, BusyError, DoneError, Lease, LeaseLostError, hold
+from bench.store.runs import Result, Store
 from fcn.model import Network, create_model
 from fcn.weights import find_loaded
 
@@ -82,14 +82,16 @@ def _execute(lease: Lease, store: Store, options: Options) -> int:
     try:
         fault_point("run.locked")
         store.forget_failure(run_id)
-        _execute_share(lease, store, run_id, options)
+        _execute_shard(lease, store, run_id, options)
     except BusyError:
         raise
     except Exception as error:
         # The one place where a run ends: whatever happened becomes its record.
         lease.check()
         if outcome.exit_code(error) == outcome.PEER:
-            traceback.print_exception(error)  # the cause is another process's: see bench.run.launch
+            traceback.print_exception(
+                error
+            )  # the cause is another process's: see bench.grid.launch
             return outcome.PEER
         logs = store.logs(run_id)
         store.record_failure(run_id, outcome.describe(error, logs[-1]["step"] if logs else None))
@@ -100,7 +102,7 @@ def _execute(lease: Lease, store: Store, options: Options) -> int:
 def _take_part(store: Store, run_id: str, options: Options) -> int:
     """Do the share of a process that is not the first: it computes, and writes nothing."""
     try:
-        _execute_share(None, store, run_id, options)
+        _execute_shard(None, store, run_id, options)
     except (outcome.StoppedError, outcome.NonFiniteLossError):
         return outcome.DONE  # all see these at the same step; the first process records them
     except Exception as error:
@@ -109,7 +111,7 @@ def _take_part(store: Store, run_id: str, options: Options) -> int:
     return outcome.DONE
 
 
-def _execute_share(lease: Lease | None, store: Store, run_id: str, options: Options) -> None:
+def _execute_shard(lease: Lease | None, store: Store, run_id: str, options: Options) -> None:
     """Execute a run, or this process's share of it."""
     with joined(options.rank, options.processes, choose_device(options.device)) as group:
         _Execution(lease, store, run_id, options, group).complete()
@@ -148,7 +150,7 @@ class _Execution:
 
     def complete(self) -> None:
         """Train, evaluate, publish."""
-        with self.group.first_goes_first():  # it may download
+        with self.group.main_process_first():  # it may download
             model, weights = self.start_model()
         train_seconds = self.train(model)
         if self.lease:
@@ -229,7 +231,7 @@ class _Execution:
             part=(self.group.rank, self.group.size),
         )
         optimizer = create_optimizer(model, train)
-        with self.group.first_goes_first():  # it sets damaged checkpoints aside
+        with self.group.main_process_first():  # it sets damaged checkpoints aside
             resumed = load_checkpoint(self.folder, model, optimizer, self.environment)
         log = RunLog(self.folder / "metrics.jsonl" if self.lease else None, resumed.step)
         if self.lease:
@@ -259,7 +261,7 @@ class _Execution:
                             f"stopped by a signal after step {step_log.step}"
                         )
         log.sync()
-        swap_average(optimizer)
+        swap_ema(optimizer)
         require_finite(model)
         return log.seconds
 
@@ -289,8 +291,8 @@ class _Execution:
     def watch(self, model: Network, optimizer: Optimizer, step: int, log: RunLog) -> None:
         """Score a split along the way, where the spec asks for it."""
         settings = self.spec.evaluate
-        if settings.watch_every and step % settings.watch_every == 0:
+        if settings.eval_every and step % settings.eval_every == 0:
             log.flush()
-            with averaged(optimizer):
-                evaluation = self.evaluate(model, split=settings.watch_split)
-            log.add_watched(step, settings.watch_split, evaluation)
+            with ema_applied(optimizer):
+                evaluation = self.evaluate(model, split=settings.eval_split)
+            log.add_evaluation(step, settings.eval_split, evaluation)

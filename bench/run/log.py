@@ -16,12 +16,12 @@ from pathlib import Path
 
 import torch
 
-from bench.atomic import replacing
 from bench.faults import fault_point
-from bench.records import LogRow, StepRow, WatchedRow, read_rows
 from bench.run.evaluate import Evaluation
 from bench.run.outcome import NonFiniteLossError
 from bench.run.train import StepLog
+from bench.store.atomic import replacing
+from bench.store.records import EvalRow, LogRow, StepRow, read_rows
 
 WRITE_EVERY = 10
 """Steps between writes; each write waits for the device."""
@@ -55,11 +55,11 @@ class RunLog:
         if len(self._pending) >= WRITE_EVERY or log.step == 1:
             self.flush()
 
-    def add_watched(self, step: int, split: str, evaluation: Evaluation) -> None:
+    def add_evaluation(self, step: int, split: str, evaluation: Evaluation) -> None:
         """Write the counts of a score taken along the way, and start the clock again."""
         self.flush()
         counts = evaluation.confusion.tolist()
-        self._append([WatchedRow(step=step, split=split, confusion=counts)])
+        self._append([EvalRow(step=step, split=split, confusion=counts)])
         self._mark = time.perf_counter()
 
     def flush(self) -> None:

@@ -8,9 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bench.data.layers import LabelMap
-from bench.data.pack import Pack
-from bench.run.slices import slices
+from bench.data.layers import Target
+from bench.data.packs.pack import Pack
+from bench.run.chunking import chunks
 from bench.spec import TrainSpec
 from fcn.alignment import without_autocast
 from fcn.model import Network
@@ -22,7 +22,7 @@ def network_loss(
     images: Tensor,
     target: Tensor,
     *,
-    targets: Sequence[LabelMap],
+    targets: Sequence[Target],
     class_weights: Sequence[Tensor | None] = (),
     target_weights: Sequence[float] = (),
     add_up: Callable[[Tensor], Tensor] | None = None,
@@ -32,12 +32,12 @@ def network_loss(
     Args:
         model: The network.
         images: (N, K, H, W), normalised.
-        target: (N, H, W), int64, classes or `ignore_index`; (N, T, H, W) of several label maps,
+        target: (N, H, W), int64, classes or `ignore_index`; (N, T, H, W) of several targets,
             whose losses are added up.
-        targets: The label maps.
-        class_weights: For each label map the weight of each class, (C,), by which its mean is
+        targets: The targets.
+        class_weights: For each target the weight of each class, (C,), by which its mean is
             weighted, or None; none for no weights.
-        target_weights: Factor on each label map's loss; none for 1 each, as in the reference.
+        target_weights: Factor on each target's loss; none for 1 each, as in the reference.
         add_up: Adds up a number over the processes that share the batch.
 
     Returns:
@@ -78,7 +78,7 @@ def pixel_loss(
 ) -> Tensor:
     """Mean cross-entropy over labelled pixels; zero (with zero gradient) where none is labelled.
 
-    Full-size logits exist for a slice of the pictures at a time, and their gradient is taken at
+    Full-size logits exist for a slice of the images at a time, and their gradient is taken at
     once: less memory, and most of the time less time, than one pass over the batch.
     Per-pixel losses are summed here because torch's own mean adds with atomics on CUDA, and gives
     NaN for a crop that is all void.
@@ -103,12 +103,12 @@ def pixel_loss(
     weights /= total.clamp(min=torch.finfo(weights.dtype).tiny)
     parameters = [p for p in upsampling.parameters() if p.requires_grad]
     classes = target.where(target != ignore_index, 0)
-    loss: Tensor = _SlicedLoss.apply(scores, classes, weights, upsampling, *parameters)
+    loss: Tensor = _ChunkedLoss.apply(scores, classes, weights, upsampling, *parameters)
     return loss
 
 
 def find_class_weights(train: TrainSpec, pack: Pack, device: torch.device) -> list[Tensor | None]:
-    """Return the loss weight of each class on the device, (C,), or None, by label map of a pack."""
+    """Return the loss weight of each class on the device, (C,), or None, by target of a pack."""
     settings = split_class_weights(train.class_weights, [len(t.class_names) for t in pack.targets])
     found = [
         resolve_class_weights(own, pack.image_class_counts(train.split, target.name))
@@ -120,7 +120,7 @@ def find_class_weights(train: TrainSpec, pack: Pack, device: torch.device) -> li
 def split_class_weights(
     setting: Literal["none", "median_frequency"] | Sequence[float], classes: Sequence[int]
 ) -> list[Literal["none", "median_frequency"] | Sequence[float]]:
-    """Return the setting of each label map: numbers are given one map after the other."""
+    """Return the setting of each target: numbers are given one map after the other."""
     if isinstance(setting, str):
         return [setting] * len(classes)
     ends = [sum(classes[: t + 1]) for t in range(len(classes))]
@@ -133,12 +133,12 @@ def resolve_class_weights(
     """Turn the setting `train.class_weights` into weights, (C,), or None.
 
     Median frequency balancing: a class's frequency is its share of the labelled pixels of the
-    pictures that show it; its weight is the median frequency over its own. A class that never
+    images that show it; its weight is the median frequency over its own. A class that never
     occurs gets weight 1: it is never in a target.
 
     Args:
         setting: The setting.
-        counts: Pixels of each class in each training picture, (N, C).
+        counts: Pixels of each class in each training image, (N, C).
 
     Reference: Eigen and Fergus, 2015, section 6.3.2, arXiv:1411.4734.
     """
@@ -155,7 +155,7 @@ def resolve_class_weights(
     return torch.tensor(balanced, dtype=torch.float32)
 
 
-class _SlicedLoss(torch.autograd.Function):
+class _ChunkedLoss(torch.autograd.Function):
     """Weighted sum of per-pixel cross-entropies, whose gradient is computed along with it."""
 
     @staticmethod
@@ -170,14 +170,18 @@ class _SlicedLoss(torch.autograd.Function):
         size = (classes.shape[-2], classes.shape[-1])
         total = scores.new_zeros((), dtype=torch.float32)
         gradients = [torch.zeros_like(x) for x in (scores, *parameters)]
-        for part in slices(scores, size):
+        for part in chunks(scores, size):
             with torch.enable_grad():
                 coarse = scores[part].detach().requires_grad_()
                 logits = upsampling(coarse, size)
-            losses, slope = _cross_entropy(logits.detach().float(), classes[part], weights[part])
+            losses, grad_logits = _cross_entropy(
+                logits.detach().float(), classes[part], weights[part]
+            )
             total += losses
             with without_autocast(scores.device.type):  # else it would be in bf16 here
-                found = torch.autograd.grad(logits, (coarse, *parameters), slope.to(logits.dtype))
+                found = torch.autograd.grad(
+                    logits, (coarse, *parameters), grad_logits.to(logits.dtype)
+                )
             gradients[0][part] = found[0]
             for gradient, more in zip(gradients[1:], found[1:], strict=True):
                 gradient += more
@@ -185,8 +189,8 @@ class _SlicedLoss(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
-        scores, *parameters = (slope * gradient for gradient in ctx.saved_tensors)
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+        scores, *parameters = (grad_output * gradient for gradient in ctx.saved_tensors)
         return scores, None, None, None, *parameters
 
 
@@ -195,6 +199,7 @@ def _cross_entropy(logits: Tensor, classes: Tensor, weights: Tensor) -> tuple[Te
     at = classes[:, None]
     log_probability = logits.log_softmax(1)
     total = -(log_probability.gather(1, at)[:, 0] * weights).sum()
-    slope = log_probability.exp_()
-    slope.scatter_(1, at, slope.gather(1, at) - 1)  # each place once: the same bits every time
-    return total, slope.mul_(weights[:, None])
+    grad_logits = log_probability.exp_()
+    # Each place once: the same bits every time.
+    grad_logits.scatter_(1, at, grad_logits.gather(1, at) - 1)
+    return total, grad_logits.mul_(weights[:, None])

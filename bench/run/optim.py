@@ -5,7 +5,7 @@ import math
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
-from bench.run.average import keep_average
+from bench.run.ema import keep_ema
 from bench.spec import TrainSpec
 
 
@@ -24,7 +24,7 @@ def create_optimizer(model: nn.Module, train: TrainSpec) -> Optimizer:
         optimizer = AdamW(groups, lr=train.lr, betas=(train.momentum, 0.999))
     else:
         optimizer = SGD(groups, lr=train.lr, momentum=train.momentum)
-    keep_average(optimizer, train)
+    keep_ema(optimizer, train)
     return optimizer
 
 

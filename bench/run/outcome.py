@@ -4,8 +4,8 @@ import errno
 import re
 import traceback
 
-from bench.lease import BusyError, FolderGoneError, LeaseLostError
-from bench.store import Failure
+from bench.store.lease import BusyError, FolderGoneError, LeaseLostError
+from bench.store.runs import Failure
 from fcn.errors import InputError
 
 DONE = 0

@@ -19,10 +19,10 @@ from PIL import Image
 from bench.data.batches import groups_of_one_size
 from bench.data.files import read_input
 from bench.data.layers import Input
-from bench.images import ImageFile, files_by_stem, find_beside
-from bench.run.splits import BATCH_PIXELS, BATCH_SIZE
+from bench.run.evaluate_split import BATCH_PIXELS, BATCH_SIZE
+from bench.run.images import ImageFile, files_by_stem, find_beside
 from bench.run.trained import Trained
-from bench.store import Store
+from bench.store.runs import Store
 from fcn.errors import InputError
 
 OVERLAY = 0.5
@@ -37,13 +37,13 @@ Listing = Callable[[Path], dict[str, list[Path]]]
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a network says of one picture."""
+    """What a network says of one image."""
 
     path: Path
     image: NDArray[np.uint8]
-    """The picture, or the first input in its place, (H, W, 3)."""
+    """The image, or the first input in its place, (H, W, 3)."""
     preds: dict[str, NDArray[np.uint8]]
-    """Predicted classes (H, W) by label map, the first one's name empty."""
+    """Predicted classes (H, W) by target, the first one's name empty."""
 
 
 @dataclass(frozen=True)
@@ -65,22 +65,22 @@ def predict(
     folders: Mapping[str, Path] = MappingProxyType({}),
     skip: Callable[[Path, InputError], None] | None = None,
 ) -> Iterator[Prediction]:
-    """Predict each picture at its own size; sets torch's algorithms and threads as the run did.
+    """Predict each image at its own size; sets torch's algorithms and threads as the run did.
 
     Args:
         store: Where the run is.
         run_id: A finished run.
-        paths: Pictures, any size and any format that Pillow reads: the first input of the run.
+        paths: Images, any size and any format that Pillow reads: the first input of the run.
         device: Where to compute.
         folders: For each further input of the run, where files of the same stems are.
-        skip: Is told of each picture that cannot be predicted, and why; None has it raised.
+        skip: Is told of each image that cannot be predicted, and why; None has it raised.
 
     Yields:
         The prediction of each.
 
     Raises:
         InputError: The run is not finished or not what it was, a folder of an input is missing,
-            two pictures have one file of an input in common, or a picture cannot be read.
+            two images have one file of an input in common, or an image cannot be read.
     """
     trained = Trained(store, run_id, device)
     _require_folders(trained.inputs, folders)
@@ -119,7 +119,7 @@ def _require_folders(inputs: Sequence[Input], folders: Mapping[str, Path]) -> No
     if set(folders) != set(names[1:]):
         wanted = " ".join(f"--input {name}=FOLDER" for name in names[1:]) or "no --input"
         raise InputError(
-            f"this run sees {', '.join(names)}: give its pictures of {names[0]}, and {wanted}"
+            f"this run sees {', '.join(names)}: give its images of {names[0]}, and {wanted}"
         )
     for name, folder in folders.items():
         if not folder.is_dir():

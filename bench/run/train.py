@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from bench.run.average import decay_at
 from bench.run.distributed import ALONE, Group, SharedLoss
+from bench.run.ema import decay_at
 from bench.run.optim import lr_at
 from bench.run.outcome import NonFiniteLossError
 from bench.spec import TrainSpec
@@ -26,7 +26,7 @@ class BatchSource(Protocol):
     """Where batches come from: a pure function of the batch's number."""
 
     def batch(self, index: int) -> tuple[Tensor, Tensor]:
-        """Return images (N, K, H, W) and target (N, H, W), or (N, T, H, W) of T label maps."""
+        """Return images (N, K, H, W) and target (N, H, W), or (N, T, H, W) of T targets."""
         ...
 
 
@@ -57,7 +57,7 @@ def fit(
 
     Args:
         model: Network on its device.
-        batches: Source of batches; step k uses batches (k-1)*accumulate to k*accumulate - 1.
+        batches: Source of batches; step k uses batches (k-1)*n to k*n - 1, n = grad_accum_steps.
         loss_fn: (images, target) -> loss of the model.
         optimizer: Holds the model's parameters.
         train: Settings; `steps` must be resolved.
@@ -78,12 +78,12 @@ def fit(
 
         optimizer.zero_grad(set_to_none=True)
         losses = []
-        last = step * train.accumulate - 1
-        for k in range((step - 1) * train.accumulate, last + 1):
+        last = step * train.grad_accum_steps - 1
+        for k in range((step - 1) * train.grad_accum_steps, last + 1):
             images, target = batches.batch(k)
             with shared.accumulating(is_last=k == last):
                 with autocast(images.device, train.precision):
-                    loss = shared(images, target) / train.accumulate
+                    loss = shared(images, target) / train.grad_accum_steps
                 shared.backward(loss)
             losses.append(loss.detach())
 

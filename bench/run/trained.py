@@ -15,7 +15,7 @@ from bench.run.evaluate import Predictor
 from bench.run.outcome import is_out_of_memory
 from bench.run.train import place
 from bench.run.weights import finished_result, load_weights, require_same_code
-from bench.store import Store
+from bench.store.runs import Store
 from fcn.errors import InputError
 from fcn.model import create_model
 
@@ -40,7 +40,7 @@ class Trained:
         self.inputs: tuple[Input, ...] = tuple(known[name] for name in spec.data.inputs)
         """What it sees, in order."""
         self.targets = ["", *result.others]
-        """Names of the label maps that it gives, the first one's empty."""
+        """Names of the targets that it gives, the first one's empty."""
         self.input_scale = spec.data.input_scale
         """Resize of every image for it."""
         others = (len(other["class_names"]) for other in result.others.values())
@@ -57,7 +57,7 @@ class Trained:
         self._predictor = Predictor(self._model, classes, spec.train.precision)
 
     def predict(self, pixels: NDArray[np.uint8]) -> list[dict[str, NDArray[np.uint8]]]:
-        """Return the class of each pixel of each image, (H, W), by label map.
+        """Return the class of each pixel of each image, (H, W), by target.
 
         Args:
             pixels: N images, all inputs side by side, (N, H, W, K).
@@ -69,7 +69,7 @@ class Trained:
         mean, std = self._model.mean, self._model.std
         try:
             images = to_network(pixels, self.input_scale, mean=mean, std=std, device=self._device)
-            parts = self._predictor.sparing(lambda x: self._predictor.predict(x, size), images)
+            parts = self._predictor.fallback(lambda x: self._predictor.predict(x, size), images)
             by_target = [torch.cat(own).to(torch.uint8) for own in zip(*parts, strict=True)]
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):

@@ -10,11 +10,11 @@ import torch
 from safetensors.torch import load, save_file
 from torch import Tensor, nn
 
-from bench.atomic import replacing
-from bench.lease import BusyError
 from bench.plan import Run
 from bench.sources import find_sources, list_differences
-from bench.store import Result, Store
+from bench.store.atomic import replacing
+from bench.store.lease import BusyError
+from bench.store.runs import Result, Store
 from bench.text import our_command, remaking
 from fcn.errors import InputError
 from fcn.heads import Score

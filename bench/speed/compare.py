@@ -14,13 +14,13 @@ from bench.speed.workload import Workload
 
 TRAIN_NOTE = (
     "Milliseconds of a step, median and quartiles of rounds. limit: forward, loss, backward and "
-    "update on one batch that lies on the device. ours: the loop of a run, with packed pictures, "
+    "update on one batch that lies on the device. ours: the loop of a run, with packed images, "
     "augmentation, loss, lease and log, after the checksums of the first epoch. usual: DataLoader "
     "with PIL transforms, interpolate, cross-entropy, `.item()`. Ratios are of speeds, round "
     "by round: above 1, ours is faster; their means are of medians over backbones."
 )
 EVALUATE_NOTE = (
-    "Pictures per second, median and quartiles of passes over the test split. ours: what a run "
+    "Images per second, median and quartiles of passes over the test split. ours: what a run "
     "does at its end. usual: DataLoader, full-size logits, argmax, a confusion matrix per batch. "
     "Means are of medians over backbones."
 )
@@ -51,7 +51,7 @@ def train_section(workloads: Iterable[Workload], scratch: Path, effort: Effort) 
 def growth_section(workloads: Iterable[Workload], scratch: Path, effort: Effort) -> Section:
     """Time steps of training where one setting changes at a time."""
     records = [compare_training(workload, scratch, effort) for workload in workloads]
-    title = "Growth with picture size, classes and batch"
+    title = "Growth with image size, classes and batch"
     return Section("growth", title, GROWTH_NOTE, records)
 
 
@@ -93,7 +93,7 @@ def compare_evaluation(workload: Workload, scratch: Path, effort: Effort) -> dic
     """Time passes over the test split.
 
     Returns:
-        Settings, pictures per second of ours and of the usual evaluation, and their ratio.
+        Settings, images per second of ours and of the usual evaluation, and their ratio.
     """
     model = workload.create_network()
     usual_model = with_interpolation(workload.create_network())
@@ -110,10 +110,10 @@ def compare_evaluation(workload: Workload, scratch: Path, effort: Effort) -> dic
     seconds = interleave(sides, rounds=effort.rounds, steps=steps)
     record = describe(workload)
     height, width = workload.pack.size(workload.pack.indices("test")[0])
-    record |= {"pixels": f"{height}x{width}", "pictures": num_images}
+    record |= {"pixels": f"{height}x{width}", "images": num_images}
     record.pop("batch")
     for name, values in seconds.items():
-        record[f"{name} pictures/s"] = Spread.of([num_images / value for value in values])
+        record[f"{name} images/s"] = Spread.of([num_images / value for value in values])
     record["ours ÷ usual"] = speed_ratio(seconds, "ours", "usual")
     return record
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from bench.grid.slots import plan_slots
 from bench.speed.section import Section
-from bench.store import Store
+from bench.store.runs import Store
 from fcn.errors import InputError
 
 NOTE = (

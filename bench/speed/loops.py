@@ -8,14 +8,14 @@ from functools import partial
 from pathlib import Path
 
 from bench.data.batches import Batches
-from bench.lease import hold
 from bench.run.evaluate import Evaluation
+from bench.run.evaluate_split import evaluate_split
 from bench.run.log import RunLog
 from bench.run.losses import network_loss
 from bench.run.optim import create_optimizer
-from bench.run.splits import evaluate_split
 from bench.run.train import autocast, fit
 from bench.speed.workload import Workload
+from bench.store.lease import hold
 from fcn.model import Network
 
 
@@ -35,7 +35,7 @@ def limit(workload: Workload) -> Iterator[None]:
 
 
 def ours(workload: Workload, folder: Path) -> Iterator[None]:
-    """Make the steps of a run: packed pictures, augmentation, loss, lease, log and heartbeat."""
+    """Make the steps of a run: packed images, augmentation, loss, lease, log and heartbeat."""
     model, train = workload.create_network(), workload.spec.train
     for index in workload.pack.indices(train.split):
         # Checks their bytes, as a run does in its first epoch alone.
@@ -60,7 +60,7 @@ def ours(workload: Workload, folder: Path) -> Iterator[None]:
 
 
 def evaluate_ours(workload: Workload, model: Network) -> Evaluation:
-    """Score the split as a run does: one confusion matrix per picture, at the label's size."""
+    """Score the split as a run does: one confusion matrix per image, at the label's size."""
     return evaluate_split(
         model,
         workload.pack,

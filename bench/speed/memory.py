@@ -1,6 +1,6 @@
 """Peak memory of a training step, ours and the usual, by the number of classes.
 
-On a GPU: the most that tensors took, weights, optimiser and resident pictures included. On a CPU:
+On a GPU: the most that tensors took, weights, optimiser and resident images included. On a CPU:
 growth of the high-water mark of a fresh process from before the network is built, which counts what
 allocators and kernels take too; the usual loop's loaders are left out, in its favour.
 """

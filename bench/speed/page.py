@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.atomic import replacing
-from bench.outputs import require_writable
+from bench.outputs.folder import require_writable
 from bench.speed.section import Section
+from bench.store.atomic import replacing
 from fcn.errors import InputError
 
 HEAD = """# Performance

@@ -59,11 +59,11 @@ class Request:
 
     @property
     def batch_size(self) -> int:
-        """Pictures in a batch."""
+        """Images in a batch."""
         return self.batch or (4 if self.on_cpu else 16)
 
     def workloads(self, scratch: Path) -> Iterator[Workload]:
-        """Yield a workload for each size, backbone and skip; packs pictures into `scratch`."""
+        """Yield a workload for each size, backbone and skip; packs images into `scratch`."""
         dataset = self.dataset or ("camvid" if self.data else "shapes")
         for size in self.crops:
             pack = open_data(dataset, self.data, size, scratch / "store")

@@ -14,12 +14,12 @@ from bench.run.outcome import DONE
 from bench.spec import DataSpec, EvaluateSpec, ModelSpec, RunSpec, TrainSpec
 from bench.speed.section import Section
 from bench.speed.timing import Side, Spread, interleave, speed_ratio
-from bench.store import Store
+from bench.store.runs import Store
 
 NOTE = (
     "Seconds, median and quartiles of fresh processes that take turns, files in the system's "
     "cache; `× import torch` is round by round. A run of one step is a whole process, from its "
-    "start to its result: imports, network, pictures, step, evaluation, costs, record."
+    "start to its result: imports, network, images, step, evaluation, costs, record."
 )
 IMPORT = "python -c 'import torch'"
 HELP = "fcn-bench --help"

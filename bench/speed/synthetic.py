@@ -1,6 +1,6 @@
 """A store full of finished runs that nobody trained, in the real format, for measuring its scale.
 
-In: a plan. Out: every run of it done, with counts of some pictures and a log. Numbers are drawn
+In: a plan. Out: every run of it done, with counts of some images and a log. Numbers are drawn
 from a seed and mean nothing.
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.plan import Plan, Run
-from bench.store import Result, Store
+from bench.store.runs import Result, Store
 
 NUM_CLASSES = 11
 """As in CamVid."""
@@ -26,7 +26,7 @@ class Sizes:
     """What each run leaves behind."""
 
     num_images: int = 16
-    """Pictures with counts; 0 for no counts."""
+    """Images with counts; 0 for no counts."""
     num_steps: int = 100
     """Lines of the log."""
 
@@ -39,7 +39,7 @@ def fill(store: Store, plan: Plan, sizes: Sizes, *, seed: int = 0) -> None:
         for step in range(1, sizes.num_steps + 1)
     ]
     log = "".join(lines)
-    names = np.array([f"picture{i:04d}" for i in range(sizes.num_images)])
+    names = np.array([f"image{i:04d}" for i in range(sizes.num_images)])
     with _without_fsync():
         for run in plan.unique_runs():
             counts = _draw_counts(rng, max(1, sizes.num_images))

@@ -15,10 +15,16 @@ from torch.nn import functional as F
 from torch.optim.lr_scheduler import PolynomialLR
 from torch.utils.data import DataLoader, RandomSampler
 
+from bench.run.evaluate_split import BATCH_SIZE
 from bench.run.optim import create_optimizer
-from bench.run.splits import BATCH_SIZE
 from bench.run.train import autocast
-from bench.speed.pictures import EvaluateTransform, FileDecoded, Files, TrainTransform, write_files
+from bench.speed.image_files import (
+    EvaluateTransform,
+    FileDecoded,
+    Files,
+    TrainTransform,
+    write_files,
+)
 from bench.speed.workload import ENDLESS, Workload
 from fcn.model import FCN, Network
 
@@ -39,7 +45,7 @@ class UsualLoop:
 
     Args:
         workload: What is trained.
-        folder: Where the pictures are written as files.
+        folder: Where the images are written as files.
         workers: Processes that load them; 0 loads them here.
     """
 
@@ -104,7 +110,7 @@ class UsualEvaluation:
     Args:
         workload: What is evaluated.
         model: The network; its last way up is used as it is.
-        folder: Where the pictures are written as files.
+        folder: Where the images are written as files.
         workers: Processes that load them, kept between passes; 0 loads them here.
         suffix: Kind of file; ".png" keeps every pixel.
     """
@@ -135,7 +141,7 @@ class UsualEvaluation:
         )
 
     def run(self) -> Tensor:
-        """Score every picture of the split once; return the counts, (C, C) int64."""
+        """Score every image of the split once; return the counts, (C, C) int64."""
         device, C = self._workload.device, self._workload.num_classes
         ignore_index = self._workload.pack.ignore_index
         confusion = torch.zeros(C, C, dtype=torch.int64, device=device)

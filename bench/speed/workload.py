@@ -1,4 +1,4 @@
-"""What all sides of a comparison share: the run's settings, the pictures, the device.
+"""What all sides of a comparison share: the run's settings, the images, the device.
 
 In: names and sizes. Out: a `Workload`, from which each side builds the same network.
 """
@@ -9,18 +9,18 @@ from pathlib import Path
 import torch
 
 from bench.data.catalog import Catalog
-from bench.data.layers import LabelMap
-from bench.data.pack import Pack
+from bench.data.layers import Target
+from bench.data.packs.pack import Pack
 from bench.run.environment import choose_device
 from bench.spec import DataSpec, EvaluateSpec, ModelSpec, RunSpec, TrainSpec
-from bench.store import Store
+from bench.store.runs import Store
 from fcn.model import Network, create_model
 
 ENDLESS = 10**6
 """Steps of a training that is measured and never ends."""
 
 NUM_DRAWN = 64
-"""Pictures of each split where they are drawn."""
+"""Images of each split where they are drawn."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Workload:
     device: torch.device
 
     def on_disk(self) -> tuple[Path, RunSpec, int, str]:
-        """Return what `from_disk` takes: pictures by the folder they are packed in."""
+        """Return what `from_disk` takes: images by the folder they are packed in."""
         return self.pack.folder, self.spec, self.num_classes, str(self.device)
 
     @classmethod
@@ -43,14 +43,14 @@ class Workload:
         return cls(spec, Pack(folder), num_classes, torch.device(device))
 
     @property
-    def targets(self) -> tuple[LabelMap]:
-        """The label map, with as many classes as the network has."""
+    def targets(self) -> tuple[Target]:
+        """The mask, with as many classes as the network has."""
         names = tuple(str(c) for c in range(self.num_classes))
         return (replace(self.pack.targets[0], class_names=names),)
 
     @property
     def memory_format(self) -> torch.memory_format:
-        """Layout of pictures and convolutions."""
+        """Layout of images and convolutions."""
         return torch.channels_last if self.spec.train.channels_last else torch.contiguous_format
 
     def create_network(self) -> Network:
@@ -89,13 +89,13 @@ def create_workload(
     """Put a workload together.
 
     Args:
-        pack: The pictures.
+        pack: The images.
         backbone: Any timm name.
         skip: Skip strategy.
         size: Height and width of a training crop.
-        batch: Pictures in a batch.
+        batch: Images in a batch.
         precision: "fp32" or "bf16".
-        classes: Number of classes; None for that of the pictures.
+        classes: Number of classes; None for that of the images.
         device: As torch spells it, or "auto".
 
     Raises:

@@ -3,7 +3,7 @@
 In: a timm name. Out: its strides, and a module that maps images to a list of feature maps.
 VGG's features are its pools, which the paper's skips start from; timm gives the layers before
 them. Transformers that timm builds for one image size are built for any, where they can be, and
-see the picture in windows where they cannot.
+see the image in windows where they cannot.
 """
 
 import functools

@@ -53,7 +53,7 @@ class Backbone(nn.Module):
         self.granularity = granularity
         config: Any = net.pretrained_cfg
         self.mean = per_channel(config["mean"], in_chans)
-        """Of pictures scaled to 0..1, per channel."""
+        """Of images scaled to 0..1, per channel."""
         self.std = per_channel(config["std"], in_chans)
         self._ample = 8 * (granularity if granularity > 1 else max(32, *strides))
         traced = trace_geometry(net, (1, in_chans, self._ample, self._ample))

@@ -1,8 +1,8 @@
 """Windows: networks of one image size, made to take any without resampling a pixel.
 
 In: a network of timm that is built for one size (position embeddings, fixed attention windows).
-Out: the same for every multiple of that size; `Backbone` pads pictures to it.
-Where the network takes such multiples as they are (MaxViT), nothing is done. Otherwise the picture
+Out: the same for every multiple of that size; `Backbone` pads images to it.
+Where the network takes such multiples as they are (MaxViT), nothing is done. Otherwise the image
 is cut into windows of the network's own size, which know nothing of each other: weights, scale and
 the place of every cell are kept, context beyond a window is not.
 """
@@ -32,7 +32,7 @@ class OwnSize:
 
 
 class Windows(nn.Module):
-    """A network that sees a picture in windows.
+    """A network that sees an image in windows.
 
     Args:
         net: Maps images (N, C, side, side) to a list of feature maps.

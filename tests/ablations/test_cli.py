@@ -14,7 +14,7 @@ from PIL import Image
 from ablations.cli import main
 
 SPEC = """
-question: Does a skip help on these pictures?
+question: Does a skip help on these images?
 common:
   model: {backbone: test_resnet, score_init: random}
   data: {dataset: folder}
@@ -51,7 +51,7 @@ def cli(monkeypatch, capsys):
 
 @pytest.fixture
 def work(tmp_path):
-    """A folder of six pictures of different sizes, and a spec over them."""
+    """A folder of six images of different sizes, and a spec over them."""
     rng = np.random.default_rng(0)
     data = tmp_path / "mine"
     for kind in ("images", "masks"):
@@ -78,7 +78,7 @@ def test_from_a_spec_to_a_page_and_again(work, cli):
     assert done.returncode == 0, done.stderr
     assert "[2/2] fine seed 0 done" in done.stdout
     page = (work / "out" / "q" / "index.html").read_text()
-    assert "Does a skip help on these pictures?" in page
+    assert "Does a skip help on these images?" in page
 
     again = cli("run", "q.yaml", "--data", "mine", cwd=work)
     assert again.returncode == 0
@@ -87,7 +87,7 @@ def test_from_a_spec_to_a_page_and_again(work, cli):
         "report: out/q/index.html",
     ]
 
-    # The report needs neither the pictures nor torch, and is the same to the byte.
+    # The report needs neither the images nor torch, and is the same to the byte.
     alone = cli("report", "q.yaml", "--out", "alone", cwd=work)
     assert alone.returncode == 0, alone.stderr
     summary = (work / "out" / "q" / "summary.csv").read_bytes()

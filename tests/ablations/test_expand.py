@@ -82,11 +82,11 @@ published: [{variant: joint, target: geometric, pixel_acc: 0.9, source: a paper}
 """
 
 
-def test_variants_are_compared_by_one_label_map(spec):
+def test_variants_are_compared_by_one_target(spec):
     assert spec(TWO_MAPS).published[0].target == "geometric"
     with pytest.raises(InputError, match=r"not semantic .variant alone. and geometric"):
         spec(TWO_MAPS.replace("[semantic, geometric]", "[geometric, semantic]"))
-    with pytest.raises(InputError, match=r"published\.target: unknown further label map 'sides'"):
+    with pytest.raises(InputError, match=r"published\.target: unknown further target 'sides'"):
         spec(TWO_MAPS.replace("target: geometric", "target: sides"))
 
 
@@ -230,5 +230,5 @@ def test_every_shipped_ablation_expands_to_the_runs_it_always_did(name):
 
 
 def test_epochs_become_steps_in_one_place():
-    train = TrainSpec(epochs=1.5, batch_size=4, accumulate=2)
-    assert resolve_steps(train, num_images=10).steps == 2  # 15 pictures, 8 a step
+    train = TrainSpec(epochs=1.5, batch_size=4, grad_accum_steps=2)
+    assert resolve_steps(train, num_images=10).steps == 2  # 15 images, 8 a step

@@ -9,7 +9,7 @@ from bench.data.catalog import Catalog
 from bench.data.facts import DatasetFacts
 from bench.data.remarks import plan_remarks
 from bench.spec import DataSpec
-from bench.store import Store
+from bench.store.runs import Store
 from fcn.errors import InputError
 
 FACTS = DatasetFacts("f" * 64, {"train": 100, "val": 10, "test": 20}, num_classes=5)

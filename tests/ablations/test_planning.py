@@ -10,11 +10,11 @@ from PIL import Image
 from ablations.planning import plan_spec
 from bench.data.catalog import Catalog
 from bench.spec import DataSpec
-from bench.store import Store
+from bench.store.runs import Store
 from fcn.errors import InputError
 
 SPEC = """
-question: Whose pictures are these?
+question: Whose images are these?
 common:
   data: {dataset: folder}
   train: {steps: 1}
@@ -89,7 +89,7 @@ def test_a_folder_that_was_only_checked_does_not_hide_the_runs_of_another(place)
 
 
 def test_a_corrected_mask_is_the_same_folder(place):
-    """The finished runs stay until the corrected pictures have runs of their own."""
+    """The finished runs stay until the corrected images have runs of their own."""
     before = meet(place, draw(place / "cats", 1))
     Image.new("L", (32, 32), 1).save(place / "cats/masks/p1.png")
     after = meet(place, place / "cats", begin=False)

@@ -8,14 +8,14 @@ from typer.testing import CliRunner
 from ablations.report_cli import app, write
 from bench.plan import Plan, PlannedRun, Run
 from bench.spec import ModelSpec, RunSpec, TrainSpec
-from bench.store import Result, Store
+from bench.store.runs import Result, Store
 from fcn.errors import InputError
 
 CONFUSIONS = {100: [[6, 2], [2, 6]], 200: [[7, 1], [1, 7]], 300: [[8, 0], [8, 0]]}
 
 
 def make_store(folder, steps):
-    """A store with one finished run of so many steps, without counts of its pictures."""
+    """A store with one finished run of so many steps, without counts of its images."""
     store = Store(folder)
     spec = RunSpec(model=ModelSpec(backbone="resnet18"), train=TrainSpec(steps=steps))
     run = Run(spec, "f" * 64)

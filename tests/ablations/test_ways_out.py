@@ -14,13 +14,13 @@ import typer
 from ablations.cli import app, main
 from ablations.planning import plan_spec
 from bench.data.catalog import Catalog, open_data
-from bench.grid.room import Room
+from bench.grid.disk_space import DiskSpace
 from bench.plan import Run
 from bench.plugins import named_plugins
 from bench.run.predict import predict
 from bench.run.weights import load_parent
 from bench.spec import RunSpec, parse
-from bench.store import Result, Store
+from bench.store.runs import Result, Store
 from fcn.errors import InputError
 
 ROOT = Path(__file__).parent.parent.parent
@@ -167,7 +167,7 @@ def test_room_is_made(store, follow):
     left = folder / "quarantine" / "checkpoint-000000001.json"
     left.parent.mkdir()
     left.write_text("damaged, and set aside")
-    shortage = Room(store.root, 2**60).shortage()
+    shortage = DiskSpace(store.root, 2**60).shortage()
     follow(shortage)
     assert not left.exists()
 
@@ -192,7 +192,7 @@ variants: {a: {}}
 
 
 def test_the_command_on_a_page_makes_the_same_plan(store, monkeypatch):
-    """Settings and plugins are in it; the store and the folder of the pictures are the reader's."""
+    """Settings and plugins are in it; the store and the folder of the images are the reader's."""
     Path("my q.yaml").write_text(SPEC)
     monkeypatch.setattr("ablations.planning.named_plugins", lambda: ["my parts.py"])
     plan, _ = plan_spec("my q.yaml", store, None, ["train.lr=0.5"])

@@ -16,7 +16,7 @@ from bench.run.execute import Options
 OFTEN = Options(device="cpu", threads=1, checkpoint_seconds=0)
 """A checkpoint after each step."""
 
-TINY = {"train.steps": 14, "train.accumulate": 1, "evaluate.watch_every": 0}
+TINY = {"train.steps": 14, "train.grad_accum_steps": 1, "evaluate.eval_every": 0}
 """Differences of the run whose digest the fixture `reference` knows."""
 
 

@@ -11,7 +11,7 @@ from bench.plan import Run
 from bench.run.execute import Options, execute
 from bench.sources import find_sources
 from bench.spec import RunSpec
-from bench.store import Store
+from bench.store.runs import Store
 
 
 @pytest.fixture
@@ -26,9 +26,10 @@ def tiny_run(tmp_path):
             "dataset": "shapes",
             "options": {"size": 32, "num_train": 12, "num_val": 3, "num_test": 5},
         },
-        "train": {"steps": 6, "batch_size": 2, "accumulate": 2, "lr": 0.05, "scale": [0.8, 1.25],
-                  "crop": [32, 32], "class_weights": "median_frequency", "clip_grad_norm": 5.0},
-        "evaluate": {"watch_every": 3},
+        "train": {"steps": 6, "batch_size": 2, "grad_accum_steps": 2, "lr": 0.05,
+                  "scale": [0.8, 1.25], "crop": [32, 32], "class_weights": "median_frequency",
+                  "clip_grad_norm": 5.0},
+        "evaluate": {"eval_every": 3},
     }  # fmt: skip
 
     def prepare(differences=None, parent=None, folder="store", streams=()):

@@ -18,7 +18,7 @@ from pathlib import Path
 from attempts import bits
 from damages import DISKS, damage_one
 
-from bench.store import Store
+from bench.store.runs import Store
 
 SPEC = """
 question: Does the mill leave a trace?

@@ -4,10 +4,10 @@ import json
 from dataclasses import asdict, dataclass, field, replace
 
 from bench.grid.contracts import Exit
-from bench.holder import Holder
 from bench.plan import Plan, PlannedRun, Run
 from bench.spec import RunSpec, TrainSpec
-from bench.store import Failure, Result, Store
+from bench.store.holder import Holder
+from bench.store.runs import Failure, Result, Store
 
 CODES = {"done": 0, "killed": -9, "busy": 69, "lost": 76, "unwritten": 74}
 """Ends that leave no record of a failure."""

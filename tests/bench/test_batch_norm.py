@@ -1,4 +1,4 @@
-"""Batch norm over chosen pictures, against torch's own on each group's pictures together."""
+"""Batch norm over chosen images, against torch's own on each group's images together."""
 
 import copy
 
@@ -11,12 +11,12 @@ from timm.models import register_model
 from torch import nn
 from torchvision.ops import FrozenBatchNorm2d
 
-from bench.check import check_pictures
-from bench.data.batches import share_of
-from bench.data.pack import open_pack
+from bench.data.batches import shard_of
+from bench.data.packs.pack import open_pack
+from bench.grid.preflight import check_images
 from bench.plan import Plan, PlannedRun
 from bench.run import outcome
-from bench.run.batch_norm import PictureBatchNorm, require_known_statistics
+from bench.run.batch_norm import GroupedBatchNorm, require_known_statistics
 from bench.run.execute import Options, execute
 from bench.spec import TrainSpec, parse
 from fcn.errors import InputError
@@ -51,7 +51,7 @@ def torchs(groups):
 def ours(groups, share=range(6), add_up=lambda tensor: tensor):
     layer, x, slope = create()
     x = x[share.start : share.stop].requires_grad_()
-    with PictureBatchNorm(6, groups, share, add_up):
+    with GroupedBatchNorm(6, groups, share, add_up):
         y = layer(x)
     y.backward(slope[share.start : share.stop])
     sums = [add_up(p.grad.clone()) for p in (layer.weight, layer.bias)]
@@ -65,13 +65,13 @@ def test_groups_are_normalised_as_torch_normalises_each(groups):
 
 
 @pytest.mark.parametrize(("groups", "processes"), [(1, 2), (2, 4)])  # also in unequal shares
-def test_it_does_not_matter_which_process_has_a_picture(groups, processes, tmp_path):
+def test_it_does_not_matter_which_process_has_a_image(groups, processes, tmp_path):
     def share(group):
-        return ours(groups, share_of(6, group.rank, group.size), group.sum)
+        return ours(groups, shard_of(6, group.rank, group.size), group.sum)
 
     parts = in_group(processes, share, tmp_path)
     whole = torchs(groups)
-    for place in (0, 1):  # outputs and gradients of the pictures
+    for place in (0, 1):  # outputs and gradients of the images
         together = torch.cat([part[place] for part in parts])
         torch.testing.assert_close(together, whole[place], rtol=1e-12, atol=1e-12)
     for part in parts:  # the rest is the same everywhere
@@ -88,21 +88,21 @@ def test_layers_of_a_whole_network_are_covered(name):
     images = torch.randn(4, 3, 32, 32, dtype=torch.float64)
     other = copy.deepcopy(model)
     expected = model(images)
-    with PictureBatchNorm(4, 1, range(4)):
+    with GroupedBatchNorm(4, 1, range(4)):
         found = other(images)
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
     torch.testing.assert_close(other.state_dict(), model.state_dict())
-    with PictureBatchNorm(4, 2, range(4)):
+    with GroupedBatchNorm(4, 2, range(4)):
         assert not torch.allclose(other(images), expected)
     other.eval()
-    with PictureBatchNorm(4, 2, range(4)), torch.no_grad():
-        a = other(images[:1])  # not in training: one picture alone, and nothing is refused
+    with GroupedBatchNorm(4, 2, range(4)), torch.no_grad():
+        a = other(images[:1])  # not in training: one image alone, and nothing is refused
     torch.testing.assert_close(a, other(images[:1]))
 
 
 def test_one_value_per_channel_is_refused():
     layer = nn.BatchNorm2d(3)
-    with PictureBatchNorm(2, 2, range(2)), pytest.raises(ValueError, match="more than one value"):
+    with GroupedBatchNorm(2, 2, range(2)), pytest.raises(ValueError, match="more than one value"):
         layer(torch.zeros(2, 3, 1, 1))
 
 
@@ -118,13 +118,13 @@ LAYERS = {
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_a_layer_that_sees_other_pictures_behind_our_back_is_refused(name):
-    """Found by trying: with each picture a group of its own, no picture may change another's."""
+def test_a_layer_that_sees_other_images_behind_our_back_is_refused(name):
+    """Found by trying: with each image a group of its own, no image may change another's."""
     torch.manual_seed(0)
     images = torch.randn(2, 4, 5, 5)
     outputs = []
     for other in (images[1], 9 * images[1] + 2):
-        with PictureBatchNorm(2, 2, range(2)):
+        with GroupedBatchNorm(2, 2, range(2)):
             outputs.append(LAYERS[name]()(torch.stack([images[0], other]))[0])
     if torch.equal(*outputs):
         require_known_statistics(nn.Sequential(LAYERS[name]()))
@@ -143,9 +143,9 @@ def test_a_network_with_such_layers_is_refused_before_and_in_a_run_over_devices(
     store, run = tiny_run({"model.backbone": "resnet_of_evonorm", "train.steps": 1})
     plan = Plan("p", "q", "", (PlannedRun("evo", run),))
     packs = {run.fingerprint: open_pack(store.packs_dir, run.fingerprint)}
-    check_pictures(plan, packs)
+    check_images(plan, packs)
     with pytest.raises(InputError, match=r"p, variant evo: EvoNorm2dB0 .* leave --devices-per-run"):
-        check_pictures(plan, packs, devices_per_run=2)
+        check_images(plan, packs, devices_per_run=2)
     parts = {"train.batch_norm_groups": 2, "train.batch_size": 4}
     store, run = tiny_run({"model.backbone": "resnet_of_evonorm", "train.steps": 1, **parts})
     assert execute(store.run_dir(run.id), Options("cpu", 1)) == outcome.INPUT

@@ -9,13 +9,13 @@ from bench.metrics import BOUNDARY_SCORE, score_boundary
 from bench.run import outcome
 from bench.run.boundary import boundary_distance_px, count_boundary
 from bench.run.execute import Options, execute
-from reports.frame import runs_frame
+from reports.results.frame import runs_frame
 
 IGNORE = 255
 
 
 def erode(mask, ignored, distance):
-    """Erode by squares; an ignored pixel never erodes, the picture's edge always does."""
+    """Erode by squares; an ignored pixel never erodes, the image's edge always does."""
     size = 2 * distance + 1
     kept = ndimage.binary_erosion(mask | ignored, np.ones((size, size)), border_value=0)
     return mask & kept
@@ -97,7 +97,7 @@ def test_an_ignored_rim_is_no_outline():
     target = torch.zeros(1, 20, 20, dtype=torch.long)
     target[0, :, :10] = IGNORE
     counts = count_boundary(torch.zeros_like(target), target, 2, IGNORE, 1)
-    assert counts[0, :, 0].tolist() == [10 + 10 + 18] * 2  # the picture's edge alone
+    assert counts[0, :, 0].tolist() == [10 + 10 + 18] * 2  # the image's edge alone
     assert counts[0, :, 1].tolist() == [0, 0]
 
 
@@ -124,7 +124,7 @@ def test_the_default_distance_is_used():
     )
 
 
-def test_the_score_pools_counts_over_pictures_and_leaves_absent_classes_out():
+def test_the_score_pools_counts_over_images_and_leaves_absent_classes_out():
     counts = np.array([[[1, 4, 0], [2, 4, 0]], [[0, 0, 0], [6, 0, 0]]])
     scores = score_boundary(counts.sum(0))
     assert scores["boundary_iou"][:2].tolist() == [1 / 8, 1.0]

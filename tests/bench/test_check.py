@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from bench.check import check_models, check_pictures, count_cost, try_training
 from bench.data.catalog import Catalog
-from bench.data.pack import open_pack
+from bench.data.packs.pack import open_pack
+from bench.grid.preflight import check_images, check_models, count_cost, try_training
 from bench.plan import Plan, PlannedRun
 from bench.spec import ModelSpec, TrainSpec
 from fcn.errors import InputError
@@ -24,7 +24,7 @@ def check(tiny_run):
         plan = Plan("p", "q", "", (PlannedRun("a", run),))
         check_models(plan, {run.fingerprint: Catalog(store, None).facts(run.spec.data)})
         pack = open_pack(store.packs_dir, run.fingerprint)
-        check_pictures(plan, {run.fingerprint: pack}, devices)
+        check_images(plan, {run.fingerprint: pack}, devices)
 
     return check_run
 

@@ -9,7 +9,7 @@ from torch import nn
 from bench.run.checkpoint import NUM_KEPT, load_checkpoint, remove_checkpoints, save_checkpoint
 from bench.run.optim import create_optimizer
 from bench.spec import TrainSpec
-from bench.store import EXACT_KEYS
+from bench.store.runs import EXACT_KEYS
 
 HERE = dict.fromkeys(EXACT_KEYS, "this")
 

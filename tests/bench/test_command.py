@@ -9,8 +9,8 @@ import sys
 import pytest
 import typer
 
-from bench import command
-from bench.command import explain, open_store, run_app
+from bench.cli import command
+from bench.cli.command import explain, open_store, run_app
 from bench.data.catalog import Catalog
 from bench.spec import DataSpec
 from fcn.errors import InputError

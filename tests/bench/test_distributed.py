@@ -16,18 +16,19 @@ from torch import nn
 from torch.nn import functional as F
 
 from bench import faults
-from bench.data.batches import share_of
+from bench.data.batches import shard_of
 from bench.data.catalog import Catalog
 from bench.grid.slots import Slot, exec_command
-from bench.lease import hold
-from bench.run import evaluate, outcome, splits
+from bench.run import evaluate, outcome
+from bench.run import evaluate_split as splits
 from bench.run.distributed import ALONE
+from bench.run.evaluate_split import evaluate_split
 from bench.run.losses import pixel_loss
 from bench.run.optim import create_optimizer
-from bench.run.splits import evaluate_split
 from bench.run.train import fit
 from bench.run.weights import load_weights
 from bench.spec import TrainSpec
+from bench.store.lease import hold
 from fcn.model import create_model
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process.*fork:DeprecationWarning")
@@ -38,17 +39,17 @@ WEIGHTS = torch.tensor([0.3, 1.0, 2.5])
 
 
 @pytest.mark.parametrize(("count", "size"), [(5, 2), (4, 4), (16, 3)])
-def test_shares_are_each_picture_once_in_order(count, size):
-    shares = [share_of(count, rank, size) for rank in range(size)]
+def test_shares_are_each_image_once_in_order(count, size):
+    shares = [shard_of(count, rank, size) for rank in range(size)]
     assert [place for share in shares for place in share] == list(range(count))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
 class Uneven:
-    """Batches of six pictures: one all void, one half, so that shares weigh differently."""
+    """Batches of six images: one all void, one half, so that shares weigh differently."""
 
     def __init__(self, group):
-        self.share = share_of(6, group.rank, group.size)
+        self.share = shard_of(6, group.rank, group.size)
 
     def batch(self, index):
         generator = torch.Generator().manual_seed(index)
@@ -85,7 +86,12 @@ class Small(nn.Module):
 
 def train_small(group, loss_fn, norm, groups=1):
     train = TrainSpec(
-        steps=4, batch_size=6, accumulate=2, lr=0.1, clip_grad_norm=0.5, batch_norm_groups=groups
+        steps=4,
+        batch_size=6,
+        grad_accum_steps=2,
+        lr=0.1,
+        clip_grad_norm=0.5,
+        batch_norm_groups=groups,
     )
     model = Small(norm)
     optimizer = create_optimizer(model, train)
@@ -167,7 +173,7 @@ def test_a_split_is_counted_once_whoever_counts(tiny_run, tmp_path, monkeypatch,
 
 
 @pytest.mark.slow
-def test_more_devices_than_pictures_of_a_batch_are_refused(tiny_run):
+def test_more_devices_than_images_of_a_batch_are_refused(tiny_run):
     store, run = tiny_run()
     assert execute_in_group(3, store.run_dir(run.id)) == outcome.INPUT
     assert "batch_size 2 cannot be shared among 3" in store.failure(run.id).message
@@ -219,7 +225,7 @@ CALM = {"train.lr": 1e-3, "model.dropout": 0.0, "train.batch_size": 3}
 
 @pytest.mark.slow
 def test_a_run_over_two_processes_gives_the_results_of_one(tiny_run):
-    """Uneven shares of three pictures; what is left between them is rounding."""
+    """Uneven shares of three images; what is left between them is rounding."""
     alone, run = tiny_run(CALM, folder="alone")
     assert execute_in_group(1, alone.run_dir(run.id)) == outcome.DONE
     store, same = tiny_run(CALM, folder="shared")
@@ -239,7 +245,7 @@ def test_a_run_over_two_processes_gives_the_results_of_one(tiny_run):
     assert not list(store.run_dir(run.id).glob("checkpoint*"))
 
 
-LONG = {"train.steps": 60, "train.accumulate": 1, "evaluate.watch_every": 0}
+LONG = {"train.steps": 60, "train.grad_accum_steps": 1, "evaluate.eval_every": 0}
 
 
 @pytest.mark.slow

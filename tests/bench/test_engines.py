@@ -21,7 +21,7 @@ from bench.plugins import load_plugins
 from bench.run import outcome
 from bench.run.execute import Options, execute
 from bench.spec import RunSpec, parse
-from bench.store import Store
+from bench.store.runs import Store
 from fcn.errors import InputError
 
 CODES = (outcome.BUSY, *outcome.REASONS)

@@ -14,15 +14,15 @@ import torch
 from attempts import TINY, bits, end_of, fork, process_of, wait_for
 from safetensors import SafetensorError
 
-from bench.atomic import file_digest
-from bench.check import count_cost
-from bench.lease import hold
+from bench.grid.preflight import count_cost
 from bench.metrics import summarize
 from bench.run import execute as module
 from bench.run import outcome
 from bench.run.execute import Options, execute
 from bench.run.weights import load_weights
-from bench.store import Store
+from bench.store.atomic import file_digest
+from bench.store.lease import hold
+from bench.store.runs import Store
 
 OPTIONS = Options(device="cpu", threads=1)
 
@@ -57,10 +57,10 @@ def test_a_run_leaves_its_whole_record(tiny_run):
 def test_golden_losses(tiny_run):
     """Recorded; a change that moves them says why in its commit (rounding differs by machine).
 
-    Eight pictures a batch: with two, batch norms over two values turn rounding into signs.
+    Eight images a batch: with two, batch norms over two values turn rounding into signs.
     """
     store, run = tiny_run(
-        {"model.backbone": "resnet10t", "train.batch_size": 8, "train.accumulate": 1}
+        {"model.backbone": "resnet10t", "train.batch_size": 8, "train.grad_accum_steps": 1}
     )
     execute(store.run_dir(run.id), OPTIONS)
     assert losses(store, run) == pytest.approx(GOLDEN, rel=5e-4)
@@ -176,7 +176,7 @@ def test_a_nonfinite_loss_ends_the_run_with_its_step(tiny_run, monkeypatch):
 def test_a_last_step_that_leaves_no_numbers_is_no_result(tiny_run):
     """Its loss is still finite: it is that of the weights before."""
     too_far = {"train.lr": 3e38, "train.weight_decay": 1e3, "train.steps": 1}
-    store, run = tiny_run({**too_far, "evaluate.watch_every": 0})
+    store, run = tiny_run({**too_far, "evaluate.eval_every": 0})
     assert execute(store.run_dir(run.id), OPTIONS) == outcome.NONFINITE
     assert np.isfinite(losses(store, run)).all()
     assert "infinite after the last step; lower train.lr" in store.failure(run.id).message
@@ -185,7 +185,7 @@ def test_a_last_step_that_leaves_no_numbers_is_no_result(tiny_run):
 
 def test_the_log_lasts_before_the_checkpoint_that_goes_on_from_it(tiny_run, monkeypatch):
     """And before the result: else a loss of power takes rows of steps that are not made again."""
-    store, run = tiny_run({"train.steps": 2, "train.accumulate": 1, "evaluate.watch_every": 0})
+    store, run = tiny_run({"train.steps": 2, "train.grad_accum_steps": 1, "evaluate.eval_every": 0})
     path, happened, fsync = store.run_dir(run.id) / "metrics.jsonl", [], os.fsync
 
     def note(descriptor):
@@ -210,7 +210,7 @@ def test_rows_that_a_loss_of_power_left_unreadable_are_made_again(
     tiny_run, stopped_after, tmp_path
 ):
     """Those that a checkpoint saw synced are lost where a disk damages them, and that is noted."""
-    settings = {"train.steps": 5, "train.accumulate": 1, "evaluate.watch_every": 0}
+    settings = {"train.steps": 5, "train.grad_accum_steps": 1, "evaluate.eval_every": 0}
     whole, run = tiny_run(settings, folder="whole")
     execute(whole.run_dir(run.id), OPTIONS)
     store, _ = tiny_run(settings, folder="stopped")
@@ -237,14 +237,14 @@ def test_rows_that_a_loss_of_power_left_unreadable_are_made_again(
 
 def test_a_run_shows_life_at_each_step_and_each_batch_that_is_scored(tiny_run, monkeypatch):
     """A split may take longer than the time after which a silent run counts as hung."""
-    store, run = tiny_run({"train.steps": 2, "evaluate.watch_every": 2})
-    monkeypatch.setattr("bench.run.splits.BATCH_SIZE", 1)
+    store, run = tiny_run({"train.steps": 2, "evaluate.eval_every": 2})
+    monkeypatch.setattr("bench.run.evaluate_split.BATCH_SIZE", 1)
     signs, show_life = [], module._Execution.show_life
     monkeypatch.setattr(
         module._Execution, "show_life", lambda self: (show_life(self), signs.append(1))
     )
     assert execute(store.run_dir(run.id), OPTIONS) == outcome.DONE
-    assert len(signs) == 2 + 3 + 5  # steps, pictures of val, pictures of test
+    assert len(signs) == 2 + 3 + 5  # steps, images of val, images of test
     assert store.heartbeat(run.id)
 
 
@@ -296,7 +296,7 @@ def test_a_run_that_another_process_holds_is_left_alone(tiny_run):
     store, run = tiny_run()
     folder = store.run_dir(run.id)
     with hold(folder):
-        code = f"import sys; from bench.cli import app; app(['exec', {str(folder)!r}])"
+        code = f"import sys; from bench.cli.app import app; app(['exec', {str(folder)!r}])"
         ended = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True)
     assert ended.returncode == outcome.BUSY
     assert store.status(run.id) == "missing"
@@ -315,7 +315,7 @@ def test_deterministic_mode_is_a_setting_of_the_run_and_changes_nothing_on_a_cpu
     for deterministic in (False, True):
         settings = {
             "train.steps": 2,
-            "evaluate.watch_every": 0,
+            "evaluate.eval_every": 0,
             "train.deterministic": deterministic,
         }
         store, run = tiny_run(settings, folder=str(deterministic))

@@ -10,8 +10,8 @@ import torchvision
 from PIL import Image
 from torch import nn
 
-from bench.check import count_cost
 from bench.data.registry import DATASETS
+from bench.grid.preflight import count_cost
 from bench.run import outcome
 from bench.run.execute import Options, execute
 from bench.run.predict import predict
@@ -114,6 +114,6 @@ def test_one_that_reads_values_is_tried_with_arithmetic(library):
 def test_one_that_fails_on_a_size_is_refused_with_its_reason(library):
     spec = ModelSpec(external="users_networks:one_size")
     count_cost(spec, {"num_classes": 2}, (224, 64))
-    message = r"users_networks:one_size' fails on a picture of 64x32 pixels: AssertionError: Input"
+    message = r"users_networks:one_size' fails on an image of 64x32 pixels: AssertionError: Input"
     with pytest.raises(InputError, match=message):
         count_cost(spec, {"num_classes": 2}, (64, 32))

@@ -3,8 +3,8 @@
 import pytest
 import timm
 
-from bench import families
-from bench.families import SMALL, FamilyRow, list_families, to_markdown, try_family
+from bench.speed import families
+from bench.speed.families import SMALL, FamilyRow, list_families, to_markdown, try_family
 
 FAMILIES = list_families()
 REFUSED = {"gemma4_vit"}

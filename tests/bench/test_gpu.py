@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from bench.data.batches import Batches
-from bench.data.pack import open_pack
+from bench.data.packs.pack import open_pack
 from bench.run import evaluate, outcome
+from bench.run.evaluate_split import evaluate_split
 from bench.run.execute import Options, execute
 from bench.run.losses import network_loss
 from bench.run.optim import create_optimizer
-from bench.run.splits import evaluate_split
 from bench.run.train import fit
 from fcn.model import create_model
 

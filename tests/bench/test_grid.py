@@ -12,13 +12,13 @@ from pretend import Notes, PretendEngine, plan_of, result_of, run_of
 
 from bench.grid.contracts import EngineLostError, Exit
 from bench.grid.controller import Policy, execute_plan
-from bench.grid.endings import last_step
+from bench.grid.exit_status import last_step
 from bench.grid.local import LocalEngine
 from bench.grid.slots import Slot, exec_command, exec_environment, plan_slots
 from bench.grid.warm import WarmEngine
 from bench.run.environment import list_gpus
 from bench.run.outcome import DONE, STOPPED
-from bench.store import Failure, Store
+from bench.store.runs import Failure, Store
 from fcn.errors import InputError
 
 

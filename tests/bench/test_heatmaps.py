@@ -12,9 +12,9 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 import fcn.backbones  # noqa: F401 (registers alexnet)
-from bench import heatmaps
-from bench.cli import app
-from bench.command import run_app
+from bench.cli import heatmaps
+from bench.cli.app import app
+from bench.cli.command import run_app
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_the_class_it_sees_is_named_and_drawn(monkeypatch, capsys, tmp_path, wei
 
 
 def test_a_heatmap_replaces_none_but_its_own(monkeypatch, capsys, tmp_path, weights):
-    """Of another picture, changed since, or somebody's: each is refused before it is drawn."""
+    """Of another image, changed since, or somebody's: each is refused before it is drawn."""
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     for name in ("a.png", "b.png"):
@@ -92,7 +92,7 @@ def test_a_heatmap_replaces_none_but_its_own(monkeypatch, capsys, tmp_path, weig
         assert (tmp_path / "heatmap.png").read_bytes() == before
 
 
-def test_a_picture_smaller_than_a_window_is_refused(monkeypatch, capsys, tmp_path, weights):
+def test_a_image_smaller_than_a_window_is_refused(monkeypatch, capsys, tmp_path, weights):
     Image.new("RGB", (20, 20)).save(tmp_path / "small.png")
     words = ["heatmap", tmp_path / "small.png", "--backbone", "alexnet", "--pretrained", weights]
     code, said = run(monkeypatch, capsys, *words)
@@ -105,7 +105,7 @@ def test_a_picture_smaller_than_a_window_is_refused(monkeypatch, capsys, tmp_pat
     [
         (("--backbone", "vgg"), "unknown backbone 'vgg'; did you mean 'vgg1"),
         (("--backbone", "resnet10t"), "not the two fully connected layers"),
-        (("--backbone", "alexnet", "--out", "map.jpg"), "--out map.jpg: the picture that is drawn"),
+        (("--backbone", "alexnet", "--out", "map.jpg"), "--out map.jpg: the image that is drawn"),
         (("--backbone", "alexnet", "--pretrained", "no.pth"), "'no.pth'; --pretrained names it"),
     ],
 )

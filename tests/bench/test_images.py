@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from bench.data.formats import SUFFIXES
-from bench.images import (
+from bench.outputs.stream import Manifest
+from bench.run.images import (
     ImageFile,
     files_by_stem,
     find_beside,
@@ -13,7 +14,6 @@ from bench.images import (
     name_results,
     require_room,
 )
-from bench.manifest import Manifest
 from fcn.errors import InputError
 
 ENDINGS = ("-mask.png", "-overlay.png")
@@ -127,7 +127,7 @@ def test_names_that_still_meet_or_do_not_fit_are_refused(place, files, said):
         named(*files)
 
 
-def test_a_label_maps_name_does_not_meet_that_of_an_image(place):
+def test_a_targets_name_does_not_meet_that_of_an_image(place):
     place("a.png", "a-depth.png")
     images = find_images([Path("a.png"), Path("a-depth.png")], Path("out"))
     with pytest.raises(InputError, match=r"would both become a-depth-mask\.png"):

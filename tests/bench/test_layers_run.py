@@ -1,4 +1,4 @@
-"""Runs with more than a picture in and more than one label map out."""
+"""Runs with more than an image in and more than one target out."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,8 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from bench.data.layers import LabelMap
-from bench.data.pack import open_pack
+from bench.data.layers import Target
+from bench.data.packs.pack import open_pack
 from bench.data.registry import open_dataset
 from bench.metrics import summarize
 from bench.run import outcome
@@ -51,7 +51,7 @@ def test_stopped_and_resumed_equals_uninterrupted_bit_for_bit(tiny_run, stopped_
     assert ours.others == theirs.others
 
 
-def test_every_label_map_is_counted_and_kept(tiny_run):
+def test_every_target_is_counted_and_kept(tiny_run):
     store, run = tiny_run(BOTH)
     execute(store.run_dir(run.id), OPTIONS)
     result = store.result(run.id)
@@ -60,13 +60,13 @@ def test_every_label_map_is_counted_and_kept(tiny_run):
     names, confusions = store.confusions(run.id, "test", "geometric")
     assert confusions.sum(0).tolist() == other["confusion"]
     assert names == store.confusions(run.id, "test")[0]
-    # Both label maps leave the same pixels out here, so both count the same ones.
+    # Both targets leave the same pixels out here, so both count the same ones.
     assert np.sum(other["confusion"]) == np.sum(result.confusion)
     assert 0 < summarize(np.array(other["confusion"])).pixel_acc < 1
     assert [one["name"] for one in result.inputs] == ["depth"]
 
 
-def test_one_further_label_map_alone_is_the_runs_own(tiny_run):
+def test_one_further_target_alone_is_the_runs_own(tiny_run):
     store, run = tiny_run({"data.options": DRAWN, "data.targets": ["geometric"]})
     execute(store.run_dir(run.id), OPTIONS)
     result = store.result(run.id)
@@ -118,8 +118,8 @@ def test_settings_that_do_not_fit_are_refused(tiny_run, settings, message):
         tiny_run(settings)
 
 
-SEMANTIC = LabelMap("semantic", ("a", "b", "c", "d"), ((0, 0, 0),) * 4, 255)
-GEOMETRIC = LabelMap("geometric", ("x", "y"), ((0, 0, 0),) * 2, 9)
+SEMANTIC = Target("semantic", ("a", "b", "c", "d"), ((0, 0, 0),) * 4, 255)
+GEOMETRIC = Target("geometric", ("x", "y"), ((0, 0, 0),) * 2, 9)
 
 
 def _two_targets():
@@ -156,7 +156,7 @@ def test_the_loss_is_the_sum_of_torchs_losses(factors):
     torch.testing.assert_close(model.backbone.net.conv1[0].weight.grad, gradient)
 
 
-def test_evaluation_counts_each_label_map_by_its_own_classes():
+def test_evaluation_counts_each_target_by_its_own_classes():
     model, images, semantic, geometric = _two_targets()
     batch = (["p", "q", "r"], images, torch.stack([semantic, geometric], dim=1))
     found = evaluate(
@@ -180,23 +180,23 @@ def test_evaluation_counts_each_label_map_by_its_own_classes():
     assert set(found.predictions) == {"p", "r"}
 
 
-def test_weights_of_classes_are_given_one_label_map_after_the_other():
+def test_weights_of_classes_are_given_one_target_after_the_other():
     assert split_class_weights("none", [2, 3]) == ["none", "none"]
     assert split_class_weights((1, 2, 3, 4, 5), [2, 3]) == [(1, 2), (3, 4, 5)]
 
 
-def test_predict_reads_every_input_and_gives_every_label_map(tiny_run, tmp_path):
+def test_predict_reads_every_input_and_gives_every_target(tiny_run, tmp_path):
     store, run = tiny_run({**LATE, "train.scale": [1.0, 1.0]})
     execute(store.run_dir(run.id), OPTIONS)
     dataset = open_dataset(run.spec.data, None)
     names = dataset.splits["test"][:2]
-    for folder in ("pictures", "depths"):
+    for folder in ("images", "depths"):
         (tmp_path / folder).mkdir()
     for name in names:
         depth = dataset.read_input("test", name, dataset.more_inputs[0])[..., 0]
-        Image.fromarray(dataset.read("test", name)[0]).save(tmp_path / "pictures" / f"{name}.png")
+        Image.fromarray(dataset.read("test", name)[0]).save(tmp_path / "images" / f"{name}.png")
         Image.fromarray(depth).save(tmp_path / "depths" / f"{name}.png")
-    paths = sorted((tmp_path / "pictures").iterdir())
+    paths = sorted((tmp_path / "images").iterdir())
     cpu, folders = torch.device("cpu"), {"depth": tmp_path / "depths"}
     kept = store.predictions(run.id, "test")
     for path, found in zip(paths, predict(store, run.id, paths, cpu, folders), strict=True):

@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 from pretend import pretend_elsewhere
 
-from bench import holder as holders
-from bench.atomic import replacing, write_json
-from bench.lease import (
+from bench.store import holder as holders
+from bench.store.atomic import replacing, write_json
+from bench.store.lease import (
     BusyError,
     DoneError,
     FolderGoneError,

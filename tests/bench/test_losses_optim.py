@@ -5,9 +5,9 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from bench.run.chunking import CHUNK_MIB
 from bench.run.losses import pixel_loss, resolve_class_weights
 from bench.run.optim import create_optimizer, lr_at
-from bench.run.slices import SLICE_MIB
 from bench.spec import TrainSpec
 from fcn.alignment import IMAGE_GRID, Grid
 from fcn.upsampling import UPSAMPLINGS, list_upsamplings
@@ -22,8 +22,8 @@ class Same(nn.Module):
 
 
 @pytest.fixture
-def one_picture_a_slice(monkeypatch):
-    monkeypatch.setitem(SLICE_MIB, "cpu", 0)
+def one_image_a_chunk(monkeypatch):
+    monkeypatch.setitem(CHUNK_MIB, "cpu", 0)
 
 
 def some_target(*shape, num_classes):
@@ -32,7 +32,7 @@ def some_target(*shape, num_classes):
 
 @pytest.mark.parametrize("weights", [None, torch.tensor([0.5, 2.0, 1.0, 3.0])])
 @pytest.mark.parametrize("name", list_upsamplings())
-def test_loss_and_gradients_equal_torchs_over_the_whole_batch(name, weights, one_picture_a_slice):
+def test_loss_and_gradients_equal_torchs_over_the_whole_batch(name, weights, one_image_a_chunk):
     torch.manual_seed(0)
     upsampling = UPSAMPLINGS[name](4, Grid(4.0, 1.5), IMAGE_GRID)
     scores = torch.randn(3, 4, 5, 6, requires_grad=True)
@@ -61,14 +61,14 @@ class OperandTypes(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("name", ["bilinear", "nearest"])
-def test_fixed_upsampling_goes_back_in_fp32_under_autocast(name, one_picture_a_slice):
+def test_fixed_upsampling_goes_back_in_fp32_under_autocast(name, one_image_a_chunk):
     torch.manual_seed(0)
     upsampling = UPSAMPLINGS[name](4, Grid(4.0, 1.5), IMAGE_GRID)
     scores = torch.randn(3, 4, 5, 6, requires_grad=True)
     target = some_target(3, 20, 24, num_classes=4)
     with OperandTypes() as operands, torch.autocast("cpu", dtype=torch.bfloat16):
         loss = pixel_loss(scores, target, upsampling, ignore_index=255)
-    assert len(operands.seen) >= 3 * 2 * 2 * 2  # pictures, axes, ways, operands
+    assert len(operands.seen) >= 3 * 2 * 2 * 2  # images, axes, ways, operands
     assert set(operands.seen) == {torch.float32}
     exact = scores.detach().double().requires_grad_()
     logits = upsampling(exact, (20, 24))
@@ -94,7 +94,7 @@ def test_gradients_of_scores_in_bf16_are_the_exact_ones_but_for_rounding(name):
         assert (ours.double() - theirs).abs().max() < 0.01 * theirs.abs().max()
 
 
-def test_full_size_logits_of_the_batch_never_exist(one_picture_a_slice):
+def test_full_size_logits_of_the_batch_never_exist(one_image_a_chunk):
     held = []
 
     class Watched(Same):
@@ -125,7 +125,7 @@ def test_a_label_out_of_range_is_an_error_on_a_cpu(label):
 
 
 def test_median_frequency_by_hand():
-    # Class 0 in both pictures: 60 of 200; class 1 only in the first: 50 of 100; class 2 never;
+    # Class 0 in both images: 60 of 200; class 1 only in the first: 50 of 100; class 2 never;
     # class 3 in both: 90 of 200. Frequencies .3, .5, .45: median .45.
     counts = np.array([[30, 50, 0, 20], [30, 0, 0, 70]])
     weights = resolve_class_weights("median_frequency", counts)

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from bench.manifest import Manifest, find_manifests
+from bench.outputs.stream import Manifest, find_manifests
 from fcn.errors import InputError
 
 
@@ -67,7 +67,7 @@ def test_a_kill_between_line_and_file_leaves_the_way_free(tmp_path, monkeypatch)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("bench.manifest.replacing", killed)
+        patch.setattr("bench.outputs.stream.replacing", killed)
         for name, content in (("a", b"new"), ("b", b"first")):
             with pytest.raises(KeyboardInterrupt):
                 manifest.write(tmp_path / name, content)

@@ -26,7 +26,7 @@ from bench.plan import Run
 from bench.run import outcome
 from bench.run.execute import Options, execute
 from bench.spec import RunSpec
-from bench.store import Store
+from bench.store.runs import Store
 from bench.upkeep import verify
 from fcn.errors import InputError
 
@@ -168,23 +168,23 @@ def test_a_damaged_checkpoint_is_a_footnote_of_the_page(tmp_path, monkeypatch):
     assert f"whole, seed 0: {note}" in html.unescape(footnotes)
 
 
-def draw_pictures(folder):
-    """Write six pictures and label maps of 32 x 32."""
+def draw_images(folder):
+    """Write six images and masks of 32 x 32."""
     rng = np.random.default_rng(0)
     for kind in ("images", "masks"):
         (folder / kind).mkdir(parents=True)
     for i in range(6):
-        picture = rng.integers(0, 255, (32, 32, 3), dtype=np.uint8)
-        Image.fromarray(picture).save(folder / "images" / f"p{i}.png")
-        Image.fromarray(picture[..., 0] // 128).save(folder / "masks" / f"p{i}.png")
+        image = rng.integers(0, 255, (32, 32, 3), dtype=np.uint8)
+        Image.fromarray(image).save(folder / "images" / f"p{i}.png")
+        Image.fromarray(image[..., 0] // 128).save(folder / "masks" / f"p{i}.png")
     (folder / "classes.txt").write_text("dark\nlight\n")
     splits = {"train": ["p0", "p1", "p2"], "val": ["p3"], "test": ["p4", "p5"]}
     (folder / "splits.yaml").write_text(json.dumps(splits))
 
 
-def test_pictures_that_go_bad_under_a_run_change_nothing(tmp_path):
+def test_images_that_go_bad_under_a_run_change_nothing(tmp_path):
     """They are read once, before anything is trained: a run sees the pack alone."""
-    draw_pictures(tmp_path / "mine")
+    draw_images(tmp_path / "mine")
     model = {"backbone": "test_resnet", "skip": "fcn32s", "score_init": "random"}
     spec = RunSpec.model_validate(
         {"model": model, "data": {"dataset": "folder"}, "train": {"steps": 4, "batch_size": 2}}

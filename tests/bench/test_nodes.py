@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from bench.grid.node_check import find_fault, inspect_node
+from bench.grid.node_slots import divide_node
 from bench.grid.nodes import Nodes
-from bench.grid.shares import share_out
-from bench.grid.sight import find_fault, look_around
-from bench.store import Store
+from bench.store.runs import Store
 from fcn.errors import InputError
 
 
@@ -32,7 +32,7 @@ def entry(cpus, gpus):
     ],
 )
 def test_a_node_is_shared_out(cpus, gpus, device, slots, count, num_cpus, num_gpus, threads):
-    node = share_out(entry(cpus, gpus), device, slots)
+    node = divide_node(entry(cpus, gpus), device, slots)
     assert (node.count, node.num_cpus, node.num_gpus) == (count, num_cpus, num_gpus)
     assert node.slot.threads == threads
     # As many as there are fit, and with a run of another user beside them one less.
@@ -52,18 +52,18 @@ def test_a_node_is_shared_out(cpus, gpus, device, slots, count, num_cpus, num_gp
 def test_a_run_over_two_devices_gets_two_of_one_node(
     cpus, gpus, device, slots, count, num_cpus, num_gpus, threads
 ):
-    node = share_out(entry(cpus, gpus), device, slots, 2)
+    node = divide_node(entry(cpus, gpus), device, slots, 2)
     assert (node.count, node.num_cpus, node.num_gpus) == (count, num_cpus, num_gpus)
     assert node.slot.threads == threads
     # Ray itself shows a task its GPUs alone, so the run counts them from 0 and names no others.
     assert node.slot.devices == (("cuda:0", "cuda:1") if device == "cuda" else ("cpu", "cpu"))
     assert "CUDA_VISIBLE_DEVICES" not in node.slot.variables
-    assert share_out(entry(8.0, 1.0), "cuda", None, 2) is None
+    assert divide_node(entry(8.0, 1.0), "cuda", None, 2) is None
 
 
 def test_a_node_without_what_is_asked_has_no_share():
-    assert share_out(entry(8.0, 0.0), "cuda", None) is None
-    assert share_out(entry(0.0, 0.0), "cpu", None) is None
+    assert divide_node(entry(8.0, 0.0), "cuda", None) is None
+    assert divide_node(entry(0.0, 0.0), "cpu", None) is None
 
 
 def test_devices_are_not_named_one_by_one(tmp_path):
@@ -76,16 +76,16 @@ def test_what_a_machine_sees_is_told(tmp_path, monkeypatch):
     (store.packs_dir / "f00").mkdir(parents=True)
     (store.packs_dir / "f00" / "images.bin").write_bytes(b"12345")
     (store.root / "sign").touch()
-    facts = look_around(str(store.root), "sign", 0, [], str(tmp_path))
+    facts = inspect_node(str(store.root), "sign", 0, [], str(tmp_path))
     assert facts["sees"]
     assert facts["writes"]
     assert facts["packs"] == {"packs/f00/images.bin": 5}
     assert torch.__version__.startswith(facts["torch"])
-    nothing = look_around(str(tmp_path / "elsewhere"), "sign", 0, [], str(tmp_path))
+    nothing = inspect_node(str(tmp_path / "elsewhere"), "sign", 0, [], str(tmp_path))
     assert not nothing["sees"]
     monkeypatch.setenv("PYTHONPATH", "")
     monkeypatch.setattr(sys, "executable", "/usr/bin/false")
-    assert "error" in look_around(str(store.root), "sign", 0, [], str(tmp_path))
+    assert "error" in inspect_node(str(store.root), "sign", 0, [], str(tmp_path))
 
 
 SIGHT = {

@@ -32,10 +32,10 @@ def test_a_short_run_that_long_ones_wait_for_comes_before_them():
     assert variants(ordered) == ["v0", "v1", "v2", "v3"]
 
 
-def test_how_long_is_left_counts_every_picture():
+def test_how_long_is_left_counts_every_image():
     run = run_of(0)
-    train = run.spec.train.model_copy(update={"steps": 10, "batch_size": 4, "accumulate": 3})
+    train = run.spec.train.model_copy(update={"steps": 10, "batch_size": 4, "grad_accum_steps": 3})
     longer = replace(run, spec=run.spec.model_copy(update={"train": train}))
-    assert longer.num_pictures == 120
+    assert longer.num_images == 120
     plan = replace(plan_of(), runs=(PlannedRun("short", run), PlannedRun("long", longer)))
     assert variants(longest_first(plan, {"short": 2.0, "long": 1.0})) == ["long", "short"]

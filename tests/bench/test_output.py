@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.store import Store
+from bench.store.runs import Store
 
 ROOT = Path(__file__).parent.parent.parent
 FULL = pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
@@ -94,7 +94,7 @@ def test_a_listing_that_cannot_be_written_says_so(tmp_path):
 
 
 def test_json_is_json_in_every_encoding(tmp_path):
-    code = "from bench.command import show_json; show_json({'α': '🙂'})"
+    code = "from bench.cli.command import show_json; show_json({'α': '🙂'})"
     for encoding in ("latin-1", "utf-8"):
         ended = shell(tmp_path, "{}", "-c", code, PYTHONIOENCODING=encoding)
         assert json.loads(ended.stdout.decode(encoding)) == {"α": "🙂"}

@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-from bench import outputs as module
-from bench.outputs import MANIFEST, Outputs, require_writable
+from bench.outputs import folder as module
+from bench.outputs.folder import MANIFEST, Outputs, require_writable
 from fcn.errors import InputError
 
 OLD = {"page.html": b"old page", "a/one.csv": b"1", "a/two.csv": b"2"}

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from bench.cli import app
+from bench.cli.app import app
 from bench.data.registry import open_dataset
 from bench.run import evaluate, outcome, trained
 from bench.run.execute import Options, execute
@@ -23,14 +23,14 @@ LEARNT = {
     "data.options": DRAWN,
     "model.dropout": 0.0,
     "train.steps": 12,
-    "evaluate.watch_every": 0,
+    "evaluate.eval_every": 0,
 }
 """Enough for masks of several classes."""
 
 
 @pytest.fixture
 def made(tiny_run, tmp_path, monkeypatch):
-    """Make a run, and its test pictures as files: made({...}) -> store, run, dataset."""
+    """Make a run, and its test images as files: made({...}) -> store, run, dataset."""
     monkeypatch.chdir(tmp_path)
 
     def make(differences=None):
@@ -273,7 +273,7 @@ def test_a_folder_that_cannot_be_written_to_is_named(short, monkeypatch):
     def full(path, content, of):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("bench.predictions.Manifest.write", lambda self, *a, **k: full(*a, **k))
+    monkeypatch.setattr("bench.cli.predictions.Manifest.write", lambda self, *a, **k: full(*a, **k))
     ended = call(store, run, "in", "--out", "out")
     assert isinstance(ended.exception, InputError)
     assert "cannot be written: No space left on device" in str(ended.exception)

@@ -16,11 +16,11 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from bench.data.batches import Batches
-from bench.data.pack import open_pack
+from bench.data.packs.pack import open_pack
 from bench.run import evaluate
+from bench.run.evaluate_split import evaluate_split
 from bench.run.losses import find_class_weights, network_loss
 from bench.run.optim import create_optimizer
-from bench.run.splits import evaluate_split
 from bench.run.train import fit
 from fcn.model import create_model
 from fcn.skips import SKIPS
@@ -123,7 +123,7 @@ def score(mode, spec, pack, model):
     torch.Tensor.cpu = cpu
     found = evaluate_split(model, pack, "test", spec, GPU, boundary=True)
     assert counted == [8, 8, 4]
-    assert set(read) == {20}  # all pictures were counted before the first number was read
+    assert set(read) == {20}  # all images were counted before the first number was read
     C = pack.num_classes
     assert found.confusions.shape == (20, C, C)
     assert found.boundaries.shape == (20, 2, C)

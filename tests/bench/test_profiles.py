@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from bench.cli import app
-from bench.command import run_app
-from bench.profiles import parse_size, to_rows
+from bench.cli.app import app
+from bench.cli.command import run_app
+from bench.cli.profiles import parse_size, to_rows
 from fcn.errors import InputError
 from fcn.profile import profile
 

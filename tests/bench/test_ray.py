@@ -18,14 +18,14 @@ from bench.grid import cluster, nodes
 from bench.grid.contracts import Exit
 from bench.grid.controller import execute_plan
 from bench.grid.engines import Request, create_engine
-from bench.lease import count_attempts
 from bench.plan import Plan, PlannedRun
 from bench.run import outcome
 from bench.run.execute import Options, execute
-from bench.store import Store
+from bench.store.lease import count_attempts
+from bench.store.runs import Store
 from fcn.errors import InputError
 
-SHORT = {"train.steps": 3, "train.accumulate": 1, "evaluate.watch_every": 0}
+SHORT = {"train.steps": 3, "train.grad_accum_steps": 1, "evaluate.eval_every": 0}
 LONG = {**SHORT, "train.steps": 150}  # some is left when a node has gone
 ENDLESS = {**SHORT, "train.steps": 100_000}
 

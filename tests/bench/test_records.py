@@ -13,13 +13,13 @@ from damages import damage_one, files_of
 from PIL import Image
 
 from ablations.cli import main
-from bench.records import read_rows
-from bench.store import Store
-from bench.yaml_file import dump_yaml, parse_stored
+from bench.settings.yaml_file import dump_yaml, parse_stored
+from bench.store.records import read_rows
+from bench.store.runs import Store
 from fcn.errors import InputError
 
 EARLIER = Path(__file__).parent / "store_of_0_1"
-"""Two finished runs over drawn pictures, as version 0.1 left them, without their weights."""
+"""Two finished runs over drawn images, as version 0.1 left them, without their weights."""
 
 SCORED = {"9d60921451b0865d": "fcn32s", "9b720f70341ab0ae": "fcn16s"}
 
@@ -30,7 +30,7 @@ def runs(tmp_path, monkeypatch):
     drawn = BytesIO()
     Image.new("RGB", (1, 1)).save(drawn, "PNG")  # figures are set up, and not rendered
     monkeypatch.setattr(
-        "reports.illustration.save_figure", lambda figure, svg: {".png": drawn.getvalue()}
+        "reports.figures.illustration.save_figure", lambda figure, svg: {".png": drawn.getvalue()}
     )
     shutil.copytree(EARLIER, tmp_path, dirs_exist_ok=True)
     return tmp_path / "runs"

@@ -3,9 +3,9 @@
 import pytest
 
 from ablations.execution import check_plan
-from bench import scoring_memory
 from bench.data.catalog import Catalog
-from bench.data.pack import Pack
+from bench.data.packs.pack import Pack
+from bench.grid import scoring_memory
 from bench.plan import Plan, PlannedRun
 
 LARGE = {"model.backbone": "resnet18", "model.skip": "fcn32s"}

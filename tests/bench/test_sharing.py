@@ -11,11 +11,11 @@ from pretend import Notes, PretendEngine, plan_of, pretend_elsewhere, result_of,
 from rich.console import Console
 
 from bench.grid.controller import Policy, execute_plan
-from bench.grid.endings import describe_end
+from bench.grid.disk_space import FACTOR, LEAST_BYTES, DiskSpace
+from bench.grid.exit_status import describe_end
 from bench.grid.progress import GridProgress
-from bench.grid.room import FACTOR, LEAST_BYTES, Room
-from bench.lease import hold
-from bench.store import Failure, Store
+from bench.store.lease import hold
+from bench.store.runs import Failure, Store
 
 Usage = namedtuple("Usage", "total used free")
 
@@ -72,7 +72,7 @@ def test_a_disk_that_stays_full_is_a_recorded_failure_of_what_was_not_started(tm
 
 
 def test_room_is_what_a_run_has_shown_to_need(tmp_path, disk):
-    room = Room(tmp_path)
+    room = DiskSpace(tmp_path)
     disk["bytes"] = LEAST_BYTES
     assert room.shortage() is None
     (tmp_path / "run").mkdir()

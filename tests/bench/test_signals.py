@@ -23,10 +23,10 @@ from bench.grid.local import LocalEngine
 from bench.grid.node import Order, execute_order
 from bench.grid.slots import Slot
 from bench.grid.warm import WarmEngine
-from bench.lease import count_attempts
 from bench.run import outcome
 from bench.run.execute import Options, execute
-from bench.store import Store
+from bench.store.lease import count_attempts
+from bench.store.runs import Store
 
 SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1]
 ENGINES = {"local": LocalEngine, "warm": WarmEngine}

@@ -156,7 +156,7 @@ TODAY = [
     ),
     (
         {"model": {"backbone": "googlenet", "fusion": "concat", "dropout": 0.5},
-         "train": {"steps": 40, "batch_size": 8, "accumulate": 2, "precision": "fp32"}},
+         "train": {"steps": 40, "batch_size": 8, "grad_accum_steps": 2, "precision": "fp32"}},
         {}, "abf04257feca8ebc",
     ),
     (
@@ -178,7 +178,7 @@ TODAY = [
     (
         {"train": {"steps": 50, "class_weights": "median_frequency", "ema_decay": 0.99,
                    "deterministic": True},
-         "evaluate": {"split": "val", "watch_every": 10, "watch_split": "train",
+         "evaluate": {"split": "val", "eval_every": 10, "eval_split": "train",
                       "boundary": True}},
         {}, "3994500bf4880029",
     ),
@@ -206,7 +206,7 @@ IDLE = [
     ({"model.external": "torchvision/fcn_resnet50"}, {"model.backbone": "vgg16"}),
     ({"model.external": "torchvision/fcn_resnet50"}, {"model.dropout": 0.5}),
     ({"train.schedule": "cosine"}, {"train.power": 0.5}),
-    ({"evaluate.watch_every": 0}, {"evaluate.watch_split": "train"}),
+    ({"evaluate.eval_every": 0}, {"evaluate.eval_split": "train"}),
     ({"data.inputs": ["rgb"]}, {"model.input_fusion": "late"}),
     ({"model.skip": "fcn32s"}, {"model.fusion": "concat"}),
     ({"model.skip": "fcn32s", "model.upsampling_last": "nearest"}, {"model.upsampling": "learned"}),
@@ -224,7 +224,7 @@ def test_a_key_that_a_choice_makes_meaningless_is_no_other_run(choice, idle):
         return Run(parse(RunSpec, values, where="here"), "ab" * 32)
 
     assert run(choice, idle).id == run(choice).id
-    if choice != {"data.inputs": ["rgb"]} and choice != {"evaluate.watch_every": 0}:
+    if choice != {"data.inputs": ["rgb"]} and choice != {"evaluate.eval_every": 0}:
         assert run(idle).id != run().id
 
 

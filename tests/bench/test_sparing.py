@@ -10,9 +10,10 @@ from attempts import end_of, fork
 
 from bench.data.batches import groups_of_one_size
 from bench.data.catalog import Catalog
-from bench.run import evaluate, splits
-from bench.run.sparing import Sparing
-from bench.run.splits import BATCH_PIXELS, BATCH_SIZE, evaluate_split
+from bench.run import evaluate
+from bench.run import evaluate_split as splits
+from bench.run.chunking import MemoryFallback
+from bench.run.evaluate_split import BATCH_PIXELS, BATCH_SIZE, evaluate_split
 from fcn.model import create_model
 
 CPU = torch.device("cpu")
@@ -20,10 +21,10 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def score(tiny_run):
-    """Score ten drawn pictures with an untrained network: score(size=32) -> Evaluation."""
+    """Score ten drawn images with an untrained network: score(size=32) -> Evaluation."""
 
     def score(size=32, **differences):
-        drawn = {"data.options": {"size": size, "num_test": 10}, "evaluate.watch_every": 0}
+        drawn = {"data.options": {"size": size, "num_test": 10}, "evaluate.eval_every": 0}
         store, run = tiny_run({**drawn, **differences})
         pack = Catalog(store, None).pack(run.spec.data)
         torch.manual_seed(0)
@@ -101,11 +102,11 @@ def test_what_is_no_lack_of_memory_or_met_with_one_image_ends_the_evaluation():
 
     error = RuntimeError("shapes do not match")
     with pytest.raises(RuntimeError, match="shapes"):
-        list(Sparing()(fail, torch.zeros(8)))
+        list(MemoryFallback()(fail, torch.zeros(8)))
     error = torch.OutOfMemoryError("CUDA out of memory")
     for length in (1, 8):
         with pytest.raises(torch.OutOfMemoryError):
-            list(Sparing()(fail, torch.zeros(length)))
+            list(MemoryFallback()(fail, torch.zeros(length)))
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from bench.check import count_cost
+from bench.grid.preflight import count_cost
 from bench.run import outcome
 from bench.run.execute import Options, execute
 from bench.run.predict import predict
@@ -39,7 +39,7 @@ def test_a_network_of_another_library_is_trained_scored_and_used(tiny_run, tmp_p
     assert sum(map(sum, result.confusion)) > 0
     assert result.num_parameters > 3e6
     assert len({row["loss"] for row in store.logs(run.id) if "loss" in row}) == 3
-    path = tmp_path / "picture.png"
+    path = tmp_path / "image.png"
     Image.fromarray(np.zeros((50, 37, 3), dtype=np.uint8)).save(path)
     (found,) = predict(store, run.id, [path], torch.device("cpu"))
     assert found.preds[""].shape == (50, 37)

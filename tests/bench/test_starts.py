@@ -7,14 +7,13 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from bench.check import build
 from bench.data.catalog import Catalog
+from bench.grid.preflight import build, check_starts
 from bench.plan import Plan, PlannedRun
 from bench.run import outcome
 from bench.run.execute import Options, execute
 from bench.run.weights import require_shared
 from bench.spec import ModelSpec
-from bench.starts import check_starts
 from fcn.errors import InputError
 
 OPTIONS = Options(device="cpu", threads=1)

@@ -10,9 +10,9 @@ import pytest
 from pretend import pretend_elsewhere, result_of, run_of
 
 from ablations import cli
-from bench.lease import hold
-from bench.state import state_of
-from bench.store import Failure, Store
+from bench.store.lease import hold
+from bench.store.runs import Failure, Store
+from bench.store.state import state_of
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_a_run_whose_holder_died_is_what_it_can_go_on_from(prepared, has_checkpo
     store, run, folder = prepared
     if has_checkpoint:
         leave_checkpoint(folder)
-    code = "import sys; from pathlib import Path; from bench.lease import hold; import os\n"
+    code = "import sys; from pathlib import Path; from bench.store.lease import hold; import os\n"
     code += "with hold(Path(sys.argv[1])): os._exit(1)"
     subprocess.run([sys.executable, "-c", code, str(folder)], check=False)
     assert list(folder.glob("lease-*"))

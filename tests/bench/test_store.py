@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from bench.atomic import replacing, write_json
 from bench.plan import Run
 from bench.spec import RunSpec, TrainSpec, parse
-from bench.store import Failure, Log, Store
+from bench.store.atomic import replacing, write_json
+from bench.store.runs import Failure, Log, Store
 from fcn.errors import InputError
 
 
@@ -64,7 +64,7 @@ DEFAULTS = {
     },
     "data": {"dataset": "shapes", "options": {}, "input_scale": 1.0},
     "train": {
-        "split": "train", "batch_size": 16, "batch_norm_groups": 1, "accumulate": 1,
+        "split": "train", "batch_size": 16, "batch_norm_groups": 1, "grad_accum_steps": 1,
         "optimizer": "sgd", "lr": 0.01,
         "momentum": 0.9, "weight_decay": 5e-4, "schedule": "poly", "power": 0.9, "warmup_steps": 0,
         "clip_grad_norm": None, "ema_decay": 0.0, "class_weights": "none", "crop": None,
@@ -72,7 +72,7 @@ DEFAULTS = {
         "channels_last": True,
         "init_from": None,
     },
-    "evaluate": {"split": "test", "watch_split": "val", "watch_every": 0, "boundary": False},
+    "evaluate": {"split": "test", "eval_split": "val", "eval_every": 0, "boundary": False},
 }  # fmt: skip
 
 

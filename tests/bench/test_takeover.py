@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from attempts import OFTEN, TINY, bits, end_of, fork, process_of, wait_for
 
-from bench.atomic import file_digest
-from bench.lease import count_attempts
 from bench.run import outcome
 from bench.run.execute import execute
-from bench.store import Store
+from bench.store.atomic import file_digest
+from bench.store.lease import count_attempts
+from bench.store.runs import Store
 from bench.upkeep import verify
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process.*fork:DeprecationWarning")
@@ -153,7 +153,7 @@ from pathlib import Path
 from bench.grid import controller
 from bench.grid.engines import Request, create_engine
 from bench.plan import Plan, PlannedRun
-from bench.store import Store
+from bench.store.runs import Store
 sys.path.insert(0, sys.argv[1])
 from pretend import Notes
 

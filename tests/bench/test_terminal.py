@@ -8,10 +8,10 @@ from pretend import run_of
 from rich.console import Console
 
 from ablations.report_cli import say
-from bench.command import run_app, show
+from bench.cli.command import run_app, show
 from bench.grid.progress import GridProgress
 from bench.plan import Plan, PlannedRun
-from bench.store import Failure, Store
+from bench.store.runs import Failure, Store
 from fcn.errors import InputError
 
 CLEARS = "\x1b[2J"

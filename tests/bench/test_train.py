@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel
 
-from bench.run.average import averaged
+from bench.run.ema import ema_applied
 from bench.run.optim import create_optimizer
 from bench.run.train import fit, seed_step
 from bench.spec import TrainSpec
@@ -46,7 +46,7 @@ def test_accumulated_batches_are_one_large_batch():
     settings = {"steps": 3, "lr": 0.1, "weight_decay": 0.0}
     whole, _ = run(TrainSpec(batch_size=8, **settings), batches=Numbered(8))
     batches = Numbered(4)
-    parts, logs = run(TrainSpec(batch_size=4, accumulate=2, **settings), batches=batches)
+    parts, logs = run(TrainSpec(batch_size=4, grad_accum_steps=2, **settings), batches=batches)
     assert batches.asked == [0, 1, 2, 3, 4, 5]
     assert [log.step for log in logs] == [1, 2, 3]
     for a, b in zip(whole.parameters(), parts.parameters(), strict=True):
@@ -97,7 +97,7 @@ def test_a_step_seeds_what_torchs_own_seeding_does():
 
 def test_the_last_steps_ask_for_their_own_batches_alone():
     batches = Numbered()
-    _, logs = run(TrainSpec(steps=5, accumulate=2), batches=batches, after=3)
+    _, logs = run(TrainSpec(steps=5, grad_accum_steps=2), batches=batches, after=3)
     assert [log.step for log in logs] == [4, 5]
     assert batches.asked == [6, 7, 8, 9]
 
@@ -122,7 +122,7 @@ def test_averages_are_those_of_torchs_own_averaged_model(optimizer):
             reference = AveragedModel(model, multi_avg_fn=average_by_hand)
         reference.update_parameters(model)
     plain, _ = run(TrainSpec(**settings), batches=Numbered())
-    with averaged(ours):
+    with ema_applied(ours):
         torch.testing.assert_close(list(model.parameters()), list(reference.module.parameters()))
         assert not torch.equal(model[1].weight, plain[1].weight)
     assert torch.equal(model[1].weight, plain[1].weight)  # averaging leaves training as it is

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from bench.holder import Holder
-from bench.lease import hold
 from bench.run.execute import Options, execute
-from bench.scratch import OLD_SECONDS, scratch_prefix
-from bench.store import Failure, Store
+from bench.store.holder import Holder
+from bench.store.lease import hold
+from bench.store.runs import Failure, Store
+from bench.store.scratch import OLD_SECONDS, scratch_prefix
 from bench.upkeep import prune, verify
 from fcn.errors import InputError
 
@@ -40,7 +40,7 @@ def names_below(folder):
 
 @pytest.fixture
 def finished(tiny_run):
-    store, run = tiny_run({"train.steps": 1, "evaluate.watch_every": 0})
+    store, run = tiny_run({"train.steps": 1, "evaluate.eval_every": 0})
     execute(store.run_dir(run.id), Options("cpu", 1))
     return store, store.run_dir(run.id)
 
@@ -104,7 +104,7 @@ def test_what_was_stopped_goes_on_and_is_not_pruned_as_failed(finished, reason, 
     ],
 )
 def test_a_result_whose_run_cannot_be_read_is_found_and_stays(finished, damage):
-    """So do the pictures that it may need; what is known to be left over goes."""
+    """So do the images that it may need; what is known to be left over goes."""
     store, folder = finished
     damage(folder / "spec.yaml")
     leave(folder / LEFT)
@@ -268,7 +268,7 @@ import sys
 from pathlib import Path
 from bench.data.catalog import Catalog
 from bench.spec import DataSpec
-from bench.store import Store
+from bench.store.runs import Store
 
 options = {"size": 32, "num_train": 2, "num_val": 1, "num_test": 1}
 Catalog(Store(Path(sys.argv[1])), None).pack(DataSpec(dataset="shapes", options=options))
@@ -292,7 +292,7 @@ def test_a_pack_stays_while_a_process_needs_it_that_has_written_no_run_yet(tmp_p
 
 def test_a_pack_on_its_way_stays(tiny_run, monkeypatch):
     """Of another command's prune the packer notices nothing, however long it takes."""
-    from bench.data import pack as module
+    from bench.data.packs import pack as module
 
     pruned = []
 

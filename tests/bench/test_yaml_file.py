@@ -1,6 +1,6 @@
 import pytest
 
-from bench.yaml_file import load_yaml, parse_yaml
+from bench.settings.yaml_file import load_yaml, parse_yaml
 from fcn.errors import InputError
 
 

@@ -80,8 +80,8 @@ def write_siftflow(root):
     for key, (name, stems) in enumerate(lists.items()):
         for k, stem in enumerate(stems):
             rng, size = np.random.default_rng([key, k]), (16, 16)
-            picture = root / "Images" / scenes / f"{stem}.jpg"
-            write_layer(picture, rng.integers(0, 256, (*size, 3), np.uint8))
+            image = root / "Images" / scenes / f"{stem}.jpg"
+            write_layer(image, rng.integers(0, 256, (*size, 3), np.uint8))
             labels = root / "SemanticLabels" / scenes / f"{stem}.mat"
             write_labels(labels, "S", rng, size, 33, 0)
             write_labels(root / "GeoLabels" / scenes / f"{stem}.mat", "S", rng, size, 3, -1)

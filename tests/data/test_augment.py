@@ -24,21 +24,21 @@ PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
 
 
-def picture(size, seed=0):
+def random_image(size, seed=0):
     rng = np.random.default_rng(seed)
     image = torch.from_numpy(rng.integers(0, 256, (1, *size, 3), dtype=np.uint8))
     return image, torch.from_numpy(rng.integers(0, 5, (1, *size), dtype=np.uint8))
 
 
 def see(view, out_size, seed=0):
-    """Return what a view shows of a random picture: (3, h, w) in 0..255, and (h, w)."""
-    image, target = picture(view.size, seed)
+    """Return what a view shows of a random image: (3, h, w) in 0..255, and (h, w)."""
+    image, target = random_image(view.size, seed)
     images = view_images(image, [view], out_size, **PLAIN)
     return 255 * images[0], view_targets(target, [view], out_size, ignore_index=9)[0]
 
 
-def test_whole_view_is_the_normalised_picture_exactly():
-    image, target = picture((7, 9))
+def test_whole_view_is_the_normalised_image_exactly():
+    image, target = random_image((7, 9))
     seen = view_images(image, [View((7, 9), (7, 9))], (7, 9), mean=MEAN, std=STD)
     expected = (image.permute(0, 3, 1, 2).float() / 255 - torch.tensor(MEAN).view(3, 1, 1)) / (
         torch.tensor(STD).view(3, 1, 1)
@@ -52,14 +52,14 @@ def test_whole_view_is_the_normalised_picture_exactly():
 
 
 def test_flip_is_numpys_flip():
-    image, target = picture((7, 9))
+    image, target = random_image((7, 9))
     seen, labels = see(View((7, 9), (7, 9), flip=True), (7, 9))
     assert np.array_equal(seen.round(), image[0].numpy()[:, ::-1].transpose(2, 0, 1))
     assert np.array_equal(labels, target[0].numpy()[:, ::-1])
 
 
 def test_crop_is_slicing_and_flip_mirrors_the_crop():
-    image, target = picture((7, 9))
+    image, target = random_image((7, 9))
     part = image[0, 2:6, 3:8].permute(2, 0, 1).float()
     seen, labels = see(View((7, 9), (7, 9), top=2, left=3), (4, 5))
     assert torch.equal(seen.round(), part)
@@ -69,7 +69,7 @@ def test_crop_is_slicing_and_flip_mirrors_the_crop():
 
 
 def test_outside_is_the_mean_and_ignored():
-    image, target = picture((4, 5))
+    image, target = random_image((4, 5))
     view = View((4, 5), (4, 5), top=-1, left=-2)
     seen = view_images(image, [view], (6, 8), mean=MEAN, std=STD)[0]
     labels = view_targets(target, [view], (6, 8), ignore_index=9)[0]
@@ -82,7 +82,7 @@ def test_outside_is_the_mean_and_ignored():
 
 @pytest.mark.parametrize("scaled", [(5, 6), (10, 30), (33, 12), (40, 48), (1, 1), (20, 24)])
 def test_resize_is_torchs_antialiased_resize(scaled):
-    image, _ = picture((20, 24))
+    image, _ = random_image((20, 24))
     seen, _ = see(View((20, 24), scaled), scaled)
     expected = functional.interpolate(
         image.permute(0, 3, 1, 2).float(), scaled, mode="bilinear", antialias=True
@@ -100,7 +100,7 @@ def test_crop_of_a_resize_is_slicing_the_resize():
 
 
 def test_nearest_labels_are_torchs():
-    _, target = picture((20, 24))
+    _, target = random_image((20, 24))
     _, labels = see(View((20, 24), (31, 17)), (31, 17))
     expected = functional.interpolate(target[None].float(), (31, 17), mode="nearest-exact")
     assert torch.equal(labels, expected[0, 0].long())
@@ -110,8 +110,8 @@ def test_padding_of_a_batch_changes_nothing():
     small, large = View((5, 6), (8, 7)), View((9, 11), (6, 6), flip=True)
     images = torch.full((2, 9, 11, 3), 77, dtype=torch.uint8)
     targets = torch.full((2, 9, 11), 4, dtype=torch.uint8)
-    images[0, :5, :6], targets[0, :5, :6] = (part[0] for part in picture((5, 6), 0))
-    images[1], targets[1] = (part[0] for part in picture((9, 11), 1))
+    images[0, :5, :6], targets[0, :5, :6] = (part[0] for part in random_image((5, 6), 0))
+    images[1], targets[1] = (part[0] for part in random_image((9, 11), 1))
     seen = 255 * view_images(images, [small, large], (8, 7), **PLAIN)
     labels = view_targets(targets, [small, large], (8, 7), ignore_index=9)
     for k, view in enumerate((small, large)):
@@ -138,7 +138,7 @@ def test_any_view_is_finite_and_shows_only_labels_that_are_there(height, width, 
     assert seen.isfinite().all()
     assert seen.min() >= 0
     assert seen.max() <= 255.01
-    present = set(picture((height, width))[1].unique().tolist())
+    present = set(random_image((height, width))[1].unique().tolist())
     assert set(labels.unique().tolist()) <= present | {9}
     assert (labels != 9).any()
     if crop and all(c <= s for c, s in zip(crop, view.scaled, strict=True)):
@@ -167,7 +167,7 @@ def test_every_crop_position_is_drawn():
 
 
 def test_input_scale_resizes_for_the_network():
-    image, _ = picture((20, 24))
+    image, _ = random_image((20, 24))
     x = to_network(image[0].numpy(), 0.5, device=torch.device("cpu"), **PLAIN)
     assert x.shape == (1, 3, 10, 12)
     assert scaled_size((3, 3), 0.1) == (1, 1)
@@ -193,9 +193,9 @@ def test_matrices_give_what_pillow_gives_to_the_bit(size, crop, channels, seed):
     assert torch.equal(seen[inside], torch.from_numpy(expected)[inside].float())
 
 
-def test_a_view_in_its_picture_is_pillows_resize_of_the_whole():
-    """Cut out of what Pillow makes of the whole picture in one call, to one level."""
-    image, _ = picture((60, 90))
+def test_a_view_in_its_image_is_pillows_resize_of_the_whole():
+    """Cut out of what Pillow makes of the whole image in one call, to one level."""
+    image, _ = random_image((60, 90))
     whole = Image.fromarray(image[0].numpy()).resize((130, 75), Image.Resampling.BILINEAR)
     seen, _ = see(View((60, 90), (75, 130), top=20, left=31, flip=True), (40, 50))
     expected = np.asarray(whole)[20:60, 31:81][:, ::-1].transpose(2, 0, 1)

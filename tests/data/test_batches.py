@@ -1,12 +1,12 @@
-"""Batches are a function of (seed, number), and every epoch shows every picture once."""
+"""Batches are a function of (seed, number), and every epoch shows every image once."""
 
 import numpy as np
 import pytest
 import torch
 from small_datasets import open_folder, write_folder
 
-from bench.data.batches import Batches, _Pictures, eval_batches
-from bench.data.pack import pack
+from bench.data.batches import Batches, _Images, eval_batches
+from bench.data.packs.pack import pack
 from bench.data.registry import open_dataset
 from bench.spec import DataSpec, TrainSpec
 from fcn.errors import InputError
@@ -23,7 +23,7 @@ def shapes(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory):
-    """Pictures of two sizes in one split."""
+    """Images of two sizes in one split."""
     root = write_folder(tmp_path_factory.mktemp("mixed"))
     (root / "train.txt").write_text("a\nb\nc\n")
     (root / "val.txt").unlink()
@@ -76,18 +76,18 @@ def test_global_random_state_is_neither_read_nor_changed(shapes):
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 7, 20])
-def test_every_epoch_visits_every_picture_once(shapes, batch_size):
+def test_every_epoch_visits_every_image_once(shapes, batch_size):
     source = batches(shapes, batch_size=batch_size)
-    num_pictures = len(shapes.indices("train"))
-    order = [i for k in range(42) for i in source.picture_indices(k)]
-    epochs = [order[e : e + num_pictures] for e in range(0, 42, num_pictures)]
+    num_images = len(shapes.indices("train"))
+    order = [i for k in range(42) for i in source.image_indices(k)]
+    epochs = [order[e : e + num_images] for e in range(0, 42, num_images)]
     assert all(sorted(epoch) == shapes.indices("train") for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) > 1
 
 
 def test_order_does_not_depend_on_the_batch_size(shapes):
-    by_one = [i for k in range(12) for i in batches(shapes, batch_size=1).picture_indices(k)]
-    by_four = [i for k in range(3) for i in batches(shapes, batch_size=4).picture_indices(k)]
+    by_one = [i for k in range(12) for i in batches(shapes, batch_size=1).image_indices(k)]
+    by_four = [i for k in range(3) for i in batches(shapes, batch_size=4).image_indices(k)]
     assert by_one == by_four
 
 
@@ -102,10 +102,10 @@ def test_shapes_and_types(shapes, mixed):
     assert images.shape[2:] == target.shape[1:] == (48, 48)
 
 
-def test_whole_pictures_without_flip_are_the_pack(shapes):
+def test_whole_images_without_flip_are_the_pack(shapes):
     source = batches(shapes, crop=None, scale=(1, 1), flip=False)
     images, target = source.batch(0)
-    for k, i in enumerate(source.picture_indices(0)):
+    for k, i in enumerate(source.image_indices(0)):
         expected = (shapes.image(i).transpose(2, 0, 1) / 255 - 0.5) / 0.25
         np.testing.assert_allclose(images[k], expected, atol=1e-6)
         assert np.array_equal(target[k], shapes.target(i))
@@ -121,14 +121,14 @@ def test_the_way_of_a_gpu_gives_what_a_cpu_sees(request, monkeypatch, sizes):
         images, targets = self._load(indices)
         return images, list(targets.unbind(1))
 
-    monkeypatch.setattr(_Pictures, "take", take)
-    monkeypatch.setattr("bench.data.resample.arrays_for_cpu", lambda pictures: None)
+    monkeypatch.setattr(_Images, "take", take)
+    monkeypatch.setattr("bench.data.resample.arrays_for_cpu", lambda images: None)
     for k, (images, targets) in enumerate(expected):
         assert torch.equal(source.batch(k)[0], images)
         assert torch.equal(source.batch(k)[1], targets)
 
 
-def test_pictures_of_several_sizes_need_a_crop(mixed, shapes):
+def test_images_of_several_sizes_need_a_crop(mixed, shapes):
     with pytest.raises(InputError, match=r"2 sizes \(18x30, 20x24.*set train\.crop"):
         batches(mixed, crop=None, scale=(1, 1))
     with pytest.raises(InputError, match=r"train\.scale .*set train\.crop"):
@@ -143,7 +143,7 @@ def test_unknown_split_is_refused(mixed):
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_evaluation_sees_every_picture_once_at_the_labels_size(mixed, split):
+def test_evaluation_sees_every_image_once_at_the_labels_size(mixed, split):
     seen = []
     for indices, images, target in eval_batches(
         mixed, split, input_scale=0.5, batch_size=2, **STATISTICS

@@ -17,17 +17,17 @@ from fcn.errors import InputError
 
 @pytest.mark.parametrize("name", list(DATASETS))
 class TestContract:
-    def test_pictures_fit_their_labels(self, name, make_dataset):
+    def test_images_fit_their_labels(self, name, make_dataset):
         dataset = make_dataset(name)
         allowed = {*range(len(dataset.class_names)), dataset.ignore_index}
         for split, names in dataset.splits.items():
             assert names
-            for picture in names:
-                image, target = dataset.read(split, picture)
+            for name in names:
+                image, target = dataset.read(split, name)
                 assert image.dtype == target.dtype == np.uint8
                 assert image.shape == (*target.shape, 3)
                 assert set(np.unique(target)) <= allowed
-                assert picture in dataset.describe(split, picture)
+                assert name in dataset.describe(split, name)
 
     def test_nothing_is_wrong(self, name, make_dataset):
         report = check(make_dataset(name))
@@ -94,7 +94,7 @@ def test_shapes_refuses_wrong_options(options, message):
         open_dataset(DataSpec(options=options), None)
 
 
-def test_shapes_picture_depends_on_seed_split_and_index_alone():
+def test_shapes_image_depends_on_seed_split_and_index_alone():
     few = open_dataset(DataSpec(options={"num_train": 2}), None)
     many = open_dataset(DataSpec(options={"num_train": 9}), None)
     other = open_dataset(DataSpec(options={"num_train": 2, "seed": 1}), None)
@@ -109,7 +109,7 @@ def test_shapes_shows_every_class_and_ignored_pixels():
     report = check(open_dataset(DataSpec(options={"num_train": 32}), None))
     assert all(report.absent_classes(split) == () for split in report.splits)
     assert (report.class_frequencies("train") > 0.015).all()
-    assert any(picture.num_ignored for picture in report.pictures)
+    assert any(one.num_ignored for one in report.images)
 
 
 class TestCamvid:
@@ -228,7 +228,7 @@ def test_real_camvid_has_the_known_class_frequencies():
     report = check(dataset)
     assert report.problems == ()
     assert [len(names) for names in dataset.splits.values()] == [367, 101, 233]
-    known = {  # percent of labelled pixels, counted from the published label maps
+    known = {  # percent of labelled pixels, counted from the published masks
         "train": [17.54, 24.22, 1.02, 32.96, 4.67, 10.12, 1.22, 1.17, 6.11, 0.67, 0.30],
         "val": [9.34, 26.41, 0.57, 29.46, 8.87, 16.62, 0.91, 3.13, 1.78, 0.66, 2.26],
         "test": [17.75, 25.59, 1.22, 26.84, 9.64, 11.70, 1.05, 1.23, 4.13, 0.66, 0.20],

@@ -1,4 +1,4 @@
-"""More than a picture and a label map: read, checked, packed, batched; the usual as it was."""
+"""More than an image and a target: read, checked, packed, batched; the usual as it was."""
 
 import json
 import sys
@@ -15,10 +15,10 @@ from bench.data.catalog import Catalog, recall_question
 from bench.data.check import check
 from bench.data.files import read_input
 from bench.data.layers import COLOUR, Input, network_options
-from bench.data.pack import pack
+from bench.data.packs.pack import pack
 from bench.data.registry import DATASETS, open_dataset
 from bench.spec import DataSpec, TrainSpec
-from bench.store import Store
+from bench.store.runs import Store
 from fcn.errors import InputError
 
 DRAWN = {"depth": True, "geometric": True}
@@ -37,19 +37,19 @@ def make_rich(make_dataset):
 
 @pytest.mark.parametrize("name", list(DATASETS))
 class TestEveryDataset:
-    def test_layers_fit_the_picture_and_their_description(self, name, make_rich):
+    def test_layers_fit_the_image_and_their_description(self, name, make_rich):
         dataset = make_rich(name)
         found = tuple(tuple(x.name for x in xs) for xs in (dataset.inputs, dataset.targets))
         assert found == ALL.get(name, found)
         for split, names in dataset.splits.items():
-            for picture in names:
-                image, _ = dataset.read(split, picture)
+            for name in names:
+                image, _ = dataset.read(split, name)
                 for wanted in dataset.more_inputs:
-                    layer = dataset.read_input(split, picture, wanted)
+                    layer = dataset.read_input(split, name, wanted)
                     assert layer.dtype == np.uint8
                     assert layer.shape == (*image.shape[:2], wanted.channels)
                 for target in dataset.more_targets:
-                    labels = dataset.read_target(split, picture, target)
+                    labels = dataset.read_target(split, name, target)
                     allowed = {*range(len(target.class_names)), target.ignore_index}
                     assert labels.shape == image.shape[:2]
                     assert set(np.unique(labels)) <= allowed
@@ -72,15 +72,15 @@ class TestEveryDataset:
         inputs, targets = ([x.name for x in xs] for xs in (dataset.inputs, dataset.targets))
         chosen = packed.choose(inputs[::-1], targets[::-1])
         for split, names in dataset.splits.items():
-            for i, picture in zip(packed.indices(split), names, strict=True):
-                image, labels = dataset.read(split, picture)
+            for i, name in zip(packed.indices(split), names, strict=True):
+                image, labels = dataset.read(split, name)
                 layers = [
                     image,
-                    *(dataset.read_input(split, picture, x) for x in dataset.more_inputs),
+                    *(dataset.read_input(split, name, x) for x in dataset.more_inputs),
                 ]
                 maps = [
                     labels,
-                    *(dataset.read_target(split, picture, x) for x in dataset.more_targets),
+                    *(dataset.read_target(split, name, x) for x in dataset.more_targets),
                 ]
                 assert np.array_equal(packed.image(i), image)
                 assert np.array_equal(packed.target(i), labels)
@@ -94,12 +94,12 @@ class TestEveryDataset:
             assert own.class_counts("train").tolist() == total[: own.num_classes].tolist()
         with pytest.raises(InputError, match=r"data\.inputs: unknown input 'sonar'"):
             packed.choose(("rgb", "sonar"), ())
-        with pytest.raises(InputError, match=r"data\.targets: unknown label map 'geometrik'"):
+        with pytest.raises(InputError, match=r"data\.targets: unknown target 'geometrik'"):
             packed.choose(("rgb",), ("geometrik",))
 
 
 def test_options_that_add_nothing_change_no_fingerprint_and_no_byte(make_dataset, tmp_path):
-    """The pictures are drawn as before; only what is added comes beside them."""
+    """The images are drawn as before; only what is added comes beside them."""
     plain, rich = make_dataset("shapes"), make_dataset("shapes", **DRAWN)
     fingerprint = "61c5884f83b07178"
     assert plain.fingerprint()[:16] == fingerprint  # of a store made before there were options
@@ -150,7 +150,7 @@ class TestBatches:
         ).batch(index)
 
     def test_every_layer_is_seen_in_the_same_view(self, packed):
-        """As if each layer were a dataset of its own, with the picture's randomness."""
+        """As if each layer were a dataset of its own, with the image's randomness."""
         images, targets = self.draw(packed.choose(("rgb", "depth"), ("semantic", "geometric")))
         colour, semantic = self.draw(packed)
         _, geometric = self.draw(packed.choose(("rgb",), ("geometric",)))
@@ -277,7 +277,7 @@ class TestMatlabFiles:
 class TestFolder:
     @pytest.fixture
     def rich(self, folder):
-        """Depth of 16 bits and a second label map beside the pictures."""
+        """Depth of 16 bits and a second target beside the images."""
         for path in (folder / "images").iterdir():
             height, width = np.asarray(Image.open(path)).shape[:2]
             depth = np.full((height, width), 256, dtype=np.uint16)
@@ -301,7 +301,7 @@ class TestFolder:
         [
             ({"inputs": "../x"}, "name folders beside"),
             ({"inputs": "images"}, "name folders beside"),
-            ({"inputs": "sonar"}, "sonar is no folder of pictures"),
+            ({"inputs": "sonar"}, "sonar is no folder of images"),
             ({"targets": "depth"}, "classes-depth.txt is missing"),
         ],
     )
@@ -336,7 +336,7 @@ def test_logarithms_are_even_in_log(tmp_path):
     assert seen.tolist() == [0, 85, 255, 0, 255]  # 464 is a third of the way
 
 
-def test_a_picture_alone_needs_nothing_unusual():
+def test_a_image_alone_needs_nothing_unusual():
     assert network_options([COLOUR], [5]) == {"num_classes": 5}
     rich = network_options([COLOUR, Input("hha", 3, mean=(0.1, 0.2, 0.3))], [5, 2])
     assert rich["inputs"] == {"rgb": 3, "hha": 3}
@@ -345,7 +345,7 @@ def test_a_picture_alone_needs_nothing_unusual():
 
 
 def test_a_store_remembers_the_layers_of_a_dataset(tmp_path):
-    """A report is planned without the pictures."""
+    """A report is planned without the images."""
     rich = DataSpec(
         options={"size": 16, "num_train": 1, "num_val": 1, "num_test": 1, **DRAWN},
         inputs=("depth", "rgb"),

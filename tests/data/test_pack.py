@@ -12,7 +12,7 @@ from PIL import Image
 from small_datasets import open_folder
 
 from bench.data.files import MAX_PIXELS, read_image, read_mask
-from bench.data.pack import check, open_pack, pack
+from bench.data.packs.pack import check, open_pack, pack
 from bench.data.registry import DATASETS, open_dataset
 from bench.spec import DataSpec
 from fcn.errors import InputError
@@ -26,8 +26,8 @@ def test_pack_gives_what_reading_gives(name, make_dataset, tmp_path):
     for split, names in dataset.splits.items():
         assert [packed.name(i) for i in packed.indices(split)] == list(names)
         total = np.zeros(256, dtype=int)
-        for i, picture in zip(packed.indices(split), names, strict=True):
-            image, target = dataset.read(split, picture)
+        for i, name in zip(packed.indices(split), names, strict=True):
+            image, target = dataset.read(split, name)
             assert np.array_equal(packed.image(i), image)
             assert np.array_equal(packed.target(i), target)
             assert packed.size(i) == target.shape
@@ -65,7 +65,7 @@ def test_layers_that_would_be_one_file_are_refused_before_anything_is_read(
     for name in names.split():
         shutil.copytree(folder / "masks", folder / name, dirs_exist_ok=True)
     dataset = open_dataset(DataSpec(dataset="folder", options={"inputs": names}), folder)
-    monkeypatch.setattr("bench.data.packing.check", pytest.fail)
+    monkeypatch.setattr("bench.data.packs.packing.check", pytest.fail)
     with pytest.raises(InputError, match=f"{' and '.join(names.split())}, which would be one"):
         pack(dataset, tmp_path / "packs")
     assert list((tmp_path / "packs").iterdir()) == []
@@ -94,8 +94,8 @@ def test_a_pack_of_an_earlier_version_is_read_without_checksums(folder, tmp_path
     content = (packed.folder / "images.bin").read_bytes()
     first = index["pictures"][0]
     assert first["checksums"][0] == zlib.crc32(content[: 3 * first["height"] * first["width"]])
-    for picture in index["pictures"]:
-        del picture["checksums"]
+    for image in index["pictures"]:
+        del image["checksums"]
     del index["own_sha256"]
     path.write_text(json.dumps(index), encoding="utf-8")
     (packed.folder / "images.bin").write_bytes(bytes([content[0] ^ 1]) + content[1:])
@@ -132,7 +132,7 @@ BAD = {
     "half a file": ("images", half, "cannot be decoded"),
     "no image": ("images", lambda p: p.write_text("hello"), "cannot be decoded"),
     "empty file": ("masks", lambda p: p.write_bytes(b""), "cannot be decoded"),
-    "another size": ("masks", flip_size, "24x20 and its label map 20x24 pixels"),
+    "another size": ("masks", flip_size, "24x20 and its mask 20x24 pixels"),
     "label out of range": ("masks", save_mask(LABEL_200), r"holds 200 \(480 pixels\).*0\.\.2"),
     "16-bit mask": ("masks", save_mask(LABEL_200.astype(np.uint16)), "more than 8 bits"),
     "RGB mask": ("masks", save_mask(np.zeros((20, 24, 3), np.uint8)), "holds colours"),
@@ -187,11 +187,11 @@ def test_a_stem_listed_twice_is_refused(folder):
         check(open_folder(folder)).raise_problems()
 
 
-def test_identical_pictures_within_a_split_are_counted(folder):
+def test_identical_images_within_a_split_are_counted(folder):
     Image.open(folder / "images" / "a.png").save(folder / "images" / "b.png")
     report = check(open_folder(folder))
     assert report.problems == ()
-    row = next(row for row in report.rows() if row["number"] == "identical pictures")
+    row = next(row for row in report.rows() if row["number"] == "identical images")
     assert row["train"] == 1
 
 
@@ -213,7 +213,7 @@ def test_few_bit_grey_labels_are_not_stretched(tmp_path, depth, per_byte):
     assert read_mask(path).tolist() == [[0, 1, 2, 3]]
 
 
-def test_palette_masks_give_indices_and_pictures_stand_upright(tmp_path):
+def test_palette_masks_give_indices_and_images_stand_upright(tmp_path):
     mask = Image.fromarray(np.array([[0, 2]], dtype=np.uint8))
     mask.putpalette([9, 9, 9, 8, 8, 8, 7, 7, 7])
     mask.save(tmp_path / "p.png")
@@ -225,7 +225,7 @@ def test_palette_masks_give_indices_and_pictures_stand_upright(tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "1", "RGBA", "CMYK"])
-def test_pictures_of_any_8_bit_mode_are_read(tmp_path, mode):
+def test_images_of_any_8_bit_mode_are_read(tmp_path, mode):
     path = tmp_path / ("x.tif" if mode == "CMYK" else "x.png")
     Image.new("RGB", (5, 4), "white").convert(mode).save(path)
     assert (read_image(path) == np.full((4, 5, 3), 255)).all()

@@ -59,5 +59,5 @@ def test_the_question_runs_to_its_report(spec, cli, tmp_path):
     html = (tmp_path / "out" / "index.html").read_text()
     with (tmp_path / "out" / "runs.csv").open() as file:
         assert {row["status"] for row in csv.DictReader(file)} == {"done"}
-    assert ("Further label maps" in html) == (spec == "paper/siftflow")
+    assert ("Further targets" in html) == (spec == "paper/siftflow")
     assert "Long et al. 2015" in html

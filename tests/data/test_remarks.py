@@ -8,11 +8,11 @@ import pytest
 from PIL import Image
 from small_datasets import open_folder, write_layer
 
-from bench.check import check_pictures
 from bench.data.check import check
 from bench.data.overlap import shared_images
-from bench.data.pack import Pack, pack
+from bench.data.packs.pack import Pack, pack
 from bench.data.remarks import plan_remarks, remarks
+from bench.grid.preflight import check_images
 from bench.plan import Plan, PlannedRun, Run
 from bench.spec import RunSpec, override, parse
 from fcn.errors import InputError
@@ -63,7 +63,7 @@ def plan_of(whole, *variants, **common):
 
 
 def try_splits(whole, *variants, **common):
-    check_pictures(plan_of(whole, *variants, **common), {whole.fingerprint: whole})
+    check_images(plan_of(whole, *variants, **common), {whole.fingerprint: whole})
 
 
 FOLDS = {
@@ -112,7 +112,7 @@ class TestOverlappingSplits:
             with pytest.raises(InputError, match=f"q, variant v0: {message}"):
                 try_splits(packed(), {"train.split": trained, "evaluate.split": judge})
             if judge != trained:
-                watch = {"evaluate.watch_split": judge, "evaluate.watch_every": 1}
+                watch = {"evaluate.eval_split": judge, "evaluate.eval_every": 1}
                 other = next(s for s in FOLDS[kind] if s.startswith(("test", "val")))
                 with pytest.raises(InputError, match=r"has images of split"):
                     try_splits(packed(), {"train.split": trained, "evaluate.split": other, **watch})
@@ -125,7 +125,7 @@ class TestLeaks:
             try_splits(packed())
 
     def test_training_may_be_watched_under_its_own_name(self, packed):
-        try_splits(packed(), {"evaluate.watch_split": "train", "evaluate.watch_every": 1})
+        try_splits(packed(), {"evaluate.eval_split": "train", "evaluate.eval_every": 1})
 
     def test_what_a_run_starts_from_counts_as_training(self, folder, packed):
         write_splits(folder, train="a", more="a b d", test="d", other="c")
@@ -144,7 +144,7 @@ class TestLeaks:
         child = replace(child, variant="child", run=replace(child.run, parent=first.run.id))
         packs = {one.fingerprint: one for one in (whole, part)}
         with pytest.raises(InputError, match=r"variant child: .*'held_out' .*: b;"):
-            check_pictures(Plan("q", "", "", (first, child)), packs)
+            check_images(Plan("q", "", "", (first, child)), packs)
 
     def test_named_duplicates_are_accepted_and_said(self, folder, packed):
         copy_image(folder, "a", "d")
@@ -168,8 +168,8 @@ class TestLeaks:
         path = packed().folder / "index.json"
         index = json.loads(path.read_text(encoding="utf-8"))
         del index["own_sha256"]
-        for picture in index["pictures"]:
-            del picture["checksums"]
+        for image in index["pictures"]:
+            del image["checksums"]
         path.write_text(json.dumps(index), encoding="utf-8")
         with pytest.raises(InputError, match=r"d \(as a\)"):
             try_splits(Pack(path.parent))
@@ -207,8 +207,8 @@ class TestLabels:
         path = packed().folder / "index.json"
         index = json.loads(path.read_text(encoding="utf-8"))
         del index["own_sha256"]
-        for picture in index["pictures"]:
-            picture["class_counts"] = [360 * picture["height"] * picture["width"] // 480, 0, 0]
+        for image in index["pictures"]:
+            image["class_counts"] = [360 * image["height"] * image["width"] // 480, 0, 0]
         path.write_text(json.dumps(index), encoding="utf-8")
         whole = Pack(path.parent)
         with pytest.raises(InputError, match=r"'land', 'sky', and 25 % .*are these masks 0/255\?"):
@@ -264,7 +264,7 @@ class TestLabels:
         report = check(open_folder(folder))
         assert report.problems == ()
         assert any(f"split '{split}' has no labelled pixel" in r for r in report.remarks())
-        watching = {"evaluate.watch_every": 1}
+        watching = {"evaluate.eval_every": 1}
         with pytest.raises(InputError, match=f"split '{split}' has no labelled pixel: all are 255"):
             try_splits(packed(), watching)
         if split == "val":
@@ -279,7 +279,7 @@ class TestLabels:
             "62.5 % of the pixels of split 'test' are 255, which is ignored",
         ]
 
-    def test_further_label_maps_are_looked_at_where_they_are_asked_for(self, folder, packed):
+    def test_further_targets_are_looked_at_where_they_are_asked_for(self, folder, packed):
         (folder / "classes-side.txt").write_text("left\nright\n")
         for path in (folder / "masks").iterdir():
             with Image.open(path) as mask:
@@ -289,7 +289,7 @@ class TestLabels:
             write_layer(folder / "side" / path.name, side)
         whole = packed(targets="side")
         assert check(open_folder(folder, targets="side")).remarks() == [
-            f"label map 'side': split {split!r} {what}"
+            f"target 'side': split {split!r} {what}"
             for split in ("val", "test")
             for what in (
                 "has no pixel of class 'right'",

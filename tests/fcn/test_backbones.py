@@ -86,12 +86,12 @@ def test_weights_for_three_channels_are_adapted_to_others(published, in_chans):
 
 
 def test_googlenet_normalises_as_torchvision_does_inside_the_network():
-    pictures = torch.rand(1, 3, 32, 32)
+    images = torch.rand(1, 3, 32, 32)
     backbone = create_backbone("googlenet")
     usual = create_backbone("resnet18")
     net = torchvision.models.googlenet(transform_input=True, init_weights=False, aux_logits=False)
-    ours = (pictures - _column(backbone.mean)) / _column(backbone.std)
-    theirs = net._transform_input((pictures - _column(usual.mean)) / _column(usual.std))
+    ours = (images - _column(backbone.mean)) / _column(backbone.std)
+    theirs = net._transform_input((images - _column(usual.mean)) / _column(usual.std))
     torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=0)
 
 

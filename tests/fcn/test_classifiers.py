@@ -41,7 +41,7 @@ def test_at_the_classifiers_own_size_the_map_is_its_logits(whole):
     torch.testing.assert_close(scores[..., 0, 0], logits, atol=1e-5, rtol=1e-4)
 
 
-def test_the_map_is_the_classifier_slid_over_the_picture(whole):
+def test_the_map_is_the_classifier_slid_over_the_image(whole):
     """Without padding a crop cannot tell that it is one: each cell is the classifier's answer."""
     name, net, _ = whole
     window = {"alexnet": 355, "caffenet": 355, "vgg11": 342}[name]  # what fc6 then sees
@@ -49,12 +49,12 @@ def test_the_map_is_the_classifier_slid_over_the_picture(whole):
         if isinstance(layer, nn.Conv2d):
             layer.padding = (0, 0)
     model = create_heatmap_model(name)
-    picture = torch.rand(3, window + 32, window + 64)
-    scores, positions = compute_heatmap(model, picture)
+    image = torch.rand(3, window + 32, window + 64)
+    scores, positions = compute_heatmap(model, image)
     assert scores.shape == (7, 2, 3)
     mean, std = (torch.tensor(v)[:, None, None] for v in (model.backbone.mean, model.backbone.std))
     for i, j in ((0, 0), (1, 1), (0, 2)):
-        crop = picture[:, 32 * i : 32 * i + window, 32 * j : 32 * j + window]
+        crop = image[:, 32 * i : 32 * i + window, 32 * j : 32 * j + window]
         with torch.no_grad():
             logits = net(((crop - mean) / std)[None])[0]
         torch.testing.assert_close(scores[:, i, j], logits, atol=1e-5, rtol=1e-3)
@@ -62,10 +62,10 @@ def test_the_map_is_the_classifier_slid_over_the_picture(whole):
         assert positions[i, j].tolist() == centre
 
 
-def test_a_picture_smaller_than_the_window_is_refused(whole):
+def test_a_image_smaller_than_the_window_is_refused(whole):
     name, _, side = whole
     model = create_heatmap_model(name)
-    with pytest.raises(InputError, match=f"picture of {side - 32}x400 pixels.*by 32 pixels"):
+    with pytest.raises(InputError, match=f"image of {side - 32}x400 pixels.*by 32 pixels"):
         compute_heatmap(model, torch.rand(3, side - 32, 400))
 
 

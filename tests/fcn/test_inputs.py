@@ -1,4 +1,4 @@
-"""More than a picture in: early and late fusion, over every family, against networks for one."""
+"""More than an image in: early and late fusion, over every family, against networks for one."""
 
 import pytest
 import timm
@@ -142,7 +142,7 @@ def test_a_backbone_that_takes_colours_apart_is_refused_with_the_way_out():
         create_model("csatv2", num_classes=2, inputs=INPUTS)
 
 
-def test_another_librarys_network_takes_further_channels_and_label_maps_where_it_can():
+def test_another_librarys_network_takes_further_channels_and_targets_where_it_can():
     name = "torchvision/lraspp_mobilenet_v3_large"
     model = create_model("any", num_classes=4, more_classes=(3,), external=name, inputs={"hha": 3})
     images = torch.randn(1, 3, 64, 64)
@@ -151,7 +151,7 @@ def test_another_librarys_network_takes_further_channels_and_label_maps_where_it
     assert [scores.shape[1] for scores, _ in parts] == [4, 3]
 
 
-def test_pictures_of_other_channels_are_refused():
+def test_images_of_other_channels_are_refused():
     late = _created("resnet10t", inputs=INPUTS, input_fusion="late")
     with pytest.raises(InputError, match=r"3 channels; the streams rgb, depth take 3 \+ 1"):
         late(torch.randn(1, 3, 64, 64))

@@ -217,7 +217,7 @@ def test_what_does_not_fit_is_refused(options, message):
         create_model(options.pop("backbone"), **options)
 
 
-def test_too_small_a_picture_is_refused():
+def test_too_small_a_image_is_refused():
     model = create_model("alexnet", num_classes=2)
     with pytest.raises(InputError, match="at least 63"):
         model(torch.randn(1, 3, 62, 62))

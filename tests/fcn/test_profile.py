@@ -68,10 +68,10 @@ def test_the_gradient_reaches_as_far_as_the_rule_says(name, depth, receptive_fie
     assert seen.latency is None
 
 
-def test_a_gate_over_the_whole_picture_is_seen_by_the_gradient_alone():
+def test_a_gate_over_the_whole_image_is_seen_by_the_gradient_alone():
     seen = profile("mobilenetv3_small_100", size=(64, 64))
     assert seen.empirical_receptive_field > seen.receptive_field
-    assert "whole picture" in seen.note
+    assert "whole image" in seen.note
 
 
 def test_a_network_whose_norms_start_at_zero_is_seen_whole():

@@ -1,4 +1,4 @@
-"""Several label maps from one trunk: each is scored as by a network of its own."""
+"""Several targets from one trunk: each is scored as by a network of its own."""
 
 import pytest
 import torch

@@ -293,8 +293,8 @@ def test_a_plugin_of_one_command_reaches_every_process(tmp_path):
     (folder,) = (tmp_path / "runs").glob("[0-9a-f][0-9a-f]/*")
     plugins = json.loads((folder / "env.json").read_text())["plugins"]
     assert plugins.startswith(f"{tmp_path / 'mine.py'} (sha256 ")
-    picture = tmp_path / "picture.png"
-    Image.new("RGB", (40, 24)).save(picture)
-    said = cli("predict", folder.name, picture, "--device", "cpu", *words, cwd=tmp_path)
+    image = tmp_path / "image.png"
+    Image.new("RGB", (40, 24)).save(image)
+    said = cli("predict", folder.name, image, "--device", "cpu", *words, cwd=tmp_path)
     assert said.returncode == 0, said.stderr
-    assert (tmp_path / "predictions" / "picture-mask.png").exists()
+    assert (tmp_path / "predictions" / "image-mask.png").exists()

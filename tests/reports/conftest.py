@@ -8,7 +8,7 @@ import pytest
 from streets import FINGERPRINT, DrawnPack, fill, grid_plan, make_spec
 
 from bench.plan import Plan, PlannedRun, Run
-from bench.store import Store
+from bench.store.runs import Store
 from reports.page import write_report
 
 
@@ -27,16 +27,16 @@ def store(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Store:
 @pytest.fixture
 def drawn_pack(monkeypatch: pytest.MonkeyPatch) -> DrawnPack:
     pack = DrawnPack()
-    for module in ("panels", "figures"):
+    for module in ("images.panels", "figures.listing"):
         monkeypatch.setattr(f"reports.{module}.open_pack", lambda packs_dir, fingerprint: pack)
     return pack
 
 
 @pytest.fixture(scope="session")
 def report(plan: Plan, store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a whole report, pictures included."""
+    """The folder of a whole report, images included."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("panels", "figures"):
+        for module in ("images.panels", "figures.listing"):
             patch.setattr(f"reports.{module}.open_pack", lambda packs_dir, fingerprint: DrawnPack())
         return write_report(plan, store, tmp_path_factory.mktemp("report")).parent
 

@@ -7,7 +7,7 @@ import numpy as np
 from streets import FINGERPRINT, finish, make_spec
 
 from bench.plan import Plan, PlannedRun, Run
-from bench.store import Store
+from bench.store.runs import Store
 
 CLASSES = ("ground", "cat", "cow")
 GOOD = [[55, 5, 0], [6, 34, 0], [0, 0, 0]]

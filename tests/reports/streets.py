@@ -9,7 +9,7 @@ import numpy as np
 
 from bench.plan import Plan, PlannedRun, Published, Run
 from bench.spec import DataSpec, EvaluateSpec, ModelSpec, RunSpec, TrainSpec
-from bench.store import Failure, Result, Store
+from bench.store.runs import Failure, Result, Store
 
 BACKBONES = {"alexnet": 0.0, "vgg16": 0.09, "googlenet": 0.05, "resnet50": 0.13}
 SKIPS = {"none": 0.0, "fcn16s": 0.035, "fcn8s": 0.045}
@@ -28,7 +28,7 @@ FINGERPRINT = "f" * 64
 
 @dataclass
 class DrawnPack:
-    """A pack of street-like pictures, with the interface of `bench.data.pack.Pack`."""
+    """A pack of street-like images, with the interface of `bench.data.packs.pack.Pack`."""
 
     class_names: tuple[str, ...] = CLASS_NAMES
     palette: tuple[tuple[int, int, int], ...] = PALETTE
@@ -95,7 +95,7 @@ def make_spec(backbone: str, skip: str, seed: int) -> RunSpec:
         model=ModelSpec(backbone=backbone, skip=skip),
         data=DataSpec(dataset="streets"),
         train=TrainSpec(steps=STEPS, batch_size=8),
-        evaluate=EvaluateSpec(split="test", watch_split="val", watch_every=100),
+        evaluate=EvaluateSpec(split="test", eval_split="val", eval_every=100),
         seed=seed,
     )
 
@@ -180,11 +180,11 @@ def grid_plan() -> Plan:
         baseline="alexnet-none",
         published=(
             Published(
-                "vgg16-fcn8s", "Long et al. 2015, Table 2", "VOC2011, ImageNet weights",
-                miou=0.627, pixel_acc=0.903,
+                variant="vgg16-fcn8s", source="Long et al. 2015, Table 2",
+                differs="VOC2011, ImageNet weights", miou=0.627, pixel_acc=0.903,
             ),
         ),
-        note="Scores at the label's own size, on all eight test pictures.",
+        note="Scores at the label's own size, on all eight test images.",
         command="fcn-bench report streets/backbones --runs runs",
     )  # fmt: skip
 

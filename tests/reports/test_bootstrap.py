@@ -5,7 +5,8 @@ import pytest
 from scipy import stats
 
 from bench.metrics import class_counts, score_many
-from reports.bootstrap import (
+from reports.results.counts import score_flat
+from reports.stats.bootstrap import (
     Estimate,
     draw_seed_weights,
     draw_weights,
@@ -13,13 +14,12 @@ from reports.bootstrap import (
     resample,
     standard_error,
 )
-from reports.counts import score_flat
 
 C = 4
 
 
 def draw_counts(rng, num_images, num_seeds, seed_std=0.0, rare=False):
-    """Condensed counts (S, N, 3 C): pictures differ in content and difficulty, seeds in skill."""
+    """Condensed counts (S, N, 3 C): images differ in content and difficulty, seeds in skill."""
     often = np.ones(C)
     often[-1] = 0.15 if rare else 1.0
     target = (rng.gamma(0.7, 800, (num_images, C)) * (rng.random((num_images, C)) < often)).astype(
@@ -41,7 +41,7 @@ def find(counts, num_resamples=1000):
     return estimate(points, draws, draw_seed_weights(range(S), num_resamples, "x"), N)
 
 
-def test_a_resample_is_a_sum_over_drawn_pictures():
+def test_a_resample_is_a_sum_over_drawn_images():
     confusions = np.random.default_rng(0).integers(0, 9, (2, 7, C, C))
     weights = draw_weights(7, 5, "key")
     assert (weights.sum(1) == 7).all()
@@ -89,7 +89,7 @@ def test_one_seed_gives_scipys_percentile_interval():
 
 
 @pytest.mark.parametrize("num_seeds", [2, 3, 5])
-def test_where_pictures_do_not_matter_the_error_is_that_of_a_t_test(num_seeds):
+def test_where_images_do_not_matter_the_error_is_that_of_a_t_test(num_seeds):
     points = np.random.default_rng(num_seeds).normal(0.5, 0.02, (num_seeds, 1))
     draws = np.repeat(points[None], 2000, axis=0)  # every resample gives the same scores
     error, freedom = standard_error(points, draws, num_images=50)
@@ -114,10 +114,10 @@ def test_paired_differences_are_surer_than_their_parts():
     assert (apart < alone).all()
 
 
-def test_a_class_in_few_pictures_has_no_interval_and_one_picture_none_at_all():
+def test_a_class_in_few_images_has_no_interval_and_one_image_none_at_all():
     counts = np.zeros((1, 40, 3 * C), int)
     counts[..., [0, C, 2 * C]] = 10
-    counts[0, 0, [1, C + 1, 2 * C + 1]] = 5  # class 1 in one picture of 40: 36 % of draws miss it
+    counts[0, 0, [1, C + 1, 2 * C + 1]] = 5  # class 1 in one image of 40: 36 % of draws miss it
     _, ious = score_flat(counts.sum(1), C)
     _, draws = score_flat(resample(draw_weights(40, 400, "x"), counts), C)
     found = estimate(ious, draws, np.ones((400, 1)), 40)

@@ -6,7 +6,7 @@ import pytest
 from streets import DrawnPack, draw_target
 
 from bench.metrics import summarize
-from reports.bound import STRIDES, bound_split, bound_strides, find_strides, plot_bound
+from reports.figures.bound import STRIDES, bound_split, bound_strides, find_strides, plot_bound
 
 
 def coarsen_plainly(target, stride, num_classes):

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from reports.changes import changes_table, describe_changes, find_changes, list_table
-from reports.frame import read_records, runs_frame
-from reports.intervals import find_intervals
+from reports.results.frame import read_records, runs_frame
+from reports.stats.changes import find_changes
+from reports.stats.intervals import find_intervals
+from reports.tables.changes import changes_table, describe_changes, list_table
 
 
 @pytest.fixture(scope="module")

@@ -5,11 +5,11 @@ import pytest
 from streets import IGNORE, NUM_IMAGES, DrawnPack, draw_target
 
 from bench.metrics import summarize
-from reports.choice import choose_pair, choose_pictures, find_difference, near_edges
-from reports.closeups import draw_closeups, draw_errors
-from reports.frame import runs_frame
-from reports.panels import Cell, Picture
-from reports.stats import summarize_variants
+from reports.images.choice import choose_images, choose_pair, find_difference, near_edges
+from reports.images.closeups import draw_closeups, draw_errors
+from reports.images.panels import Cell, Panel
+from reports.results.frame import runs_frame
+from reports.stats.summary import summarize_variants
 
 
 @pytest.fixture(scope="module")
@@ -31,12 +31,12 @@ def test_without_a_ladder_of_skips_the_pair_is_baseline_and_best(plan, store, su
     assert choose_pair(alone, store, summary) is None
 
 
-def test_pictures_are_those_of_most_median_and_least_gain(plan, store, summary):
+def test_images_are_those_of_most_median_and_least_gain(plan, store, summary):
     pair = choose_pair(plan, store, summary)
     names = [DrawnPack().name(i) for i in range(NUM_IMAGES)]
-    chosen, rule = choose_pictures(pair, store, names, 3)
+    chosen, rule = choose_images(pair, store, names, 3)
     gains = {}
-    for i, name in enumerate(names):  # one picture at a time
+    for i, name in enumerate(names):  # one image at a time
         before, after = (
             summarize(store.confusions(arm.run.id, "test")[1][i]).miou
             for arm in (pair.before, pair.after)
@@ -78,11 +78,11 @@ def test_errors_are_counted_over_labelled_pixels_alone():
     worse[:10] = (target[:10] + 1) % 8
     cells = (Cell("a", "r", "none", worse, ""), Cell("b", "r", "fcn8s", target, ""))
     pack = DrawnPack()
-    picture = Picture("x", pack.image(0), target, cells, pack.class_names, pack.palette, IGNORE)
-    figure = draw_errors([picture], "a", "b")
+    image = Panel("x", pack.image(0), target, cells, pack.class_names, pack.palette, IGNORE)
+    figure = draw_errors([image], "a", "b")
     counted = target != IGNORE
     share = 100 * (worse != target)[counted].mean()
     notes = [ax.get_title(loc="right") for ax in figure.axes]
     assert notes == ["", "", f"{share:.1f} % wrong", "0.0 % wrong"]
-    changed = draw_closeups([picture], "a", "b").axes[4].get_title(loc="right")
+    changed = draw_closeups([image], "a", "b").axes[4].get_title(loc="right")
     assert changed.endswith("−0 px")

@@ -7,11 +7,11 @@ from judged import COLLAPSED, GOOD, STRAY, judge, lose_counts
 from streets import finish
 
 from bench.plan import PlannedRun
-from bench.store import Store
+from bench.store.runs import Store
 from fcn.errors import InputError
 from reports.compare import Side, compare_sides, compare_table, to_rows, write_comparison
-from reports.frame import runs_frame
-from reports.matching import plan_stores
+from reports.results.frame import runs_frame
+from reports.results.matching import plan_stores
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_labels_that_differ_give_no_difference(sides):
     assert row["pixel_acc_diff"] is None
     assert row["miou_before"] < row["miou_after"]
     assert row["note"] == (
-        "no difference: they were not evaluated on the same pictures with the same labels"
+        "no difference: they were not evaluated on the same images with the same labels"
     )
 
 
@@ -92,7 +92,7 @@ def test_means_over_different_classes_and_collapsed_runs_are_noted(tmp_path):
     )
 
 
-def test_the_same_pictures_give_an_interval_around_the_difference(plan, store):
+def test_the_same_images_give_an_interval_around_the_difference(plan, store):
     runs = tuple(r for r in plan.runs if r.variant in ("vgg16-none", "vgg16-fcn8s"))
     arms = [
         tuple(PlannedRun("x", r.run) for r in runs if r.variant == name)

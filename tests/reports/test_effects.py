@@ -2,13 +2,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reports.canvas import adapt, save_figure
-from reports.confusions import plot_confusions, sum_confusions
-from reports.costs import find_front, list_costs, plot_costs
-from reports.curves import plot_curves
-from reports.effects import plot_differences, plot_interaction
-from reports.frame import curves_frame, read_records, runs_frame, watched_frame
-from reports.stats import summarize_variants
+from reports.figures.canvas import adapt, save_figure
+from reports.figures.confusions import plot_confusions, sum_confusions
+from reports.figures.costs import find_front, list_costs, plot_costs
+from reports.figures.curves import plot_curves
+from reports.figures.effects import plot_differences, plot_interaction
+from reports.results.frame import curves_frame, eval_frame, read_records, runs_frame
+from reports.stats.summary import summarize_variants
 from reports.style import INK, ON_DARK
 
 
@@ -80,15 +80,15 @@ def test_confusion_rows_add_up_to_one(plan, store):
     assert sum(shares) == pytest.approx(100, abs=4)  # cells below half a percent are empty
 
 
-def test_curves_run_over_pictures_and_seconds_too(plan, store):
-    curves, watched = curves_frame(plan, store), watched_frame(plan, store)
+def test_curves_run_over_images_and_seconds_too(plan, store):
+    curves, watched = curves_frame(plan, store), eval_frame(plan, store)
     assert (curves["images"] == 8 * curves["step"]).all()
     assert (watched["seconds"] == 1.5 * watched["step"]).all()
 
 
 def test_what_was_watched_without_a_score_is_no_curve(plan, store, summary):
     """Labels of a split may be void everywhere: no score of one variant, or of all."""
-    curves, watched = curves_frame(plan, store), watched_frame(plan, store)
+    curves, watched = curves_frame(plan, store), eval_frame(plan, store)
     scored = watched["miou"].where(watched["variant"] != "vgg16-fcn8s")
     lines = [
         sum(len(ax.lines) for ax in plot_curves(curves, frame, summary, grouped=True).axes)

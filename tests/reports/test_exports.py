@@ -11,10 +11,11 @@ import pytest
 from streets import CLASS_NAMES, finish
 
 from bench.plan import Published
-from reports.exports import costs_frame, costs_table, list_exports, write_exports
 from reports.files import EXPORTS
 from reports.formats import Table, to_html, to_latex, to_markdown
 from reports.study import read_study
+from reports.tables.exports import list_exports, write_exports
+from reports.tables.runs import costs_frame, costs_table
 
 HOSTILE = [
     r"$\bad{x}$", '"><script>', '=HYPERLINK("x")', "a|b", "50% & co_1 #", r"\input{x}",
@@ -43,7 +44,11 @@ def outputs(study):
 
 @pytest.fixture
 def hostile(small_store, make_plan):
-    published = (Published(HOSTILE[4], HOSTILE[5], HOSTILE[3], miou=0.5, verified=False),)
+    published = (
+        Published(
+            variant=HOSTILE[4], source=HOSTILE[5], differs=HOSTILE[3], miou=0.5, verified=False
+        ),
+    )
     plan = make_plan(HOSTILE, baseline=HOSTILE[0], published=published, name=HOSTILE[1])
     names = [*HOSTILE[:6], *CLASS_NAMES[6:]]
     for planned in plan.runs:
@@ -112,7 +117,7 @@ def test_captions_say_units_and_what_intervals_cover(outputs):
         assert "percent" in text
         assert "n = 8" in text
         assert "of seeds" in text
-        assert "one seed" in text  # a run failed: that variant's interval is over pictures alone
+        assert "one seed" in text  # a run failed: that variant's interval is over images alone
     assert "Holm" in outputs["tables/comparisons.md"]
     assert "sample standard deviation" in outputs["tables/costs.md"]
 

@@ -4,18 +4,18 @@ import pytest
 from matplotlib import _pylab_helpers
 from streets import CLASS_NAMES, IGNORE, NUM_IMAGES, DrawnPack, finish
 
-from bench.data.pack import pack
+from bench.data.packs.pack import pack
 from bench.data.registry import open_dataset
 from bench.plan import Plan, PlannedRun, Run
 from bench.spec import DataSpec
-from reports.canvas import save_figure
-from reports.curves import plot_curves
-from reports.frame import class_frame, curves_frame, runs_frame, watched_frame
-from reports.panels import Cell, Picture, colour_classes, load_pictures
-from reports.pictures import draw_picture
-from reports.plots import plot_classes, plot_scores, plot_skip_grid
-from reports.stats import summarize_variants
-from reports.tables import class_grid
+from reports.figures.canvas import save_figure
+from reports.figures.curves import plot_curves
+from reports.figures.plots import plot_classes, plot_scores, plot_skip_grid
+from reports.images.drawing import draw_panel
+from reports.images.panels import Cell, Panel, colour_classes, load_panels
+from reports.results.frame import class_frame, curves_frame, eval_frame, runs_frame
+from reports.stats.summary import summarize_variants
+from reports.tables.classes import class_grid
 
 HOSTILE = ['"><script>alert(1)</script>', r"$\bad{x}$", '=HYPERLINK("x")', "a|b", "_x", "\x1b[2J"]
 
@@ -74,7 +74,7 @@ def test_a_variant_without_a_finished_run_is_marked(plan, store):
 
 def test_curves_keep_the_mean_of_the_loss(plan, store):
     curves = curves_frame(plan, store)
-    watched = watched_frame(plan, store)
+    watched = eval_frame(plan, store)
     variants = summarize_variants(runs_frame(plan, store))
     figure = plot_curves(curves, watched, variants, grouped=True)
     assert len(figure.axes) == 8  # four backbones, loss and mIoU
@@ -101,7 +101,7 @@ def test_hostile_names_are_drawn_as_they_are(make_plan, small_store):
     runs = runs_frame(plan, small_store)
     summary = summarize_variants(runs)
     grid = class_grid(class_frame(plan, small_store), plan.variants)
-    curves, watched = curves_frame(plan, small_store), watched_frame(plan, small_store)
+    curves, watched = curves_frame(plan, small_store), eval_frame(plan, small_store)
     for figure in (
         plot_scores(runs, grouped=False),
         plot_classes(grid),
@@ -125,30 +125,30 @@ def test_a_figure_renders_to_the_same_bytes(plan, store):
 
 
 @pytest.mark.usefixtures("drawn_pack")
-def test_pictures_are_spaced_evenly_and_a_missing_run_says_so(plan, store):
-    pictures, rule = load_pictures(plan, store)
-    assert rule == "evenly spaced over the pictures whose prediction was kept"
-    assert [picture.name for picture in pictures] == ["street_001", "street_004", "street_006"]
-    cells = {cell.variant: cell for cell in pictures[0].cells}
+def test_images_are_spaced_evenly_and_a_missing_run_says_so(plan, store):
+    images, rule = load_panels(plan, store)
+    assert rule == "evenly spaced over the images whose prediction was kept"
+    assert [image.name for image in images] == ["street_001", "street_004", "street_006"]
+    cells = {cell.variant: cell for cell in images[0].cells}
     assert cells["resnet50-none"].pred is None
     assert cells["resnet50-none"].note == "run missing"
-    cell, target = cells["vgg16-fcn8s"], pictures[0].target
+    cell, target = cells["vgg16-fcn8s"], images[0].target
     known = target != IGNORE
     assert cell.note == f"{100 * (cell.pred == target)[known].mean():.1f} %"
 
 
-def test_pictures_take_the_palette_and_grey_for_unlabelled():
+def test_images_take_the_palette_and_grey_for_unlabelled():
     target = np.array([[0, 1], [IGNORE, IGNORE]], np.uint8)
     pack = DrawnPack()
     names, palette = pack.class_names, pack.palette
-    picture = Picture("x", np.zeros((2, 2, 3), np.uint8), target, (), names, palette, IGNORE)
-    colours = colour_classes(target, picture)
+    image = Panel("x", np.zeros((2, 2, 3), np.uint8), target, (), names, palette, IGNORE)
+    colours = colour_classes(target, image)
     assert [tuple(c) for c in colours[0]] == [palette[0], palette[1]]
     assert all(len(set(c)) == 1 for c in colours[1].tolist())
 
 
 @pytest.mark.parametrize("grouped", [True, False])
-def test_a_picture_has_a_cell_for_image_target_and_each_variant(grouped):
+def test_a_image_has_a_cell_for_image_target_and_each_variant(grouped):
     pack = DrawnPack()
     target = pack.target(0)
     arms = [(b, s) for b in ("r18", r"$\bad{x}$") for s in ("none", "fcn8s", "_x")][:-1]
@@ -156,8 +156,8 @@ def test_a_picture_has_a_cell_for_image_target_and_each_variant(grouped):
         Cell(f"{b}-{s}", b, s, None if s == "none" else target, "run failed") for b, s in arms
     )
     names = (HOSTILE[1], *pack.class_names[1:])
-    picture = Picture("x", pack.image(0), target, cells, names, pack.palette, IGNORE)
-    figure = draw_picture(picture, grouped=grouped)
+    image = Panel("x", pack.image(0), target, cells, names, pack.palette, IGNORE)
+    figure = draw_panel(image, grouped=grouped)
     assert len(figure.axes) == 2 + (6 if grouped else 5)
     said = [text for ax in figure.axes for text in texts_of(ax)]
     rows = ["r18", r"$\bad{x}$"] * grouped
@@ -166,12 +166,12 @@ def test_a_picture_has_a_cell_for_image_target_and_each_variant(grouped):
 
 
 def test_without_a_pack_a_sentence_says_so(plan, store):
-    pictures, why_not = load_pictures(plan, store)
-    assert pictures == []
+    images, why_not = load_panels(plan, store)
+    assert images == []
     assert "not in this store" in why_not
 
 
-def test_a_real_pack_gives_its_pictures(small_store, make_plan):
+def test_a_real_pack_gives_its_images(small_store, make_plan):
     options = {"size": 32, "num_train": 1, "num_val": 1, "num_test": 3}
     dataset = open_dataset(DataSpec(dataset="shapes", options=options), None)
     made = pack(dataset, small_store.packs_dir)
@@ -181,11 +181,11 @@ def test_a_real_pack_gives_its_pictures(small_store, make_plan):
     index = made.indices("test")[1]
     np.savez(
         small_store.run_dir(planned.run.id) / "eval" / "test.npz",
-        names=np.array([f"picture {i}" for i in range(NUM_IMAGES)]),
+        names=np.array([f"image {i}" for i in range(NUM_IMAGES)]),
         predicted_names=np.array([made.name(index)]),
         pred_0=made.target(index) % 6,
     )
-    pictures, _ = load_pictures(Plan("x", "x?", "", (planned,)), small_store)
-    assert [picture.name for picture in pictures] == [made.name(index)]
-    assert (pictures[0].image == made.image(index)).all()
-    assert pictures[0].cells[0].note == "100.0 %"
+    images, _ = load_panels(Plan("x", "x?", "", (planned,)), small_store)
+    assert [image.name for image in images] == [made.name(index)]
+    assert (images[0].image == made.image(index)).all()
+    assert images[0].cells[0].note == "100.0 %"

@@ -6,17 +6,17 @@ import shutil
 
 import pytest
 
-from bench.outputs import MANIFEST
+from bench.outputs.folder import MANIFEST
 from fcn.errors import InputError
 from reports import page
-from reports.curves import AXES
-from reports.files import DRAWINGS, EXPORTS, PICTURES, list_possible
+from reports.figures.curves import AXES
+from reports.files import DRAWINGS, EXPORTS, IMAGES, list_possible
+from reports.images.panels import NUM_IMAGES
 from reports.page import write_report
-from reports.panels import NUM_PICTURES
 
 HAND_MADE = (
-    "figures/picture-of-us.png",
-    "figures/picture-4.png",  # no report has had so many
+    "figures/image-of-us.png",
+    "figures/image-4.png",  # no report has had so many
     "figures/curves-by-hand.svg",
     "figures/interaction-of-mine.svg",
     "tables/labels.csv",
@@ -55,7 +55,7 @@ def test_every_file_of_a_report_is_among_those_that_it_may_have(report, plan):
     assert set(json.loads((report / MANIFEST).read_text())["files"]) == written - {MANIFEST}
     curves = {"curves" if by == "step" else f"curves-{by}" for by in AXES}
     assert {name for name in DRAWINGS if name.startswith("curves")} == curves
-    assert PICTURES[2:] == tuple(f"picture-{i + 1}" for i in range(NUM_PICTURES))
+    assert IMAGES[2:] == tuple(f"image-{i + 1}" for i in range(NUM_IMAGES))
 
 
 def test_what_is_made_by_hand_stays_and_what_is_ours_goes(plan, report, small_store, tmp_path):

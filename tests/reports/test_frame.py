@@ -3,15 +3,15 @@ import pandas as pd
 import pytest
 from streets import CLASS_NAMES, FAILED, MISSING, STEPS, finish
 
-from bench.store import Failure
-from reports.frame import (
+from bench.store.runs import Failure
+from reports.results.frame import (
     class_frame,
     curves_frame,
+    eval_frame,
     read_records,
     runs_frame,
-    watched_frame,
 )
-from reports.settings import find_factors
+from reports.results.settings import find_factors
 
 
 def test_every_planned_run_is_a_row_in_the_plans_order(plan, store):
@@ -61,7 +61,7 @@ def test_classes_that_share_a_name_stay_apart(small_store, make_plan):
 
 
 def test_logs_become_curves(plan, store):
-    curves, watched = curves_frame(plan, store), watched_frame(plan, store)
+    curves, watched = curves_frame(plan, store), eval_frame(plan, store)
     assert len(curves) == 22 * STEPS
     assert set(watched["step"]) == {100, 200, 300, 400}
     assert watched["miou"].between(0, 1).all()

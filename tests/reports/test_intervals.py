@@ -9,14 +9,14 @@ from streets import CLASS_NAMES, finish
 
 from bench.metrics import BOUNDARY_SCORE
 from reports.answer import find_answer
-from reports.bootstrap import draw_weights, resample
-from reports.changes import find_changes
-from reports.counts import Counts, read_counts, score_flat
-from reports.frame import read_records, runs_frame
-from reports.intervals import Intervals, find_intervals
-from reports.pairs import Draws, measure_arm, weigh_arms
-from reports.significance import draw_swaps
-from reports.stats import add_intervals, summarize_variants
+from reports.results.counts import Counts, read_counts, score_flat
+from reports.results.frame import read_records, runs_frame
+from reports.stats.bootstrap import draw_weights, resample
+from reports.stats.changes import find_changes
+from reports.stats.intervals import Intervals, find_intervals
+from reports.stats.pairs import Draws, measure_arm, weigh_arms
+from reports.stats.significance import draw_swaps
+from reports.stats.summary import add_intervals, summarize_variants
 
 C = len(CLASS_NAMES)
 
@@ -125,7 +125,7 @@ def test_the_same_store_gives_the_same_intervals(filled, small_store):
 def test_intervals_of_classes_are_resampled_too(filled, small_store):
     _, records = filled((0,), {"base": 0.6})
     counts = read_counts(small_store, records[0].result)
-    weights = draw_weights(30, 2000, counts.pictures)
+    weights = draw_weights(30, 2000, counts.images)
     _, ious = score_flat(resample(weights, counts.values[None])[:, 0], C)
     row = find_intervals(records, small_store, "base").classes.iloc[2]
     assert row["class_name"] == CLASS_NAMES[2]
@@ -133,22 +133,22 @@ def test_intervals_of_classes_are_resampled_too(filled, small_store):
     assert row["high"] == pytest.approx(np.quantile(ious[:, 2], 0.975), abs=0.003)
 
 
-def test_other_pictures_cannot_be_paired(filled, small_store, make_plan):
+def test_other_images_cannot_be_paired(filled, small_store, make_plan):
     plan, _ = filled((0,))
-    other = plan.runs[1]  # "same": as many pictures of the same names, with other labels
+    other = plan.runs[1]  # "same": as many images of the same names, with other labels
     confusions = draw_confusions(1, 0.6)
     confusions[3] += 1
     finish(small_store, other, confusions=confusions, log=False)
     intervals, summary = read_all(plan, read_records(plan, small_store), small_store)
-    assert not intervals.footing.share(["base", "same"])
-    assert intervals.footing.share(["base", "better", "best"])
+    assert not intervals.comparability.holds(["base", "same"])
+    assert intervals.comparability.holds(["base", "better", "best"])
     assert math.isnan(summary.loc["same", "miou_diff_low"])
     assert summary.loc["same", "miou_low"] > 0  # its own interval stands
     assert not summary.loc["same", "miou_tied"]
     assert intervals.compare("base", "same") is None
 
 
-def test_the_order_of_pictures_does_not_matter(filled, small_store):
+def test_the_order_of_images_does_not_matter(filled, small_store):
     plan, records = filled((0,), {"base": 0.6})
     before = read_counts(small_store, records[0].result)
     path = small_store.run_dir(plan.runs[0].run.id) / "eval" / "test.npz"
@@ -157,7 +157,7 @@ def test_the_order_of_pictures_does_not_matter(filled, small_store):
     arrays["names"], arrays["confusions"] = arrays["names"][::-1], arrays["confusions"][::-1]
     np.savez(path, **arrays)
     after = read_counts(small_store, records[0].result)
-    assert before.pictures == after.pictures
+    assert before.images == after.images
     assert np.array_equal(before.values, after.values)
 
 
@@ -240,17 +240,17 @@ def test_the_answer_compares_each_variant_with_the_baseline(filled, small_store,
     assert "[" in dict(answer.numbers)["mIoU, %"]
 
 
-def test_too_few_pictures_for_any_verdict_are_named(plan, store):
+def test_too_few_images_for_any_verdict_are_named(plan, store):
     notes = find_intervals(read_records(plan, store), store, plan.baseline).notes
     assert notes == (
-        "With 8 pictures and 11 comparisons no difference can be significant: there are too few "
-        "ways to exchange pictures between two variants.",
+        "With 8 images and 11 comparisons no difference can be significant: there are too few "
+        "ways to exchange images between two variants.",
     )
 
 
 def test_many_runs_get_fewer_draws_and_that_is_said(filled, small_store, monkeypatch):
     _, records = filled((0,))
-    monkeypatch.setattr("reports.intervals.MAX_PRODUCTS", 2e6)
+    monkeypatch.setattr("reports.stats.intervals.MAX_PRODUCTS", 2e6)
     intervals = find_intervals(records, small_store, "base")
     assert intervals.num_resamples == 2_000_000 // (3 * 4 * 30 * C)
     assert intervals.num_swaps == 0

@@ -1,4 +1,4 @@
-"""Label maps beside the first: their rows, their intervals, their place on the page."""
+"""Targets beside the first: their rows, their intervals, their place on the page."""
 
 import dataclasses
 
@@ -6,20 +6,21 @@ import numpy as np
 import pytest
 from streets import FINGERPRINT, NUM_IMAGES, fill, make_spec
 
-from bench.atomic import write_json
 from bench.metrics import summarize
 from bench.plan import Plan, PlannedRun, Published, Run
-from bench.store import Store
-from reports.labels import labels_frame, labels_table
+from bench.store.atomic import write_json
+from bench.store.runs import Store
 from reports.page import write_report
+from reports.stats.other_targets import other_targets_frame
 from reports.study import read_study
-from reports.tables import published_frame
+from reports.tables.other_targets import other_targets_table
+from reports.tables.published import published_frame
 
 GEOMETRY = ("sky", "horizontal", "vertical")
 
 
 def _counts(variant, seed):
-    """Pixels right and wrong of each picture, (N, 3, 3); the second variant is better."""
+    """Pixels right and wrong of each image, (N, 3, 3); the second variant is better."""
     rng = np.random.default_rng([seed, variant])
     wrong = rng.integers(5, 50 - 20 * variant, (NUM_IMAGES, 3, 3))
     wrong *= 1 - np.eye(3, dtype=int)
@@ -40,8 +41,10 @@ def made(tmp_path_factory):
                 PlannedRun(variant, Run(spec.model_copy(update={"model": model}), FINGERPRINT))
             )
     published = (
-        Published("better", "a paper", "much", pixel_acc=0.943, target="geometric"),
-        Published("better", "a paper", "much", pixel_acc=0.852),
+        Published(
+            variant="better", source="a paper", differs="much", pixel_acc=0.943, target="geometric"
+        ),
+        Published(variant="better", source="a paper", differs="much", pixel_acc=0.852),
     )
     plan = Plan("joint", "Does sharing hurt?", "no", tuple(runs), published=published)
     fill(store, plan)
@@ -78,8 +81,8 @@ def test_rows_are_scores_over_seeds_with_their_intervals(made):
             assert row[f"{name}_mean"] == pytest.approx(np.mean(values))
             assert row[f"{name}_std"] == pytest.approx(np.std(values, ddof=1))
             assert row[f"{name}_low"] < row[f"{name}_mean"] < row[f"{name}_high"]
-    shown = labels_table(frame).cells
-    assert list(shown.columns[:3]) == ["variant", "label map", "seeds"]
+    shown = other_targets_table(frame).cells
+    assert list(shown.columns[:3]) == ["variant", "target", "seeds"]
     assert shown["pixel acc"].str.contains("±").all()
 
 
@@ -90,13 +93,13 @@ def test_counts_that_do_not_add_up_leave_means_without_intervals(made):
     other = {**result.others["geometric"], "confusion": np.eye(3, dtype=int).tolist()}
     spoiled = dataclasses.replace(result, others={"geometric": other})
     changed = [dataclasses.replace(records[0], result=spoiled), *records[1:]]
-    frame = labels_frame(changed, store, 200)
+    frame = other_targets_frame(changed, store, 200)
     assert np.isnan(frame["miou_low"][0])
     assert frame["miou_mean"].notna().all()
     assert frame["miou_low"].notna()[1]
 
 
-def test_published_numbers_of_a_label_map_are_beside_it(made):
+def test_published_numbers_of_a_target_are_beside_it(made):
     plan, store = made
     study = read_study(plan, store)
     frame = published_frame(plan.published, study.summary, study.labels)
@@ -111,15 +114,15 @@ def test_page_and_tables_show_them(made, tmp_path):
     plan, store = made
     page = write_report(plan, store, tmp_path)
     html = page.read_text()
-    assert "Further label maps" in html
+    assert "Further targets" in html
     assert "pixel acc, geometric" in html
     assert (tmp_path / "tables" / "labels.csv").read_text().count("geometric") == 2
-    assert "label map" in (tmp_path / "summary.md").read_text()
+    assert "target" in (tmp_path / "summary.md").read_text()
 
 
-def test_a_page_of_one_label_map_says_nothing_of_others(made, tmp_path):
+def test_a_page_of_one_target_says_nothing_of_others(made, tmp_path):
     plan, store = made
     alone = dataclasses.replace(plan, runs=plan.runs[4:], published=())
     html = write_report(alone, store, tmp_path).read_text()
-    assert "label maps" not in html
+    assert "Further targets" not in html
     assert not (tmp_path / "tables" / "labels.csv").exists()

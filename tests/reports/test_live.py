@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from streets import finish
 
-from bench.store import Failure
+from bench.store.runs import Failure
 from fcn.errors import InputError
 from reports import scalars, watch
 from reports.scalars import export_scalars

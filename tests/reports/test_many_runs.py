@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from streets import FINGERPRINT, PALETTE, make_spec
 
-from bench.evaluation_file import EvaluationFile
 from bench.plan import Plan, PlannedRun, Run
-from bench.store import Result, Store
+from bench.store.evaluation_file import EvaluationFile
+from bench.store.runs import Result, Store
 from reports.page import write_report
 from reports.study import MAX_DRAWN
 

@@ -20,13 +20,15 @@ from judged import (
     without_baseline,
 )  # fmt: skip
 
-from bench.atomic import write_json
+from bench.store.atomic import write_json
 from reports.answer import find_answer
-from reports.exports import write_exports
-from reports.figures import draw_figures
+from reports.figures.listing import draw_figures
 from reports.page import write_report
 from reports.study import read_study
-from reports.tables import class_grid, class_table, runs_table, summary_table
+from reports.tables.classes import class_grid, class_table
+from reports.tables.exports import write_exports
+from reports.tables.runs import runs_table
+from reports.tables.summary import summary_table
 
 ABSENT = (
     "cow has no pixel in the labels of test of streets: left out of the means, but 0 where it is "
@@ -70,7 +72,7 @@ def test_a_marked_run_is_no_finding_without_its_mark(small_store):
     """Best, bold, differences and changes all bear it; a baseline's is on what rests on it."""
     arms = {"base": [[FAIR] * 6] * 2, "flat": [[COLLAPSED] * 6] * 2, "good": [[GOOD] * 6] * 2}
     study = read_study(judge(small_store, arms), small_store)
-    table = summary_table(study.summary, study.footing, study.plan.baseline)
+    table = summary_table(study.summary, study.comparability, study.plan.baseline)
     assert list(table.cells["variant"]) == ["base", "flat ‡", "good"]
     assert list(answer_of(study).comparisons.cells["variant"]) == ["flat ‡", "good"]
     outputs = write_exports(study)
@@ -86,7 +88,7 @@ def test_a_marked_run_is_no_finding_without_its_mark(small_store):
     cells = answer_of(marked).comparisons.cells
     assert list(cells["variant"]) == ["base", "good"]
     assert cells["Δ mIoU [95 %]"].str.endswith("] ‡").all()
-    caption = summary_table(marked.summary, marked.footing, "flat").caption
+    caption = summary_table(marked.summary, marked.comparability, "flat").caption
     assert "against the baseline ‡, paired" in caption
     assert "Against flat ‡, in" in answer_of(marked).comparisons.caption
 
@@ -132,7 +134,7 @@ def test_means_over_different_classes_are_neither_ranked_nor_subtracted(small_st
     cells = answer.comparisons.cells.iloc[0]
     assert (cells["Δ mIoU [95 %]"], cells["significant, mIoU"]) == ("–", "–")
     assert cells["Δ pixel acc [95 %]"].startswith("−0.2 [")
-    table = summary_table(study.summary, study.footing)
+    table = summary_table(study.summary, study.comparability)
     assert list(table.cells["mean over"]) == ["2 classes", "3 classes with cow"]
     assert {column for _, column in table.best} == {"pixel acc", "mean acc", "f.w. IoU"}
     assert study.changes["miou_diff_mean"].isna().all()
@@ -171,7 +173,7 @@ def test_variants_judged_on_other_data_are_not_ranked_and_the_reason_is_said(sma
         "4 images); other on test of shapes (3 classes, 4 images). Scores on different images, "
         "labels or classes are neither ranked nor subtracted."
     )
-    table = summary_table(study.summary, study.footing)
+    table = summary_table(study.summary, study.comparability)
     assert not table.best | table.tied
     assert "Bold" not in table.caption
     assert table.cells.loc[2, "judged on"] == "test of shapes (3 classes, 4 images)"
@@ -181,7 +183,7 @@ def test_variants_judged_on_other_data_are_not_ranked_and_the_reason_is_said(sma
     assert list(answer.comparisons.cells["variant"]) == ["good"]
     assert set(study.changes["variant_after"]) == {"good"}
     grid = class_grid(study.classes, study.plan.variants)
-    assert class_table(grid, study.summary, study.footing).best == frozenset()
+    assert class_table(grid, study.summary, study.comparability).best == frozenset()
     names = {figure.name for figure in draw_figures(study)}
     assert not names & {"costs", "interaction"}
     assert "scores" in names
@@ -295,7 +297,7 @@ def test_a_damaged_log_is_no_remark(small_store):
     assert read_study(plan, small_store).remarks.variants == {}
 
 
-def test_further_label_maps_are_looked_at_too(small_store):
+def test_further_targets_are_looked_at_too(small_store):
     plan = judge(small_store, {"a": [[GOOD] * 3]})
     other = {"class_names": ("low", "high"), "palette": [(0, 0, 0)] * 2}
     other["confusion"] = [[0, 7], [0, 9]]

@@ -11,7 +11,7 @@ import pytest
 from streets import CLASS_NAMES, finish
 
 from bench.plan import Published
-from bench.store import Failure
+from bench.store.runs import Failure
 from reports.files import EXPORTS
 from reports.page import write_report
 
@@ -48,8 +48,8 @@ def test_the_report_and_its_files_are_written(report):
         for name in (*drawn, "confusion", "bound")
         for suffix in (".svg", "-dark.svg", ".png")
     }
-    pictures = {f"figures/{name}.png" for name in ("closeups", "errors")}
-    pictures |= {f"figures/picture-{i}.png" for i in (1, 2, 3)}
+    images = {f"figures/{name}.png" for name in ("closeups", "errors")}
+    images |= {f"figures/image-{i}.png" for i in (1, 2, 3)}
     assert names == {
         "fcn-bench.json",
         "index.html",
@@ -57,7 +57,7 @@ def test_the_report_and_its_files_are_written(report):
         "summary.md",
         "runs.csv",
         "classes.csv",
-    } | figures | pictures | {path for path in EXPORTS if "labels" not in path}
+    } | figures | images | {path for path in EXPORTS if "labels" not in path}
 
 
 def test_the_answer_comes_first(report):
@@ -87,7 +87,7 @@ def test_the_page_asks_nothing_of_the_network(report):
     assert page.tags.count("script") == 1
 
 
-def test_the_policy_allows_only_our_style_our_script_and_embedded_pictures(report):
+def test_the_policy_allows_only_our_style_our_script_and_embedded_images(report):
     html = (report / "index.html").read_text()
     policy = re.search(r'Content-Security-Policy" content="([^"]+)"', html)[1]
     for kind in ("style", "script"):
@@ -131,7 +131,7 @@ def test_only_a_watched_page_loads_itself_again(plan, small_store, report, tmp_p
 
 def test_hostile_text_is_shown_and_harmless(small_store, make_plan, tmp_path):
     texts = dict.fromkeys(("question", "expectation", "note"), f"{SCRIPT} \x1b[2J {{{{ 7 * 7 }}}}")
-    published = (Published(SCRIPT, SCRIPT, "a|b", miou=0.5),)
+    published = (Published(variant=SCRIPT, source=SCRIPT, differs="a|b", miou=0.5),)
     plan = make_plan(
         HOSTILE, (0, 1), **texts, name=SCRIPT, command=SCRIPT, baseline=HOSTILE[1],
         published=published,

@@ -3,9 +3,9 @@ import dataclasses
 import pytest
 from streets import finish
 
-from bench.store import Failure
-from reports.frame import read_records, runs_frame
-from reports.provenance import list_changes, list_facts, list_footnotes
+from bench.store.runs import Failure
+from reports.results.frame import read_records, runs_frame
+from reports.tables.provenance import list_changes, list_facts, list_footnotes
 
 
 def test_every_run_leads_to_its_making(make_plan, small_store):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from reports.counts import score_flat
-from reports.significance import draw_swaps, holm, student_p, student_quantile, swap_p_value
+from reports.results.counts import score_flat
+from reports.stats.significance import draw_swaps, holm, student_p, student_quantile, swap_p_value
 
 C = 3
 
@@ -35,7 +35,7 @@ def miou_gap(after, before):
 
 
 @pytest.mark.parametrize("num_seeds", [1, 2])
-def test_few_pictures_are_tested_exactly(num_seeds):
+def test_few_images_are_tested_exactly(num_seeds):
     after, before = draw_arms(0, 6, num_seeds, gap=0.05)
     swaps = draw_swaps(6, 100, "x")
     assert len(swaps) == 64

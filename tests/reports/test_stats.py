@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 from reports.answer import find_answer
-from reports.changes import find_changes
-from reports.frame import runs_frame
-from reports.stats import has_grid, list_changes, pair_by_seed, summarize_variants
+from reports.results.frame import runs_frame
+from reports.stats.changes import find_changes
+from reports.stats.summary import has_grid, list_changes, pair_by_seed, summarize_variants
 
 
 def make_runs(scores, **columns):

@@ -10,15 +10,12 @@ from bench.plan import Published
 from bench.text import clean, clean_block
 from reports import style
 from reports.formats import Table, to_csv, to_html, to_markdown
-from reports.frame import class_frame, runs_frame
-from reports.stats import summarize_variants
-from reports.tables import (
-    class_grid,
-    class_table,
-    published_table,
-    runs_table,
-    summary_table,
-)
+from reports.results.frame import class_frame, runs_frame
+from reports.stats.summary import summarize_variants
+from reports.tables.classes import class_grid, class_table
+from reports.tables.published import published_table
+from reports.tables.runs import runs_table
+from reports.tables.summary import summary_table
 
 HOSTILE = ['"><script>alert(1)</script>', r"$\bad{x}$", '=HYPERLINK("x")', "a|b", "\x1b[2Jx"]
 
@@ -87,8 +84,10 @@ def test_runs_are_listed_with_reason_and_id(plan, store):
 
 def test_published_numbers_stand_beside_ours(plan, store):
     summary = summarize_variants(runs_frame(plan, store))
-    entry = Published("vgg16-fcn8s", "Paper", "other data", miou=0.5, verified=False)
-    other = Published("not planned", "Paper", "x", pixel_acc=0.9)
+    entry = Published(
+        variant="vgg16-fcn8s", source="Paper", differs="other data", miou=0.5, verified=False
+    )
+    other = Published(variant="not planned", source="Paper", differs="x", pixel_acc=0.9)
     cells = published_table([entry, other], summary).cells
     mean = summary.set_index("variant").loc["vgg16-fcn8s", "miou_mean"]
     assert cells.loc[0, "published"] == "50.0†"

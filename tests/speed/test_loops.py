@@ -8,8 +8,8 @@ from torch.nn import functional as F
 
 from bench.metrics import summarize
 from bench.run.train import seed_step
+from bench.speed.image_files import Files, TrainTransform, write_files
 from bench.speed.loops import create_batches, evaluate_ours, limit, ours
-from bench.speed.pictures import Files, TrainTransform, write_files
 from bench.speed.usual import Interpolation, UsualEvaluation, UsualLoop
 
 
@@ -74,7 +74,7 @@ def test_the_usual_model_differs_in_its_last_way_up_alone(tiny_workload):
 
 
 @pytest.mark.parametrize("scale", [0.5, 2.0])
-def test_the_usual_transform_keeps_picture_and_labels_together(scale):
+def test_the_usual_transform_keeps_image_and_labels_together(scale):
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 4, (6, 8), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
     image, target = Image.fromarray((60 * labels)[..., None].repeat(3, 2)), Image.fromarray(labels)
@@ -87,7 +87,7 @@ def test_the_usual_transform_keeps_picture_and_labels_together(scale):
     assert exact[inside].float().mean() > 0.4  # between blocks colours mix; 0.25 by chance
 
 
-def test_files_hold_the_packs_pictures(tiny_pack, tmp_path):
+def test_files_hold_the_packs_images(tiny_pack, tmp_path):
     pairs = write_files(tiny_pack, "val", tmp_path, suffix=".png")
     index = tiny_pack.indices("val")[0]
     transform = TrainTransform((32, 32), (1.0, 1.0), (0, 0, 0), (1, 1, 1), tiny_pack.ignore_index)

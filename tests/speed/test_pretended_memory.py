@@ -1,6 +1,6 @@
 """Bytes of all tensors of a step, ours and the usual, counted on tensors that hold none.
 
-What a GPU's allocator would be asked for, but for the workspaces of its kernels: slices are as
+What a GPU's allocator would be asked for, but for the workspaces of its kernels: chunks are as
 large as on a GPU.
 """
 
@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
-from bench.run import slices
+from bench.run import chunking
 from bench.run.optim import create_optimizer
 from bench.run.train import autocast
 from bench.speed import loops
@@ -91,7 +91,7 @@ def test_a_step_holds_less_than_the_usual(tiny_workload, monkeypatch, classes, m
     workload = tiny_workload(backbone="resnet18", skip="fcn8s", **size)
     peaks = []
     for side in ("ours", "usual"):
-        monkeypatch.setitem(slices.SLICE_MIB, "cpu", slices.SLICE_MIB["cuda"])
+        monkeypatch.setitem(chunking.CHUNK_MIB, "cpu", chunking.CHUNK_MIB["cuda"])
         peaks.append(peak(workload, side, monkeypatch))
     weights = sum(p.nbytes for p in workload.create_network().parameters())
     print([round(p / 2**20) for p in peaks])

@@ -17,7 +17,7 @@ from bench.speed.request import Request
 from bench.speed.section import Section
 from bench.speed.synthetic import Sizes, fill
 from bench.speed.timing import Spread
-from bench.store import Store
+from bench.store.runs import Store
 from fcn.errors import InputError
 
 TINY = ["--backbone", "test_resnet", "--size", "32x32", "--batch", "2", "--device", "cpu"]
@@ -126,7 +126,7 @@ def test_training_and_evaluation_are_measured_from_the_command_line(tmp_path):
     paces = {side: record[f"{side} ms"]["median"] for side in ("limit", "ours", "usual")}
     assert record["ours ÷ usual"]["median"] == pytest.approx(paces["usual"] / paces["ours"])
     assert record["ours ÷ limit"]["median"] == pytest.approx(paces["limit"] / paces["ours"])
-    assert evaluate["records"][0]["pictures"] == 64
+    assert evaluate["records"][0]["images"] == 64
     assert "## Training steps" in page.read_text()
     assert "commit " in page.read_text()
 

@@ -12,10 +12,10 @@ from ablations.planning import plan_spec
 from ablations.speed_store import measure_store, plan_and_skip, write_spec
 from bench.metrics import SCORES, summarize
 from bench.speed.synthetic import NUM_CLASSES, PIXELS, Sizes, fill
-from bench.store import Store
-from reports.frame import class_frame, runs_frame
-from reports.settings import find_factors, flatten
-from reports.stats import list_changes, summarize_difference, summarize_variants
+from bench.store.runs import Store
+from reports.results.frame import class_frame, runs_frame
+from reports.results.settings import find_factors, flatten
+from reports.stats.summary import list_changes, summarize_difference, summarize_variants
 
 
 def make_store(folder, number, sizes=Sizes(num_images=2, num_steps=3)):  # noqa: B008
@@ -107,7 +107,7 @@ def test_differences_are_those_of_two_variants_taken_out_alone(many):
         assert summary.at[variant, "miou_diff_mean"] == expected
 
 
-def test_synthetic_counts_add_up_to_pictures(many):
+def test_synthetic_counts_add_up_to_images(many):
     _, plan, store = many
     result = store.result(plan.runs[0].run.id)
     names, counts = store.confusions(result.run_id, "test")

@@ -64,7 +64,7 @@ class Softened(FixedUpsampling):
 
 @DATASETS.register("example_halves")
 def load_halves(data_dir, *, size: int = 32):
-    """Pictures whose left half is dark and whose right half is bright."""
+    """Images whose left half is dark and whose right half is bright."""
     splits = {split: tuple(f"{split}{i}" for i in range(4)) for split in ("train", "val", "test")}
     names = ("dark", "bright")
     return Halves("example_halves", names, spread_colours(2), 255, splits, size)

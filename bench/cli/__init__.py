@@ -1,0 +1,1 @@
+"""Commands over runs, data and networks: exec, predict, heatmap, profile, runs, data."""

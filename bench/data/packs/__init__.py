@@ -1,0 +1,1 @@
+"""Data sets decoded once, checked, and mapped into memory by all runs."""

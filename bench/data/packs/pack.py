@@ -1,0 +1,275 @@
+"""A dataset decoded once: flat uint8 files that all runs map into memory, and an index.
+
+In: a `Dataset`. Out: `Pack`, read only, in `<packs_dir>/<first 16 of the fingerprint>/` with
+`images.bin` (H, W, 3 of each image), `targets.bin` (H, W of each) and `index.json`; further
+inputs and targets, where a dataset has them, in `input-NAME.bin` and `target-NAME.bin`.
+A pack appears by one rename: whoever sees it sees all of it.
+"""
+
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.data.check import check
+from bench.data.dataset import Dataset
+from bench.data.findings import DataReport
+from bench.data.layers import (
+    COLOUR,
+    Input,
+    Palette,
+    Target,
+    choose_inputs,
+    choose_targets,
+    network_options,
+)
+from bench.data.packs.index import damaged, read_index
+from bench.data.packs.packing import file_names, keep_in_use, publish, scratch_beside, write_pack
+from bench.store.atomic import file_digest
+from fcn.errors import InputError
+
+__all__ = ["DataReport", "Pack", "check", "open_pack", "pack"]
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """One file of a pack."""
+
+    number: int
+    """Place of its checksum in an entry's."""
+    pixels: NDArray[np.uint8]
+    channels: int
+    checked: set[int] = field(default_factory=set)
+    """Images whose bytes this process has looked at: a disk may change one without a word."""
+
+
+class Pack:
+    """Decoded images of one dataset, numbered from 0 over all splits.
+
+    Args:
+        folder: What `pack` wrote.
+
+    Raises:
+        InputError: The folder is not whole.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        index = read_index(folder)
+        self.folder = folder
+        self.fingerprint = index.fingerprint
+        self._entries = index.entries
+        num_pixels, first = index.num_pixels, index.first_target
+        more_inputs, more_targets = index.inputs, index.targets
+        self.splits = tuple(dict.fromkeys(entry.split for entry in self._entries))
+        self.available_inputs = (COLOUR, *more_inputs)
+        self.available_targets = (first, *more_targets)
+        channels = [3, 1, *(one.channels for one in more_inputs), *(1 for _ in more_targets)]
+        layers = [
+            _Layer(number, _map(folder / name, count * num_pixels), count)
+            for number, (name, count) in enumerate(
+                zip(file_names(more_inputs, more_targets), channels, strict=True)
+            )
+        ]
+        inputs, targets = layers[2 : 2 + len(more_inputs)], layers[2 + len(more_inputs) :]
+        self._inputs = dict(
+            zip((i.name for i in self.available_inputs), (layers[0], *inputs), strict=True)
+        )
+        self._targets = dict(
+            zip((t.name for t in self.available_targets), (layers[1], *targets), strict=True)
+        )
+        self.inputs: tuple[Input, ...] = (COLOUR,)
+        """What `image` gives, side by side."""
+        self.targets: tuple[Target, ...] = (first,)
+        """What `target` gives."""
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def choose(self, inputs: Sequence[str], targets: Sequence[str]) -> "Pack":
+        """Return the same pack, of which `image` and `target` give what is named.
+
+        Args:
+            inputs: Names of inputs, at least one.
+            targets: Names of targets; none for the dataset's first.
+
+        Raises:
+            InputError: The dataset has no such input or target.
+        """
+        chosen = copy.copy(self)
+        chosen.inputs = choose_inputs(self.available_inputs, inputs)
+        chosen.targets = choose_targets(self.available_targets, targets)
+        return chosen
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes of the first target chosen."""
+        return self.targets[0].class_names
+
+    @property
+    def palette(self) -> Palette:
+        """Display colours of those classes."""
+        return self.targets[0].palette
+
+    @property
+    def ignore_index(self) -> int:
+        """Label of pixels that do not count in that map."""
+        return self.targets[0].ignore_index
+
+    @property
+    def num_classes(self) -> int:
+        """Number of its classes C."""
+        return len(self.class_names)
+
+    @property
+    def num_channels(self) -> int:
+        """Channels of the inputs chosen, together."""
+        return sum(one.channels for one in self.inputs)
+
+    def network_options(self) -> dict[str, Any]:
+        """Return how `fcn.create_model` builds a network for what is chosen."""
+        return network_options(self.inputs, [len(one.class_names) for one in self.targets])
+
+    def indices(self, split: str) -> list[int]:
+        """Return the numbers of a split's images, in the dataset's order.
+
+        Raises:
+            InputError: There is no such split, or it is empty.
+        """
+        found = [i for i, entry in enumerate(self._entries) if entry.split == split]
+        if not found:
+            known = ", ".join(self.splits)
+            raise InputError(f"the dataset has no split {split!r}; it has {known}")
+        return found
+
+    def image(self, index: int) -> NDArray[np.uint8]:
+        """Return an image, (H, W, num_channels) uint8; one input is a read-only view.
+
+        Raises:
+            InputError: Its bytes are not those that were packed. This is looked at once.
+        """
+        parts = [self._cut(self._inputs[one.name], index) for one in self.inputs]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
+
+    def target(self, index: int) -> NDArray[np.uint8]:
+        """Return a target, (H, W) uint8, a read-only view; or several, (T, H, W).
+
+        Raises:
+            InputError: As for `image`.
+        """
+        parts = [self._cut(self._targets[one.name], index)[..., 0] for one in self.targets]
+        return parts[0] if len(parts) == 1 else np.stack(parts)
+
+    def _cut(self, layer: "_Layer", index: int) -> NDArray[np.uint8]:
+        at = self._entries[index]
+        stop = at.offset + at.height * at.width
+        pixels = layer.pixels[layer.channels * at.offset : layer.channels * stop]
+        if at.checksums and index not in layer.checked:
+            if crc32(pixels.data) != at.checksums[layer.number]:
+                where = f"{at.name} of {at.split} is not what was packed"
+                raise InputError(f"{where}: {damaged(self.folder, 'its checksum is another')}")
+            layer.checked.add(index)
+        return pixels.reshape(at.height, at.width, layer.channels)
+
+    def name(self, index: int) -> str:
+        """Return an image's name, unique in its split."""
+        return self._entries[index].name
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Return an image's height and width in pixels."""
+        return self._entries[index].height, self._entries[index].width
+
+    def checksum(self, index: int) -> int:
+        """Return the CRC-32 of an image's bytes; of older packs, which have none, it is taken."""
+        sums = self._entries[index].checksums
+        return sums[0] if sums else crc32(self._cut(self._inputs[COLOUR.name], index).data)
+
+    def image_class_counts(self, split: str, target: str | None = None) -> NDArray[np.int64]:
+        """Return the pixels of each class in each image of a split, (N, C), int64.
+
+        Args:
+            split: Name of the split.
+            target: Name of a target; None for the first chosen.
+        """
+        name = target or self.targets[0].name
+        entries = [self._entries[i] for i in self.indices(split)]
+        first = self.available_targets[0].name
+        rows = [e.class_counts if name == first else e.more_counts[name] for e in entries]
+        return np.array(rows, dtype=np.int64)
+
+    def class_counts(self, split: str) -> NDArray[np.int64]:
+        """Return the pixels of each class in a split, (C,), int64."""
+        return np.asarray(self.image_class_counts(split).sum(0), dtype=np.int64)
+
+
+def open_pack(packs_dir: Path, fingerprint: str) -> Pack:
+    """Open the pack of a fingerprint.
+
+    Raises:
+        InputError: It is not there, not whole, or another dataset's.
+    """
+    folder = packs_dir / fingerprint[:16]
+    opened = Pack(folder)
+    if opened.fingerprint != fingerprint:
+        raise InputError(damaged(folder, f"it holds dataset {opened.fingerprint[:16]}"))
+    return opened
+
+
+def find_damage(folder: Path) -> Iterator[tuple[Path, str]]:
+    """Read a pack again and yield each file that is not what was written, and why.
+
+    Packs of earlier versions have no digests: of these only the sizes are checked.
+    """
+    try:
+        Pack(folder)
+        digests = read_index(folder).digests
+    except InputError as error:
+        yield folder, str(error)
+        return
+    for name, digest in digests.items():
+        if file_digest(folder / name) != digest:
+            yield folder / name, damaged(folder, "its content is not what was packed")
+
+
+def as_reported(whole: Pack, targets: Sequence[str]) -> Pack:
+    """Return a pack that gives the image and the target by which runs are compared.
+
+    Args:
+        whole: The pack.
+        targets: `data.targets` of the runs.
+    """
+    return whole.choose((COLOUR.name,), targets[:1]) if targets else whole
+
+
+def pack(dataset: Dataset, packs_dir: Path) -> Pack:
+    """Check a dataset and write its pack, unless it is there already; reads and writes disk.
+
+    Raises:
+        InputError: Images cannot be used, the first twenty problems are named; or they changed
+            while they were read.
+    """
+    fingerprint = dataset.fingerprint()
+    folder = packs_dir / fingerprint[:16]
+    if not folder.exists():
+        with scratch_beside(folder) as scratch:
+            write_pack(dataset, fingerprint, scratch)
+            now = dataset.fingerprint()
+            if now != fingerprint:
+                raise InputError(
+                    f"files of dataset {dataset.name!r} changed while they were read (fingerprint "
+                    f"{fingerprint[:16]} before, {now[:16]} after), so nothing was kept; give the "
+                    "command again when nothing writes there"
+                )
+            publish(scratch, folder)
+    keep_in_use(folder)  # until the runs that name it are written
+    return open_pack(packs_dir, fingerprint)
+
+
+def _map(path: Path, num_bytes: int) -> NDArray[np.uint8]:
+    if not path.is_file() or path.stat().st_size != num_bytes or num_bytes == 0:
+        raise InputError(damaged(path.parent, f"{path.name} is missing or cut"))
+    return np.asarray(np.memmap(path, dtype=np.uint8, mode="r"))

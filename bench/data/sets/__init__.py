@@ -1,0 +1,1 @@
+"""Readers of data sets: published ones, drawn shapes, folders of one's own."""

@@ -1,0 +1,328 @@
+"""Everything of a plan that can fail, tried before anything is trained: models, starts, images.
+
+Models are built and run on the meta device: shapes alone, no memory, no arithmetic. Of starting
+weights names and shapes are compared; servers are asked, and nothing is downloaded.
+Out: what each model costs, or an `InputError` that says which variant asks for what cannot be.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from bench.data.augment import scaled_size
+from bench.data.batches import require_equal_sizes, require_shards
+from bench.data.facts import DatasetFacts
+from bench.data.packs.pack import Pack
+from bench.data.remarks import require_meaning, uses_of
+from bench.plan import Plan, PlannedRun, Run
+from bench.run.batch_norm import require_known_statistics
+from bench.run.weights import load_parent, require_shared
+from bench.spec import ModelSpec, TrainSpec
+from bench.store.runs import Store
+from fcn.errors import InputError
+from fcn.model import Network, create_model, require_weights
+
+DEFAULT_SIZE = (256, 256)
+"""Height and width for which cost is counted where the spec has no crop."""
+
+OF_ONE = "Expected more than 1"
+"""How torch begins to say that a norm has one value to take statistics of."""
+
+_BUILT: dict[str, Network] = {}
+"""Networks on the meta device, by what they were built from."""
+
+_TRAINED: set[str] = set()
+"""What a step of training was tried with."""
+
+
+@dataclass(frozen=True)
+class ModelCost:
+    """What a model costs, independent of any machine."""
+
+    num_parameters: int
+    gmacs: float
+    """Billions of multiply-adds of one forward pass at `size`."""
+    size: tuple[int, int]
+    """Height and width in pixels."""
+
+
+def check_models(plan: Plan, facts: Mapping[str, DatasetFacts]) -> dict[str, ModelCost]:
+    """Build each variant's model, run it at its training size, and try a step of training.
+
+    Args:
+        plan: What is to be run.
+        facts: Of the datasets, by fingerprint.
+
+    Returns:
+        Cost by variant.
+
+    Raises:
+        InputError: A backbone, skip, size, input, target, list of weights or warm-up is
+            impossible, or a batch too small to train on.
+    """
+    costs: dict[str, ModelCost] = {}
+    known: dict[str, ModelCost] = {}
+    for planned in first_seeds(plan):
+        spec, data = planned.run.spec, facts[planned.run.fingerprint]
+        with naming(plan, planned):
+            _require_weights(spec.train, data.classes(spec.data))
+            _require_warm_up(spec.train)
+            options = data.network_options(spec.data)
+            size = spec.train.crop or DEFAULT_SIZE
+            key = repr((spec.model, options, size))
+            if key not in known:
+                known[key] = count_cost(spec.model, options, size)
+            if spec.train.crop is not None:
+                try_training(spec.model, options, spec.train.crop, spec.train)
+        costs[planned.variant] = known[key]
+    return costs
+
+
+def check_images(plan: Plan, packs: Mapping[str, Pack], devices_per_run: int = 1) -> None:
+    """Try the images: what labels and splits can say, batches to train on, the smallest to score.
+
+    Args:
+        plan: What is to be run.
+        packs: Packed data by fingerprint.
+        devices_per_run: Devices that share each batch.
+
+    Raises:
+        InputError: No score could be right (a split without labels, a judge that is trained on),
+            images of a batch differ in size or are too few to share, one is too small
+            for a backbone or to train on, or a network's layers cannot be shared.
+    """
+    for use, planned in uses_of(plan).items():
+        with naming(plan, planned):
+            require_meaning(use, packs)
+    fitting: set[str] = set()
+    for planned in first_seeds(plan):
+        spec = planned.run.spec
+        pack = packs[planned.run.fingerprint].choose(spec.data.inputs, spec.data.targets)
+        splits = {spec.evaluate.split}
+        if spec.evaluate.eval_every:
+            splits.add(spec.evaluate.eval_split)
+        if spec.train.crop is None:
+            splits.add(spec.train.split)
+        with naming(plan, planned):
+            require_equal_sizes(pack, spec.train)
+            require_shards(spec.train, devices_per_run)
+            if devices_per_run > 1 or spec.train.batch_norm_groups > 1:
+                require_known_statistics(build(spec.model, pack.network_options()))
+            for split in splits:
+                sides = zip(*(pack.size(i) for i in pack.indices(split)), strict=True)
+                height, width = map(min, sides)
+                size = scaled_size((height, width), spec.data.input_scale)
+                options = pack.network_options()
+                if (key := repr((spec.model, options, size))) not in fitting:
+                    count_cost(spec.model, options, size)
+                    fitting.add(key)
+            if spec.train.crop is None:
+                smallest = min(
+                    (pack.size(i) for i in pack.indices(spec.train.split)), key=math.prod
+                )
+                size = scaled_size(smallest, spec.data.input_scale * spec.train.scale[0])
+                try_training(spec.model, pack.network_options(), size, spec.train)
+
+
+def count_cost(
+    model_spec: ModelSpec, options: Mapping[str, Any], size: tuple[int, int]
+) -> ModelCost:
+    """Build a model on the meta device, run one image of `size`, and count.
+
+    Args:
+        model_spec: The network.
+        options: What the data add: `num_classes`, and inputs and targets beyond the usual.
+        size: Height and width in pixels.
+
+    Raises:
+        InputError: The model is impossible, or the image too small for it.
+    """
+    if model_spec.external is None:
+        return _count_on("meta", model_spec, options, size)
+    with suppress(Exception):  # a network of another library may go by the values of its tensors
+        return _count_on("meta", model_spec, options, size)
+    try:
+        return _count_on("cpu", model_spec, options, size)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"model.external {model_spec.external!r} fails on an image of {size[0]}x{size[1]} "
+            f"pixels: {type(error).__name__}: {' '.join(str(error).split())}"
+        ) from error
+
+
+def try_training(
+    model_spec: ModelSpec, options: Mapping[str, Any], size: tuple[int, int], train: TrainSpec
+) -> None:
+    """Run images forward in training, as many as batch norm takes its statistics of.
+
+    Args:
+        model_spec: The network, which can be built and run.
+        options: As for `count_cost`.
+        size: Height and width in pixels.
+        train: Takes `batch_size`, `batch_norm_groups` and `steps` from it.
+
+    Raises:
+        InputError: A step of training fails, as batch norm over one value does.
+    """
+    number = train.batch_size // train.batch_norm_groups
+    key = repr((model_spec, options, size, number))
+    if key in _TRAINED or not train.steps:
+        return
+    error = _train_on("meta", model_spec, options, (number, *size))
+    if error is not None and not str(error).startswith(OF_ONE):
+        # It may go by the values of its tensors. Two images are as good as more.
+        error = _train_on("cpu", model_spec, options, (min(number, 2), *size))
+    if error is not None:
+        raise InputError(
+            f"a step of training on {number} image(s) of {size[0]}x{size[1]} pixels fails: "
+            f"{' '.join(str(error).split())}; raise train.batch_size, lower "
+            "train.batch_norm_groups, or have larger images by train.crop or data.input_scale"
+        ) from error
+    _TRAINED.add(key)
+
+
+def _train_on(
+    device: str, model_spec: ModelSpec, options: Mapping[str, Any], shape: tuple[int, int, int]
+) -> Exception | None:
+    """Run N images of H x W forward in training mode; return what went wrong."""
+    number, *size = shape
+    try:
+        model = build(model_spec, options, device)
+        channels = sum(options.get("inputs", {"rgb": 3}).values())
+        with torch.no_grad():
+            model.train()(torch.zeros(number, channels, *size, device=device))
+    except Exception as error:  # of whatever network: the caller says it
+        return error
+    return None
+
+
+def _count_on(
+    device: str, model_spec: ModelSpec, options: Mapping[str, Any], size: tuple[int, int]
+) -> ModelCost:
+    model = build(model_spec, options, device).eval()
+    channels = sum(options.get("inputs", {"rgb": 3}).values())
+    images = torch.zeros(1, channels, *size, device=device)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(images)
+    # The counter counts a multiply-add as two operations.
+    return ModelCost(
+        num_parameters=sum(p.numel() for p in model.parameters()),
+        gmacs=counter.get_total_flops() / 2e9,
+        size=size,
+    )
+
+
+def build(model_spec: ModelSpec, options: Mapping[str, Any], device: str = "meta") -> Network:
+    """Build a network once, on the meta device without memory: it is run at several sizes.
+
+    Args:
+        model_spec: The network; its starting weights are left out.
+        options: As for `count_cost`.
+        device: Name of the device.
+    """
+    key = repr((model_spec, options, device))
+    if key not in _BUILT:
+        settings = model_spec.model_dump() | {"pretrained": False}
+        with torch.device(device):
+            _BUILT[key] = create_model(**settings, **options)
+    return _BUILT[key]
+
+
+def first_seeds(plan: Plan) -> Iterator[PlannedRun]:
+    """Yield one run of each variant: seeds do not change what is possible."""
+    firsts: dict[str, PlannedRun] = {}
+    for planned in plan.runs:
+        firsts.setdefault(planned.variant, planned)
+    yield from firsts.values()
+
+
+@contextmanager
+def naming(plan: Plan, planned: PlannedRun) -> Iterator[None]:
+    """Put the variant's name in front of an error."""
+    try:
+        yield
+    except ValueError as error:
+        raise InputError(f"{plan.name}, variant {planned.variant}: {error}") from error
+
+
+def _require_warm_up(train: TrainSpec) -> None:
+    """Refuse a warm-up that training never gets out of."""
+    if train.steps and train.warmup_steps >= train.steps:
+        raise InputError(
+            f"train.warmup_steps {train.warmup_steps} is not below train.steps {train.steps}: the "
+            f"learning rate would only rise, and never be in use as train.lr says; set "
+            f"train.warmup_steps to {train.steps // 10}, say, or train longer"
+        )
+
+
+def _require_weights(train: TrainSpec, classes: Sequence[int]) -> None:
+    """Refuse lists of weights that do not fit the targets."""
+    weights, factors = train.class_weights, train.target_weights
+    if not isinstance(weights, str) and len(weights) != sum(classes):
+        raise InputError(
+            f"train.class_weights has {len(weights)} numbers for {sum(classes)} classes; give one "
+            "for each class, in the dataset's order"
+        )
+    if factors and len(factors) != len(classes):
+        raise InputError(
+            f"train.target_weights has {len(factors)} numbers for {len(classes)} targets; give "
+            "one for each of data.targets, or none"
+        )
+
+
+def check_starts(plan: Plan, facts: Mapping[str, DatasetFacts], store: Store) -> None:
+    """Try the weights that each run which is not done would start from.
+
+    Args:
+        plan: What is to be run; its models can be built.
+        facts: Of the datasets, by fingerprint.
+        store: Has what is done.
+
+    Raises:
+        InputError: Weights do not exist, cannot be had, were damaged, or are of another network.
+    """
+    runs = {planned.run.id: planned for planned in plan.runs}
+    missing = tuple(one for one in plan.runs if store.status(one.run.id) != "done")
+    had: set[str] = set()
+    for planned in first_seeds(replace(plan, runs=missing)):
+        spec = planned.run.spec
+        options = facts[planned.run.fingerprint].network_options(spec.data)
+        with naming(plan, planned):
+            if spec.model.pretrained and (key := repr((spec.model, options))) not in had:
+                require_weights(**spec.model.model_dump(), **options)
+                had.add(key)
+            for run_id in planned.run.parents:
+                _require_shared(planned.run, runs[run_id], facts)
+    parents = {run_id: child for child in missing for run_id in child.run.parents}
+    for run_id, child in parents.items():
+        if store.status(run_id) == "done":
+            with naming(plan, child):
+                load_parent(store, run_id)
+
+
+def _require_shared(run: Run, parent: PlannedRun, facts: Mapping[str, DatasetFacts]) -> None:
+    """See that a run's network gets most of its backbone from its parent's."""
+    key, whose = "train.init_from", f"variant {parent.variant}"
+    own = _weights_of(run, facts)
+    if run.streams:
+        name = dict(zip(run.streams, run.spec.data.inputs, strict=True))[parent.run.id]
+        key, below = "train.init_streams", f"streams.{name}."
+        own = {k.removeprefix(below): v for k, v in own.items() if k.startswith(below)}
+    require_shared(own, _weights_of(parent.run, facts), key, whose)
+
+
+def _weights_of(run: Run, facts: Mapping[str, DatasetFacts]) -> dict[str, Tensor]:
+    """Return the tensors of a run's network, most likely without memory: names and shapes."""
+    options = facts[run.fingerprint].network_options(run.spec.data)
+    try:
+        return build(run.spec.model, options).state_dict()
+    except InputError:  # a network of another library that cannot be built without values
+        return build(run.spec.model, options, "cpu").state_dict()

@@ -1,0 +1,1 @@
+"""How settings are written: YAML, dotted keys, errors in words."""

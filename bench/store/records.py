@@ -1,0 +1,261 @@
+"""Records: what the small files of a store hold, each kind read through one schema.
+
+In: a file that our own code wrote, or anybody. Out: a typed record; None where there is no file; an
+`InputError` of one sentence where it holds something else.
+"""
+
+from dataclasses import field
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, final
+
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+    with_config,
+)
+from pydantic.dataclasses import dataclass
+from typing_extensions import TypedDict  # pydantic asks for it before Python 3.12
+
+from bench.plan import RunId
+from fcn.errors import InputError
+
+FORMAT = 1
+"""Of the store."""
+
+CLOSED = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+Count = Annotated[int, Field(ge=0)]
+Seconds = Annotated[float, Field(ge=0)]
+Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+"""sha256, in hex."""
+Channel = Annotated[int, Field(ge=0, le=255)]
+
+
+def _require_square(counts: list[list[int]]) -> list[list[int]]:
+    if not counts or any(len(row) != len(counts) for row in counts):
+        raise ValueError(f"{len(counts)} rows are not of as many counts each")
+    return counts
+
+
+Confusion = Annotated[list[list[Count]], AfterValidator(_require_square)]
+"""Pixel counts, C x C; rows are target, columns are prediction."""
+Palette = tuple[tuple[Channel, Channel, Channel], ...]
+ClassNames = Annotated[tuple[str, ...], Field(min_length=1)]
+
+
+@with_config(CLOSED)
+class TargetCounts(TypedDict):
+    """Counts of one target over a split."""
+
+    class_names: ClassNames
+    palette: Palette
+    confusion: Confusion
+
+
+@dataclass(frozen=True, config=CLOSED)
+class Result:
+    """Record of a finished run. Counts, not scores: `bench.metrics` derives those."""
+
+    run_id: RunId
+    run: dict[str, Any]
+    """The run as `Run.to_json` gives it."""
+    split: str
+    num_images: Count
+    class_names: ClassNames
+    palette: Palette
+    confusion: Confusion
+    """Over the split."""
+    num_parameters: Count
+    train_seconds: Seconds
+    evaluate_seconds: Seconds
+    environment: dict[str, str | int | None]
+    digests: dict[str, Digest]
+    """sha256 of each file of the run, by its path in the run's folder."""
+    finished: str
+    """Time of the end, ISO 8601, UTC."""
+    weights: dict[str, Any] = field(default_factory=dict)
+    """Where the starting weights came from."""
+    boundary: list[list[Count]] | None = None
+    """Boundary pixels over the split, 2 x C: intersections and unions; None unless asked for."""
+    notes: tuple[str, ...] = ()
+    """What a reader must know: resumed inexactly, a damaged checkpoint set aside."""
+    gmacs: Annotated[float, Field(ge=0)] | None = None
+    """Billions of multiply-adds of one forward pass of an image of the split."""
+    latency_ms: Annotated[float, Field(ge=0)] | None = None
+    """Median time of that pass on the device, in milliseconds."""
+    peak_memory_mib: Annotated[float, Field(ge=0)] | None = None
+    """Most memory held at once: tensors on a GPU, the whole process on a CPU."""
+    others: dict[str, TargetCounts] = field(default_factory=dict)
+    """Further targets by name."""
+    inputs: tuple[dict[str, Any], ...] = ()
+    """What the network saw beside or instead of images, in the order of `data.inputs`."""
+    format: Literal[1] = 1
+
+    def counted(self, target: str | None = None) -> TargetCounts:
+        """Return the counts of a further target by name, or of the first for None."""
+        if target is not None:
+            return self.others[target]
+        own = (self.class_names, self.palette, self.confusion)
+        return TargetCounts(class_names=own[0], palette=own[1], confusion=own[2])
+
+    @model_validator(mode="after")
+    def _fitting_together(self) -> "Result":
+        for counted in (self.counted(), *self.others.values()):
+            if len(counted["confusion"]) != len(counted["class_names"]):
+                raise ValueError(f"confusion is not of {len(counted['class_names'])} classes")
+        C = len(self.class_names)
+        if self.boundary is not None and [len(row) for row in self.boundary] != [C, C]:
+            raise ValueError(f"boundary is not 2 x {C}")
+        return self
+
+
+@dataclass(frozen=True, config=CLOSED)
+class Failure:
+    """Why a run ended early."""
+
+    reason: str
+    """One word: spec, data, nonfinite, memory, disk, error, killed, lost, stopped, blocked."""
+    message: str
+    step: int | None = None
+    details: str = ""
+    """End of the log or traceback."""
+
+
+@dataclass(frozen=True, config=CLOSED)
+class Notes:
+    """What the attempts at a run met on their way."""
+
+    notes: tuple[str, ...] = ()
+
+
+@with_config(CLOSED)
+class Attempt(TypedDict):
+    """Who began a run: as `bench.store.holder.Holder`, without what is secret while it lasts."""
+
+    attempt: Count
+    host: str
+    machine: str
+    pid: int
+    process: str
+    since: str
+
+
+@with_config(CLOSED)
+class Attempts(TypedDict):
+    """Everybody who began a run."""
+
+    attempts: list[Attempt]
+
+
+@dataclass(frozen=True)
+class StoreFormat:
+    """What makes a folder a store."""
+
+    format: int
+
+
+@final
+@with_config(CLOSED)
+class StepRow(TypedDict):
+    """A line of a run's log: a step that was made."""
+
+    step: Count
+    loss: float
+    lr: float
+    seconds: Seconds
+
+
+@final
+@with_config(CLOSED)
+class EvalRow(TypedDict):
+    """A line of a run's log: a split that was scored along the way."""
+
+    step: Count
+    split: str
+    confusion: Confusion
+
+
+LogRow = StepRow | EvalRow
+
+
+T = TypeVar("T")
+
+
+def read_record(path: Path | str, schema: TypeAdapter[T], *, way_out: str) -> T | None:
+    """Read a JSON file of a store.
+
+    Args:
+        path: The file.
+        schema: What it must hold.
+        way_out: What to do where it does not, as the end of a sentence.
+
+    Returns:
+        None where there is no file.
+
+    Raises:
+        InputError: It cannot be read, or holds something else.
+        NotADirectoryError: A file is in the place of a folder that it should be in.
+    """
+    try:
+        with open(path, "rb", buffering=0) as file:
+            content = file.readall()
+    except FileNotFoundError:
+        return None
+    except NotADirectoryError:
+        raise  # nothing is wrong with the record, but with the place of its folder
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); {way_out}") from None
+    try:
+        return schema.validate_json(content, strict=True)
+    except ValidationError as error:
+        why = f"{path} is damaged or foreign: {describe_fault(error)}"
+        raise InputError(f"{why}; {way_out}") from None
+
+
+def read_rows(content: bytes) -> tuple[list[LogRow], str | None]:
+    """Read the lines of a log; one that a kill cut short has no end, and is left out.
+
+    Returns:
+        The rows before the first that is damaged, and what is wrong with it; None if none is.
+    """
+    lines = content.split(b"\n")[:-1]
+    try:
+        return _ROWS.validate_json(b"[%b]" % b",".join(lines), strict=True), None
+    except ValidationError:
+        pass
+    rows: list[LogRow] = []
+    for number, line in enumerate(lines, start=1):
+        row = read_row(line)
+        if row is None:
+            return rows, f"line {number} is no row of a log"
+        rows.append(row)
+    return rows, None
+
+
+def read_row(line: bytes | str) -> LogRow | None:
+    """Read a line of a log; None where it holds something else."""
+    try:
+        return _ROW.validate_json(line, strict=True)
+    except ValidationError:
+        return None
+
+
+def describe_fault(error: ValidationError) -> str:
+    """Say in a few words what is wrong with a record, the first thing of several."""
+    first, *more = error.errors(include_url=False, include_context=False, include_input=False)
+    place = ".".join(map(str, first["loc"]))
+    text = " ".join(first["msg"].removeprefix("Value error, ").split())
+    return (f"{place}: {text}" if place else text) + (f" (and {len(more)} more)" if more else "")
+
+
+RESULT = TypeAdapter(Result)
+FAILURE = TypeAdapter(Failure)
+NOTES = TypeAdapter(Notes)
+STORE_FORMAT = TypeAdapter(StoreFormat)
+ATTEMPTS = TypeAdapter(Attempts)
+_ROW: TypeAdapter[LogRow] = TypeAdapter(LogRow)
+_ROWS = TypeAdapter(list[LogRow])

@@ -1,0 +1,1 @@
+"""Figures: estimates as drawings."""

@@ -1,0 +1,97 @@
+"""Figures without pyplot: nothing is global, nothing stays open, the same bytes every time.
+
+In: a size, or a figure. Out: a figure with axes, or its renderings on a white and a dark ground.
+A `Drawing` also remembers what its points are called, for a reader who points at them.
+"""
+
+import io
+import re
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from reports.style import ON_DARK, theme
+
+WIDTH = 10.0
+"""Inches; the page shows it at its full text width."""
+Mark = tuple[int, int, str]
+"""A named point: thousandths of the figure's width from the left, of its height from the top."""
+
+
+class Drawing(Figure):
+    """A figure with names for its points."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._named: list[tuple[Axes, float, float, str]] = []
+        FigureCanvasAgg(self)
+
+    def name_point(self, ax: Axes, x: float, y: float, text: str) -> None:
+        """Name a point of the data; what has no finite place is left out."""
+        if x == x and y == y:
+            self._named.append((ax, float(x), float(y), text))
+
+    def marks(self) -> list[Mark]:
+        """Return the named points where the last rendering put them."""
+        to_figure = self.transFigure.inverted()
+        marks = []
+        for ax, x, y, text in self._named:
+            right, up = to_figure.transform(ax.transData.transform((x, y)))
+            if 0 <= right <= 1 and 0 <= up <= 1:
+                marks.append((round(1000 * right), round(1000 * (1 - up)), text))
+        return marks
+
+
+def new_figure(
+    size: tuple[float, float], rows: int, columns: int, **share: Any
+) -> tuple[Drawing, Any]:
+    """Make a figure and its axes (an array, rows x columns) without pyplot."""
+    figure = Drawing(figsize=size, layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False, **share)
+
+
+def save_figure(figure: Figure, *, svg: bool = True) -> dict[str, bytes]:
+    """Render a figure as bytes by file suffix, the same bytes every time.
+
+    Returns:
+        `.png`, and with `svg` also `.svg` on white and `-dark.svg` for a dark slide.
+    """
+    kinds: dict[str, dict[str, Any]] = {
+        ".svg": {"metadata": {"Date": None, "Creator": None}},
+        ".png": {"metadata": {"Software": None}, "dpi": 160},
+    }
+    rendered = {}
+    with theme():
+        for suffix, options in kinds.items():
+            if svg or suffix == ".png":
+                buffer = io.BytesIO()
+                figure.savefig(buffer, format=suffix[1:], **options)
+                rendered[suffix] = buffer.getvalue()
+                if isinstance(figure, Drawing):
+                    figure.set_layout_engine("none")  # laid out now; the next needs no second time
+    if svg:
+        drawn = _COMMENT.sub("", rendered[".svg"].decode())
+        rendered[".svg"] = drawn.encode()
+        rendered["-dark.svg"] = _COLOUR.sub(lambda found: ON_DARK[found[0]], drawn).encode()
+    return rendered
+
+
+def adapt(svg: bytes) -> str:
+    """Return a light SVG that turns dark with the page that embeds it.
+
+    One image instead of two: a rule for each colour, inside the image.
+    """
+    rules = "".join(
+        f'[style*="{part}: {light}"],[{part}="{light}"]{{{part}:{dark}!important}}'
+        for light, dark in ON_DARK.items()
+        for part in ("fill", "stroke")
+    )
+    style = f"<style>@media screen and (prefers-color-scheme:dark){{{rules}}}</style>"
+    head, body = svg.decode().split("<defs>", 1)
+    return f"{head[head.index('<svg') :]}{style}<defs>{body}"
+
+
+_COMMENT = re.compile(r"<!--.*?-->\n?| *<metadata>.*?</metadata>\n", re.DOTALL)
+_COLOUR = re.compile("|".join(ON_DARK))

@@ -1,0 +1,183 @@
+"""Which figures a report has, with the words below each: every one for which there is something.
+
+In: a `Study`. Out: illustrations by name.
+"""
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from bench.data.packs.pack import as_reported, open_pack
+from bench.text import clean
+from reports.figures.bound import bound_split, find_strides, plot_bound
+from reports.figures.canvas import Drawing
+from reports.figures.confusions import MAX_CLASSES, plot_confusions, sum_confusions
+from reports.figures.costs import COSTS, list_costs, plot_costs
+from reports.figures.curves import AXES, plot_curves
+from reports.figures.effects import has_interval, plot_differences, plot_interaction
+from reports.figures.illustration import Illustration, illustrate
+from reports.figures.plots import plot_classes, plot_scores, plot_skip_grid
+from reports.results.frame import EXTRA_COSTS, curves_frame, eval_frame, find_log_problems
+from reports.study import Study
+from reports.tables.classes import class_grid
+
+Drawn = tuple[str, str, str, Drawing]
+"""Name, title, caption, drawing."""
+
+
+def draw_figures(study: Study) -> list[Illustration]:
+    """Draw every figure for which there is something to draw."""
+    parts = (_draw_scores, _draw_costs, _draw_curves, _draw_classes, _draw_bound)
+    return [illustrate(*drawn) for part in parts for drawn in part(study)]
+
+
+def _draw_scores(study: Study) -> Iterator[Drawn]:
+    runs, summary = study.drawn_runs, study.drawn_summary
+    if not runs["miou"].notna().any():
+        return
+    apart = "" if study.is_ranked() else f" {_APART}"
+    named_runs = runs.assign(variant=runs["variant"].map(study.names))
+    yield "scores", "Scores", _SCORES + apart, plot_scores(named_runs, grouped=study.grouped)
+    if study.grouped:
+        yield "grid", "Backbone × skip", _GRID + apart, plot_skip_grid(summary)
+    if study.grouped and study.is_ranked():
+        yield "interaction", "Interaction", _INTERACTION, plot_interaction(summary)
+    baseline = study.plan.baseline
+    if baseline is not None and summary["miou_diff_mean"].notna().any():
+        spread = _INTERVAL if has_interval(summary) else _DEVIATION
+        named = summary.assign(variant=summary["variant"].map(study.names))
+        figure = plot_differences(named, study.names[baseline])
+        yield "differences", "Differences to the baseline", f"{_DIFFERENCES} {spread}", figure
+
+
+def _draw_costs(study: Study) -> Iterator[Drawn]:
+    if not study.is_ranked():  # the front is of the best at their cost
+        return
+    runs, summary = study.drawn_runs, study.drawn_summary
+    extra = [name for name in EXTRA_COSTS if name in runs and name not in summary]
+    if extra:
+        summary = summary.join(runs.groupby("variant")[extra].mean(), on="variant")
+    costs = list_costs(summary[summary["miou_mean"].notna()])
+    if costs:
+        missing = [title for name, title in COSTS.items() if name not in summary]
+        caption = _COSTS + (
+            f" Not recorded in these runs: {', '.join(missing)}." if missing else ""
+        )
+        named = summary.assign(variant=summary["variant"].map(study.names))
+        yield "costs", "What it costs", caption, plot_costs(named, grouped=study.grouped)
+
+
+def _draw_curves(study: Study) -> Iterator[Drawn]:
+    curves, watched = (
+        curves_frame(study.drawn, study.store),
+        eval_frame(study.drawn, study.store),
+    )
+    if not len(curves):
+        return
+    problems = find_log_problems(study.drawn, study.store)
+    lost = f" Rows are missing: {clean('; '.join(problems))}." if problems else ""
+    for by, words in AXES.items():
+        if by != "step" and not _says_more(curves, by):
+            continue
+        figure = plot_curves(curves, watched, study.drawn_summary, grouped=study.grouped, by=by)
+        name = "curves" if by == "step" else f"curves-{by}"
+        yield name, f"Learning curves over {words}", _CURVES + lost, figure
+
+
+def _says_more(curves: pd.DataFrame, by: str) -> bool:
+    """Over images the curves are the same unless runs differ in images a step."""
+    return bool((curves[by] / curves["step"]).round(9).nunique() > 1)
+
+
+def _draw_classes(study: Study) -> Iterator[Drawn]:
+    if not study.classes["iou"].notna().any():
+        return
+    grid = class_grid(study.classes, study.drawn.variants)
+    names = {tuple(r.result.class_names) for r in study.records if r.result}
+    yield "classes", "Classes", _CLASSES if len(names) == 1 else _LISTS, plot_classes(grid)
+    wanted = [study.plan.baseline]
+    if study.is_ranked():
+        ranked = study.summary.sort_values("miou_mean", ascending=False, kind="stable")
+        wanted.append(str(ranked["variant"].iloc[0]))
+    found = sum_confusions(study.records, [name for name in dict.fromkeys(wanted) if name])
+    confusions = {study.names[name]: counts for name, counts in found.items() if counts.any()}
+    if confusions and len(names) == 1 and len(class_names := next(iter(names))) <= MAX_CLASSES:
+        figure = plot_confusions(confusions, class_names)
+        which = _BEST if study.is_ranked() else _BASELINE
+        shown = clean(" and ".join(confusions))
+        yield "confusion", "Confusion", _CONFUSION.format(shown=shown, which=which), figure
+
+
+def _draw_bound(study: Study) -> Iterator[Drawn]:
+    runs = [planned.run for planned in study.drawn.runs]
+    if len({(run.fingerprint, run.spec.evaluate.split) for run in runs}) != 1:
+        return
+    split = runs[0].spec.evaluate.split
+    try:
+        whole = open_pack(study.store.packs_dir, runs[0].fingerprint)
+        pack = as_reported(whole, runs[0].spec.data.targets)
+        bound, count = bound_split(pack, split)
+    except (OSError, ValueError):  # not there, or damaged; InputError is a ValueError
+        return
+    strides = find_strides(study.drawn)
+    if not count or not study.drawn_summary["variant"].isin(strides).any():
+        return
+    apart = "" if study.is_ranked() else f" {_APART}"
+    caption = _BOUND.format(split=clean(split), count=count) + apart
+    figure = plot_bound(bound, study.drawn_summary, strides)
+    yield "bound", "What a stride allows, and what was reached", caption, figure
+
+
+_SCORES = (
+    "Each dot is one seed, the upright mark their mean, the bar one sample standard deviation "
+    "to either side. The axes do not start at zero."
+)
+_APART = (
+    "Not all are means over the same images and classes (see the remarks), so they rank nothing."
+)
+_GRID = (
+    "Mean mIoU over seeds ± sample standard deviation, in percent. "
+    "Hatched cells have no finished run or were not planned."
+)
+_INTERACTION = (
+    "The same means over skips, a line for each backbone, bars one sample standard deviation. "
+    "Where lines run parallel a skip brings every backbone the same; where they do not, "
+    "its gain depends on the backbone."
+)
+_DIFFERENCES = (
+    "Mean difference of mIoU to the baseline in points, paired by seed; zero is no change."
+)
+_INTERVAL = (
+    "The bar is the 95 % interval over images and seeds, each variant by itself; grey where it "
+    "holds zero. Significance after correction for their number is in the table above."
+)
+_DEVIATION = (
+    "The bar is one sample standard deviation over seeds to either side, no confidence interval; "
+    "grey where it holds zero or where one seed leaves no bar."
+)
+_COSTS = (
+    "Mean mIoU against cost. Nothing to the left of the line is better: "
+    "its corners are the variants that none beats at the same cost or less."
+)
+_CURVES = (
+    "Training loss, averaged over short spans; the mean over seeds with one standard "
+    "deviation as the band. Where scores were watched along the way, their mIoU is below."
+)
+_CLASSES = (
+    "Mean IoU over seeds in percent. A hatched cell has no finished run, "
+    "or its class is in neither target nor prediction."
+)
+_LISTS = f"{_CLASSES} So is a class that is not of the images a variant was judged on."
+_CONFUSION = (
+    "Where the pixels of each class go: rows are target classes, columns predicted ones, "
+    "in percent of the row, counts added up over seeds. Of {shown}: {which}."
+)
+_BEST = "the baseline where it is finished, and the variant of highest mIoU"
+_BASELINE = "the baseline"
+_BOUND = (
+    "Dark: mIoU of the target itself when every cell of the stride takes its most frequent class "
+    "({count} images of {split}). Squares: what each variant reached at the stride of its "
+    "finest skip, in label pixels (a network that sees images at half size predicts at twice "
+    "its stride). Smooth upsampling can draw an edge within a cell, so for it the line is a "
+    "yardstick, not a proof."
+)

@@ -1,0 +1,78 @@
+"""The images of a report: all variants on a few images, what two get wrong, close-ups.
+
+In: a `Study`. Out: illustrations, and the rule by which they were chosen.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from bench.text import clean
+from reports.figures.illustration import Illustration, illustrate
+from reports.images.choice import Pair, choose_pair
+from reports.images.closeups import draw_closeups, draw_errors
+from reports.images.drawing import draw_panel
+from reports.images.panels import Panel, load_panels
+from reports.study import Study, cut_plan, is_grouped
+
+MAX_CELLS = 12
+"""Variants that an image is shown under."""
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Images with the rule that chose them."""
+
+    pair: Sequence[Illustration]
+    """Errors and close-ups of two variants."""
+    images: Sequence[Illustration]
+    """Each image under every variant."""
+    rule: str
+    """By what rule they were chosen or, without any, why there are none."""
+    omission: str = ""
+    """Which variants they leave out."""
+
+
+def draw_gallery(study: Study) -> Gallery:
+    """Draw the images of a study, as far as the store still holds them."""
+    is_ranked = study.is_ranked()
+    pair = choose_pair(study.drawn, study.store, study.summary) if is_ranked else None
+    always = [pair.before.variant, pair.after.variant] if pair else []
+    shown = cut_plan(study.drawn, study.drawn_summary, MAX_CELLS, always, is_ranked=is_ranked)
+    images, rule = load_panels(shown, study.store, pair)
+    grouped = is_grouped(study.runs[study.runs["variant"].isin(shown.variants)])
+    drawn = [
+        illustrate(
+            f"image-{number}",
+            f"Panel {number}",
+            clean(f"{image.name}: {image.why}" if image.why else image.name),
+            draw_panel(image, grouped=grouped),
+            svg=False,
+        )
+        for number, image in enumerate(images, start=1)
+    ]
+    left_out = len(study.plan.variants) - len(shown.variants)
+    which = " of lower mIoU" if is_ranked else ""
+    omission = f"{left_out} variants{which} are left out." if left_out and drawn else ""
+    shown_pair = _draw_pair(images, pair, study.names) if pair else []
+    return Gallery(shown_pair, drawn, rule, omission)
+
+
+def _draw_pair(images: Sequence[Panel], pair: Pair, shown: Mapping[str, str]) -> list[Illustration]:
+    before, after = pair.before.variant, pair.after.variant
+    both = [p for p in images if p.pred(before) is not None and p.pred(after) is not None]
+    if not both:
+        return []
+    names = clean(f"{shown[before]} and {shown[after]}, {pair.why}")
+    closeups, errors = draw_closeups(both, before, after), draw_errors(both, before, after)
+    return [
+        illustrate("closeups", "Close-ups", _CLOSEUPS.format(names=names), closeups, svg=False),
+        illustrate("errors", "Errors", _ERRORS.format(names=names), errors, svg=False),
+    ]
+
+
+_CLOSEUPS = (
+    "Of {names}: the part of each image (white frame, three tenths of either side) in which "
+    "their predictions differ in most pixels near an edge of the target. At the right what changed "
+    "from the first to the second, with the pixels it repaired and broke there."
+)
+_ERRORS = "Of {names}: counted pixels that are wrong, over the whole image."

@@ -1,0 +1,1 @@
+"""Results: records and counts of a plan's runs as tidy frames."""

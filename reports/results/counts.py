@@ -1,0 +1,89 @@
+"""Counts of one run, image by image, read on demand and put so that runs can be compared.
+
+In: a store and the record of a finished run. Out: `Counts`, condensed to what scores need. Images
+without one labelled pixel say nothing of a network and are none of them.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.metrics import BOUNDARY_SCORE, SCORES, class_counts, score_boundary, score_counts
+from bench.store.evaluation_file import UnusableCountsError
+from bench.store.runs import Result, Store
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Counts of one run, its labelled images sorted by name."""
+
+    values: NDArray[np.int32]
+    """Condensed counts, (N, K): K is 3 C, or 5 C with the boundary's."""
+    class_names: tuple[str, ...]
+    images: str
+    """Digest of the images' names and labels: runs that share it can be paired."""
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes C."""
+        return len(self.class_names)
+
+    @property
+    def scores(self) -> tuple[str, ...]:
+        """Names of the scores that these counts give."""
+        with_boundary = self.values.shape[1] > 3 * self.num_classes
+        return (*SCORES, BOUNDARY_SCORE) if with_boundary else SCORES
+
+
+def read_counts(store: Store, result: Result, target: str | None = None) -> Counts:
+    """Read the counts of a finished run.
+
+    Args:
+        store: Where they are.
+        result: Record of the run.
+        target: Name of a further target, whose boundary is left out; None for the first.
+
+    Raises:
+        UnusableCountsError: The file is missing or damaged, is not what the record says, or holds
+            no labelled pixel.
+    """
+    file = store.evaluation(result)
+    names, confusions = file.names, file.confusions(target)
+    boundaries = None if target else file.boundaries()
+    class_names = tuple(result.counted(target)["class_names"])
+    C = len(class_names)
+    order = np.argsort(names, kind="stable")
+    condensed = class_counts(confusions)
+    order = order[condensed[order, 1].any(axis=1)]
+    if not len(order):
+        raise UnusableCountsError(file.path, "hold no labelled pixel", "nothing follows from them")
+    condensed = condensed[order].astype(np.int32)
+    digest = hashlib.sha256("\n".join(names[i] for i in order).encode())
+    digest.update(np.ascontiguousarray(condensed[:, 1]).tobytes())  # pixels of each class: labels
+    parts = [condensed.reshape(len(order), 3 * C)]
+    if boundaries is not None:
+        parts.append(boundaries[order].reshape(len(order), 2 * C))
+    return Counts(np.concatenate(parts, axis=1), class_names, digest.hexdigest()[:16])
+
+
+def score_flat(counts: NDArray[np.number], num_classes: int) -> tuple[Floats, Floats]:
+    """Derive scores from condensed counts.
+
+    Args:
+        counts: Sums over images, (..., K), as in `Counts.values`.
+        num_classes: Number of classes C.
+
+    Returns:
+        Scores in the order of `Counts.scores`, (..., M), and IoU by class, (..., C).
+    """
+    C, shape = num_classes, counts.shape[:-1]
+    plain = score_counts(counts[..., : 3 * C].reshape(*shape, 3, C))
+    columns = [plain[name] for name in SCORES]
+    if counts.shape[-1] > 3 * C:
+        edges = score_boundary(counts[..., 3 * C :].reshape(*shape, 2, C))
+        columns.append(edges[BOUNDARY_SCORE])
+    return np.stack(columns, axis=-1), plain["iou"]

@@ -1,0 +1,245 @@
+"""Records as tidy frames: one row for each planned run, finished or not.
+
+In: a plan and a store. Out: pandas frames with raw units (fractions, seconds, counts).
+Rows follow the plan's order, and everything later keeps it: the spec decides what is shown first.
+"""
+
+import gc
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bench.metrics import BOUNDARY_SCORE, SCORES, score_boundary, score_many, summarize
+from bench.plan import Plan, PlannedRun
+from bench.store.runs import Failure, Result, Status, Store
+from fcn.errors import InputError
+from reports.results.settings import find_factors, flat_settings, plain
+
+IDENTITY = ["variant", "seed", "backbone", "skip", "run_id"]
+"""Columns that every frame begins with."""
+EXTRA_COSTS = ("gmacs", "latency_ms", "peak_memory_mib")
+"""Costs that a record may hold; the frame has a column for those that one does."""
+SCORED_AT_ONCE = 2**22
+"""Largest number of counts that are scored together: 32 MiB."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """What the store knows of one planned run."""
+
+    planned: PlannedRun
+    status: Status
+    result: Result | None
+    failure: Failure | None
+
+
+def read_records(plan: Plan, store: Store) -> list[Record]:
+    """Read the outcome of each planned run; a record that cannot be read counts as failed."""
+    with _collector_at_rest():
+        return [_read_record(planned, store) for planned in plan.runs]
+
+
+def runs_frame(plan: Plan, store: Store, records: Sequence[Record] | None = None) -> pd.DataFrame:
+    """Return one row for each planned run: identity, status, factors, scores, costs.
+
+    `records` are those of `read_records`, where they were read already.
+
+    Scores are fractions, durations seconds; both are NaN where there is no result. `boundary_miou`
+    is there only if a run has it.
+    """
+    with _collector_at_rest():
+        records = read_records(plan, store) if records is None else records
+        settings = flat_settings(plan)
+        factors = find_factors(plan, settings)
+        scores = _score_records(records)
+        rows = [
+            _run_row(record, {key: plain(own.get(key)) for key in factors}) | scores.get(i, {})
+            for i, (record, own) in enumerate(zip(records, settings, strict=True))
+        ]
+    more = [n for n in (BOUNDARY_SCORE, *EXTRA_COSTS) if any(n in row for row in rows)]
+    numbers = [*SCORES, *more, "num_parameters", "train_seconds", "evaluate_seconds"]
+    frame = pd.DataFrame(rows, columns=[*_RUN_COLUMNS, *more, *factors])
+    return frame.astype(dict.fromkeys(numbers, "float64"))
+
+
+def class_frame(plan: Plan, store: Store, records: Sequence[Record] | None = None) -> pd.DataFrame:
+    """Return one row for each finished run and class: `class_name` and `iou`.
+
+    IoU is NaN for a class in neither target nor prediction.
+    """
+    records = read_records(plan, store) if records is None else records
+    scores = _score_records(records)
+    columns: dict[str, list[Any]] = {key: [] for key in [*IDENTITY, "class_name", "iou"]}
+    for i, record in enumerate(records):
+        if record.result is None:
+            continue
+        names = unique_names(record.result.class_names)
+        for key, value in _identity(record.planned).items():
+            columns[key] += [value] * len(names)
+        columns["class_name"] += names
+        columns["iou"] += scores[i]["iou"]
+    return pd.DataFrame(columns)
+
+
+def curves_frame(plan: Plan, store: Store) -> pd.DataFrame:
+    """Return one row for each logged step: `step`, `images` seen, `loss`, `lr`, `seconds`."""
+    columns = ["step", "loss", "lr", "seconds"]
+    frames = []
+    for planned in plan.runs:
+        rows = [row for row in store.logs(planned.run.id) if "loss" in row]
+        if rows:
+            frame = pd.DataFrame({key: [row.get(key) for row in rows] for key in columns})
+            frame["images"] = frame["step"] * images_per_step(planned)
+            frames.append(frame.assign(**_identity(planned)))
+    columns = [*IDENTITY, "step", "images", "loss", "lr", "seconds"]
+    return (
+        pd.concat(frames, ignore_index=True)[columns]
+        if frames
+        else pd.DataFrame([], columns=columns)
+    )
+
+
+def eval_frame(plan: Plan, store: Store) -> pd.DataFrame:
+    """Return one row for each score taken along the way.
+
+    `step`, `images` seen, `seconds` of training until then, `split`, and the four scores.
+    """
+    rows = []
+    for planned in plan.runs:
+        seconds = float("nan")  # the log is in order: a step's loss comes before its score
+        for row in store.logs(planned.run.id):
+            if "confusion" not in row:
+                seconds = row["seconds"]
+            else:
+                scores = summarize(np.array(row["confusion"]))
+                values = {name: getattr(scores, name) for name in SCORES}
+                rows.append(
+                    {
+                        **_identity(planned),
+                        "step": row["step"],
+                        "images": row["step"] * images_per_step(planned),
+                        "seconds": seconds,
+                        "split": row["split"],
+                        **values,
+                    }
+                )
+    columns = [*IDENTITY, "step", "images", "seconds", "split", *SCORES]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def find_log_problems(plan: Plan, store: Store) -> list[str]:
+    """Say of which runs rows of the log are missing, and why."""
+    logs = [(planned, store.log(planned.run.id).problem) for planned in plan.runs]
+    return [
+        f"{planned.variant}, seed {planned.run.spec.seed}: {problem}"
+        for planned, problem in logs
+        if problem is not None
+    ]
+
+
+def images_per_step(planned: PlannedRun) -> int:
+    """Return how many images one optimiser update sees."""
+    train = planned.run.spec.train
+    return train.batch_size * train.grad_accum_steps
+
+
+_RUN_COLUMNS = [
+    *["variant", "seed", "backbone", "skip", "status", "reason", "message", *SCORES],
+    *["num_parameters", "train_seconds", "evaluate_seconds", "steps", "split", "num_images"],
+    *["device", "finished", "commit", "run_id"],
+]
+
+
+def _read_record(planned: PlannedRun, store: Store) -> Record:
+    try:
+        result = store.result(planned.run.id)
+        failure = None if result else store.failure(planned.run.id)
+    except InputError as error:
+        return Record(planned, "failed", None, Failure("unreadable", str(error)))
+    if result is not None:
+        return Record(planned, "done", result, None)
+    return Record(planned, "failed" if failure else "missing", None, failure)
+
+
+def _identity(planned: PlannedRun) -> dict[str, Any]:
+    spec = planned.run.spec
+    return {
+        "variant": planned.variant,
+        "seed": spec.seed,
+        "backbone": spec.model.backbone,
+        "skip": spec.model.skip,
+        "run_id": planned.run.id,
+    }
+
+
+def _run_row(record: Record, factors: Mapping[str, str]) -> dict[str, Any]:
+    spec = record.planned.run.spec
+    row = {
+        **_identity(record.planned),
+        "status": record.status,
+        "reason": record.failure.reason if record.failure else _notes(record),
+        "message": record.failure.message if record.failure else "",
+        "steps": spec.train.steps,
+        "split": spec.evaluate.split,
+        **factors,
+    }
+    if record.result is not None:
+        if record.result.boundary is not None:
+            counts = np.array(record.result.boundary)
+            row[BOUNDARY_SCORE] = float(score_boundary(counts)[BOUNDARY_SCORE])
+        costs = ("num_parameters", "train_seconds", "evaluate_seconds", "num_images", "finished")
+        row |= {name: getattr(record.result, name) for name in costs}
+        extra = {name: getattr(record.result, name, None) for name in EXTRA_COSTS}
+        row |= {name: value for name, value in extra.items() if value is not None}
+        row["commit"] = str(record.result.environment.get("commit") or "")
+        row["device"] = str(record.result.environment.get("device_name", ""))
+    return row
+
+
+def _score_records(records: Sequence[Record]) -> dict[int, dict[str, Any]]:
+    """Score finished runs, many at once; by position, the scores and `iou` of each class."""
+    by_size: dict[int, list[tuple[int, list[list[int]]]]] = defaultdict(list)
+    for i, record in enumerate(records):
+        if record.result is not None:
+            by_size[len(record.result.confusion)].append((i, record.result.confusion))
+    scored: dict[int, dict[str, Any]] = {}
+    for C, found in by_size.items():
+        step = max(1, SCORED_AT_ONCE // C**2)
+        for start in range(0, len(found), step):
+            part = found[start : start + step]
+            scores = score_many(np.array([confusion for _, confusion in part]))
+            columns = [scores[name].tolist() for name in (*SCORES, "iou")]
+            for (i, _), *values in zip(part, *columns, strict=True):
+                scored[i] = dict(zip((*SCORES, "iou"), values, strict=True))
+    return scored
+
+
+@contextmanager
+def _collector_at_rest() -> Iterator[None]:
+    """Keep the garbage collector from looking through records again and again while they grow.
+
+    Nothing read has cycles; of ten thousand records, half of the time went there.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def unique_names(names: Sequence[str]) -> list[str]:
+    """Number the classes that share a name, so that each keeps its own column."""
+    counts = Counter(names)
+    return [n if counts[n] == 1 else f"{n} (class {i})" for i, n in enumerate(names)]
+
+
+def _notes(record: Record) -> str:
+    """Say what a reader of a finished run must know, such as an inexact resume."""
+    return "; ".join(record.result.notes) if record.result else ""

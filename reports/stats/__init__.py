@@ -1,0 +1,1 @@
+"""Statistics: frames of results to estimates, intervals and tests."""

@@ -1,0 +1,154 @@
+"""Intervals by resampling images and seeds: arrays of counts in, arrays of estimates out.
+
+A resample is a weight for each image; its counts are `weights @ counts`, so thousands of
+resamples are one matrix product, exact in float64 (whole numbers below 2**53) and so the same bits
+on every machine. All variants share the weights: whatever images do to all of them cancels.
+
+Reference: Efron and Tibshirani, 1993, chapter 13; Owen, 2007, "The pigeonhole bootstrap" (two
+crossed levels); Hesterberg, 2015, section 3.3 (why few draws of a level make intervals too narrow).
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reports.stats.significance import student_p, student_quantile
+
+LEVEL = 0.95
+NUM_RESAMPLES = 2000
+Floats = NDArray[np.float64]
+
+_NORMAL_QUANTILE = 1.959964
+"""Of the level above; the reach of a percentile interval when there is no end of data."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Means over seeds with their uncertainty, one for each of M quantities; NaN for unknown."""
+
+    mean: Floats
+    low: Floats
+    high: Floats
+    error: Floats
+    """Standard error, over images and, with two seeds or more, over seeds."""
+    freedom: Floats
+    """Degrees of freedom of that error: near 1 for two seeds that differ, large for many
+    images and seeds that agree."""
+
+    def p_value(self) -> Floats:
+        """Return the probability of a mean this far from zero, by Student's t, (M,)."""
+        return student_p(self.mean, self.error, self.freedom)
+
+
+def draw_weights(num_images: int, num_resamples: int, key: str) -> Floats:
+    """Draw how often each image occurs in each resample, (R, N).
+
+    The draws are a function of `key` and the two numbers alone.
+    """
+    rng = _generator("images", key)
+    weights = np.empty((num_resamples, num_images))
+    for row in weights:
+        row[:] = np.bincount(rng.integers(0, num_images, num_images), minlength=num_images)
+    return weights
+
+
+def draw_seed_weights(seeds: Sequence[int], num_resamples: int, key: str) -> Floats:
+    """Draw how often each seed occurs in each resample, (R, S), as a function of the arguments."""
+    rng = _generator("seeds", f"{key} {list(seeds)}")
+    return rng.multinomial(len(seeds), [1 / len(seeds)] * len(seeds), num_resamples).astype(float)
+
+
+def resample(weights: Floats, counts: NDArray[np.integer]) -> Floats:
+    """Add up counts over the images of each resample.
+
+    Args:
+        weights: Occurrences of each image, (R, N).
+        counts: Counts of each run and image, (S, N, K).
+
+    Returns:
+        Sums, (R, S, K).
+    """
+    S, N, K = counts.shape
+    flat = counts.transpose(1, 0, 2).reshape(N, S * K)
+    used = flat.any(axis=0)  # classes that never occur cost nothing
+    sums = np.zeros((len(weights), S * K))
+    sums[:, used] = weights @ flat[:, used].astype(np.float64)
+    return sums.reshape(len(weights), S, K)
+
+
+def estimate(points: Floats, draws: Floats, seed_weights: Floats, num_images: int) -> Estimate:
+    """Put an interval around means over seeds.
+
+    The percentile interval of two crossed levels (the same images for all seeds), each level
+    stretched by sqrt(n / (n - 1)) since resampling n values underrates their spread, and the whole
+    by Student's t over the normal quantile, with Satterthwaite's degrees of freedom. Without that
+    two or three seeds would give intervals that are far too short.
+
+    Args:
+        points: Quantities of each seed on all images, (S, M).
+        draws: The same in each resample of images, (R, S, M); NaN where undefined.
+        seed_weights: Occurrences of each seed in each resample, (R, S).
+        num_images: Number of images N; below 2 there is no interval.
+    """
+    S, N = len(points), num_images
+    mean = points.mean(0)
+    error, freedom = standard_error(points, draws, num_images)
+    if N < 2:
+        return Estimate(
+            mean, np.full_like(mean, np.nan), np.full_like(mean, np.nan), error, freedom
+        )
+    moves = np.sqrt(N / (N - 1)) * (draws.mean(1) - mean)
+    if S > 1:
+        extra = (seed_weights - 1) * (np.sqrt(S / (S - 1)) / S)
+        moves = moves + np.einsum("rs,rsm->rm", extra, draws)
+    stretch = student_quantile(freedom, LEVEL) / _NORMAL_QUANTILE
+    low, high = (mean + stretch * q for q in _tails(moves))
+    return Estimate(mean, low, high, error, freedom)
+
+
+def standard_error(points: Floats, draws: Floats, num_images: int) -> tuple[Floats, Floats]:
+    """Return the standard error of means over seeds and its degrees of freedom, both (M,)."""
+    S, N = len(points), num_images
+    if N < 2:
+        return np.full(points.shape[1], np.nan), np.full(points.shape[1], np.nan)
+    of_images = _variance(draws.mean(1)) * N / (N - 1)
+    of_seeds = points.var(axis=0, ddof=1) / S if S > 1 else np.zeros(points.shape[1])
+    total = of_images + of_seeds
+    parts = of_images**2 / (N - 1) + of_seeds**2 / max(S - 1, 1)
+    freedom = np.divide(total**2, parts, out=np.full_like(total, N - 1.0), where=parts > 0)
+    return np.sqrt(total), np.where(np.isnan(total), np.nan, freedom)
+
+
+def _variance(values: Floats) -> Floats:
+    """Return the variance of each column over the resamples in which it exists."""
+    exists = ~np.isnan(values)
+    count = exists.sum(0)
+    mean = np.where(exists, values, 0).sum(0) / np.maximum(count, 1)
+    squares = (np.where(exists, values - mean, 0) ** 2).sum(0)
+    return np.where(_enough(values), squares / np.maximum(count - 1, 1), np.nan)
+
+
+def _tails(values: Floats) -> Floats:
+    """Return both ends of the central part of each column, (2, M)."""
+    levels = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
+    tails = np.full((2, values.shape[1]), np.nan)
+    whole = ~np.isnan(values).any(axis=0)
+    tails[:, whole] = np.quantile(values[:, whole], levels, axis=0)
+    for m in np.flatnonzero(~whole & _enough(values)):
+        column = values[:, m]
+        tails[:, m] = np.quantile(column[~np.isnan(column)], levels)
+    return tails
+
+
+def _enough(values: Floats) -> NDArray[np.bool_]:
+    """Say which columns exist in half of the resamples or more: a class may be in few images."""
+    enough: NDArray[np.bool_] = (~np.isnan(values)).sum(0) * 2 >= len(values)
+    return enough
+
+
+def _generator(*content: str) -> np.random.Generator:
+    digest = hashlib.sha256("\n".join(content).encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:16], "big"))

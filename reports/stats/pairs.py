@@ -1,0 +1,199 @@
+"""Arms of a comparison: one variant's scores with their intervals, and two variants paired.
+
+In: counts of a variant's runs by seed. Out: an `Arm`, and frames of what one arm has more than
+another. Both arms of a pair saw the same images and the same seeds; their resamples too.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bench.metrics import BOUNDARY_SCORE
+from reports.results.counts import Counts, score_flat
+from reports.stats.bootstrap import Estimate, Floats, draw_seed_weights, estimate, resample
+from reports.stats.significance import swap_p_value
+
+CLASS_MEANS = ("miou", BOUNDARY_SCORE)
+"""Scores that are means over the classes in target or prediction, which runs may differ in. (Mean
+accuracy is over the target's alone, and frequency weighs others by zero.)"""
+Classes = tuple[int, ...]
+NO_SEED = "no seed finished both"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """The finished runs of one variant."""
+
+    images: str
+    """Digest of the images and labels that it was evaluated on."""
+    num_images: int
+    """Images with labels."""
+    class_names: tuple[str, ...]
+    counted: Mapping[str, frozenset[Classes]]
+    """By score of `CLASS_MEANS`, the classes that each seed's mean is over."""
+    seeds: tuple[int, ...]
+    scores: tuple[str, ...]
+    points: Floats
+    """Scores of each seed on all images, (S, M)."""
+    draws: Floats
+    """The same in each resample of images, (R, S, M)."""
+    bounds: pd.DataFrame
+    """A row for each score: `variant`, `score`, `mean`, `low`, `high`, `num_seeds`,
+    `num_images`."""
+
+
+class Draws:
+    """Random draws over images, made once for each set of images.
+
+    Args:
+        draw: Makes them from the number of images, of draws, and a key.
+        num_draws: How many.
+    """
+
+    def __init__(self, draw: Callable[[int, int, str], Floats], num_draws: int) -> None:
+        self.num_draws = num_draws
+        self._draw = draw
+        self._made: dict[str, Floats] = {}
+
+    def over(self, arm: Counts | Arm, num_images: int) -> Floats:
+        """Return the draws over an arm's images, (draws, N)."""
+        if arm.images not in self._made:
+            self._made[arm.images] = self._draw(num_images, self.num_draws, arm.images)
+        return self._made[arm.images]
+
+
+def measure_arm(
+    variant: str, counts: Mapping[int, Counts], weights: Draws
+) -> tuple[Arm, pd.DataFrame]:
+    """Score a variant's runs and every resample of them.
+
+    Args:
+        variant: Its name.
+        counts: Counts of its runs by seed, all of the same images and width.
+        weights: Resamples.
+
+    Returns:
+        The arm, and a row for each class: `low` and `high` of IoU.
+    """
+    first = next(iter(counts.values()))
+    values = np.stack([item.values for item in counts.values()])
+    S, N, C = *values.shape[:2], first.num_classes
+    sums = values.sum(1, dtype=np.int64)
+    points, ious = score_flat(sums, C)
+    draws, iou_draws = score_flat(resample(weights.over(first, N), values), C)
+    seeds = tuple(counts)
+    seed_weights = draw_seed_weights(seeds, len(draws), first.images)
+    found = _clip(estimate(points, draws, seed_weights, N))
+    bounds = pd.DataFrame({"variant": variant, "score": list(first.scores), "mean": found.mean})
+    bounds = bounds.assign(low=found.low, high=found.high, num_seeds=S, num_images=N)
+    arm = Arm(
+        first.images, N, first.class_names, _list_counted(sums, C), seeds, first.scores,
+        points, draws, bounds,
+    )  # fmt: skip
+    classes = _clip(estimate(ious, iou_draws, seed_weights, N))
+    return arm, pd.DataFrame({"low": classes.low, "high": classes.high})
+
+
+def why_no_pairs(before: Arm, after: Arm) -> str:
+    """Say why two arms cannot be paired; empty if they can."""
+    if before.images != after.images:
+        return "they were not evaluated on the same images with the same labels"
+    if before.class_names != after.class_names:
+        return "their classes are not the same"
+    if not set(before.seeds) & set(after.seeds):
+        return NO_SEED
+    return ""
+
+
+def compare_arms(before: Arm, after: Arm) -> pd.DataFrame:
+    """Return what `after` has more, with the interval and Student's t: a row for each score.
+
+    Means over different classes are not taken from one another: nothing but NaN is said of them.
+    """
+    seeds = _common(before, after)
+    M = min(before.points.shape[1], after.points.shape[1])  # the boundary's score if both have it
+    rows = [[arm.seeds.index(seed) for seed in seeds] for arm in (before, after)]
+    points = after.points[rows[1], :M] - before.points[rows[0], :M]
+    draws = after.draws[:, rows[1], :M] - before.draws[:, rows[0], :M]
+    seed_weights = draw_seed_weights(seeds, len(draws), before.images)
+    found = estimate(points, draws, seed_weights, before.num_images)
+    frame = pd.DataFrame(
+        {
+            "variant": after.bounds["variant"].iloc[0],
+            "score": list(after.scores[:M]),
+            "diff": found.mean,
+            "low": found.low,
+            "high": found.high,
+            "error": found.error,
+            "freedom": found.freedom,
+            "num_seeds": len(seeds),
+            "num_images": before.num_images,
+            "p": found.p_value(),
+        }
+    )
+    apart = [_differ(before, after, score) for score in frame["score"]]
+    frame.loc[apart, ["diff", "low", "high", "error", "freedom", "p"]] = np.nan
+    return frame
+
+
+def weigh_arms(
+    before: Arm,
+    after: Arm,
+    counts_before: Mapping[int, Counts],
+    counts_after: Mapping[int, Counts],
+    swaps: Draws,
+) -> pd.DataFrame:
+    """Compare two arms, and test them by permutations too.
+
+    `p` is the larger of two: that of Student's t, for which seeds and images are both drawn, and
+    that of permutations, `p_images`, which assumes no distribution but takes the trained networks
+    as given. Whoever claims a difference of methods needs both (an intersection-union test).
+    """
+    frame = compare_arms(before, after)
+    if not swaps.num_draws:
+        return frame.assign(p_images=np.nan)
+    seeds, M = _common(before, after), len(frame)
+    width = min(next(iter(c.values())).values.shape[1] for c in (counts_before, counts_after))
+    values = [
+        np.stack([counts[seed].values[:, :width] for seed in seeds])
+        for counts in (counts_after, counts_before)
+    ]
+    num_classes = next(iter(counts_after.values())).num_classes
+    p_images = swap_p_value(
+        values[0],
+        values[1],
+        swaps.over(before, before.num_images),
+        lambda counts: score_flat(counts, num_classes)[0][..., :M],
+    )
+    p_images = np.where(frame["diff"].isna(), np.nan, p_images)
+    return frame.assign(p_images=p_images, p=np.fmax(p_images, frame["p"]))
+
+
+def _list_counted(sums: NDArray[np.int64], num_classes: int) -> dict[str, frozenset[Classes]]:
+    """Return the classes of each seed's means from its condensed counts, (S, K)."""
+    C = num_classes
+    found = {"miou": sums[:, C : 2 * C] + sums[:, 2 * C : 3 * C]}
+    if sums.shape[1] > 3 * C:
+        found[BOUNDARY_SCORE] = sums[:, 4 * C :]  # unions
+    return {
+        score: frozenset(tuple(np.flatnonzero(row).tolist()) for row in rows)
+        for score, rows in found.items()
+    }
+
+
+def _differ(before: Arm, after: Arm, score: str) -> bool:
+    """Say whether the means of a score are over different classes, between arms or seeds."""
+    return score in CLASS_MEANS and len(before.counted[score] | after.counted[score]) > 1
+
+
+def _common(before: Arm, after: Arm) -> Sequence[int]:
+    return [seed for seed in before.seeds if seed in after.seeds]
+
+
+def _clip(found: Estimate) -> Estimate:
+    """Keep an interval of a fraction between 0 and 1; stretching may have left that."""
+    low, high = (np.clip(end, 0, 1) for end in (found.low, found.high))
+    return Estimate(found.mean, low, high, found.error, found.freedom)

@@ -1,0 +1,234 @@
+"""Statistics over seeds: frames in, frames out, nothing read and nothing shown.
+
+In: the frame of runs (`frame.runs_frame`). Out: summaries by variant, and differences paired by
+seed: both arms of a difference saw the same seed, so what the seed does to both cancels.
+A standard deviation is the sample's (n - 1), and NaN below two values.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
+from itertools import pairwise
+
+import pandas as pd
+
+from bench.metrics import BOUNDARY_SCORE, SCORES
+from reports.stats.comparability import UNKNOWN, Comparability
+from reports.stats.intervals import Intervals
+from reports.stats.significance import ALPHA, holm
+
+CHAINED = "skip"
+"""The factor whose values are steps of one ladder: each is compared with the one before, and the
+last with the first."""
+
+
+def summarize_variants(
+    runs: pd.DataFrame, baseline: str | None = None, comparability: Comparability = UNKNOWN
+) -> pd.DataFrame:
+    """Summarise each variant over its seeds; one without a finished run stays as a row.
+
+    Args:
+        runs: `frame.runs_frame`.
+        baseline: Variant that the others are compared with.
+        comparability: What each was judged on; differences across it are NaN.
+
+    Returns:
+        Rows in the plan's order: `variant`, `backbone`, `skip`, `num_planned`, `num_done`,
+        `num_failed`, `num_missing`, `<score>_mean` and `<score>_std` (of the boundary's mIoU too,
+        where runs have it), `num_parameters`,
+        `train_seconds` and `evaluate_seconds` (means), and, if there is a baseline,
+        `<score>_diff_mean`, `<score>_diff_std` and `num_pairs`.
+    """
+    groups = runs.groupby("variant", sort=False)
+    summary = groups[["backbone", "skip"]].first()
+    summary["num_planned"] = groups.size()
+    for status in ("done", "failed", "missing"):
+        summary[f"num_{status}"] = (runs["status"] == status).groupby(runs["variant"]).sum()
+    for score in scores_of(runs):
+        summary[f"{score}_mean"] = groups[score].mean()
+        summary[f"{score}_std"] = groups[score].std(ddof=1)
+    for cost in ("num_parameters", "train_seconds", "evaluate_seconds"):
+        summary[cost] = groups[cost].mean()
+    if baseline is None:
+        return summary.reset_index()
+    arms = split_arms(runs)
+    rows = {
+        variant: _compare(arms, baseline, str(variant), comparability)
+        for variant in summary.index
+        if variant != baseline
+    }
+    difference = pd.DataFrame.from_dict(rows, orient="index", columns=_difference_columns(runs))
+    return summary.join(difference).rename_axis("variant").reset_index()
+
+
+def scores_of(runs: pd.DataFrame) -> list[str]:
+    """List the scores that the runs have: the four, and the boundary's where it was counted."""
+    return [*SCORES, *([BOUNDARY_SCORE] if BOUNDARY_SCORE in runs else [])]
+
+
+def add_intervals(summary: pd.DataFrame, intervals: Intervals) -> pd.DataFrame:
+    """Join what the counts say to a summary by variant; all of it NaN where there are no counts.
+
+    Returns:
+        The summary with `num_images`; for each score `<score>_low` and `<score>_high` (95 %) and
+        `<score>_tied` (worse than the best, but not significantly so; nobody is where the variants
+        are not comparable); and, if any variant was compared with the baseline,
+        `<score>_diff_low`, `<score>_diff_high`, `<score>_diff_p` (Holm's).
+    """
+    joined = summary.set_index("variant")
+    bounds, differences = intervals.scores, intervals.differences
+    joined["num_images"] = bounds.groupby("variant")["num_images"].first()
+    compare = cache(intervals.compare)  # one variant is often the best by all scores
+    for score in (*SCORES, BOUNDARY_SCORE):
+        if f"{score}_mean" not in joined:
+            continue
+        found = bounds[bounds["score"] == score].set_index("variant").reindex(joined.index)
+        joined[[f"{score}_low", f"{score}_high"]] = found[["low", "high"]].astype("float64")
+        is_ranked = intervals.comparability.holds(joined.index, score)
+        tied = list_tied(joined[f"{score}_mean"], score, compare) if is_ranked else []
+        joined[f"{score}_tied"] = joined.index.isin(tied)
+        if len(differences):
+            found = differences[differences["score"] == score].set_index("variant")
+            names = [f"{score}_diff_{name}" for name in ("low", "high", "p")]
+            joined[names] = found.reindex(joined.index)[["low", "high", "p_holm"]]
+    return joined.reset_index()
+
+
+def list_tied(
+    means: pd.Series, score: str, compare: Callable[[str, str], pd.DataFrame | None]
+) -> list[str]:
+    """List the variants whose mean is not significantly below the highest.
+
+    Student's t over images and seeds, with Holm's correction over all that can be compared with
+    the best; that the best was found by looking makes the list, if anything, too short.
+
+    Args:
+        means: Mean of the score by variant.
+        score: Name of the score.
+        compare: `Intervals.compare`.
+    """
+    if means.notna().sum() < 2:
+        return []
+    best = str(means.idxmax())
+    p_values: dict[str, float] = {}
+    for variant in means.index[means.notna() & (means < means.max())]:
+        found = compare(best, variant)
+        if found is not None and score in set(found["score"]):
+            p_values[variant] = float(found.loc[found["score"] == score, "p"].iloc[0])
+    adjusted = holm(list(p_values.values()))
+    return [name for name, p in zip(p_values, adjusted, strict=True) if p >= ALPHA]
+
+
+def pair_by_seed(runs: pd.DataFrame, before: str, after: str) -> pd.DataFrame:
+    """Return the scores of `after` minus those of `before`, one row for each seed both finished."""
+    return _pair(split_arms(runs[runs["variant"].isin([before, after])]), before, after)
+
+
+def split_arms(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return the scores of each variant's finished runs by seed, from one pass over the frame."""
+    columns, done = scores_of(runs), runs[runs["status"] == "done"]
+    arms = {str(name): part for name, part in done.groupby("variant", sort=False)}
+    none = done.iloc[:0]
+    return {
+        str(name): arms.get(str(name), none).set_index("seed")[columns]
+        for name in runs["variant"].unique()
+    }
+
+
+def summarize_difference(runs: pd.DataFrame, before: str, after: str) -> dict[str, float]:
+    """Summarise the paired difference of two variants; NaN where no seed finished both."""
+    return _summarize_pairs(pair_by_seed(runs, before, after))
+
+
+def _compare(
+    arms: Mapping[str, pd.DataFrame], before: str, after: str, comparability: Comparability
+) -> dict[str, float]:
+    """Summarise a difference; NaN for scores by which the two are not comparable."""
+    found = _summarize_pairs(_pair(arms, before, after))
+    for score in arms[before].columns:
+        if not comparability.holds((before, after), score):
+            found |= dict.fromkeys((f"{score}_diff_mean", f"{score}_diff_std"), float("nan"))
+    return found
+
+
+def _pair(arms: Mapping[str, pd.DataFrame], before: str, after: str) -> pd.DataFrame:
+    seeds = arms[before].index.intersection(arms[after].index)
+    return arms[after].loc[seeds] - arms[before].loc[seeds]
+
+
+def _summarize_pairs(pairs: pd.DataFrame) -> dict[str, float]:
+    summary: dict[str, float] = {"num_pairs": len(pairs)}
+    for score in pairs.columns:
+        summary[f"{score}_diff_mean"] = float(pairs[score].mean())
+        summary[f"{score}_diff_std"] = float(pairs[score].std(ddof=1))
+    return summary
+
+
+def has_grid(runs: pd.DataFrame) -> bool:
+    """Say whether the variants are told apart by backbone and skip, with two of each or more."""
+    variants = runs.drop_duplicates("variant")
+    cells = variants[["backbone", "skip"]]
+    enough = bool((cells.nunique() >= 2).all())
+    return enough and not cells.duplicated().any() and len(cells) > max(cells.nunique())
+
+
+def list_changes(
+    runs: pd.DataFrame,
+    factors: Sequence[str],
+    baseline: str | None = None,
+    comparability: Comparability = UNKNOWN,
+) -> pd.DataFrame:
+    """Compare variants that differ in one factor alone, and were judged on the same images.
+
+    A skip is compared with the one before it in the plan, and the last with the first; any other
+    value with the baseline's value of that factor (the plan's first without a baseline).
+
+    Args:
+        runs: The frame of runs.
+        factors: Columns of settings that may differ ("backbone", "skip", dotted keys).
+        baseline: Variant whose values the others are compared with.
+        comparability: What each variant was judged on.
+
+    Returns:
+        A row for each comparison: `factor`, `context` (what both arms share of the other
+        factors), `before` and `after` (values), `variant_before` and `variant_after` (names),
+        `num_pairs`, `<score>_diff_mean`, `<score>_diff_std`.
+    """
+    variants = runs.drop_duplicates("variant").set_index("variant")
+    scores = split_arms(runs)
+    rows = []
+    for factor in factors:
+        others = [f for f in factors if f != factor and variants[f].nunique() > 1]
+        order = list(dict.fromkeys(variants[factor]))
+        reference = order[0] if baseline is None else variants.at[baseline, factor]
+        for context, arms in _contexts(variants, others):
+            named = {value: name for name, value in reversed(list(arms[factor].items()))}
+            here = [value for value in order if value in named]
+            if factor == CHAINED:
+                whole = [(here[0], here[-1])] if len(here) > 2 else []
+                pairs = [*pairwise(here), *whole]
+            else:
+                pairs = [(reference, v) for v in here if v != reference and reference in named]
+            for before, after in pairs:
+                change = {"factor": factor, "context": context, "before": before, "after": after}
+                names = named[before], named[after]
+                if comparability.holds(names):
+                    arms_of_change = dict(
+                        zip(("variant_before", "variant_after"), names, strict=True)
+                    )
+                    rows.append(change | arms_of_change | _compare(scores, *names, comparability))
+    columns = ["factor", "context", "before", "after", "variant_before", "variant_after"]
+    columns += _difference_columns(runs)
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _difference_columns(runs: pd.DataFrame) -> list[str]:
+    return ["num_pairs", *(f"{s}_diff_{m}" for s in scores_of(runs) for m in ("mean", "std"))]
+
+
+def _contexts(variants: pd.DataFrame, others: Sequence[str]) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield groups of variants that agree in the `others`, with the values they share."""
+    if not others:
+        yield "", variants
+        return
+    for values, arms in variants.groupby(list(others), sort=False):
+        yield ", ".join(str(value) for value in values), arms

@@ -1,0 +1,1 @@
+"""Tables: estimates as rows of text, and as files."""

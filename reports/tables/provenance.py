@@ -1,0 +1,237 @@
+"""Where the numbers are from: settings, software and logs, as text to show.
+
+In: a plan and the records of its runs. Out: cleaned text, unescaped.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from bench.plan import Plan, PlannedRun
+from bench.store.runs import EXACT_KEYS, Failure
+from bench.text import clean, clean_block
+from reports.formats import Table
+from reports.results.frame import Record
+from reports.results.settings import flatten
+from reports.style import MISSING, duration
+
+MAX_LOG = 4000
+"""Characters of a failure's log that are shown: its end."""
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """A planned run without a result, and why."""
+
+    name: str
+    status: str
+    reason: str
+    message: str
+    details: str
+
+
+def list_unfinished(records: Sequence[Record]) -> list[Unfinished]:
+    """List the planned runs that have no result, in the plan's order."""
+    return [
+        Unfinished(
+            name=f"{clean(record.planned.variant)}, seed {record.planned.run.spec.seed}",
+            status=record.status,
+            reason=clean(record.failure.reason) if record.failure else "",
+            message=clean(_say(record.failure)) if record.failure else "not run yet",
+            details=clean_block(record.failure.details)[-MAX_LOG:] if record.failure else "",
+        )
+        for record in records
+        if record.status != "done"
+    ]
+
+
+def list_footnotes(records: Sequence[Record]) -> list[str]:
+    """Say what a reader of the scores must know: machines mixed, inexact resumes, damage met."""
+    runs: dict[str, list[str]] = {}
+    for record in records:
+        for note in record.result.notes if record.result else ():
+            name = f"{clean(record.planned.variant)}, seed {record.planned.run.spec.seed}"
+            runs.setdefault(clean(note), []).append(name)
+    own = [f"{'; '.join(names)}: {note}" for note, names in runs.items()]
+    return [*_list_mixtures(records), *own]
+
+
+def _list_mixtures(records: Sequence[Record]) -> Iterator[str]:
+    """Yield what the runs were made with more than one of, where that changes bits."""
+    made = [record.result.environment for record in records if record.result]
+    for key in EXACT_KEYS:
+        # On a GPU, threads of the CPU move no sum.
+        where = [one for one in made if key != "threads" or one.get("device") == "cpu"]
+        found = [clean(one[key]) for one in where if key in one]
+        if len(set(found)) > 1:
+            name = key.replace("_", " ")
+            yield (
+                f"made with more than one {name}: {_tally(found)}. The same run has other last "
+                "bits there, and after many steps other scores; between variants, that is part of "
+                "the difference"
+            )
+
+
+def _say(failure: Failure) -> str:
+    """Return a failure's message, with the last step that was logged before it."""
+    return failure.message + (f" (last logged step: {failure.step})" if failure.step else "")
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What is known of one planned run: everything that leads from a number to its making."""
+
+    name: str
+    anchor: str
+    """Its id on the page."""
+    facts: tuple[tuple[str, str], ...]
+    """Name and value: state, id, commit, versions, device, durations, folder, command."""
+    settings: str
+    """Settings in which it differs from the others, a line for each."""
+
+
+def list_facts(plan: Plan, records: Sequence[Record]) -> dict[str, list[RunFacts]]:
+    """List the facts of every planned run by variant, in the plan's order."""
+    common = _intersect([_dump(planned) for planned in plan.runs])
+    facts: dict[str, list[RunFacts]] = {}
+    for number, record in enumerate(records):
+        planned = record.planned
+        own = _subtract(_dump(planned), common)
+        facts.setdefault(planned.variant, []).append(
+            RunFacts(
+                name=f"{clean(planned.variant)}, seed {planned.run.spec.seed}",
+                anchor=f"run-{number}",
+                facts=tuple((name, clean(value)) for name, value in _list_facts(plan, record)),
+                settings=clean_block(
+                    "\n".join(f"{k}: {_brief(v)}" for k, v in flatten(own).items())
+                ),
+            )
+        )
+    return facts
+
+
+def _list_facts(plan: Plan, record: Record) -> Iterator[tuple[str, str]]:
+    """Yield name and value of what is known; what is not known is left out."""
+    run, result, failure = record.planned.run, record.result, record.failure
+    reason = f" ({failure.reason}): {_say(failure)}" if failure else ""
+    yield "state", f"{record.status}{reason}"
+    yield "run", run.id
+    if run.parents:
+        yield "starts from run", ", ".join(run.parents)
+    yield "folder in the store", f"{run.id[:2]}/{run.id}/"
+    yield "dataset fingerprint", run.fingerprint[:16]
+    if result is not None:
+        environment = result.environment
+        yield "commit", str(environment.get("commit") or "not recorded")
+        names = ("python", "torch", "torchvision", "timm", "numpy", "fcn-bench")
+        versions = [f"{name} {environment[name]}" for name in names if environment.get(name)]
+        yield "versions", ", ".join(versions) or "not recorded"
+        device = [environment.get(name) for name in ("device", "device_name", "platform")]
+        threads = f"{environment['threads']} threads" if "threads" in environment else None
+        yield "device", ", ".join(str(part) for part in (*device, threads) if part)
+        yield "training", duration(result.train_seconds)
+        yield "evaluation", duration(result.evaluate_seconds)
+        yield "finished", result.finished
+        for note in result.notes:
+            yield "note", note
+    if plan.command:
+        yield "command", plan.command
+
+
+def shared_settings(plan: Plan) -> str:
+    """Write the settings that all runs have in common, as YAML."""
+    common = _intersect([_dump(planned) for planned in plan.runs])
+    return clean_block(yaml.safe_dump(common, sort_keys=False, allow_unicode=True))
+
+
+def settings_table(runs: pd.DataFrame, factors: Sequence[str]) -> Table:
+    """Show each variant's value of every setting in which the variants differ."""
+    variants = runs.drop_duplicates("variant")
+    cells = pd.DataFrame({"variant": [clean(name) for name in variants["variant"]]})
+    names = {"backbone": "model.backbone", "skip": "model.skip"}
+    for factor in ("backbone", "skip", *factors):
+        if factor not in names or variants[factor].nunique() > 1:
+            cells[clean(names.get(factor, factor))] = [clean(value) for value in variants[factor]]
+    return Table(cells, frozenset())
+
+
+def environment_table(records: Iterable[Record]) -> Table:
+    """Show device and versions; where runs differ, each value with the number of its runs."""
+    values: dict[str, list[str]] = {}
+    for record in records:
+        for key, value in record.result.environment.items() if record.result else ():
+            values.setdefault(clean(key), []).append(clean(value))
+    rows = [(key, _tally(found)) for key, found in values.items()]
+    return Table(pd.DataFrame(rows, columns=["what", "value"]), frozenset())
+
+
+def weights_table(records: Iterable[Record]) -> Table:
+    """Show where each variant's starting weights came from, as its runs recorded it."""
+    weights: dict[str, list[str]] = {}
+    for record in records:
+        if record.result and record.result.weights:
+            text = "; ".join(f"{k}: {_brief(v)}" for k, v in record.result.weights.items())
+            weights.setdefault(clean(record.planned.variant), []).append(clean(text))
+    rows = [(variant, found[0]) for variant, found in weights.items()]
+    return Table(pd.DataFrame(rows, columns=["variant", "starting weights"]), frozenset())
+
+
+def _brief(value: Any) -> str:
+    if isinstance(value, list):
+        return f"{len(value)} entries" if value else "none"
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _tally(found: Sequence[str]) -> str:
+    distinct = list(dict.fromkeys(found))
+    if len(distinct) == 1:
+        return distinct[0] or MISSING
+    return ", ".join(f"{value} ({found.count(value)} runs)" for value in distinct)
+
+
+def list_changes(before: Record, after: Record) -> str:
+    """Say in which settings, software and devices two runs differ: "train.steps 8 → 16; ..."."""
+    specs = [
+        {**flatten(_dump(record.planned)), "data": record.planned.run.fingerprint[:16]}
+        for record in (before, after)
+    ]
+    found = [record.result.environment if record.result else {} for record in (before, after)]
+    if not all(found):
+        found = [{}, {}]  # one of them says nothing, which is no change
+    changes = []
+    for old, new in (specs, found):
+        for key in dict.fromkeys([*old, *new]):
+            if key != "seed" and old.get(key) != new.get(key):
+                changes.append(f"{key} {_brief(old.get(key))} → {_brief(new.get(key))}")
+    return "; ".join(changes)
+
+
+def _dump(planned: PlannedRun) -> dict[str, Any]:
+    return planned.run.spec.model_dump(mode="json")
+
+
+def _subtract(spec: dict[str, Any], common: dict[str, Any]) -> dict[str, Any]:
+    """Keep the keys of a nested dictionary whose value is not in the other."""
+    own: dict[str, Any] = {}
+    for key, value in spec.items():
+        if key not in common:
+            own[key] = value
+        elif isinstance(value, dict) and value != common[key]:
+            own[key] = _subtract(value, common[key])
+    return own
+
+
+def _intersect(specs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Keep the keys whose value is the same in all nested dictionaries."""
+    common: dict[str, Any] = {}
+    for key, value in specs[0].items() if specs else ():
+        others = [spec.get(key) for spec in specs]
+        if all(other == value for other in others):
+            common[key] = value
+        elif all(isinstance(other, dict) for other in others):
+            common[key] = _intersect([other for other in others if isinstance(other, dict)])
+    return common

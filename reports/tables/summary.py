@@ -1,0 +1,161 @@
+"""The table of variants, its best and their ties marked; the paper's table.
+
+In: a summary (`reports.stats.summary`). Out: `Table`s of text, and the sentences that explain them.
+"""
+
+from collections.abc import Callable
+
+import pandas as pd
+
+from bench.metrics import BOUNDARY_SCORE
+from bench.text import clean
+from reports.formats import MARK, UNDERLINED, Table
+from reports.marks import name_variants
+from reports.stats.comparability import UNKNOWN, Comparability
+from reports.style import between, duration, label, millions, percent, points, with_spread
+from reports.tables.cells import best_rows, show_estimates
+
+
+def summary_table(
+    summary: pd.DataFrame, comparability: Comparability = UNKNOWN, baseline: str | None = None
+) -> Table:
+    """Show a summary: mean ± standard deviation over seeds, and 95 % intervals where there are any.
+
+    The best mean of each score is marked, and what is not significantly worse (`add_intervals`),
+    unless variants are not comparable: then none is best, and a column says what judged each.
+    """
+    cells = pd.DataFrame({"variant": name_variants(summary)})
+    cells["seeds"] = [
+        f"{row.num_done} of {row.num_planned}" for row in summary.itertuples(index=False)
+    ]
+    if "judged_on" in summary:
+        cells["judged on"] = [clean(text) for text in summary["judged_on"]]
+    best: set[tuple[int, str]] = set()
+    tied: set[tuple[int, str]] = set()
+    for score in ("miou", "pixel_acc", "mean_acc", "fw_iou", BOUNDARY_SCORE):
+        if f"{score}_mean" not in summary:
+            continue
+        means = summary[f"{score}_mean"]
+        cells[label(score)] = _spreads(means, summary[f"{score}_std"], percent)
+        if comparability.holds(summary["variant"], score):
+            best |= {(i, label(score)) for i in best_rows(means)}
+            tied |= {(i, label(score)) for i in tied_rows(summary, score)}
+        if score != "miou":
+            continue
+        if "mean_over" in summary:
+            cells["mean over"] = summary["mean_over"].to_numpy()
+        if _has(summary, "miou_low"):
+            cells["mIoU, 95 %"] = _bounds(summary, "miou", percent)
+        if "miou_diff_mean" in summary:
+            cells["Δ mIoU"] = _spreads(summary["miou_diff_mean"], summary["miou_diff_std"], points)
+        if _has(summary, "miou_diff_low"):
+            cells["Δ, 95 %"] = _bounds(summary, "miou_diff", points)
+    cells["parameters"] = [millions(value) for value in summary["num_parameters"]]
+    cells["training"] = [duration(value) for value in summary["train_seconds"]]
+    caption = describe_scores(summary, is_ranked=comparability.holds(summary["variant"]))
+    if "miou_diff_mean" in summary:
+        is_marked = "remark" in summary and summary["remark"][summary["variant"] == baseline].any()
+        against = f"the baseline {MARK}" if is_marked else "the baseline"
+        caption += f" Δ: points of mIoU against {against}, paired by seed."
+    caption += " Parameters and training time: means over runs."
+    numeric = frozenset(cells.columns[1:]) - {"judged on", "mean over"}
+    return Table(cells, numeric, frozenset(best), frozenset(tied), caption)
+
+
+def describe_scores(summary: pd.DataFrame, *, is_ranked: bool = True) -> str:
+    """Say in sentences what the scores of a summary are: units, spread, interval, marks.
+
+    `is_ranked`: whether the variants can be compared by any score.
+    """
+    has_intervals = _has(summary, "miou_low")
+    marks = _MARKS if has_intervals else "Bold: the highest mean."
+    coverage = describe_coverage(summary) if has_intervals else ""
+    return " ".join(filter(None, [_SCORES, coverage, marks if is_ranked else ""]))
+
+
+def describe_coverage(summary: pd.DataFrame) -> str:
+    """Say what the intervals of a summary cover, and what they do not."""
+    images = sorted({int(n) for n in summary["num_images"].dropna()})
+    counts = f"n = {images[0]}" if len(images) == 1 else f"n = {images[0]} to {images[-1]}"
+    most = int(summary["num_done"].max())
+    if most < 2:
+        return (
+            f"Intervals, 95 %: the choice of images ({counts}), resampled; with one seed they "
+            "do not cover what another training run would give."
+        )
+    text = f"Intervals, 95 %: the choice of images ({counts}) and of seeds, both resampled."
+    if (summary.loc[summary["num_done"] > 0, "num_done"] < 2).any():
+        text += " A variant with one seed has an interval over images alone."
+    return text
+
+
+def tied_rows(summary: pd.DataFrame, score: str) -> list[int]:
+    """Return the positions that are not significantly below the highest value."""
+    if f"{score}_tied" not in summary:
+        return []
+    return [i for i, tied in enumerate(summary[f"{score}_tied"]) if tied]
+
+
+_SCORES = "Scores in percent, mean ± sample standard deviation over seeds."
+
+_MARKS = (
+    f"Bold: the highest mean; {UNDERLINED}: not significantly below it (Student's t over images "
+    "and seeds, Holm, 5 %)."
+)
+
+
+def _has(summary: pd.DataFrame, column: str) -> bool:
+    return column in summary and bool(summary[column].notna().any())
+
+
+def _spreads(means: pd.Series, stds: pd.Series, show: Callable[[float], str]) -> list[str]:
+    return [with_spread(show(mean), std) for mean, std in zip(means, stds, strict=True)]
+
+
+def _bounds(summary: pd.DataFrame, prefix: str, show: Callable[[float], str]) -> list[str]:
+    ends = zip(summary[f"{prefix}_low"], summary[f"{prefix}_high"], strict=True)
+    return [between(low, high, show) for low, high in ends]
+
+
+PAPER_NAMES = {
+    "pixel_acc": "pixel acc.",
+    "mean_acc": "mean acc.",
+    "miou": "mean IU",
+    "fw_iou": "f.w. IU",
+    BOUNDARY_SCORE: "boundary IU",
+}
+"""The four scores in the order and words of Long et al., 2015, table 1, arXiv:1411.4038."""
+
+
+def paper_frame(summary: pd.DataFrame) -> pd.DataFrame:
+    """Return the scores alone, in the paper's order: mean, deviation and interval of each."""
+    kinds = ("mean", "std", "low", "high", "tied")
+    scores = [f"{score}_{kind}" for score in PAPER_NAMES for kind in kinds]
+    names = ["variant", "num_done", "num_images", *scores, "judged_on", "mean_over", "remark"]
+    return summary[[name for name in names if name in summary]]
+
+
+def paper_table(summary: pd.DataFrame, comparability: Comparability = UNKNOWN) -> Table:
+    """Show the four scores as the FCN paper's tables do, with their intervals."""
+    cells = pd.DataFrame({"variant": name_variants(summary)})
+    images = summary.get("num_images", pd.Series(float("nan"), summary.index))
+    cells["n"] = [
+        f"{seeds}" if pd.isna(n) else f"{seeds} × {int(n)}"
+        for seeds, n in zip(summary["num_done"], images, strict=True)
+    ]
+    best: set[tuple[int, str]] = set()
+    tied: set[tuple[int, str]] = set()
+    for score, name in PAPER_NAMES.items():
+        if f"{score}_mean" not in summary:
+            continue
+        cells[name] = show_estimates(summary, score)
+        if comparability.holds(summary["variant"], score):
+            best |= {(i, name) for i in best_rows(summary[f"{score}_mean"])}
+            tied |= {(i, name) for i in tied_rows(summary, score)}
+    numeric = frozenset(cells.columns[1:])
+    for column, name in (("mean_over", "mean IU over"), ("judged_on", "judged on")):
+        if column in summary:
+            cells[name] = [clean(text) for text in summary[column]]
+    described = describe_scores(summary, is_ranked=comparability.holds(summary["variant"]))
+    caption = f"{described} n: seeds × images. IU: IoU, as the paper calls it."
+    return Table(cells, numeric, frozenset(best), frozenset(tied), caption)
