@@ -30,6 +30,9 @@ DRAWINGS = (
 FORMS = (".svg", "-dark.svg", ".png")
 IMAGES = ("closeups", "errors", "image-1", "image-2", "image-3")
 """Names of those that are pixels alone."""
+EARLIER_DRAWINGS = ("curves-pictures",)
+EARLIER_IMAGES = ("picture-1", "picture-2", "picture-3")
+"""Names that version 0.1 gave, which kept no list of its files."""
 
 
 def open_folder(plan: Plan, out_dir: Path, *, chosen: bool = False) -> Outputs:
@@ -70,8 +73,9 @@ def list_possible(plan: Plan) -> list[str]:
 
 
 def _list_figures(names: set[str]) -> Iterator[str]:
-    yield from (f"figures/{name}{form}" for name in DRAWINGS if name in names for form in FORMS)
-    yield from (f"figures/{name}.png" for name in IMAGES if name in names)
+    drawings, images = (*DRAWINGS, *EARLIER_DRAWINGS), (*IMAGES, *EARLIER_IMAGES)
+    yield from (f"figures/{name}{form}" for name in drawings if name in names for form in FORMS)
+    yield from (f"figures/{name}.png" for name in images if name in names)
 
 
 def _list_written(text: str, out_dir: Path) -> Iterator[str]:
@@ -82,7 +86,8 @@ def _list_written(text: str, out_dir: Path) -> Iterator[str]:
     yield from (PAGE, *SUMMARIES)
     captions = {title.lower() for title in _CAPTION.findall(text)}
     drawn = {title.replace(" ", "-").replace("close-ups", "closeups") for title in captions}
-    yield from _list_figures(drawn & set(IMAGES) | set(_FIGURE.findall(text)))
+    images = drawn & {*IMAGES, *EARLIER_IMAGES}
+    yield from _list_figures(images | set(_FIGURE.findall(text)))
     for name in TABLES:
         paths = [path for path in EXPORTS if Path(path).stem == name]
         if all((out_dir / path).is_file() for path in paths):
@@ -117,5 +122,5 @@ def _from_folder(path: Path, folder: Path) -> str:
 
 _GENERATOR = '<meta name="generator" content="fcn-bench">'
 _FIGURE = re.compile(r'<figure class="([\w-]+)">')
-_CAPTION = re.compile(r"<figcaption><b>(Image \d+|Close-ups|Errors)\.</b>")
+_CAPTION = re.compile(r"<figcaption><b>((?:Image|Picture) \d+|Close-ups|Errors)\.</b>")
 _COMMAND = re.compile(r'<pre class="command">(.*?)</pre>', re.DOTALL)
