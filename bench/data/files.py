@@ -4,6 +4,8 @@ Every layer stands upright as its own EXIF orientation says; one without the tag
 What a file is, its content says (`bench.data.formats`).
 """
 
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -254,6 +256,26 @@ def find_root(
     )
 
 
+def files_below(folder: Path) -> list[Path]:
+    """Return the files in a folder and below, sorted, through links to folders too; reads disk.
+
+    Passed over are folders that cannot be entered, or that a link leads back up to.
+    """
+    return list(_walk(folder, frozenset()))
+
+
+def _walk(folder: Path, above: frozenset[Path]) -> Iterator[Path]:
+    here = folder.resolve()
+    if here in above:
+        return
+    with suppress(PermissionError, FileNotFoundError):
+        for path in sorted(folder.iterdir()):
+            if path.is_file():
+                yield path
+            elif path.is_dir():
+                yield from _walk(path, above | {here})
+
+
 def read_lines(path: Path) -> list[str]:
     """Read a text file's lines, without those that are blank.
 
@@ -267,4 +289,6 @@ def read_lines(path: Path) -> list[str]:
         raise InputError(f"{path} is not UTF-8 text; save it as UTF-8") from None
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    if any("\0" in line for line in lines):  # as UTF-16 has after each letter
+        raise InputError(f"{path} is not UTF-8 text; save it as UTF-8")
     return [line.strip() for line in lines if line.strip()]

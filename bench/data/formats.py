@@ -34,6 +34,9 @@ SUFFIXES = {
 }
 """Endings of the names of such files, in lower case."""
 
+GREYS_BY_PALETTE = ("GIF", "BMP")
+"""Those that keep greys as indices into a palette, which writers cut to the greys that occur."""
+
 IMAGE_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "LAB"}
 EXACT_TIFF = {1, 2, 3, 4, 5, 8, 32773, 32946, 34925, 50000}
 """Compressions of TIFF without loss: none, CCITT, LZW, deflate, PackBits, LZMA, Zstandard."""
@@ -43,7 +46,7 @@ STRETCHED = {2: 85, 4: 17}
 UNDECODABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
 """What Pillow's decoders raise on damaged files."""
 
-REDUCED, WHITE_IS_ZERO = 1, 0
+REDUCED, WHITE_IS_ZERO, SIGNED = 1, 0, 2
 SUBFILE, BITS, COMPRESSION, PHOTOMETRIC, EXTRA, FORMAT = 254, 258, 259, 262, 338, 339
 """Tags of TIFF."""
 ORIENTATION = 0x0112
@@ -75,8 +78,9 @@ def opened(path: Path) -> Iterator[Image.Image]:
         raise InputError(_too_large(path, "far more pixels")) from None
     except UnidentifiedImageError:
         raise InputError(
-            f"{path} cannot be decoded: it is damaged, or none of the formats that are read "
-            f"({', '.join(FORMATS)}); replace it, or save it as PNG"
+            f"{path} cannot be decoded: it is damaged, none of the formats that are read "
+            f"({', '.join(FORMATS)}), or of a kind of one that is not read, such as a TIFF of two "
+            "bands; replace it, or save it as PNG"
         ) from None
     except UNDECODABLE as error:
         reason = str(error).replace(str(path), "it")
@@ -96,6 +100,11 @@ def require_image(image: Image.Image, path: Path) -> None:
         raise InputError(
             f"{path} has {bits} bits per channel, of which 8 would be kept; save it as an 8-bit "
             "RGB or grey image"
+        )
+    if SIGNED in _tag(image, FORMAT):
+        raise InputError(
+            f"{path} holds signed numbers, of which those below 0 would be read as the brightest; "
+            "save it as an 8-bit RGB or grey image"
         )
     extra = _tag(image, EXTRA)
     if len(extra) > 1 or 0 in extra:
@@ -133,6 +142,9 @@ def require_exact(image: Image.Image, path: Path, what: str) -> None:
         reason = f"holds broken numbers, which are no {what}"
     elif image.format == "PPM" and (maxval := _maxval(path)) not in (255, 65535):
         reason = f"has the greatest value {maxval}, by which Pillow scales {what}"
+    elif image.format in GREYS_BY_PALETTE and (shown := _renumbered(image)):
+        index, grey = shown
+        reason = f"shows grey {grey} by its index {index}, and either may be meant"
     if reason:
         raise InputError(f"{path} {reason}; save {what} as PNG")
 
@@ -222,6 +234,24 @@ def _require_plain_palette(image: Image.Image, path: Path) -> None:
             raise InputError(
                 f"{path} is a BMP of {bits} bits with a short palette of greys; save it as PNG"
             )
+
+
+def _renumbered(image: Image.Image) -> tuple[int, int] | None:
+    """Return an index whose grey is another, where a palette seems cut to the greys that occur.
+
+    A mask of 0 and 2 is saved as indices 0 and 1 of a palette of the greys 0 and 2, in their order.
+    Black and white by 0 and 1 are the exception: so binary masks are kept.
+    """
+    palette = image.getpalette("RGB") or []
+    greys = palette[::3]
+    if greys != palette[1::3] or greys != palette[2::3]:
+        return None
+    indices = sorted(index for _, index in image.getcolors() or [] if isinstance(index, int))
+    shown = {index: greys[index] for index in indices if index < len(greys)}
+    is_cut = list(shown.values()) == sorted(set(shown.values()))
+    if not is_cut or shown.items() <= {0: 0, 1: 255}.items():
+        return None
+    return next(((index, grey) for index, grey in shown.items() if index != grey), None)
 
 
 def _tag(image: Image.Image, number: int) -> tuple[int, ...]:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.data.files import files_below
 from bench.data.formats import SUFFIXES
 from bench.outputs.stream import find_manifests
 from bench.text import MAX_BYTES
@@ -176,7 +177,7 @@ def _results(stem: Path, endings: Sequence[str]) -> list[Path]:
 
 def _walk(folder: Path, out: Path) -> Iterator[ImageFile]:
     """Yield the images in a folder and below that no command of ours wrote."""
-    homes = [out, folder, *(place for place in folder.rglob("*") if place.is_dir())]
+    homes = dict.fromkeys([out, folder, *(path.parent for path in files_below(folder))])
     made = [manifest for home in homes for manifest in find_manifests(home)]
     for path in _image_files(folder):
         if not any(manifest.is_ours(path) for manifest in made):
@@ -185,7 +186,7 @@ def _walk(folder: Path, out: Path) -> Iterator[ImageFile]:
 
 def _image_files(folder: Path) -> Iterator[Path]:
     """Yield what is taken for an image in a folder and below, sorted; nothing that is hidden."""
-    for path in sorted(folder.rglob("*")):
+    for path in files_below(folder):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.suffix.lower() in SUFFIXES and not hidden and path.is_file():
+        if path.suffix.lower() in SUFFIXES and not hidden:
             yield path

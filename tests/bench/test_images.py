@@ -51,6 +51,16 @@ def test_folders_are_walked_for_images_alone(place):
     assert {".png", ".jpg", ".tif", ".webp"} <= SUFFIXES
 
 
+def test_links_to_folders_are_walked_too_and_what_was_written_behind_them_is_known(place):
+    place("far/a.png", "far/deep/b.png", "in/c.png")
+    Path("in/day").symlink_to(Path("far").absolute())
+    Path("far/deep/up").symlink_to(Path("in").absolute())
+    assert found("in") == ["in/c.png", "in/day/a.png", "in/day/deep/b.png"]
+    assert list(files_by_stem(Path("in"))) == ["c", "day/a", "day/deep/b"]
+    Manifest(Path("far"), "run-1").write(Path("far/a-mask.png"), b"mask")
+    assert found("in") == ["in/c.png", "in/day/a.png", "in/day/deep/b.png"]
+
+
 def test_each_image_comes_once_and_what_is_given_itself_is_taken_as_it_is(place):
     place("in/a.png", "in/noending", "in/.hidden.png")
     assert found("in/noending", "in", "in/a.png", "./in/a.png", "in/.hidden.png") == [

@@ -114,6 +114,12 @@ def save_palette(path):
     mask.save(path)
 
 
+def save_greys(greys, **how):
+    """Pillow cuts the palette of a GIF to the greys that occur."""
+    values = np.array(greys, dtype=np.uint8)[MASK % len(greys)]
+    return lambda path: Image.fromarray(values).save(path, **how)
+
+
 def save_frames(kind):
     frames = [Image.fromarray(IMAGE), Image.fromarray(255 - IMAGE)]
     return lambda path: frames[0].save(path, kind, save_all=True, append_images=frames[1:])
@@ -126,6 +132,7 @@ READ_MASKS = {
     "palette GIF": ("a.gif", save_palette),
     "palette BMP": ("a.bmp", save_palette),
     "palette TIFF": ("a.tif", save_palette),
+    "GIF of greys": ("a.gif", save(MASK)),
     "BMP of 4 bits": ("a.bmp", lambda p: write_bmp(p, MASK, 4, [9] * 16)),
     "BMP of 8 bits": ("a.bmp", lambda p: write_bmp(p, MASK, 8, range(256))),
     "PGM": ("a.pgm", lambda p: write_pnm(p, b"P5", 255, MASK)),
@@ -150,6 +157,15 @@ READ_MASKS = {
 def test_masks_are_read_as_they_were_written(tmp_path, name, write):
     write(tmp_path / name)
     assert np.array_equal(read_mask(tmp_path / name), MASK)
+
+
+@pytest.mark.parametrize("greys", [[0, 255], [255, 255]])
+def test_black_and_white_by_0_and_1_are_classes_0_and_1(tmp_path, greys):
+    """As binary masks are kept in GIF, one that is all foreground among them."""
+    indices = Image.fromarray((np.array(greys, dtype=np.uint8) // 255)[MASK % 2])
+    indices.putpalette([0, 0, 0, 255, 255, 255])
+    indices.save(tmp_path / "a.gif", optimize=False)
+    assert np.array_equal(read_mask(tmp_path / "a.gif"), np.asarray(indices))
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])
@@ -184,6 +200,14 @@ BAD_MASKS = {
         "a.bmp",
         lambda p: write_bmp(p, MASK % 2, 8, [0, 255]),
         "8 bits with a short palette",
+    ),
+    "GIF of 0 and 2": ("a.gif", save_greys([0, 2]), "grey 2 by its index 1"),
+    "GIF of 0, 1 and 255": ("a.gif", save_greys([0, 1, 255]), "grey 255 by its index 2"),
+    "GIF all ignored": ("a.gif", save_greys([255]), "grey 255 by its index 0"),
+    "BMP of 0, 1, 2, 255": (
+        "a.bmp",
+        lambda p: write_bmp(p, MASK, 4, [0, 1, 2, 255]),
+        "grey 255 by its index 3",
     ),
     "colours": ("a.png", save(IMAGE), "holds colours"),
     "16 bits": ("a.png", save(MASK.astype(np.uint16)), "more than 8 bits"),
@@ -233,6 +257,12 @@ BAD_IMAGES = {
             p, np.dstack([IMAGE, MASK, MASK]), photometric=2, more=[(338, 3, 2, 0)]
         ),
         "bands beside its colours",
+    ),
+    "signed TIFF": ("a.tif", lambda p: write_tiff(p, MASK, more=[(339, 3, 1, 2)]), "signed"),
+    "TIFF of 2 bands": (
+        "a.tif",
+        lambda p: write_tiff(p, IMAGE[..., :2]),
+        "of a kind of one that is not read, such as a TIFF",
     ),
     "preview": ("a.tif", lambda p: write_tiff(p, MASK, pages=[[(254, 4, 1, 1)]]), "preview"),
     **{

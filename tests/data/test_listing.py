@@ -118,6 +118,25 @@ def test_only_listed_files_count(folder, expected):
     assert check(dataset).problems == ()
 
 
+def test_images_behind_links_to_folders_are_found(folder, tmp_path_factory):
+    """Links back up and round in a ring end nothing."""
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    for kind in ("images", "masks"):
+        (elsewhere / kind).mkdir()
+        Image.open(folder / kind / "a.png").save(elsewhere / kind / "a.bmp")
+        (folder / kind / "day").symlink_to(elsewhere / kind)
+        (folder / kind / "up").symlink_to(folder)
+        (elsewhere / kind / "ring").symlink_to(folder / kind)
+        (folder / kind / "nowhere").symlink_to("nothing")
+    (folder / "train.txt").write_text("day/a\nb\n")
+    dataset = open_folder(folder)
+    assert [path.as_posix() for path in dataset.files["train", "day/a"]] == [
+        "images/day/a.bmp",
+        "masks/day/a.bmp",
+    ]
+    assert check(dataset).problems == ()
+
+
 def test_two_images_of_a_listed_stem_are_named(folder):
     Image.new("RGB", (4, 4)).save(folder / "masks" / "b.BMP")
     with pytest.raises(InputError, match=r"b\.BMP and .*b\.png have one stem; rename or remove"):
@@ -146,6 +165,16 @@ def test_a_further_input_with_a_palette_is_what_it_shows(folder, blue, channels)
     assert dataset.more_inputs[0].channels == channels
     layer = dataset.read_input("train", "a", dataset.more_inputs[0])
     assert layer[0, 0].tolist() == [9, 9, blue][-channels:]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_a_list_in_utf_16_is_named_for_what_it_is(folder, encoding):
+    for name in ("train.txt", "classes.txt"):
+        text = (folder / name).read_text()
+        (folder / name).write_text(text, encoding=encoding)
+        with pytest.raises(InputError, match=rf"{name} is not UTF-8 text; save it as UTF-8"):
+            open_folder(folder)
+        (folder / name).write_text(text)
 
 
 def test_a_class_may_hold_any_mark_but_the_end_of_a_line(tmp_path):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import yaml
 
-from bench.data.files import read_lines
+from bench.data.files import files_below, read_lines
 from bench.data.formats import SUFFIXES
 from bench.data.problems import join_problems
 from fcn.errors import InputError
@@ -43,8 +43,8 @@ class Files:
     def below(cls, root: Path, kind: str) -> "Files":
         """Look through a folder and its subfolders, but for hidden files; reads disk."""
         by_stem: dict[str, list[Path]] = {}
-        for path in sorted((root / kind).rglob("*")):
-            if path.is_file() and not path.name.startswith("."):
+        for path in files_below(root / kind):
+            if not path.name.startswith("."):
                 relative = path.relative_to(root)
                 by_stem.setdefault(_compose(_stem(relative)), []).append(relative)
         return cls(root, kind, by_stem)
