@@ -3,7 +3,6 @@
 In: a plan, a store, an engine. Out: runs in the store, and how many are not done.
 """
 
-from contextlib import suppress
 from threading import Thread
 from typing import TYPE_CHECKING
 
@@ -44,13 +43,9 @@ def check_plan(
 
 def say_remarks(plan: "Plan", store: "Store", as_json: bool = False) -> None:
     """Say what the scores of a plan are to be read with, as far as its data are in the store."""
-    from bench.data.packs.pack import open_pack
-    from bench.data.remarks import plan_remarks
+    from bench.data.remarks import plan_remarks, stored_packs
 
-    packs = {}
-    for fingerprint in dict.fromkeys(planned.run.fingerprint for planned in plan.runs):
-        with suppress(InputError):
-            packs[fingerprint] = open_pack(store.packs_dir, fingerprint)
+    packs = stored_packs(plan, store.packs_dir)
     show_remarks([*plan.remarks, *plan_remarks(plan, packs)], as_json)
 
 

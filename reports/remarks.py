@@ -18,7 +18,11 @@ from reports.style import enumerate_names, number_of
 
 
 def find_remarks(
-    records: Sequence[Record], store: Store, comparability: Comparability, said: Sequence[str] = ()
+    records: Sequence[Record],
+    store: Store,
+    comparability: Comparability,
+    said: Sequence[str] = (),
+    trained: Sequence[str] = (),
 ) -> Remarks:
     """Look at all finished runs; reads the first line of each log.
 
@@ -27,6 +31,7 @@ def find_remarks(
         store: Where their logs are.
         comparability: What each variant was judged on.
         said: Sentences on how the plan came about, which come first.
+        trained: Sentences on what its runs were trained on.
     """
     runs: dict[tuple[str, int], list[Fact]] = {}
     for record in records:
@@ -36,6 +41,7 @@ def find_remarks(
     judged_on = {} if comparability.holds(comparability.judged) else comparability.describe()
     mean_over = name_means(comparability)
     general: list[Fact] = [(0, clean(text)) for text in said]
+    general += [(2, f"{clean(text)}.") for text in trained]
     general += [
         *_say_apart(judged_on),
         *_say_means(comparability, mean_over),

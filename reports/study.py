@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from bench.data.remarks import plan_remarks, stored_packs
 from bench.plan import Plan
 from bench.store.runs import Store
 from reports.marks import Remarks, map_names
@@ -104,7 +105,10 @@ def read_study(plan: Plan, store: Store) -> Study:
     runs = runs_frame(plan, store, records)
     intervals = find_intervals(records, store, plan.baseline)
     comparability = intervals.comparability
-    remarks = find_remarks(records, store, comparability, plan.remarks)
+    finished = tuple(record.planned for record in records if record.result is not None)
+    done = dataclasses.replace(plan, runs=finished)
+    trained = plan_remarks(done, stored_packs(done, store.packs_dir), scored=True)
+    remarks = find_remarks(records, store, comparability, plan.remarks, trained)
     summary = summarize_variants(runs, plan.baseline, comparability)
     summary = remarks.complete(add_intervals(summary, intervals))
     classes = class_frame(plan, store, records)

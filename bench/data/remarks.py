@@ -6,12 +6,14 @@ score could be right. Free of torch: commands say them before anything is traine
 
 import itertools
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from bench.data.labels import Labels, name_some, shared_remark
 from bench.data.layers import COLOUR
 from bench.data.overlap import find_leak, shared_images
-from bench.data.packs.pack import Pack
+from bench.data.packs.pack import Pack, open_pack
 from bench.data.problems import join_problems
 from bench.plan import Plan, PlannedRun, Run
 from fcn.errors import InputError
@@ -68,12 +70,22 @@ def remarks(
     return found
 
 
-def plan_remarks(plan: Plan, packs: Mapping[str, Pack]) -> list[str]:
+def stored_packs(plan: Plan, packs_dir: Path) -> dict[str, Pack]:
+    """Open those packs of a plan that are in a store, by fingerprint."""
+    packs = {}
+    for fingerprint in dict.fromkeys(planned.run.fingerprint for planned in plan.runs):
+        with suppress(InputError):
+            packs[fingerprint] = open_pack(packs_dir, fingerprint)
+    return packs
+
+
+def plan_remarks(plan: Plan, packs: Mapping[str, Pack], *, scored: bool = False) -> list[str]:
     """Say what the scores of a plan are to be read with.
 
     Args:
         plan: What is to be run, or was.
         packs: Its packs by fingerprint; of data without one nothing is said.
+        scored: Whether counts say what there is to say of the splits that judge.
     """
     found = dict.fromkeys(_remarks_on_runs(plan, packs))
     uses = [use for use in uses_of(plan) if use.fingerprint in packs]
@@ -81,7 +93,7 @@ def plan_remarks(plan: Plan, packs: Mapping[str, Pack]) -> list[str]:
     for key in dict.fromkeys((use.fingerprint, use.targets) for use in uses):
         of_key = [use for use in uses if (use.fingerprint, use.targets) == key]
         trained = {split for use in of_key for split in use.trained_here}
-        judged = {split for use in of_key for split in use.judges.values()}
+        judged = {split for use in of_key for split in use.judges.values() if not scored}
         pack = packs[key[0]].choose((COLOUR.name,), key[1])
         where = f"{of_key[0].data}: " if num_datasets > 1 else ""
         found |= dict.fromkeys(where + text for text in remarks(pack, trained, judged))

@@ -43,7 +43,7 @@ def draw_gallery(study: Study) -> Gallery:
     drawn = [
         illustrate(
             f"image-{number}",
-            f"Panel {number}",
+            f"Image {number}",
             clean(f"{image.name}: {image.why}" if image.why else image.name),
             draw_panel(image, grouped=grouped),
             svg=False,

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import html
 import io
 import json
 import math
@@ -19,7 +20,13 @@ from judged import (
     lose_counts,
     without_baseline,
 )  # fmt: skip
+from PIL import Image
+from streets import finish
 
+from bench.data.packs.pack import pack
+from bench.data.registry import open_dataset
+from bench.plan import Plan, PlannedRun, Run
+from bench.spec import DataSpec
 from bench.store.atomic import write_json
 from reports.answer import find_answer
 from reports.figures.listing import draw_figures
@@ -333,3 +340,26 @@ def test_what_learned_nothing_comes_first(small_store):
     flat = [[100, 0, 0], [0, 0, 0], [100, 0, 0]]
     plan = judge(small_store, {"a": [[blind] * 3], "b": [[flat] * 3]}, CLASSES)
     assert list(read_study(plan, small_store).remarks.variants) == ["b", "a"]
+
+
+def test_what_its_training_images_lack_stands_on_the_page(small_store, make_plan, tmp_path):
+    root = tmp_path / "data"
+    for kind in ("images", "masks"):
+        (root / kind).mkdir(parents=True)
+    for split, stem, grey in (("train", "a", 0), ("val", "b", 1), ("test", "c", 1)):
+        (root / f"{split}.txt").write_text(stem)
+        Image.new("RGB", (32, 32), (ord(stem), 0, 0)).save(root / "images" / f"{stem}.png")
+        mask = np.zeros((32, 32), dtype=np.uint8)
+        mask[:9] = grey
+        Image.fromarray(mask).save(root / "masks" / f"{stem}.png")
+    (root / "classes.txt").write_text("ground\ncat\n")
+    made = pack(open_dataset(DataSpec(dataset="folder"), root), small_store.packs_dir)
+    run = Run(make_plan(["a"]).runs[0].run.spec, made.fingerprint)
+    finish(small_store, PlannedRun("a", run))
+    write_report(Plan("x", "x?", "", (PlannedRun("a", run),)), small_store, tmp_path / "out")
+    lack = "split 'train' has no pixel of class 'cat', which cannot be learned from it."
+    summary = (tmp_path / "out" / "summary.md").read_text()
+    assert lack in summary[: summary.index("| variant")]
+    assert "train.batch_size 8 is more than the 1 images of split train" in summary
+    assert "split 'test'" not in summary
+    assert lack in html.unescape((tmp_path / "out" / "index.html").read_text())
