@@ -20,7 +20,14 @@ from fcn.errors import InputError
 from fcn.external import IMAGENET_MEAN, IMAGENET_STD, External
 from fcn.published import PublishedFile, cached_path, fetch_any, require_any
 from fcn.registry import unknown_name
-from fcn.weights import UNREADABLE, LoadedWeights, local_file, shapes_may_do
+from fcn.weights import (
+    UNREADABLE,
+    LoadedWeights,
+    local_file,
+    require_no_deeper,
+    shapes_may_do,
+    why_unreadable,
+)
 
 _TRUNKS = "IMAGENET1K_V1"
 """The weights that torchvision's own segmentation networks started from."""
@@ -249,17 +256,20 @@ def _find_published(source: str, pretrained: bool | str, num_classes: int) -> Pu
 
 
 def _load(net: Any, source: str, path: Path, whose: str, outer: str = "") -> None:
-    """Load a file into a network, every tensor of it; what only the file has is left out."""
+    """Load a file into a network, every tensor of it; what lies behind is left out."""
     try:
         state = load_state_dict(str(path))  # timm's, which never unpickles
         state = {key.removeprefix(outer): tensor for key, tensor in state.items()}
         with shapes_may_do():
             result = net.load_state_dict(state, strict=False)
     except UNREADABLE as error:
-        raise InputError(f"weights file {str(path)!r} does not fit {whose}: {error}") from error
+        raise InputError(
+            f"weights file {str(path)!r} does not fit {whose}: {why_unreadable(error)}"
+        ) from error
     if result.missing_keys:
         raise InputError(
             f"weights file {str(path)!r} leaves {len(result.missing_keys)} tensors of {whose} "
             f"unset, {result.missing_keys[0]!r} first; it is of another network"
         )
+    require_no_deeper(net, result.unexpected_keys, whose, path)
     net.loaded_weights = LoadedWeights(source, file_hash(path), len(net.state_dict()))

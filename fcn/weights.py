@@ -6,12 +6,12 @@ key would leave layers at random unnoticed; here that is an error. No file is ev
 """
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError  # for its name alone: torch raises it when it refuses a file
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -24,6 +24,10 @@ from fcn.published import candidates, fetch_any, require_any
 from fcn.registry import unknown_name
 
 _FILE_SUFFIXES = (".pth", ".safetensors")
+
+MOST = 0.75
+"""Share of a backbone's tensors that another network must have for weights to be carried over.
+Networks of one backbone share nearly all. By chance VGG16 and VGG19 share 19 of 26."""
 
 UNREADABLE = (OSError, EOFError, RuntimeError, KeyError, UnpicklingError, SafetensorError)
 """What torch, safetensors and timm raise over a file that is not what it should be."""
@@ -39,6 +43,16 @@ class LoadedWeights:
     """Of the file, in hex."""
     num_tensors: int
     """Tensors of the network that the file gave: all it has."""
+
+
+class _Load(NamedTuple):
+    """What `Module.load_state_dict` was called for, and what it said."""
+
+    module: nn.Module
+    missing: list[str]
+    """Names of tensors that only the module has."""
+    unused: list[str]
+    """Names of tensors that only the file has."""
 
 
 def create_with_weights(
@@ -79,11 +93,22 @@ def create_with_weights(
         except UNREADABLE as error:
             raise InputError(
                 f"weights file {str(path)!r} cannot be loaded into backbone {name!r}: "
-                f"{(str(error).strip() or type(error).__name__).splitlines()[0]}"
+                f"{why_unreadable(error)}"
             ) from error
     _require_all_loaded(net, loads, name, path)
     net.loaded_weights = LoadedWeights(source, file_hash(path), len(net.state_dict()))
     return net  # type: ignore[no-any-return]
+
+
+def why_unreadable(error: BaseException) -> str:
+    """Say why a weights file cannot be used, from an error of `UNREADABLE`: how it begins."""
+    if isinstance(error, UnpicklingError) or isinstance(error.__cause__, UnpicklingError):
+        return (
+            "it holds something else than tensors by name, and nothing is unpickled; save the "
+            "weights alone, as torch.save(net.state_dict(), PATH)"
+        )
+    lines = (str(error).strip() or type(error).__name__).splitlines()
+    return " ".join(line.strip() for line in lines[:2])  # torch's first names the class alone
 
 
 def require_published(name: str, pretrained: bool | str) -> None:
@@ -104,6 +129,43 @@ def find_loaded(model: nn.Module) -> LoadedWeights | None:
     """Return where the weights inside a model are from; None if all of them are random."""
     found = (getattr(module, "loaded_weights", None) for module in model.modules())
     return next((loaded for loaded in found if isinstance(loaded, LoadedWeights)), None)
+
+
+def lies_between(names: Sequence[str], other: str) -> bool:
+    """Say whether a tensor that is none of a network's would lie before some of them.
+
+    It does in a part that the network has and that is not its last, such as one more block of a
+    stage. What lies behind may be left out: a classifier, stages that nothing is read from.
+
+    Args:
+        names: Of the network's tensors, in their order.
+        other: Name of the tensor.
+    """
+    parts = other.split(".")
+    parents = (".".join(parts[:i]) + "." for i in reversed(range(1, len(parts))))
+    part = next((p for p in parents if any(name.startswith(p) for name in names)), "")
+    return other not in names and not names[-1].startswith(part)
+
+
+def require_no_deeper(net: nn.Module, unused: Iterable[str], whose: str, path: Path) -> None:
+    """Refuse weights of a deeper network of the family: blocks between its own would be left out.
+
+    Args:
+        net: The network.
+        unused: Names of the file's tensors that the network has not.
+        whose: What the network is called.
+        path: The file.
+
+    Raises:
+        InputError: They are.
+    """
+    names = list(net.state_dict())
+    between = [name for name in unused if lies_between(names, name)]
+    if len(names) <= MOST * (len(names) + len(between)):
+        raise InputError(
+            f"weights file {str(path)!r} has {len(between)} tensors between those of {whose} that "
+            f"it has no place for, {between[0]!r} first; it is of another network"
+        )
 
 
 def list_weights(backbone: str) -> list[str]:
@@ -165,17 +227,17 @@ def shapes_may_do() -> Iterator[None]:
 
 
 @contextmanager
-def _recorded_loads() -> Iterator[list[tuple[nn.Module, list[str]]]]:
-    """Yield a list that fills with (module, missing keys) of every load in the block.
+def _recorded_loads() -> Iterator[list[_Load]]:
+    """Yield a list that fills with every load in the block.
 
     Replaces `Module.load_state_dict` meanwhile: timm keeps the answer to itself.
     """
-    loads: list[tuple[nn.Module, list[str]]] = []
+    loads: list[_Load] = []
     original = nn.Module.load_state_dict
 
     def load_and_record(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
         result = original(module, *args, **kwargs)
-        loads.append((module, list(result.missing_keys)))
+        loads.append(_Load(module, list(result.missing_keys), list(result.unexpected_keys)))
         return result
 
     nn.Module.load_state_dict = load_and_record  # type: ignore[method-assign, assignment]
@@ -185,17 +247,15 @@ def _recorded_loads() -> Iterator[list[tuple[nn.Module, list[str]]]]:
         nn.Module.load_state_dict = original  # type: ignore[method-assign]
 
 
-def _require_all_loaded(
-    net: nn.Module, loads: list[tuple[nn.Module, list[str]]], name: str, path: Path
-) -> None:
+def _require_all_loaded(net: nn.Module, loads: Sequence[_Load], name: str, path: Path) -> None:
     """Compare tensors, not keys: timm's feature wrappers rename the layers they keep."""
     if not loads and path.suffix == ".npz":
         return  # a reader of another format, which names each tensor it sets and fails on others
     loaded = {
         id(tensor)
-        for module, missing in loads
-        for key, tensor in module.state_dict(keep_vars=True).items()
-        if key not in missing
+        for load in loads
+        for key, tensor in load.module.state_dict(keep_vars=True).items()
+        if key not in load.missing
     }
     state = net.state_dict(keep_vars=True)
     random = [key for key, tensor in state.items() if id(tensor) not in loaded]
@@ -204,3 +264,5 @@ def _require_all_loaded(
             f"weights {str(path)!r} leave {len(random)} of {len(state)} tensors "
             f"of backbone {name!r} unset, {random[0]!r} first; they are of another network"
         )
+    for load in loads:
+        require_no_deeper(load.module, load.unused, f"backbone {name!r}", path)

@@ -18,10 +18,7 @@ from bench.store.runs import Result, Store
 from bench.text import our_command, remaking
 from fcn.errors import InputError
 from fcn.heads import Score
-
-MOST = 0.75
-"""Share of a backbone's tensors that another network must have for weights to be carried over.
-Networks of one backbone share nearly all. By chance VGG16 and VGG19 share 19 of 26."""
+from fcn.weights import MOST, lies_between
 
 
 def require_planned(run: Run) -> None:
@@ -138,7 +135,8 @@ def require_shared(
 ) -> None:
     """See that a network gets most of its backbone from another's weights, by name and shape.
 
-    One of the two may reach less deep: then all that it has counts. Heads, skips and the number
+    One of the two may reach less deep: then what lies as deep in the other counts, and layers
+    that only one has in between, as deeper networks of one family do. Heads, skips and the number
     of classes may differ.
 
     Args:
@@ -151,8 +149,10 @@ def require_shared(
         InputError: They share less: next to nothing would be carried over.
     """
     ours, theirs = _trunk(own), _trunk(weights)
-    shared = sum(theirs.get(name) == shape for name, shape in ours.items())
-    total = min(len(ours), len(theirs))
+    places = [at for at, (name, shape) in enumerate(ours.items()) if theirs.get(name) == shape]
+    shared = len(places)
+    reach = places[-1] + 1 if places else len(ours)
+    total = max(reach, shared + sum(lies_between(list(ours), name) for name in theirs))
     if shared <= MOST * total:
         carried = f"only {shared} of {total} tensors of the backbone" if shared else "no weights"
         raise InputError(

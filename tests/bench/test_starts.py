@@ -199,6 +199,18 @@ SHARING = {
 STRANGERS = {
     "another family": ({"backbone": "resnet18"}, {"backbone": "alexnet"}, CLASSES),
     "another depth": ({"backbone": "vgg16"}, {"backbone": "vgg19"}, CLASSES),
+    "less deep": ({"backbone": "resnet34"}, {"backbone": "resnet18"}, CLASSES),
+    "deeper": ({"backbone": "resnet50"}, {"backbone": "resnet101"}, CLASSES),
+    "one more block in each stage": (
+        {"backbone": "efficientnet_b1"},
+        {"backbone": "efficientnet_b0"},
+        CLASSES,
+    ),
+    "less deep, of smp": (
+        {"external": "smp/Unet(resnet34)"},
+        {"external": "smp/Unet(resnet18)"},
+        CLASSES,
+    ),
     "with batch norm": ({"backbone": "vgg11"}, {"backbone": "vgg11_bn"}, CLASSES),
     "another width": ({"backbone": "resnet50"}, {"backbone": "wide_resnet50_2"}, CLASSES),
     "narrower": (

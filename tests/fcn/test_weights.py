@@ -15,6 +15,7 @@ from fcn import create_model
 from fcn.backbones.taps import create_backbone
 from fcn.download import DownloadError, MissingError, fetch, reach
 from fcn.errors import InputError
+from fcn.libraries import create_external
 from fcn.weights import find_loaded, list_weights
 
 
@@ -27,6 +28,26 @@ def test_weights_of_another_network_are_refused(tmp_path):
         create_backbone(name, pretrained=str(path))
     # Layers that are left out need no weights.
     create_backbone(name, pretrained=str(path), strides=(8,))
+
+
+@pytest.mark.parametrize("source", ["resnet18", "smp/Unet(resnet18)"])
+def test_weights_of_a_deeper_network_of_the_family_are_refused(tmp_path, source):
+    """All that ResNet18 has is in ResNet34 too, by name and shape, between what it has not."""
+    path = tmp_path / "deep.pth"
+    with torch.device("meta"):
+        deep = build(source.replace("18", "34"))
+    torch.save({key: torch.empty_like(t, device="cpu") for key, t in deep.items()}, path)
+    with pytest.raises(InputError, match=r"deep\.pth' has \d+ tensors between .*another network"):
+        build(source, str(path))
+
+
+def build(source, pretrained=False):
+    """Return the tensors of a whole network of timm, a backbone with weights, or a library's."""
+    if "/" in source:
+        return create_external(source, num_classes=3, pretrained=pretrained).net.state_dict()
+    if pretrained:
+        return create_backbone(source, pretrained=pretrained).state_dict()
+    return timm.create_model(source).state_dict()
 
 
 def test_vgg_weights_are_checked_too(tmp_path):
@@ -51,7 +72,7 @@ def test_a_pickled_object_is_refused_and_not_run(tmp_path):
     canary, path = tmp_path / "canary", tmp_path / "evil.pth"
 
     torch.save(Evil(canary), path)
-    with pytest.raises(InputError, match=r"evil\.pth"):
+    with pytest.raises(InputError, match=r"evil\.pth' .* save the weights alone, as torch\.save"):
         create_backbone("resnet18", pretrained=str(path))
     assert not canary.exists()
 
