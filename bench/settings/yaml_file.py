@@ -7,7 +7,7 @@ blow a file up. `parse_yaml` reads what people write, `parse_stored` what `dump_
 import re
 from collections.abc import Hashable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
@@ -19,10 +19,19 @@ MAX_STORED_BYTES = 100_000
 MAX_DEPTH = 32
 
 
+_CORE = {"null", "bool", "int", "float", "str", "seq", "map"}
+"""Kinds of values that specs have; YAML's others (sets, dates, bytes) are refused by their tag."""
+
+
 class _Loader(yaml.SafeLoader):
-    """SafeLoader with the scalars of YAML's core schema; duplicate keys and aliases are errors."""
+    """SafeLoader with YAML's core schema; duplicate keys, aliases and other tags are errors."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}
+    yaml_constructors: ClassVar[dict[str | None, Any]] = {
+        tag: construct
+        for tag, construct in yaml.SafeLoader.yaml_constructors.items()
+        if tag is None or tag.rpartition(":")[2] in _CORE
+    }
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
@@ -30,10 +39,20 @@ class _Loader(yaml.SafeLoader):
             raise yaml.constructor.ConstructorError(None, None, "aliases are not allowed", mark)
         return super().compose_node(parent, index)
 
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, KeyError) as error:  # such as !!bool maybe, or 5000 digits
+            problem = f"this is no {node.tag.rpartition(':')[2]}: {error}"
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark) from None
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
+            if not isinstance(key_node, yaml.ScalarNode):
+                problem = f"key {key!r} is no word; write it in quotes if it is meant as one"
+                raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
             if key in seen:
                 problem = f"key {key!r} stands twice; keep one"
                 raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
@@ -76,7 +95,7 @@ def parse_yaml(text: str, *, where: str) -> Any:
         mark = error.problem_mark
         line = f", line {mark.line + 1}" if mark else ""
         raise InputError(f"{where}{line}: {error.problem}") from None
-    except (yaml.YAMLError, ValueError) as error:
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # the last two of an escape
         raise InputError(f"{where}: {error}") from None
     except RecursionError:
         raise InputError(f"{where} is nested too deeply for a spec") from None
