@@ -100,8 +100,9 @@ def name_results(images: Sequence[ImageFile], endings: Sequence[str]) -> dict[Pa
     top = os.path.commonpath(folders) if folders else ""
     places = {i.path: _below(top, i.path) if i.folder else Path(i.path.name) for i in images}
     for group in _meeting(places):
-        parent = os.path.commonpath([os.path.abspath(path.parent) for path in group])
-        places |= {path: _below(parent, path) for path in group}
+        parents = {os.path.abspath(path.parent) for path in group}
+        if len(parents) > 1:
+            places |= {path: _below(os.path.commonpath(parents), path) for path in group}
     stems = {path: place.with_suffix("") for path, place in places.items()}
     for group in _meeting(places):
         stems |= {path: places[path] for path in group}
