@@ -32,6 +32,12 @@ class Adjustment(Schema):
     set: Differences
     """What then differs."""
 
+    @model_validator(mode="after")
+    def _whatever_the_seed(self) -> Self:
+        if "seed" in self.when:
+            raise ValueError("`when` cannot tell seeds apart: a variant has one setting for all")
+        return self
+
 
 class Ablation(Schema):
     """A question, its variants, and how often each is run."""

@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from bench.settings.explain import explain
+from bench.settings.explain import explain, truths_for_numbers
 from bench.settings.keys import set_keys
 from bench.text import require_file_name
 from fcn.errors import InputError
@@ -255,10 +255,13 @@ def parse(schema: type[S], values: Mapping[str, Any], *, where: str, stored: boo
         InputError: A key is unknown, or a value is of the wrong type or out of range.
     """
     try:
-        return schema.model_validate(dict(values), context=STORED if stored else None)
+        taken = schema.model_validate(dict(values), context=STORED if stored else None)
     except ValidationError as error:
         messages = dict.fromkeys(explain(schema, e) for e in error.errors(include_url=False))
         raise InputError(f"{where}: {'; '.join(messages)}") from None
+    if not stored and (wrong := list(truths_for_numbers(values, taken))):
+        raise InputError(f"{where}: {'; '.join(wrong)}")
+    return taken
 
 
 def parse_value(key: str, value: Any, *, where: str) -> Any:
@@ -268,13 +271,16 @@ def parse_value(key: str, value: Any, *, where: str) -> Any:
         InputError: There is no such key, or it does not take the value.
     """
     try:
-        return _adapter(key).validate_python(value)
+        taken = _adapter(key).validate_python(value)
     except ValidationError as error:
         details = error.errors(include_url=False)
         messages = dict.fromkeys(explain(RunSpec, e, at=key.split(".")) for e in details)
         raise InputError(f"{where}: {'; '.join(messages)}") from None
     except InputError as error:
         raise InputError(f"{where}: {key}: {error}") from None
+    if wrong := list(truths_for_numbers(value, taken, key)):
+        raise InputError(f"{where}: {'; '.join(wrong)}")
+    return taken
 
 
 def override(settings: Mapping[str, Any], differences: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ In: an error as pydantic reports it. Out: a sentence.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel
@@ -19,9 +19,28 @@ def explain(schema: type[BaseModel], error: Any, at: Iterable[str] = ()) -> str:
     if error["type"] == "extra_forbidden":
         parent, name = loc[:-1], str(loc[-1])
         return f"{path}: {unknown_name('key', name, _fields_at(schema, parent))}"
-    message = error["msg"].removeprefix("Value error, ")
+    message = error["msg"].removeprefix("Value error, ").replace("valid tuple", "valid list")
     given = "" if error["type"] in ("value_error", "missing") else f", not {error['input']!r}"
     return f"{path}: {message}{given}{_way_out(error)}" if path else message
+
+
+def truths_for_numbers(given: Any, taken: Any, path: str = "") -> Iterator[str]:
+    """Yield, in words, each true or false that a schema took for a number, 1 or 0.
+
+    Args:
+        given: Plain values.
+        taken: What the schema made of them.
+        path: Where they are.
+    """
+    if isinstance(given, bool) and isinstance(taken, int | float) and not isinstance(taken, bool):
+        yield f"{path}: {json.dumps(given)} is no number"
+    elif isinstance(given, Mapping):
+        for key, value in given.items():
+            inner = taken.get(key) if isinstance(taken, Mapping) else getattr(taken, key, None)
+            yield from truths_for_numbers(value, inner, f"{path}.{key}" if path else key)
+    elif isinstance(given, list | tuple) and isinstance(taken, list | tuple):
+        for number, (value, inner) in enumerate(zip(given, taken, strict=True)):
+            yield from truths_for_numbers(value, inner, f"{path}.{number}")
 
 
 def _way_out(error: Any) -> str:
