@@ -88,8 +88,9 @@ def code_digest(module: str) -> str:
     files = dict(_own_files(module))
     if module not in files:
         raise InputError(
-            f"a part is registered by {module!r}, which has no source file, so nothing tells one "
-            "version of it from another; put it into a .py file and name that with --plugin"
+            f"a part is registered by {module!r}, which has no source file that Python finds "
+            "(PYTHONPATH), so nothing tells one version of it from another; put it into a .py file "
+            "and name that with --plugin"
         )
     # What is run as a script is called __main__ there, and by its file's name in another process.
     names = {name: "" if name == module else name for name in files}
@@ -195,7 +196,7 @@ def _file_of(module: str) -> Path | None:
         else:
             folders = _folders_of(parent)
             spec = PathFinder.find_spec(module, folders) if folders else None
-    except (ImportError, ValueError):
+    except (ImportError, ValueError, KeyError):  # the last of a folder without __init__.py
         return None
     return Path(spec.origin) if spec and spec.has_location and spec.origin else None
 

@@ -115,9 +115,20 @@ def test_code_is_the_same_wherever_it_lies(load, tmp_path, monkeypatch):
     assert code_digest("plugin_of_mine") == before
 
 
-def test_a_part_without_a_source_file_is_refused():
-    with pytest.raises(InputError, match=r"'no_such_module', which has no source file.*--plugin"):
-        code_digest("no_such_module")
+@pytest.mark.parametrize("module", ["no_such_module", "no_such.module", "sys"])
+def test_a_part_without_a_source_file_is_refused(module):
+    said = rf"'{module}', which has no source file that Python finds .*--plugin"
+    with pytest.raises(InputError, match=said):
+        code_digest(module)
+
+
+def test_an_imported_folder_without_init_has_no_file_and_is_no_error(tmp_path, monkeypatch):
+    """Python looks for the package around it, which is not imported."""
+    (tmp_path / "around" / "bare").mkdir(parents=True)
+    (tmp_path / "around" / "__init__.py").touch()
+    (tmp_path / "importing.py").write_text("def never():\n    import around.bare\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert code_digest("importing")
 
 
 def test_an_external_network_counts_with_its_librarys_version_or_its_code(load):
