@@ -146,7 +146,7 @@ def require_shared(
         whose: Which the other is, for the message.
 
     Raises:
-        InputError: They share less: next to nothing would be carried over.
+        InputError: They share less: too little would be carried over.
     """
     ours, theirs = _trunk(own), _trunk(weights)
     places = [at for at, (name, shape) in enumerate(ours.items()) if theirs.get(name) == shape]
@@ -156,7 +156,7 @@ def require_shared(
     if shared <= MOST * total:
         carried = f"only {shared} of {total} tensors of the backbone" if shared else "no weights"
         raise InputError(
-            f"{key}: this network shares {carried} with that of {whose}, so next to nothing would "
+            f"{key}: this network shares {carried} with that of {whose}, so too little would "
             "be carried over; start from a network with the same backbone, or leave it out"
         )
 
