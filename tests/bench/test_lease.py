@@ -108,7 +108,7 @@ def test_no_decision_is_made_by_the_clock_on_the_wall():
     files = [path for room in ("store", "grid", "run") for path in (root / room).glob("*.py")]
     assert len(files) > 30
     users = {p.name for p in files if re.search(r"time\.time\(|datetime\.now\(", p.read_text())}
-    # Times for people: begun, finished; and the age of what nobody can be asked about any more.
+    # Times for people: begun, finished; and the age of leftovers in a store that only can be read.
     assert users == {"holder.py", "execute.py", "scratch.py"}
 
 
