@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ablations.fitting import fits, fits_none, read_choices, spelled
+from ablations.fitting import fits, fits_none, list_unused, read_choices, spelled
 from ablations.names import require_names_that_hold, require_own_word
 from ablations.spec import Ablation, Differences
 from bench.data.facts import DatasetFacts
@@ -104,6 +104,17 @@ def specs_of(ablation: Ablation) -> dict[str, RunSpec]:
         if number not in fitted and not _fits_as_written(ablation, number):
             raise InputError(fits_none(specs.values(), adjustment.when, where=_when(ablation)))
     return specs
+
+
+def list_unused_values(ablation: Ablation) -> list[str]:
+    """Name the values in lists of `adjust.when` that no variant has: misspelt, or for other grids.
+
+    Raises:
+        InputError: As `specs_of`.
+    """
+    specs = specs_of(ablation).values()
+    where = _when(ablation)
+    return [text for one in ablation.adjust for text in list_unused(specs, one.when, where=where)]
 
 
 def _spec_of(ablation: Ablation, name: str, differences: Differences) -> tuple[RunSpec, set[int]]:

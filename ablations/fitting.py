@@ -5,7 +5,7 @@ variant's; where they are nobody's, words that name the nearest value that occur
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from bench.settings.keys import flatten
@@ -51,6 +51,18 @@ def fits_none(specs: Iterable[RunSpec], when: Mapping[str, Any], *, where: str) 
             known = {spelled(value) for value in occurring}
             return f"{where} fits no variant: {unknown_name(f'value of {key}', given, known)}"
     return f"{where} fits no variant: none has all of these values ({spelled(when)}) together"
+
+
+def list_unused(specs: Iterable[RunSpec], when: Mapping[str, Any], *, where: str) -> Iterator[str]:
+    """Yield, for each value of a list in `when` that no variant has, a sentence that names it."""
+    specs = list(specs)
+    for key, wanted in flatten(when).items():
+        choices = read_choices(key, wanted, where=where)
+        occurring = [_get(spec, key) for spec in specs]
+        for choice in choices if len(choices) > 1 else ():
+            if choice not in occurring:
+                known = {spelled(value) for value in occurring}
+                yield f"{where}: {unknown_name(f'value of {key}', spelled(choice), known)}"
 
 
 def spelled(value: Any) -> str:

@@ -47,14 +47,14 @@ def plan_spec(
         InputError: The spec is wrong, or its data is not there; or the store remembers several
             data sets for it, and has runs over each.
     """
-    from ablations.expand import expand
+    from ablations.expand import expand, list_unused_values
     from ablations.registry import load_ablation, name_question
     from bench.data.catalog import Catalog, recall_question
     from bench.settings.yaml_file import parse_setting
 
     given = dict(parse_setting(setting, option="--set") for setting in settings or ())
     ablation, question = load_ablation(spec, given), name_question(spec)
-    show_remarks(ablation.notices, as_json=True)
+    show_remarks([*ablation.notices, *list_unused_values(ablation)], as_json=True)
     command = ["fcn-bench", "run", spec]
     command += [word for setting in settings or () for word in ("--set", setting)]
     command += [word for plugin in named_plugins() for word in ("--plugin", plugin)]

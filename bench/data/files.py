@@ -148,7 +148,7 @@ def read_input(path: Path, wanted: Input) -> NDArray[np.uint8]:
         raise InputError(f"input {wanted.name!r} has {wanted.channels} channels; files have 1 or 3")
     with opened(path) as image:
         deep = image.mode == "I" or image.mode.startswith("I;16")
-        if deep == (wanted.log_range is None) or not (deep or image.mode in ("L", "P", "1")):
+        if deep == (wanted.log_range is None) or not (deep or image.mode in ("L", "P")):
             bits = "8" if wanted.log_range is None else "16"
             raise InputError(
                 f"{path} has mode {image.mode}; input {wanted.name!r} is grey of {bits} bits: save "

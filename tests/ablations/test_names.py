@@ -2,7 +2,7 @@
 
 import pytest
 
-from ablations.expand import expand
+from ablations.expand import expand, list_unused_values
 from ablations.planning import plan_trial
 from ablations.registry import load_ablation
 from bench.data.catalog import Catalog
@@ -113,6 +113,18 @@ def test_an_adjustment_is_for_values_as_the_schema_reads_them(spec, when, fits):
             spec(text + RATE % when)
     else:
         assert rates(spec(text + RATE % when))[0] == 0.5
+
+
+def test_a_value_of_a_list_that_no_variant_has_is_said(tmp_path):
+    """It may be for other grids, as adjustments of a base are; and it may be misspelt."""
+    path = tmp_path / "q.yaml"
+    path.write_text(A + RATE % "model.backbone: [resnet18, alexnt]")
+    ablation = load_ablation(path.as_posix())
+    assert list_unused_values(ablation) == [
+        f"{ablation.name}: adjust.when: unknown value of model.backbone 'alexnt'. Known: resnet18."
+    ]
+    path.write_text(A + RATE % "model.backbone: [resnet18]")
+    assert list_unused_values(load_ablation(path.as_posix())) == []
 
 
 @pytest.mark.parametrize(

@@ -325,6 +325,10 @@ def test_grey_and_colour_inputs_are_told_apart(tmp_path):
     write_layer(tmp_path / "colour.png", np.zeros((3, 4, 3), dtype=np.uint8))
     with pytest.raises(InputError, match="grey of 8 bits"):
         read_input(tmp_path / "colour.png", Input("x", 1))
+    # Of 1 bit: as an image it is 0 and 255, as a number 0 and 1; nobody knows which was meant.
+    write_layer(tmp_path / "bits.png", np.eye(3, dtype=bool))
+    with pytest.raises(InputError, match="grey of 8 bits"):
+        read_input(tmp_path / "bits.png", Input("x", 1))
     with pytest.raises(InputError, match="files have 1 or 3"):
         read_input(tmp_path / "colour.png", Input("x", 2))
 
