@@ -18,6 +18,7 @@ from bench.store.atomic import file_digest
 from bench.store.holder import Holder
 from bench.store.lease import SCRATCH, BusyError, DoneError, find_leases, find_stale, hold
 from bench.store.names import find_foreign, find_strays, is_checkpoint, is_pack_dir, list_run_dirs
+from bench.store.records import Reason
 from bench.store.runs import Store
 from bench.store.scratch import is_abandoned, is_old, is_scratch, scratch_prefix
 from fcn.errors import InputError
@@ -216,7 +217,7 @@ def _results_without_runs(store: Store) -> list[Path]:
 
 def _has_failed(store: Store, run_id: str) -> bool:
     failure = store.failure(run_id) if store.status(run_id) == "failed" else None
-    return failure is not None and failure.reason != "stopped"
+    return failure is not None and failure.reason != Reason.STOPPED
 
 
 def _size(path: Path) -> int:

@@ -16,6 +16,7 @@ import pandas as pd
 from bench.outputs.folder import Outputs
 from bench.plan import Plan
 from bench.store.evaluation_file import UnusableCountsError
+from bench.store.records import Reason
 from bench.store.runs import Store
 from bench.text import clean
 from reports.formats import Table, to_csv, to_markdown
@@ -195,7 +196,7 @@ def _compare(
 
 def _list_unreadable(records: Sequence[Sequence[Record]]) -> list[str]:
     failures = [record.failure for found in records for record in found]
-    return [one.message for one in failures if one is not None and one.reason == "unreadable"]
+    return [one.message for one in failures if one is not None and one.reason == Reason.UNREADABLE]
 
 
 def _measure(

@@ -17,18 +17,26 @@ from bench.grid.exit_status import describe_end, last_step
 from bench.plan import Plan, PlannedRun
 from bench.run.outcome import BUSY, ORPHANED, REASONS, exit_code
 from bench.store.lease import LEASE_SECONDS, Watch
+from bench.store.records import Reason
 from bench.store.runs import Failure, Store
 
 BUSY_SECONDS = 2.0
 """Time before a run that another command holds is looked at again."""
 
-RETRIES = {"killed": 2, "hung": 2, "stopped": 2, "error": 1, "disk": 1, "lost": 10}
+RETRIES = {
+    Reason.KILLED: 2,
+    Reason.HUNG: 2,
+    Reason.STOPPED: 2,
+    Reason.ERROR: 1,
+    Reason.DISK: 1,
+    Reason.LOST: 10,
+}
 """Further attempts within one command, by cause, each cause counted for itself. What is not here
 would end the same way again. Machines come and go through no fault of a run, so losing one costs it
 none of the few tries for its own failures; but a run that takes machine after machine down ends. A
 run that somebody stops counts only where it got no further than the last time it was stopped."""
 
-DETERMINED = ("nonfinite",)
+DETERMINED = (Reason.NONFINITE,)
 """Causes that a later command meets again too, unless it is told to try. What failed for its input
 is not among them: files are mended as messages say, and to look again costs seconds."""
 
@@ -84,7 +92,7 @@ class _Grid:
         self.is_over = False
         self._disk_space = DiskSpace(store.root, policy.least_bytes)
         self._is_paused = False
-        self._failures: Counter[tuple[str, str]] = Counter()
+        self._failures: Counter[tuple[str, Reason]] = Counter()
         self._last_failure: dict[str, Failure] = {}
         self._stopped_at: dict[str, int] = {}
         self._given_up: dict[str, Failure] = {}
@@ -111,7 +119,7 @@ class _Grid:
                 self.watcher.paused(f"{shortage}; nothing new is started before that")
                 self._is_paused = True
             if not self.running:  # nobody is left who might make room
-                failure = self._last_failure.get(run_id, Failure("disk", shortage))
+                failure = self._last_failure.get(run_id, Failure(Reason.DISK, shortage))
                 self._give_up(self.waiting.pop(run_id), failure)
 
     def settle(self, exits: list[Exit]) -> None:
@@ -128,7 +136,7 @@ class _Grid:
                 self._hung.discard(run_id)
                 self.watcher.left(planned)
             elif ended.lost:
-                self._fail(planned, Failure(reason="lost", message=ended.lost))
+                self._fail(planned, Failure(reason=Reason.LOST, message=ended.lost))
             else:
                 self._fail(planned, self.store.failure(run_id) or self._describe(ended))
 
@@ -152,7 +160,7 @@ class _Grid:
                     continue
                 if parent in self._given_up or self.store.status(parent) == "failed":
                     why = f"its weights come from run {parent}, which failed"
-                    self._give_up(self.waiting.pop(run_id), Failure("blocked", why))
+                    self._give_up(self.waiting.pop(run_id), Failure(Reason.BLOCKED, why))
                     break
 
     def end_hung(self) -> None:
@@ -224,7 +232,7 @@ class _Grid:
 
     def _counts(self, run_id: str, failure: Failure) -> bool:
         """Say whether a failure costs one of the tries: being stopped on one's way does not."""
-        if failure.reason != "stopped":
+        if failure.reason != Reason.STOPPED:
             return True
         before, step = self._stopped_at.get(run_id, 0), failure.step or 0
         self._stopped_at[run_id] = max(before, step)

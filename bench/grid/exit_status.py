@@ -9,8 +9,8 @@ import signal
 from pathlib import Path
 
 from bench.run.outcome import REASONS
-from bench.store.records import read_row
-from bench.store.runs import Failure, Store
+from bench.store.records import Failure, Reason, read_row
+from bench.store.runs import Store
 
 TAIL_BYTES = 4000
 
@@ -36,16 +36,16 @@ def describe_end(store: Store, run_id: str, code: int, *, hung: bool, step: int 
     seen = max(step, last_step(folder)[0]) or None
     if not (folder / "spec.yaml").exists():
         message = f"the run's folder {folder} was deleted while the run was made"
-        return Failure(reason="disk", message=message, step=seen)
+        return Failure(reason=Reason.DISK, message=message, step=seen)
     tail = _read_tail(folder / "log.txt")
     if hung:
         message = "no step was made for too long, so the process was ended"
-        return Failure(reason="hung", message=message, step=seen, details=tail)
+        return Failure(reason=Reason.HUNG, message=message, step=seen, details=tail)
     if code in REASONS:
         message = f"the process ended with exit code {code} and could not write why"
         return Failure(reason=REASONS[code], message=message, step=seen, details=tail)
     message = f"the process ended with {_name(code)} and no record"
-    return Failure(reason="killed", message=message, step=seen, details=tail)
+    return Failure(reason=Reason.KILLED, message=message, step=seen, details=tail)
 
 
 def last_step(run_dir: Path) -> tuple[int, float | None]:

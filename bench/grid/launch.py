@@ -20,6 +20,7 @@ from bench.importing import importing
 from bench.run import outcome
 from bench.run.signals import SIGNALS, leave_with_parent
 from bench.store.lease import Watch
+from bench.store.records import Reason
 from bench.store.runs import Failure, Store
 
 
@@ -110,12 +111,12 @@ def _settle(store: Store, run_id: str, codes: Mapping[int, int] | None, size: in
     recorded = store.failure(run_id)
     if codes is None:
         if recorded is None:
-            _record(store, run_id, "stopped", "stopped by a signal before the first step")
+            _record(store, run_id, Reason.STOPPED, "stopped by a signal before the first step")
         return outcome.code_of(recorded.reason) if recorded else outcome.STOPPED
     # Who lost the others is not who failed.
     causes = [rank for rank, code in codes.items() if code != outcome.PEER] or list(codes)
     rank, code = causes[0], codes[causes[0]]
-    reason = outcome.REASONS.get(code, "killed" if code < 0 else "error")
+    reason = outcome.REASONS.get(code, Reason.KILLED if code < 0 else Reason.ERROR)
     if (
         code != outcome.BUSY
         and (rank > 0 or code < 0)
@@ -127,7 +128,7 @@ def _settle(store: Store, run_id: str, codes: Mapping[int, int] | None, size: in
     return code if code > 0 else 128 - code  # as shells say it
 
 
-def _record(store: Store, run_id: str, reason: str, message: str) -> None:
+def _record(store: Store, run_id: str, reason: Reason, message: str) -> None:
     """Write why the attempt ended, unless another command has taken the run over by now."""
     folder = store.run_dir(run_id)
     log = folder / "log.txt"

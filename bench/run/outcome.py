@@ -5,7 +5,7 @@ import re
 import traceback
 
 from bench.store.lease import BusyError, FolderGoneError, LeaseLostError
-from bench.store.runs import Failure
+from bench.store.records import Failure, Reason
 from fcn.errors import InputError
 
 DONE = 0
@@ -27,16 +27,16 @@ DISK_ERRORS = {
 """Full, over quota, too large, read only, broken, not ours, gone."""
 
 REASONS = {
-    INPUT: "spec or data",
-    ERROR: "error",
-    MEMORY: "memory",
-    DISK: "disk",
-    STOPPED: "stopped",
-    ORPHANED: "stopped",
-    PEER: "error",
-    NONFINITE: "nonfinite",
+    INPUT: Reason.INPUT,
+    ERROR: Reason.ERROR,
+    MEMORY: Reason.MEMORY,
+    DISK: Reason.DISK,
+    STOPPED: Reason.STOPPED,
+    ORPHANED: Reason.STOPPED,
+    PEER: Reason.ERROR,
+    NONFINITE: Reason.NONFINITE,
 }
-"""Words for the exit codes, as they stand in a failure's record."""
+"""What the exit codes stand for in a failure's record."""
 
 
 class StoppedError(Exception):
@@ -47,9 +47,9 @@ class NonFiniteLossError(ArithmeticError):
     """The loss was NaN or infinite."""
 
 
-def code_of(reason: str) -> int:
-    """Return the exit code of a failure's word."""
-    return next((code for code, word in REASONS.items() if word == reason), ERROR)
+def code_of(reason: Reason) -> int:
+    """Return the exit code of a failure's reason."""
+    return next((code for code, known in REASONS.items() if known == reason), ERROR)
 
 
 def exit_code(error: BaseException) -> int:

@@ -5,6 +5,7 @@ In: a file that our own code wrote, or anybody. Out: a typed record; None where 
 """
 
 from dataclasses import field
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, final
 
@@ -113,12 +114,30 @@ class Result:
         return self
 
 
+class Reason(StrEnum):
+    """Why a run ended early, in the words that records and reports have for it."""
+
+    INPUT = "spec or data"
+    NONFINITE = "nonfinite"
+    MEMORY = "memory"
+    DISK = "disk"
+    ERROR = "error"
+    KILLED = "killed"
+    HUNG = "hung"
+    LOST = "lost"
+    """Its machine is gone, and what happened there is not known."""
+    STOPPED = "stopped"
+    BLOCKED = "blocked"
+    """A run that it starts from failed."""
+    UNREADABLE = "unreadable"
+    """The record of its end is damaged; written to no file."""
+
+
 @dataclass(frozen=True, config=CLOSED)
 class Failure:
     """Why a run ended early."""
 
-    reason: str
-    """One word: spec, data, nonfinite, memory, disk, error, killed, lost, stopped, blocked."""
+    reason: Reason
     message: str
     step: int | None = None
     details: str = ""

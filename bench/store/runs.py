@@ -40,6 +40,7 @@ from bench.store.records import (
     STORE_FORMAT,
     Failure,
     LogRow,
+    Reason,
     Result,
     read_record,
     read_rows,
@@ -173,7 +174,7 @@ class Store:
         try:
             return read_record(path, FAILURE, way_out="the next command tries the run again")
         except InputError as error:
-            return Failure("unreadable", str(error))
+            return Failure(Reason.UNREADABLE, str(error))
 
     def publish(self, result: Result) -> None:
         """Write the record that makes a run done."""

@@ -7,6 +7,7 @@ lease is taken over, for whether that machine is still there cannot be known at 
 from typing import Literal
 
 from bench.store.lease import is_held
+from bench.store.records import Reason
 from bench.store.runs import Store
 
 State = Literal["done", "running", "stopped", "failed", "missing"]
@@ -32,5 +33,5 @@ def state_of(store: Store, run_id: str) -> State:
         return "running"
     failure = store.failure(run_id)
     if failure is not None:
-        return "stopped" if failure.reason == "stopped" else "failed"
+        return "stopped" if failure.reason == Reason.STOPPED else "failed"
     return "stopped" if any(folder.glob("checkpoint-*.json")) else "missing"

@@ -16,6 +16,7 @@ import pandas as pd
 
 from bench.metrics import BOUNDARY_SCORE, SCORES, score_boundary, score_many, summarize
 from bench.plan import Plan, PlannedRun
+from bench.store.records import Reason
 from bench.store.runs import Failure, Result, Status, Store
 from fcn.errors import InputError
 from reports.results.settings import find_factors, flat_settings, plain
@@ -160,7 +161,7 @@ def _read_record(planned: PlannedRun, store: Store) -> Record:
         result = store.result(planned.run.id)
         failure = None if result else store.failure(planned.run.id)
     except InputError as error:
-        return Record(planned, "failed", None, Failure("unreadable", str(error)))
+        return Record(planned, "failed", None, Failure(Reason.UNREADABLE, str(error)))
     if result is not None:
         return Record(planned, "done", result, None)
     return Record(planned, "failed" if failure else "missing", None, failure)
@@ -182,7 +183,7 @@ def _run_row(record: Record, factors: Mapping[str, str]) -> dict[str, Any]:
     row = {
         **_identity(record.planned),
         "status": record.status,
-        "reason": record.failure.reason if record.failure else _notes(record),
+        "reason": str(record.failure.reason) if record.failure else _notes(record),
         "message": record.failure.message if record.failure else "",
         "steps": spec.train.steps,
         "split": spec.evaluate.split,

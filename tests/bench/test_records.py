@@ -14,7 +14,7 @@ from PIL import Image
 
 from ablations.cli import main
 from bench.settings.yaml_file import dump_yaml, parse_stored
-from bench.store.records import read_rows
+from bench.store.records import Failure, Reason, read_rows
 from bench.store.runs import Store
 from fcn.errors import InputError
 
@@ -186,6 +186,28 @@ def test_counts_are_held_against_the_record(runs, change, said):
     result.write_text(json.dumps(values))
     with pytest.raises(InputError, match=said):
         store.confusions(run_id, "test")
+
+
+WORDS_OF_0_1 = [
+    *("spec or data", "nonfinite", "memory", "disk", "error", "killed", "hung", "lost"),
+    *("stopped", "blocked"),
+]
+
+
+def test_a_failure_is_written_in_the_words_of_0_1_and_read_from_them(tmp_path):
+    """A word that no version has written is damage, as is any other change of the file."""
+    store, run_id = Store(tmp_path), "0" * 16
+    assert {*Reason} - {*WORDS_OF_0_1} == {"unreadable"}
+    for word in WORDS_OF_0_1:
+        store.record_failure(run_id, Failure(Reason(word), "why", step=3))
+        written = store.run_dir(run_id) / "failure.json"
+        text = f'{{\n "reason": "{word}",\n "message": "why",\n "step": 3,\n "details": ""\n}}\n'
+        assert written.read_text() == text
+        assert store.failure(run_id) == Failure(Reason(word), "why", step=3)
+    written.write_text(text.replace("blocked", "bored"))
+    found = store.failure(run_id)
+    assert found.reason is Reason.UNREADABLE
+    assert "failure.json is damaged or foreign: reason: " in found.message
 
 
 def test_a_log_is_read_as_far_as_it_is_one():
