@@ -167,7 +167,7 @@ def _write(out: Path, section: "Section", device: str) -> None:
 
     facts = describe_environment(choose_device(device))
     names = ("device_name", "cpus", "threads", "python", "torch", "torchvision", "timm", "commit")
-    provenance: dict[str, Any] = {name.replace("_", " "): facts[name] for name in names}
+    provenance: dict[str, Any] = {name.replace("_", " "): facts.get(name) for name in names}
     provenance["measured"] = datetime.now(UTC).strftime("%Y-%m-%d")
     provenance["command"] = _without_folder(sys.argv[1:])
     write_page(out, [section], provenance)

@@ -5,11 +5,11 @@ import platform
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from bench.plugins import loaded_plugins
+from bench.store.records import Environment
 from fcn.errors import InputError
 
 _CPUINFO = Path("/proc/cpuinfo")
@@ -71,9 +71,8 @@ def list_gpus() -> list[str]:
     return names
 
 
-def describe_environment(device: torch.device, num_processes: int = 1) -> dict[str, Any]:
+def describe_environment(device: torch.device, num_processes: int = 1) -> Environment:
     """Return versions, device, processes and threads of each as plain values."""
-    packages = ("torch", "torchvision", "timm", "numpy", "fcn-bench")
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _name_cpu()
     return {
         "device": device.type,
@@ -83,7 +82,11 @@ def describe_environment(device: torch.device, num_processes: int = 1) -> dict[s
         "cpus": os.cpu_count(),
         "python": platform.python_version(),
         "platform": platform.platform(terse=True),
-        **{package: version(package) for package in packages},
+        "torch": version("torch"),
+        "torchvision": version("torchvision"),
+        "timm": version("timm"),
+        "numpy": version("numpy"),
+        "fcn-bench": version("fcn-bench"),
         "commit": _find_commit(),
         "plugins": "; ".join(map(str, loaded_plugins())) or "none",
     }

@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +18,7 @@ from torch.optim import Optimizer
 
 from bench.data.batches import Batches
 from bench.data.catalog import open_data
-from bench.data.layers import COLOUR, to_json
+from bench.data.layers import COLOUR, Input
 from bench.faults import fault_point
 from bench.run import outcome
 from bench.run.checkpoint import load_checkpoint, remove_checkpoints, save_checkpoint
@@ -37,6 +36,7 @@ from bench.run.train import StepLog, fit, place, require_finite
 from bench.run.weights import copy_from_parents, require_planned, save_weights
 from bench.store.atomic import file_digest, write_json
 from bench.store.lease import LEASE_SECONDS, BusyError, DoneError, Lease, LeaseLostError, hold
+from bench.store.records import FileWeights, InputLayer, Weights
 from bench.store.runs import Result, Store
 from fcn.model import Network, create_model
 from fcn.weights import find_loaded
@@ -178,7 +178,7 @@ class _Execution:
             palette=self.pack.palette,
             confusion=evaluation.confusion.tolist(),
             others=describe_others(evaluation, self.pack.targets),
-            inputs=tuple(to_json(one) for one in self.pack.inputs if one != COLOUR),
+            inputs=tuple(_describe_input(one) for one in self.pack.inputs if one != COLOUR),
             num_parameters=sum(p.numel() for p in model.parameters()),
             train_seconds=train_seconds,
             evaluate_seconds=evaluate_seconds,
@@ -195,19 +195,20 @@ class _Execution:
         self.store.publish(result)
         remove_checkpoints(self.folder)
 
-    def start_model(self) -> tuple[Network, dict[str, Any]]:
+    def start_model(self) -> tuple[Network, Weights]:
         """Create the network as it is before the first step, and say where its weights are from."""
         torch.manual_seed(self.spec.seed)
         settings = self.spec.model.model_dump()
         model = create_model(**settings, **self.pack.network_options())
         loaded = find_loaded(model)
-        weights: dict[str, Any] = {
-            "pretrained": self.spec.model.pretrained,
-            **(asdict(loaded) if loaded else {}),
-        }
-        weights = copy_from_parents(model, self.store, self.run) or weights
+        weights = FileWeights(pretrained=self.spec.model.pretrained)
+        if loaded:
+            weights |= FileWeights(
+                source=loaded.source, sha256=loaded.sha256, num_tensors=loaded.num_tensors
+            )
+        copied = copy_from_parents(model, self.store, self.run)
         place(model, self.spec.train, self.device)
-        return model, weights
+        return model, copied or weights
 
     def train(self, model: Network) -> float:
         """Train from the checkpoint, if any, to the last step; return its seconds in all."""
@@ -296,3 +297,9 @@ class _Execution:
             with ema_applied(optimizer):
                 evaluation = self.evaluate(model, split=settings.eval_split)
             log.add_evaluation(step, settings.eval_split, evaluation)
+
+
+def _describe_input(one: Input) -> InputLayer:
+    return InputLayer(
+        name=one.name, channels=one.channels, mean=one.mean, std=one.std, log_range=one.log_range
+    )

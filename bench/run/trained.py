@@ -47,8 +47,7 @@ class Trained:
         classes = [len(result.class_names), *others]
         where = result.environment
         threads = where.get("threads") if device.type == "cpu" == where.get("device") else None
-        same = threads if isinstance(threads, int) else None
-        configure_torch(same, deterministic=spec.train.deterministic)
+        configure_torch(threads, deterministic=spec.train.deterministic)
         settings = spec.model.model_dump() | {"pretrained": False}  # all weights come from the run
         self._model = create_model(**settings, **network_options(self.inputs, classes))
         self._model.load_state_dict(load_weights(store, result))

@@ -4,7 +4,6 @@ import hashlib
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load, save_file
@@ -14,6 +13,7 @@ from bench.plan import Run
 from bench.sources import find_sources, list_differences
 from bench.store.atomic import replacing
 from bench.store.lease import BusyError
+from bench.store.records import CopiedWeights, ParentWeights, StreamWeights
 from bench.store.runs import Result, Store
 from bench.text import our_command, remaking
 from fcn.errors import InputError
@@ -61,11 +61,13 @@ def save_weights(path: Path, model: nn.Module) -> None:
         save_file(to_plain_memory(model.state_dict()), temporary)
 
 
-def copy_from_parents(model: nn.Module, store: Store, run: Run) -> dict[str, Any]:
+def copy_from_parents(
+    model: nn.Module, store: Store, run: Run
+) -> ParentWeights | StreamWeights | None:
     """Copy the weights of the runs that a run starts from; say which, and what was copied.
 
     Returns:
-        Nothing for a run without parents.
+        None for a run without parents.
 
     Raises:
         BusyError: A parent is not done yet.
@@ -77,7 +79,7 @@ def copy_from_parents(model: nn.Module, store: Store, run: Run) -> dict[str, Any
         record = copy_shared_weights(model, weights)
         return {"parent": run.parent, **record, "zeroed": zero_new_scores(model, record["new"])}
     if not run.streams:
-        return {}
+        return None
     ids = dict(zip(run.spec.data.inputs, run.streams, strict=True))
     found = {name: load_parent(store, run_id) for name, run_id in ids.items()}
     for name, weights in found.items():
@@ -169,7 +171,7 @@ def _trunk(weights: Mapping[str, Tensor]) -> dict[str, torch.Size]:
     return trunk or shapes
 
 
-def copy_shared_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, list[str]]:
+def copy_shared_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> CopiedWeights:
     """Copy each tensor whose name and shape the model shares; the rest stays as it was made.
 
     Returns:
@@ -208,7 +210,7 @@ def zero_new_scores(model: nn.Module, new: Sequence[str]) -> list[str]:
 
 def copy_streams(
     model: nn.Module, streams: Mapping[str, Mapping[str, Tensor]]
-) -> dict[str, dict[str, list[str]]]:
+) -> dict[str, CopiedWeights]:
     """Copy a network's weights into each stream of late fusion, by name and shape.
 
     What follows the streams, a learned last upsampling, gets the weights of the first.

@@ -7,7 +7,7 @@ In: a file that our own code wrote, or anybody. Out: a typed record; None where 
 from dataclasses import field
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, final
+from typing import Annotated, Any, Literal, NotRequired, TypeVar, final
 
 from pydantic import (
     AfterValidator,
@@ -57,6 +57,91 @@ class TargetCounts(TypedDict):
     confusion: Confusion
 
 
+Environment = TypedDict(
+    "Environment",
+    {
+        "device": str,
+        "device_name": str,
+        "processes": int,
+        "threads": int,
+        "cpus": int | None,
+        "python": str,
+        "platform": str,
+        "torch": str,
+        "torchvision": str,
+        "timm": str,
+        "numpy": str,
+        "fcn-bench": str,
+        "commit": str | None,
+        "plugins": str,
+    },
+    total=False,
+)
+"""Where a run was made; runs of earlier versions say less."""
+
+
+@with_config(CLOSED)
+class FileWeights(TypedDict, total=False):
+    """Starting weights that are random, or of a file."""
+
+    pretrained: bool | str
+    """As `model.pretrained` has it."""
+    source: str
+    """Address of the file, or its path if it was given by path."""
+    sha256: Digest
+    num_tensors: Count
+    """Tensors that the file gave."""
+
+
+@with_config(CLOSED)
+class CopiedWeights(TypedDict):
+    """Names of tensors, where a network starts from another's weights."""
+
+    copied: list[str]
+    new: list[str]
+    """Only in the network."""
+    unused: list[str]
+    """Only in the weights."""
+
+
+@with_config(CLOSED)
+class ParentWeights(TypedDict):
+    """Starting weights of a run that goes on from another."""
+
+    parent: RunId
+    copied: list[str]
+    new: list[str]
+    unused: list[str]
+    zeroed: NotRequired[list[str]]
+    """Score layers of `new`; earlier versions left them as they were made."""
+
+
+def _require_streams(weights: dict[str, Any]) -> dict[str, Any]:
+    if set(weights) != {"streams", *weights.get("streams", ())}:
+        raise ValueError("streams are not those that weights were copied into")
+    return weights
+
+
+StreamWeights = Annotated[
+    dict[str, CopiedWeights | dict[str, RunId]], AfterValidator(_require_streams)
+]
+"""Starting weights of late fusion: under `streams` a run for each input, by its name, and under
+the input's name what was copied."""
+
+Weights = FileWeights | ParentWeights | StreamWeights
+
+
+@with_config(CLOSED)
+class InputLayer(TypedDict):
+    """What a network saw, as `bench.data.layers.Input`."""
+
+    name: str
+    channels: Count
+    mean: tuple[int | float, ...]
+    std: tuple[int | float, ...]
+    log_range: tuple[int | float, int | float] | None
+
+
 @dataclass(frozen=True, config=CLOSED)
 class Result:
     """Record of a finished run. Counts, not scores: `bench.metrics` derives those."""
@@ -73,12 +158,12 @@ class Result:
     num_parameters: Count
     train_seconds: Seconds
     evaluate_seconds: Seconds
-    environment: dict[str, str | int | None]
+    environment: Environment
     digests: dict[str, Digest]
     """sha256 of each file of the run, by its path in the run's folder."""
     finished: str
     """Time of the end, ISO 8601, UTC."""
-    weights: dict[str, Any] = field(default_factory=dict)
+    weights: Weights = field(default_factory=FileWeights)
     """Where the starting weights came from."""
     boundary: list[list[Count]] | None = None
     """Boundary pixels over the split, 2 x C: intersections and unions; None unless asked for."""
@@ -92,7 +177,7 @@ class Result:
     """Most memory held at once: tensors on a GPU, the whole process on a CPU."""
     others: dict[str, TargetCounts] = field(default_factory=dict)
     """Further targets by name."""
-    inputs: tuple[dict[str, Any], ...] = ()
+    inputs: tuple[InputLayer, ...] = ()
     """What the network saw beside or instead of images, in the order of `data.inputs`."""
     format: Literal[1] = 1
 

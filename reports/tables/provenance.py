@@ -66,7 +66,7 @@ def _list_mixtures(records: Sequence[Record]) -> Iterator[str]:
     for key in EXACT_KEYS:
         # On a GPU, threads of the CPU move no sum.
         where = [one for one in made if key != "threads" or one.get("device") == "cpu"]
-        found = [clean(one[key]) for one in where if key in one]
+        found = [clean(one.get(key)) for one in where if key in one]
         if len(set(found)) > 1:
             name = key.replace("_", " ")
             yield (
@@ -128,7 +128,7 @@ def _list_facts(plan: Plan, record: Record) -> Iterator[tuple[str, str]]:
         environment = result.environment
         yield "commit", str(environment.get("commit") or "not recorded")
         names = ("python", "torch", "torchvision", "timm", "numpy", "fcn-bench")
-        versions = [f"{name} {environment[name]}" for name in names if environment.get(name)]
+        versions = [f"{name} {found}" for name in names if (found := environment.get(name))]
         yield "versions", ", ".join(versions) or "not recorded"
         device = [environment.get(name) for name in ("device", "device_name", "platform")]
         threads = f"{environment['threads']} threads" if "threads" in environment else None

@@ -4,6 +4,7 @@ import json
 import random
 import shutil
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import asdict
 from io import BytesIO, StringIO
 from pathlib import Path
 
@@ -11,10 +12,11 @@ import numpy as np
 import pytest
 from damages import damage_one, files_of
 from PIL import Image
+from pydantic import ValidationError
 
 from ablations.cli import main
 from bench.settings.yaml_file import dump_yaml, parse_stored
-from bench.store.records import Failure, Reason, read_rows
+from bench.store.records import RESULT, Failure, Reason, read_rows
 from bench.store.runs import Store
 from fcn.errors import InputError
 
@@ -208,6 +210,51 @@ def test_a_failure_is_written_in_the_words_of_0_1_and_read_from_them(tmp_path):
     found = store.failure(run_id)
     assert found.reason is Reason.UNREADABLE
     assert "failure.json is damaged or foreign: reason: " in found.message
+
+
+NAMES = {"copied": ["head.bias"], "new": [], "unused": ["skips.16.score.bias"]}
+
+WEIGHTS_OF_0_1 = [
+    {},
+    {"pretrained": True},
+    {"pretrained": "a1_in1k", "source": "https://x/y.bin", "sha256": "0" * 64, "num_tensors": 3},
+    {"parent": "0" * 16, **NAMES},
+    {"parent": "0" * 16, **NAMES, "zeroed": ["skips.16.score.bias"]},
+    {"streams": {"rgb": "0" * 16, "depth": "1" * 16}, "rgb": NAMES, "depth": NAMES},
+]
+DEPTH_OF_0_1 = {
+    "name": "depth", "channels": 1, "mean": [0.35], "std": [1], "log_range": [500, 1e4]
+}  # fmt: skip
+
+
+@pytest.fixture
+def result_json():
+    run_id = next(iter(SCORED))
+    return json.loads((EARLIER / f"runs/{run_id[:2]}/{run_id}/result.json").read_text())
+
+
+@pytest.mark.parametrize("weights", WEIGHTS_OF_0_1)
+def test_what_a_result_says_beside_its_scores_is_read_and_written_as_by_0_1(result_json, weights):
+    """Each form of it that a version has written comes back with the same bytes."""
+    result_json |= {"weights": weights, "inputs": [DEPTH_OF_0_1]}
+    text = json.dumps(result_json)
+    assert json.dumps(asdict(RESULT.validate_json(text, strict=True))) == text
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"weights": {"from": "x"}}, "from"),
+        ({"weights": {"parent": "0" * 16}}, "weights"),
+        ({"weights": WEIGHTS_OF_0_1[-1] | {"streams": {"rgb": "0" * 16}}}, "streams are not those"),
+        ({"inputs": [{**DEPTH_OF_0_1, "unit": "mm"}]}, "unit"),
+        ({"environment": {"threads": "two"}}, "environment.threads"),
+        ({"environment": {"host": "mine"}}, "environment.host"),
+    ],
+)
+def test_a_result_that_says_what_none_says_is_damaged(result_json, change, said):
+    with pytest.raises(ValidationError, match=said):
+        RESULT.validate_json(json.dumps(result_json | change), strict=True)
 
 
 def test_a_log_is_read_as_far_as_it_is_one():
