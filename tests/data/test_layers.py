@@ -1,7 +1,6 @@
 """More than an image and a target: read, checked, packed, batched; the usual as it was."""
 
 import json
-import sys
 
 import numpy as np
 import pytest
@@ -261,12 +260,6 @@ class TestMatlabFiles:
         (problem,) = check(dataset).problems
         assert str(path) in problem
         assert message in problem
-
-    def test_without_scipy_the_extra_is_named(self, name, make_dataset, monkeypatch):
-        dataset = make_dataset(name)
-        monkeypatch.setitem(sys.modules, "scipy.io", None)
-        with pytest.raises(InputError, match=r"pip install 'fcn-bench\[mat\]'"):
-            dataset.read(*next(iter(dataset.files)))
 
     def test_no_folder_says_what_to_fetch(self, name, tmp_path):
         for data_dir in (None, tmp_path):

@@ -1,6 +1,7 @@
 """Tests of differences against scipy, and against a loop over every assignment."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -92,18 +93,34 @@ def test_holm_by_hand():
     assert len(holm([])) == 0
 
 
-@pytest.mark.parametrize("freedom", [1, 1.4, 2, 3, 7.5, 60, 250, 1e5])
-def test_students_t_is_scipys(freedom):
-    freedoms = np.array([float(freedom)])
-    quantile = student_quantile(freedoms, 0.95)[0]
-    assert quantile == pytest.approx(stats.t.ppf(0.975, freedom), rel=2e-3)
-    for t in (0.3, 1.96, 2.5, 6.0):
-        p = student_p(np.array([-t]), np.array([1.0]), freedoms)[0]
-        assert p == pytest.approx(2 * stats.t.sf(t, freedom), abs=1e-4)
+@pytest.mark.parametrize("t", [0.3, 1.96, 6.0, 40.0])
+def test_p_of_students_t_has_a_closed_form_for_few_degrees_of_freedom(t):
+    angle = math.atan(t / math.sqrt(3))
+    expected = [
+        1 - 2 / math.pi * math.atan(t),
+        1 - t / math.sqrt(2 + t**2),
+        1 - 2 / math.pi * (angle + math.sin(angle) * math.cos(angle)),
+    ]
+    p = student_p(np.full(3, -0.1 * t), np.full(3, 0.1), np.array([1.0, 2.0, 3.0]))
+    assert p == pytest.approx(expected, abs=1e-12)
+
+
+def test_quantiles_are_those_of_the_tables_and_never_of_less_than_one_degree_of_freedom():
+    freedom = np.array([0.5, 1.0, 2.0, 5.0, 30.0, 1e9, np.nan])
+    one, two = math.tan(0.95 * math.pi / 2), 0.95 * math.sqrt(2 / (1 - 0.95**2))
+    tables = [one, one, two, 2.5705818356, 2.0422724563, 1.9599639845, np.nan]
+    assert student_quantile(freedom, 0.95) == pytest.approx(tables, abs=1e-8, nan_ok=True)
+    assert student_quantile(freedom, 0.95)[:3] == pytest.approx([one, one, two], abs=1e-12)
+
+
+@pytest.mark.parametrize("freedom", [1.4, 7.5, 250.0, 1e5])
+def test_p_of_a_quantile_is_what_it_leaves(freedom):
+    reach = student_quantile(np.array([freedom]), 0.95)
+    p = student_p(reach, np.ones(1), np.array([freedom]))
+    assert p == pytest.approx(0.05, abs=1e-12)
 
 
 def test_no_change_is_never_significant():
-    p = student_p(np.array([0.0, 0.1, np.nan]), np.zeros(3), np.full(3, 5.0))
-    assert p[0] == 1
-    assert p[1] == 0
-    assert np.isnan(p[2])
+    means, errors = np.array([0.0, 0.1, np.nan, 0.0, 0.0]), np.array([0.0, 0.0, 0.0, 1.0, np.nan])
+    p = student_p(means, errors, np.full(5, 5.0))
+    assert p == pytest.approx([1, 0, np.nan, 1, np.nan], abs=0, nan_ok=True)

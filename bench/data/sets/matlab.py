@@ -1,4 +1,4 @@
-"""Masks in MATLAB files, as NYUDv2 and SIFT Flow are published: read with scipy, or refused.
+"""Masks in MATLAB files, as NYUDv2 and SIFT Flow are published: read with scipy.
 
 In: a file and the name of its matrix, 1 for the first class. Out: classes from 0, 255 elsewhere.
 """
@@ -7,7 +7,6 @@ import struct
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +15,12 @@ from bench.data.files import FileDataset
 from fcn.errors import InputError
 
 VOID = 255
+
+_UNREADABLE = (
+    *(OSError, EOFError, ValueError, TypeError, IndexError, NotImplementedError),
+    *(struct.error, zlib.error),
+)
+"""What scipy raises over a file that is not what it should be, beside an error of its own."""
 
 
 @dataclass(frozen=True)
@@ -41,15 +46,16 @@ def read_matlab_labels(path: Path, variable: str) -> NDArray[np.uint8]:
         Classes from 0, (H, W) uint8; 255 for unlabelled pixels.
 
     Raises:
-        InputError: scipy is not installed, the file is missing or damaged, or it has no such
-            matrix of whole numbers.
+        InputError: The file is missing or damaged, or has no such matrix of whole numbers.
     """
-    load, unreadable = _import_loader()
+    from scipy.io import loadmat  # here: it takes half a second, and few data sets need it
+    from scipy.io.matlab import MatReadError
+
     try:
-        labels = np.asarray(load(path, variable_names=[variable])[variable])
+        labels = np.asarray(loadmat(path, variable_names=[variable])[variable])
     except KeyError:
         raise InputError(f"{path} has no matrix {variable!r}; it is another file") from None
-    except unreadable as error:
+    except (*_UNREADABLE, MatReadError) as error:
         raise InputError(
             f"{path} cannot be read ({type(error).__name__}: {error}); it is damaged or no MATLAB "
             "file: replace it"
@@ -58,16 +64,3 @@ def read_matlab_labels(path: Path, variable: str) -> NDArray[np.uint8]:
     if not is_whole or labels.max(initial=0) > VOID:
         raise InputError(f"{path}: {variable!r} is no matrix of class indices up to {VOID}")
     return np.where(labels > 0, labels.astype(np.int64) - 1, VOID).astype(np.uint8)
-
-
-def _import_loader() -> tuple[Any, tuple[type[Exception], ...]]:
-    """Return scipy's reader, and what it raises on damaged files."""
-    try:
-        from scipy.io import loadmat
-        from scipy.io.matlab import MatReadError
-    except ImportError:
-        raise InputError(
-            "masks in MATLAB files need the package scipy: pip install 'fcn-bench[mat]'"
-        ) from None
-    wrong = (OSError, EOFError, ValueError, TypeError, IndexError, NotImplementedError)
-    return loadmat, (*wrong, struct.error, zlib.error, MatReadError)
