@@ -13,14 +13,14 @@ import sys
 import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from copy import copy
 from dataclasses import dataclass
 from importlib.metadata import Distribution, distribution, entry_points, packages_distributions
 from pathlib import Path
 from typing import Any
 
-from fcn.errors import InputError
+from fcn.errors import InputError, foreign_code
 from fcn.registry import BROKEN_PLUGINS, undone_on_error
 
 ENTRY_POINTS = "fcn_bench.plugins"
@@ -66,14 +66,14 @@ def load_plugins(modules: Sequence[str] | None = None) -> list[Plugin]:
             continue
         try:
             _load(entry.module, entry.dist)
-        except _FAILURES as error:
-            BROKEN_PLUGINS[entry.module] = _describe(error)
+        except InputError as error:
+            BROKEN_PLUGINS[entry.module] = str(error)
     for module in modules or ():
         try:
             _load(module, None)
-        except _FAILURES as error:
+        except InputError as error:
             raise InputError(
-                f"--plugin {module} cannot be imported: {_describe(error)}. Give the name of a "
+                f"--plugin {module} cannot be imported: {error}. Give the name of a "
                 "module that Python finds (PYTHONPATH), or the path of a .py file"
             ) from error
     return loaded_plugins()
@@ -95,10 +95,7 @@ def absolute(modules: Sequence[str] | None) -> list[str]:
     return [str(Path(m).resolve()) if _is_file(m) else m for m in modules or ()]
 
 
-# A plugin may fail in any way it likes, also by leaving; that must not end what does not need it.
-_FAILURES = (Exception, SystemExit)
-
-
+@foreign_code()
 def _load(name: str, dist: Distribution | None) -> None:
     if name in _LOADED:
         return
@@ -127,15 +124,13 @@ def _nothing_left_on_error(name: str) -> Iterator[None]:
     tables = [
         value for value in vars(_registry).values() if type(value) in (defaultdict, dict, set)
     ]
-    before = [_copy_table(table) for table in tables]
-    try:
+    with ExitStack() as undo:
+        undo.callback(lambda: _forget_modules(name, set(sys.modules) - modules))
+        for table in tables:
+            undo.callback(table.update, _copy_table(table))
+            undo.callback(table.clear)
         yield
-    except BaseException:
-        for table, content in zip(tables, before, strict=True):
-            table.clear()
-            table.update(content)
-        _forget_modules(name, set(sys.modules) - modules)
-        raise
+        undo.pop_all()
 
 
 def _copy_table(table: Any) -> Any:
@@ -185,7 +180,3 @@ def _is_file(module: str) -> bool:
 def _find_distribution(module: str) -> Distribution | None:
     names = packages_distributions().get(module.partition(".")[0])
     return distribution(names[0]) if names and not _is_file(module) else None
-
-
-def _describe(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"

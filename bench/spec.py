@@ -5,7 +5,7 @@ Only what can change a result has a field here; devices, folders and logging are
 """
 
 from collections.abc import Mapping
-from functools import cache
+from functools import lru_cache
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import (
@@ -293,7 +293,7 @@ def override(settings: Mapping[str, Any], differences: Mapping[str, Any]) -> dic
     return result
 
 
-@cache
+@lru_cache(maxsize=256)
 def _adapter(key: str) -> TypeAdapter[Any]:
     """Return what validates a run's setting by its dotted key, with its limits."""
     annotation: Any = RunSpec

@@ -16,7 +16,7 @@ from timm.models import load_state_dict
 from torch import nn
 
 from fcn.download import file_hash
-from fcn.errors import InputError
+from fcn.errors import InputError, foreign_code
 from fcn.external import IMAGENET_MEAN, IMAGENET_STD, External
 from fcn.published import PublishedFile, cached_path, fetch_any, require_any
 from fcn.registry import unknown_name
@@ -167,10 +167,8 @@ def _from_smp(text: str, num_classes: int, in_chans: int) -> External:
 
 def _from_callable(source: str, num_classes: int, in_chans: int) -> External:
     module, _, name = source.partition(":")
-    try:
+    with foreign_code(f"model.external {source!r} cannot be imported: "):
         create: Callable[..., nn.Module] = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise InputError(f"model.external {source!r} cannot be imported: {error}") from error
     options = {} if in_chans == 3 else {"in_chans": in_chans}
     net = _built(source, create, num_classes=num_classes, **options)
     usual = _per_channel(in_chans)
@@ -192,7 +190,8 @@ def _built(source: str, create: Callable[..., Any], **options: int) -> nn.Module
     Raises:
         InputError: It fails, in any way it likes, or gives no network.
     """
-    try:
+    asked = ", ".join(f"{name}={number}" for name, number in options.items())
+    with foreign_code(f"model.external {source!r} cannot be built with {asked}: "):
         try:
             net = create(**options)
         except RuntimeError:
@@ -200,12 +199,6 @@ def _built(source: str, create: Callable[..., Any], **options: int) -> nn.Module
                 raise
             with torch.device("cpu"):  # some read numbers off tensors while they are built
                 net = create(**options).to("meta")
-    except Exception as error:
-        asked = ", ".join(f"{name}={number}" for name, number in options.items())
-        raise InputError(
-            f"model.external {source!r} cannot be built with {asked}: {type(error).__name__}: "
-            f"{' '.join(str(error).split())}"
-        ) from error
     if not isinstance(net, nn.Module):
         raise InputError(f"model.external {source!r} gave {type(net).__name__}, not a torch module")
     return net

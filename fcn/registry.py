@@ -7,7 +7,7 @@ Free of torch, so that specs can be read, planned and reported without loading i
 import difflib
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, Generic, TypeVar
 from weakref import WeakSet
 
@@ -74,14 +74,11 @@ class Registry(Generic[T]):
 @contextmanager
 def undone_on_error() -> Iterator[None]:
     """Take back all that the block registers, in every registry, if it raises."""
-    before = [(registry, dict(registry._parts)) for registry in _REGISTRIES]
-    try:
+    with ExitStack() as undo:
+        for registry in _REGISTRIES:
+            undo.callback(setattr, registry, "_parts", dict(registry._parts))
         yield
-    except BaseException:
-        for registry, parts in before:
-            registry._parts.clear()
-            registry._parts.update(parts)
-        raise
+        undo.pop_all()
 
 
 def unknown_part(kind: str, name: str, known: Iterable[str]) -> str:

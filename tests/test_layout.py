@@ -1,6 +1,7 @@
 """Laws of the layout: arrows fall one way, in halls too; torch stays out; the docs' tree is so."""
 
 import ast
+import re
 import statistics
 import subprocess
 import sys
@@ -165,6 +166,45 @@ def test_no_pickle_no_eval():
     for path in NAMES.values():
         text = path.read_text()
         assert not [word for word in banned if word in text], path
+
+
+CATCH_ALL = {"bench.run.execute": "_execute", "fcn.errors": "foreign_code"}
+"""Functions that catch every error: where a run ends, and around code of others."""
+
+
+def test_every_error_is_caught_only_where_a_run_ends_and_around_code_of_others():
+    found = []
+    for name, path in NAMES.items():
+        for function in ast.walk(ast.parse(path.read_text())):
+            if isinstance(function, ast.FunctionDef):
+                found += [(name, function.name) for node in ast.walk(function) if is_broad(node)]
+    assert dict(found) == CATCH_ALL
+    assert len(found) == len(CATCH_ALL)
+
+
+def is_broad(node):
+    """Say whether a node is a handler or `suppress` of every error, or a group that has them."""
+    if isinstance(node, ast.ExceptHandler):
+        caught = ast.unparse(node.type) if node.type else "Exception"
+    elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("suppress"):
+        caught = ast.unparse(node)
+    else:
+        return False
+    return bool({"Exception", "BaseException"} & set(re.findall(r"\w+", caught)))
+
+
+def test_what_is_kept_for_later_calls_is_bounded():
+    """A cache that forgets nothing is for functions without arguments: they have one value."""
+    endless = ("cache", "lru_cache(None)", "lru_cache(maxsize=None)")
+    found = [
+        f"{name}.{function.name}"
+        for name, path in NAMES.items()
+        for function in ast.walk(ast.parse(path.read_text()))
+        if isinstance(function, ast.FunctionDef) and ast.unparse(function.args)
+        for decorator in function.decorator_list
+        if ast.unparse(decorator).removeprefix("functools.") in endless
+    ]
+    assert found == []
 
 
 def test_every_package_is_installed():

@@ -5,10 +5,12 @@ weights names and shapes are compared; servers are asked, and nothing is downloa
 Out: what each model costs, or an `InputError` that says which variant asks for what cannot be.
 """
 
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -25,7 +27,7 @@ from bench.run.batch_norm import require_known_statistics
 from bench.run.weights import load_parent, require_shared
 from bench.spec import ModelSpec, TrainSpec
 from bench.store.runs import Store
-from fcn.errors import InputError
+from fcn.errors import InputError, foreign_code
 from fcn.model import Network, create_model, require_weights
 
 DEFAULT_SIZE = (256, 256)
@@ -34,11 +36,8 @@ DEFAULT_SIZE = (256, 256)
 OF_ONE = "Expected more than 1"
 """How torch begins to say that a norm has one value to take statistics of."""
 
-_BUILT: dict[str, Network] = {}
-"""Networks on the meta device, by what they were built from."""
-
-_TRAINED: set[str] = set()
-"""What a step of training was tried with."""
+KEPT = 256
+"""Networks on the meta device that are kept, for the several sizes at which each is run."""
 
 
 @dataclass(frozen=True)
@@ -143,19 +142,17 @@ def count_cost(
     Raises:
         InputError: The model is impossible, or the image too small for it.
     """
+    settings = _settings_of(model_spec, options)
     if model_spec.external is None:
-        return _count_on("meta", model_spec, options, size)
-    with suppress(Exception):  # a network of another library may go by the values of its tensors
-        return _count_on("meta", model_spec, options, size)
-    try:
-        return _count_on("cpu", model_spec, options, size)
-    except InputError:
-        raise
-    except Exception as error:
-        raise InputError(
-            f"model.external {model_spec.external!r} fails on an image of {size[0]}x{size[1]} "
-            f"pixels: {type(error).__name__}: {' '.join(str(error).split())}"
-        ) from error
+        return _count_on("meta", settings, size)
+    failing = (
+        f"model.external {model_spec.external!r} fails on an image of {size[0]}x{size[1]} pixels: "
+    )
+    # A network of another library may go by the values of its tensors.
+    with suppress(InputError), foreign_code(failing):
+        return _count_on("meta", settings, size)
+    with foreign_code(failing):
+        return _count_on("cpu", settings, size)
 
 
 def try_training(
@@ -172,44 +169,39 @@ def try_training(
     Raises:
         InputError: A step of training fails, as batch norm over one value does.
     """
-    number = train.batch_size // train.batch_norm_groups
-    key = repr((model_spec, options, size, number))
-    if key in _TRAINED or not train.steps:
-        return
-    error = _train_on("meta", model_spec, options, (number, *size))
-    if error is not None and not str(error).startswith(OF_ONE):
-        # It may go by the values of its tensors. Two images are as good as more.
-        error = _train_on("cpu", model_spec, options, (min(number, 2), *size))
-    if error is not None:
-        raise InputError(
-            f"a step of training on {number} image(s) of {size[0]}x{size[1]} pixels fails: "
-            f"{' '.join(str(error).split())}; raise train.batch_size, lower "
-            "train.batch_norm_groups, or have larger images by train.crop or data.input_scale"
-        ) from error
-    _TRAINED.add(key)
+    if train.steps:
+        number = train.batch_size // train.batch_norm_groups
+        _try_training(_settings_of(model_spec, options), number, size)
 
 
-def _train_on(
-    device: str, model_spec: ModelSpec, options: Mapping[str, Any], shape: tuple[int, int, int]
-) -> Exception | None:
-    """Run N images of H x W forward in training mode; return what went wrong."""
-    number, *size = shape
+@lru_cache(maxsize=KEPT)
+def _try_training(settings: str, number: int, size: tuple[int, int]) -> None:
+    before = f"a step of training on {number} image(s) of {size[0]}x{size[1]} pixels fails: "
+    after = (
+        "; raise train.batch_size, lower train.batch_norm_groups, or have larger images by "
+        "train.crop or data.input_scale"
+    )
     try:
-        model = build(model_spec, options, device)
-        channels = sum(options.get("inputs", {"rgb": 3}).values())
-        with torch.no_grad():
-            model.train()(torch.zeros(number, channels, *size, device=device))
-    except Exception as error:  # of whatever network: the caller says it
-        return error
-    return None
+        with foreign_code(before, after):
+            _train_on("meta", settings, number, size)
+    except InputError as error:
+        if str(error.__cause__).startswith(OF_ONE):
+            raise
+        # It may go by the values of its tensors. Two images are as good as more.
+        with foreign_code(before, after):
+            _train_on("cpu", settings, min(number, 2), size)
 
 
-def _count_on(
-    device: str, model_spec: ModelSpec, options: Mapping[str, Any], size: tuple[int, int]
-) -> ModelCost:
-    model = build(model_spec, options, device).eval()
-    channels = sum(options.get("inputs", {"rgb": 3}).values())
-    images = torch.zeros(1, channels, *size, device=device)
+def _train_on(device: str, settings: str, number: int, size: tuple[int, int]) -> None:
+    """Run N images of H x W forward in training mode."""
+    model = _build(settings, device).train()
+    with torch.no_grad():
+        model(_black_images(device, settings, number, size))
+
+
+def _count_on(device: str, settings: str, size: tuple[int, int]) -> ModelCost:
+    model = _build(settings, device).eval()
+    images = _black_images(device, settings, 1, size)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(images)
     # The counter counts a multiply-add as two operations.
@@ -220,20 +212,39 @@ def _count_on(
     )
 
 
+def _black_images(device: str, settings: str, number: int, size: tuple[int, int]) -> Tensor:
+    channels = sum(json.loads(settings).get("inputs", {"rgb": 3}).values())
+    return torch.zeros(number, channels, *size, device=device)
+
+
 def build(model_spec: ModelSpec, options: Mapping[str, Any], device: str = "meta") -> Network:
-    """Build a network once, on the meta device without memory: it is run at several sizes.
+    """Build a network; on the meta device without memory, and once: it is run at several sizes.
 
     Args:
         model_spec: The network; its starting weights are left out.
         options: As for `count_cost`.
         device: Name of the device.
     """
-    key = repr((model_spec, options, device))
-    if key not in _BUILT:
-        settings = model_spec.model_dump() | {"pretrained": False}
-        with torch.device(device):
-            _BUILT[key] = create_model(**settings, **options)
-    return _BUILT[key]
+    return _build(_settings_of(model_spec, options), device)
+
+
+def _settings_of(model_spec: ModelSpec, options: Mapping[str, Any]) -> str:
+    """Return what a network is built from, as JSON."""
+    return json.dumps({**model_spec.model_dump(), "pretrained": False, **options})
+
+
+def _build(settings: str, device: str) -> Network:
+    return _build_on_meta(settings) if device == "meta" else _create(settings, device)
+
+
+@lru_cache(maxsize=KEPT)
+def _build_on_meta(settings: str) -> Network:
+    return _create(settings, "meta")
+
+
+def _create(settings: str, device: str) -> Network:
+    with torch.device(device):
+        return create_model(**json.loads(settings))
 
 
 def first_seeds(plan: Plan) -> Iterator[PlannedRun]:

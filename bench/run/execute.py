@@ -7,6 +7,7 @@ A run that was stopped goes on from its checkpoint, with the same bits as if it 
 import sys
 import time
 import traceback
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -65,11 +66,11 @@ def execute(run_dir: Path, options: Options) -> int:
 
     Reads and writes the store; sets torch's thread count and global random state.
     """
-    if options.rank > 0:
-        return _take_part(Store(run_dir.parent.parent), run_dir.name, options)
+    store = Store(run_dir.parent.parent)
+    is_first = options.rank == 0  # the others compute, and write nothing
     try:
-        with hold(run_dir, options.lease_seconds) as lease:
-            return _execute(lease, Store(run_dir.parent.parent), options)
+        with hold(run_dir, options.lease_seconds) if is_first else nullcontext() as lease:
+            return _execute(lease, store, run_dir.name, options)
     except DoneError:
         return outcome.DONE
     except (BusyError, LeaseLostError, OSError) as error:  # OSError: no record could be written
@@ -77,44 +78,35 @@ def execute(run_dir: Path, options: Options) -> int:
         return outcome.exit_code(error)
 
 
-def _execute(lease: Lease, store: Store, options: Options) -> int:
-    run_id = lease.run_dir.name
+def _execute(lease: Lease | None, store: Store, run_id: str, options: Options) -> int:
+    """Execute a run, or this process's share of it; return the exit code."""
     try:
-        fault_point("run.locked")
-        store.forget_failure(run_id)
-        _execute_shard(lease, store, run_id, options)
+        if lease:
+            fault_point("run.locked")
+            store.forget_failure(run_id)
+        with joined(options.rank, options.processes, choose_device(options.device)) as group:
+            _Execution(lease, store, run_id, options, group).complete()
     except BusyError:
         raise
     except Exception as error:
         # The one place where a run ends: whatever happened becomes its record.
+        return _end(lease, store, run_id, error)
+    return outcome.DONE
+
+
+def _end(lease: Lease | None, store: Store, run_id: str, error: Exception) -> int:
+    """Record the error that ended a run, if it is this process's to record; return its code."""
+    code = outcome.exit_code(error)
+    if lease:
         lease.check()
-        if outcome.exit_code(error) == outcome.PEER:
-            traceback.print_exception(
-                error
-            )  # the cause is another process's: see bench.grid.launch
-            return outcome.PEER
-        logs = store.logs(run_id)
-        store.record_failure(run_id, outcome.describe(error, logs[-1]["step"] if logs else None))
-        return outcome.exit_code(error)
-    return outcome.DONE
-
-
-def _take_part(store: Store, run_id: str, options: Options) -> int:
-    """Do the share of a process that is not the first: it computes, and writes nothing."""
-    try:
-        _execute_shard(None, store, run_id, options)
-    except (outcome.StoppedError, outcome.NonFiniteLossError):
+    elif isinstance(error, outcome.StoppedError | outcome.NonFiniteLossError):
         return outcome.DONE  # all see these at the same step; the first process records them
-    except Exception as error:
+    if lease is None or code == outcome.PEER:  # that cause is another's: see bench.grid.launch
         traceback.print_exception(error)
-        return outcome.exit_code(error)
-    return outcome.DONE
-
-
-def _execute_shard(lease: Lease | None, store: Store, run_id: str, options: Options) -> None:
-    """Execute a run, or this process's share of it."""
-    with joined(options.rank, options.processes, choose_device(options.device)) as group:
-        _Execution(lease, store, run_id, options, group).complete()
+        return code
+    logs = store.logs(run_id)
+    store.record_failure(run_id, outcome.describe(error, logs[-1]["step"] if logs else None))
+    return code
 
 
 class _Execution:

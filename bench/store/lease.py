@@ -142,8 +142,8 @@ def hold(run_dir: Path, seconds: float = LEASE_SECONDS) -> Iterator[Lease]:
     try:
         with staging(run_dir, lease.scratch):
             yield lease
-    except Exception:
-        lease.check()  # the true cause may be that the lease is lost
+    except OSError:
+        lease.check()  # the true cause may be that the lease, and its folder, are lost
         raise
     finally:
         ended.set()

@@ -13,7 +13,7 @@ import re
 import tempfile
 import time
 from dataclasses import replace
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 from bench.store.holder import Holder
@@ -60,7 +60,7 @@ def is_old(path: Path) -> bool:
     return _now_in(path.parent) - changed > OLD_SECONDS
 
 
-@cache
+@lru_cache(maxsize=1)  # by process: one that was forked has another
 def _mark(pid: int) -> str:
     here = Holder.here(0, "")
     return f"{_machine_digest(here)}-{pid}-{here.process.replace('?', 'x')}"

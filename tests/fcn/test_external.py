@@ -181,7 +181,11 @@ def test_what_the_real_smp_has_not_is_refused(name, message):
         ("keras/unet", {}, "it may be 'torchvision/NAME'"),
         ("resnet18", {}, "it may be 'torchvision/NAME'"),
         ("smp/Unet", {}, r"smp/ARCHITECTURE\(ENCODER\)"),
-        ("no_such_module:net", {}, "cannot be imported: No module named 'no_such_module'"),
+        (
+            "no_such_module:net",
+            {},
+            "cannot be imported: ModuleNotFoundError: No module named 'no_such_module'",
+        ),
         ("users_networks:missing", {}, "cannot be imported"),
         ("users_networks:none", {}, "gave NoneType, not a torch module"),
         ("users_networks:own", {"in_chans": 4}, "cannot be built .*TypeError: .*'in_chans'"),
