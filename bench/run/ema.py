@@ -1,6 +1,8 @@
 """Averaged weights: an exponential moving average of the parameters, for evaluation.
 
 The average lives in the optimiser's state, so that checkpoints hold it as they hold momentum.
+torch's AveragedModel and timm's ModelEmaV3 keep a second network beside it; of torch's is the
+arithmetic alone.
 Running statistics of batch norms are moving averages already and stay as they are.
 
 Reference: Polyak and Juditsky, 1992; the warm-up of the decay is that of TensorFlow's
@@ -11,9 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.optim import Optimizer
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from bench.spec import TrainSpec
 
@@ -56,14 +58,14 @@ def swap_ema(optimizer: Optimizer) -> None:
             average.copy_(current)
 
 
-@torch.no_grad()
 def _update(optimizer: Optimizer, *_: Any) -> None:
     moved = [p for p in _parameters(optimizer) if p.grad is not None]
     for parameter in moved:
         if _AVERAGE not in optimizer.state[parameter]:
             optimizer.state[parameter][_AVERAGE] = parameter.detach().clone()
     averages = [optimizer.state[parameter][_AVERAGE] for parameter in moved]
-    torch._foreach_lerp_(averages, moved, 1 - optimizer.param_groups[0]["ema_decay"])
+    decay = optimizer.param_groups[0]["ema_decay"]
+    get_ema_multi_avg_fn(decay)(averages, moved, None)  # type: ignore[no-untyped-call]
 
 
 def _parameters(optimizer: Optimizer) -> list[Tensor]:
