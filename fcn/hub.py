@@ -2,10 +2,13 @@
 
 In: a model that `create_model` built. Out: the folder; and from the folder the same model again.
 The folder is all there is: no network, no pickle, and no code but ours (and that of a plugin or an
-external library, where the model has parts of theirs).
+external library, where the model has parts of theirs). huggingface_hub's `upload_folder` takes it
+to a hub. Its PyTorchModelHubMixin prints, leaves tensors unset that a file lacks, falls back to
+pickle, and builds a model by its class, not by `create_model`.
 """
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -16,23 +19,27 @@ from safetensors.torch import load_file, save_file
 from fcn.errors import InputError
 from fcn.model import Network, create_model
 
-FORMAT = 1
+LIBRARY, FORMAT = "fcn-bench", 1
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
 
 def save_pretrained(model: Network, folder: str | Path) -> Path:
     """Write a model's settings and weights to a folder and return it; makes the folder.
 
+    What an earlier call wrote there is replaced.
+
     Raises:
-        InputError: The model was put together by hand: its settings are not known.
+        InputError: The model was put together by hand: its settings are not known. Or the folder
+            holds somebody else's model.
     """
     settings = getattr(model, "settings", None)
     if settings is None:
         raise InputError("only models built by fcn.create_model know the settings that are saved")
     folder = Path(folder)
+    _require_free(folder)
     folder.mkdir(parents=True, exist_ok=True)
     config = {
-        "library": "fcn-bench",
+        "library": LIBRARY,
         "format": FORMAT,
         # What whoever uses the model elsewhere must know; `settings` alone builds it.
         "mean": list(model.mean),
@@ -64,6 +71,20 @@ def from_pretrained(folder: str | Path) -> Network:
         reason = " ".join(str(error).split())
         raise InputError(f"{folder / WEIGHTS} does not fit {folder / CONFIG}: {reason}") from error
     return model.eval()
+
+
+def _require_free(folder: Path) -> None:
+    """Refuse to replace what another program or person wrote."""
+    taken = [name for name in (CONFIG, WEIGHTS) if os.path.lexists(folder / name)]
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        config = None
+    if taken and not (isinstance(config, dict) and config.get("library") == LIBRARY):
+        raise InputError(
+            f"{folder} holds {' and '.join(taken)} that fcn.save_pretrained did not write, and "
+            "nothing is replaced there; give another folder, or move them away"
+        )
 
 
 def _read_config(folder: Path) -> dict[str, Any]:

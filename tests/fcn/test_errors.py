@@ -7,9 +7,9 @@ from fcn.errors import InputError, foreign_code
 
 @pytest.mark.parametrize("error", [KeyError("x"), SystemExit("x"), AssertionError("x\n y")])
 def test_whatever_code_of_others_raises_is_input(error):
-    with pytest.raises(InputError, match="^net: [A-Z][A-Za-z]+: '?x'?( y)?; mend it$") as caught:
-        with foreign_code("net: ", "; mend it"):
-            raise error
+    message = r"^net: [A-Z][A-Za-z]+: '?x'?( y)?; mend it$"
+    with pytest.raises(InputError, match=message) as caught, foreign_code("net: ", "; mend it"):
+        raise error
     assert caught.value.__cause__ is error
 
 

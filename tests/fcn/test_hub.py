@@ -48,12 +48,36 @@ def test_what_is_no_model_is_refused(tmp_path):
     (tmp_path / "config.json").write_text('{"architectures": ["Bert"]}')
     with pytest.raises(InputError, match="not of format 1"):
         fcn.from_pretrained(tmp_path)
+    (tmp_path / "config.json").unlink()
     fcn.save_pretrained(fcn.create_model("resnet10t", num_classes=2), tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"not tensors")
     with pytest.raises(InputError, match=r"model\.safetensors does not fit"):
         fcn.from_pretrained(tmp_path)
     with pytest.raises(InputError, match=r"only models built by fcn\.create_model"):
         fcn.save_pretrained(torch.nn.Conv2d(1, 1, 1), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"config.json": '{"architectures": ["Bert"]}', "model.safetensors": "theirs"},
+        {"config.json": "{", "notes.txt": "x"},
+        {"model.safetensors": "theirs"},
+    ],
+)
+def test_files_of_others_are_never_replaced(tmp_path, files):
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    taken = " and ".join(name for name in files if name != "notes.txt")
+    with pytest.raises(InputError, match=f"holds {taken} that fcn.save_pretrained did not write"):
+        fcn.save_pretrained(fcn.create_model("resnet10t", num_classes=2), tmp_path)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == files
+
+
+def test_a_folder_of_ours_is_written_again(tmp_path):
+    for num_classes in (2, 3):
+        fcn.save_pretrained(fcn.create_model("resnet10t", num_classes=num_classes), tmp_path)
+    assert fcn.from_pretrained(tmp_path).settings["num_classes"] == 3
 
 
 def test_every_name_of_the_package_is_there():
