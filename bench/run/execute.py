@@ -66,9 +66,9 @@ def execute(run_dir: Path, options: Options) -> int:
 
     Reads and writes the store; sets torch's thread count and global random state.
     """
-    store = Store(run_dir.parent.parent)
     is_first = options.rank == 0  # the others compute, and write nothing
     try:
+        store = Store(run_dir.parent.parent)
         with hold(run_dir, options.lease_seconds) if is_first else nullcontext() as lease:
             return _execute(lease, store, run_dir.name, options)
     except DoneError:
