@@ -97,7 +97,8 @@ class Model:
     def pool(self, points: Floats) -> Floats:
         """Return the residual variance of each group, (..., G), of scores (..., V, S)."""
         squares = (self.residuals(points) ** 2).sum(-1)
-        return self._by_group(squares) / np.maximum(self.freedoms, 1e-12)
+        variances: Floats = self._by_group(squares) / np.maximum(self.freedoms, 1e-12)
+        return variances
 
     def judge(self, contrasts: sparse.csr_array) -> Judgement:
         """Estimate contrasts, (M, V)."""
