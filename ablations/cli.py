@@ -10,16 +10,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ablations.execution import check_plan, execute, find_unreadable, say_remarks, try_first
-from ablations.planning import Set, Spec, plan_spec, plan_trial
-from ablations.report_cli import Out, require_folder, say, write
-from ablations.report_cli import app as report_app
-from ablations.speed_cli import app as speed_app
-from bench.cli.app import app as bench_app
-from bench.cli.command import AsJson, DataDir, Plugins, RunsDir, open_store, run_app, show
-from bench.plugins import load_plugins
-from fcn.errors import InputError
-from fcn.registry import unknown_name
+from ablations.foreign import require_ours
+
+with require_ours():
+    from ablations.execution import check_plan, execute, find_unreadable, say_remarks, try_first
+    from ablations.planning import Set, Spec, plan_spec, plan_trial
+    from ablations.report_cli import Out, require_folder, say, write
+    from ablations.report_cli import app as report_app
+    from ablations.speed_cli import app as speed_app
+    from bench.cli.app import app as bench_app
+    from bench.cli.command import AsJson, DataDir, Plugins, RunsDir, open_store, run_app, show
+    from bench.plugins import load_plugins
+    from fcn.errors import InputError
+    from fcn.registry import unknown_name
 
 if TYPE_CHECKING:
     from bench.grid.preflight import ModelCost
@@ -181,8 +184,9 @@ def _report_command(
 
 
 def main() -> None:
-    """Run the command line."""
-    run_app(app)
+    """Run the command line; what `fcn-bench` starts."""
+    with require_ours():
+        run_app(app)
 
 
 def _say_without_report(plan: "Plan", num_undone: int, command: str) -> str:

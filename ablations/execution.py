@@ -24,9 +24,17 @@ if TYPE_CHECKING:
 
 
 def check_plan(
-    plan: "Plan", store: "Store", catalog: "Catalog", devices_per_run: int = 1
+    plan: "Plan",
+    store: "Store",
+    catalog: "Catalog",
+    devices_per_run: int = 1,
+    *,
+    quiet: bool = False,
 ) -> "dict[str, ModelCost]":
-    """Find what would fail before anything is trained: models first, then every image."""
+    """Find what would fail before anything is trained: models first, then every image.
+
+    Prints what scoring takes, where that is much, unless `quiet`.
+    """
     with importing():
         from bench.grid.preflight import check_images, check_models, check_starts
         from bench.grid.scoring_memory import scoring_remarks
@@ -37,7 +45,8 @@ def check_plan(
     catalog.remember()
     packs = {fingerprint: catalog.pack(data) for fingerprint, data in specs.items()}
     check_images(plan, packs, devices_per_run)
-    show_remarks(scoring_remarks(plan, packs), as_json=True)
+    if not quiet:
+        show_remarks(scoring_remarks(plan, packs), as_json=True)
     return costs
 
 

@@ -1,13 +1,13 @@
 """From a spec's name to a plan, over the data at hand or that a store remembers.
 
-In: a name or path, `--set` texts, a store. Out: a `Plan`, and the catalog of its datasets.
+In: a name or path, settings on top of it, a store. Out: a `Plan`, and the catalog of its datasets.
 """
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,6 +16,7 @@ from bench.plugins import named_plugins
 from fcn.errors import InputError
 
 if TYPE_CHECKING:
+    from ablations.spec import Ablation
     from bench.data.catalog import Catalog
     from bench.plan import Plan, Run
     from bench.store.runs import Store
@@ -47,16 +48,38 @@ def plan_spec(
         InputError: The spec is wrong, or its data is not there; or the store remembers several
             data sets for it, and has runs over each.
     """
-    from ablations.expand import expand, list_unused_values
-    from ablations.registry import load_ablation, name_question
-    from bench.data.catalog import Catalog, recall_question
+    from ablations.expand import list_unused_values
     from bench.settings.yaml_file import parse_setting
 
     given = dict(parse_setting(setting, option="--set") for setting in settings or ())
-    ablation, question = load_ablation(spec, given), name_question(spec)
+    ablation = load_spec(spec, given, settings or ())
     show_remarks([*ablation.notices, *list_unused_values(ablation)], as_json=True)
-    command = ["fcn-bench", "run", spec]
-    command += [word for setting in settings or () for word in ("--set", setting)]
+    return plan_ablation(ablation, store, data, recall=recall)
+
+
+def load_spec(spec: str, given: Mapping[str, Any], settings: Sequence[str]) -> "Ablation":
+    """Load a spec with settings on top, which are given as values and as the texts of `--set`.
+
+    Raises:
+        InputError: The spec or a setting is wrong.
+    """
+    from ablations.registry import load_ablation
+
+    words = [spec, *(word for setting in settings for word in ("--set", setting))]
+    return load_ablation(spec, given).with_words(words)
+
+
+def plan_ablation(
+    ablation: "Ablation", store: "Store", data: Path | None, *, recall: bool = False
+) -> "tuple[Plan, Catalog]":
+    """Expand what `load_spec` gave; takes and raises what `plan_spec` does."""
+    from ablations.expand import expand
+    from ablations.registry import name_question
+    from bench.data.catalog import Catalog, recall_question
+
+    spec, *_ = ablation.words
+    question = name_question(spec)
+    command = ["fcn-bench", "run", *ablation.words]
     command += [word for plugin in named_plugins() for word in ("--plugin", plugin)]
     command += ["--data", "DIR"] if data else []
     spec_file = str(Path(spec).resolve()) if spec.endswith((".yaml", ".yml")) else ""

@@ -72,6 +72,7 @@ class Ablation(Schema):
     _forced: dict[str, Any] = PrivateAttr(default_factory=dict)
     _written: "Ablation | None" = PrivateAttr(default=None)
     _notices: tuple[str, ...] = PrivateAttr(default=())
+    _words: tuple[str, ...] = PrivateAttr(default=())
 
     @property
     def forced(self) -> Mapping[str, Any]:
@@ -87,6 +88,17 @@ class Ablation(Schema):
     def notices(self) -> tuple[str, ...]:
         """What whoever wrote the files should know, such as names of keys that have changed."""
         return self._notices
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What a command says to ask this: its name or path, and each `--set`."""
+        return self._words
+
+    def with_words(self, words: Iterable[str]) -> Self:
+        """Return the ablation as the command `fcn-bench run WORDS` asks it."""
+        copy = self.model_copy()
+        copy._words = tuple(words)
+        return copy
 
     def with_notices(self, notices: Iterable[str]) -> Self:
         """Return the ablation with these notices."""

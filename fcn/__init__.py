@@ -1,14 +1,19 @@
 """FCNs from parts: any timm backbone, a head, skips, upsampling.
 
 In: names. Out: a model that maps images (N, 3, H, W) to logits (N, C, H, W).
-Importing this package loads no torch; the first use of a name does (PEP 562).
+
+    model = fcn.create_model("resnet18", num_classes=21, skip="fcn8s")
+
+`list_*` are the names that may be given; `from_pretrained` and `save_pretrained` read and write
+folders of weights; `InputError` is raised by all four packages for what cannot be used.
+Importing this package loads no torch; the first use of a name does.
 """
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fcn.backbones.taps import list_backbones
+    from fcn.errors import InputError
     from fcn.fusions import list_fusions
     from fcn.heads import list_heads
     from fcn.hub import from_pretrained, save_pretrained
@@ -20,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FCN",
+    "InputError",
     "create_model",
     "from_pretrained",
     "list_backbones",
@@ -34,6 +40,7 @@ __all__ = [
 
 _HOMES = {
     "FCN": "fcn.model",
+    "InputError": "fcn.errors",
     "create_model": "fcn.model",
     "from_pretrained": "fcn.hub",
     "list_backbones": "fcn.backbones.taps",
@@ -46,8 +53,13 @@ _HOMES = {
     "save_pretrained": "fcn.hub",
 }
 
+if not TYPE_CHECKING:  # a type checker would take any name for one of ours
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'fcn' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    def __getattr__(name: str) -> Any:
+        from fcn.lazy import import_public
+
+        return import_public(__name__, name, _HOMES)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -27,6 +27,7 @@ REPORTS = [
 """Rooms of reports, from records to the page; each imports from those before it, or its like."""
 
 TORCH_FREE = [
+    "ablations.api",
     "ablations.cli",
     "ablations.expand",
     "bench.cli.app",

@@ -54,8 +54,13 @@ def exec_command(run_dir: Path, slot: Slot, plugins: Sequence[str] = ()) -> list
 
 
 def exec_environment(slot: Slot) -> Mapping[str, str]:
-    """Return the environment of that command."""
-    return {**os.environ, **slot.variables}
+    """Return the environment of that command.
+
+    The process looks for modules in the current folder only where this one does: somebody's folder
+    `bench` there is not ours.
+    """
+    is_seen = {"", os.getcwd()} & set(sys.path)
+    return {**os.environ, **slot.variables, **({} if is_seen else {"PYTHONSAFEPATH": "1"})}
 
 
 def plan_slots(

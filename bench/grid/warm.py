@@ -8,11 +8,13 @@ import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from multiprocessing.forkserver import ensure_running
 from pathlib import Path
+from types import ModuleType
 
 from bench.grid.contracts import Exit
 from bench.grid.local import GRACE_SECONDS
@@ -48,7 +50,8 @@ class WarmEngine:
         environment = {**os.environ, **slot.variables}
         arguments = (run_dir, slot, self._plugins, reader, environment)
         process = self._context.Process(target=_execute, args=arguments)
-        process.start()
+        with _main_left_out():
+            process.start()
         reader.close()
         self._running[run_dir.name] = (process, self._free.pop(0), os.dup(writer.fileno()))
         writer.close()
@@ -83,6 +86,20 @@ class WarmEngine:
                 process.join()
                 os.close(pipe)
             self._running.clear()
+
+
+@contextmanager
+def _main_left_out() -> Iterator[None]:
+    """Have a started process not run this one's script again, as multiprocessing does for pickles.
+
+    A run needs nothing of it, and a script that asks for runs would ask again in each of them.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _execute(

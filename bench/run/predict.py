@@ -104,7 +104,7 @@ def predict(
 
     for group in groups_of_one_size(readable(), trained.input_scale, BATCH_SIZE, BATCH_PIXELS):
         try:
-            found = trained.predict(np.stack([read.pixels for read in group]))
+            found = trained.predict_batch(np.stack([read.pixels for read in group]))
         except InputError as error:  # all of one size: what one is too small for, all are
             for read in group:
                 passed_over(read.path, error)

@@ -4,6 +4,7 @@
 blow a file up. `parse_yaml` reads what people write, `parse_stored` what `dump_yaml` wrote.
 """
 
+import json
 import re
 from collections.abc import Hashable
 from pathlib import Path
@@ -129,6 +130,26 @@ def parse_setting(text: str, *, option: str) -> tuple[str, Any]:
     return key, parse_yaml(value, where=f"{option} {key}")
 
 
+def write_setting(key: str, value: Any) -> str:
+    """Write `key=value` as `parse_setting` reads it back.
+
+    Raises:
+        InputError: The value is none that YAML has.
+    """
+    if isinstance(value, str) and _WORD.fullmatch(value) and parse_yaml(value, where=key) == value:
+        return f"{key}={value}"
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"{key}: {value!r} cannot be written in a spec ({error}); give text, numbers, true, "
+            "false, None, and lists and mappings of these"
+        ) from None
+    # JSON is YAML, but for characters that end a line in YAML alone.
+    return f"{key}=" + "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in text)
+
+
+_WORD = re.compile(r"[A-Za-z0-9][\w./-]*")
 _EXAMPLES = {"--set": "--set train.steps=200", "--option": "--option size=64"}
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.packs.pack import Pack, as_reported, open_pack
-from bench.metrics import summarize
+from bench.metrics import count_mask, summarize
 from bench.plan import Plan, PlannedRun
 from bench.store.runs import Store
 from bench.text import clean
@@ -162,7 +162,5 @@ def _panel(
 def _score(
     pred: NDArray[np.uint8], target: NDArray[np.uint8], num_classes: int, ignore_index: int
 ) -> str:
-    counted = target != ignore_index
-    cell = target[counted].astype(np.int64) * num_classes + pred[counted]
-    counts = np.bincount(cell, minlength=num_classes**2).reshape(num_classes, num_classes)
+    counts = count_mask(target, pred, num_classes, ignore_index)
     return f"{percent(summarize(counts).pixel_acc)} %"

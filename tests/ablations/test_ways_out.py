@@ -25,7 +25,8 @@ from fcn.errors import InputError
 
 ROOT = Path(__file__).parent.parent.parent
 FOREIGN = {"--abbrev", "--always", "--dirty", "--error-unmatch", "--head", "--status", "--port"}
-"""Options of git and Ray."""
+FOREIGN |= {"--force-reinstall", "--no-deps"}
+"""Options of git, Ray and pip."""
 
 
 def messages():

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from types import SimpleNamespace
@@ -234,6 +236,24 @@ def test_the_command_of_a_slot_names_each_device(tmp_path):
     named = [value for key, value in pairwise(words) if key == "--device"]
     assert named == ["cuda:0", "cuda:1"]
     assert words[-2:] == ["--plugin", "mine"]
+
+
+def test_a_run_looks_for_modules_in_the_current_folder_only_where_its_command_does(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    slot = Slot("cpu", 1)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    assert "PYTHONSAFEPATH" not in exec_environment(slot)
+    monkeypatch.setattr(sys, "path", sys.path[1:])
+    (tmp_path / "bench").mkdir()
+    (tmp_path / "bench" / "__init__.py").write_text("")  # somebody's, which `python -m` finds first
+    (tmp_path / "bench" / "__main__.py").write_text("raise SystemExit(3)")
+    command = [*exec_command(tmp_path, slot)[:3], "--help"]
+    env = {**exec_environment(slot), "PYTHONPATH": os.pathsep.join(sys.path)}
+    assert subprocess.run(command, env=env, capture_output=True, check=False).returncode == 0
+    del env["PYTHONSAFEPATH"]
+    assert subprocess.run(command, env=env, capture_output=True, check=False).returncode == 3
 
 
 def test_a_run_is_shown_only_the_gpus_of_its_slot():

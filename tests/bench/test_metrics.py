@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
 
-from bench.metrics import score_many, summarize
+from bench.metrics import count_mask, score, score_many, summarize
 from bench.run.confusion import count
+from fcn.errors import InputError
 
 IGNORE = 255
 
@@ -100,3 +101,50 @@ def test_many_matrices_at_once_equal_one_at_a_time():
     one = summarize(stack[2, 3])
     assert many["miou"][2, 3] == one.miou
     assert (many["iou"][2, 3] == one.iou).all()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_masks_are_scored_as_torchmetrics_and_the_runs_count_do(seed):
+    pred, target = draw(seed, 5)
+    found = score(target.numpy(), pred.numpy(), 5)
+    judge = MulticlassJaccardIndex(5, average="macro", ignore_index=IGNORE)
+    assert found.miou == pytest.approx(float(judge(pred, target)), rel=1e-6)
+    accuracy = MulticlassAccuracy(5, average="micro", ignore_index=IGNORE)
+    assert found.pixel_acc == pytest.approx(float(accuracy(pred, target)), rel=1e-6)
+    counted = count(pred, target, 5, IGNORE).numpy()
+    each = [count_mask(t, p, 5, IGNORE) for t, p in zip(target.numpy(), pred.numpy(), strict=True)]
+    assert np.array_equal(counted, each)
+    assert found.miou == summarize(counted.sum(0)).miou
+    assert score(iter(target.numpy()), list(pred.numpy()), 5).miou == found.miou
+    narrow = score(target.numpy().astype(np.uint8), pred.numpy().astype(np.uint8), 5)
+    assert narrow.miou == found.miou
+
+
+def test_masks_of_several_sizes_are_added_up_before_the_division():
+    wrong, right = np.zeros((1, 1), np.uint8), np.zeros((3, 3), np.uint8)
+    found = score([wrong, right], [wrong + 1, right], 2)
+    assert found.pixel_acc == 9 / 10
+    assert found.miou == (9 / 10 + 0) / 2  # class 1 is predicted but absent, so it counts as 0
+
+
+@pytest.mark.parametrize(
+    ("target", "prediction", "options", "said"),
+    [
+        ([[0, 1]], [[0], [1]], {}, r"target 0 is \(1, 2\) and its prediction \(2, 1\)"),
+        ([[0, 2]], [[0, 1]], {}, "target 0 holds 2, which is no class: 2 classes are 0 to 1"),
+        ([[0, 1]], [[0, -1]], {}, "prediction 0 holds -1"),
+        ([[0, 1]], [[0.0, 1.0]], {}, "prediction 0 holds float64"),
+        ([[0, 1]], [[0, 1]], {"ignore_index": 1}, "ignore_index 1 is one of the 2 classes"),
+    ],
+)
+def test_masks_that_cannot_be_counted_are_refused(target, prediction, options, said):
+    with pytest.raises(InputError, match=said):
+        score(np.array(target), np.array(prediction), 2, **options)
+
+
+def test_as_many_predictions_as_targets_are_asked_for():
+    mask = np.zeros((2, 2), np.uint8)
+    with pytest.raises(InputError, match="target 1 has no prediction"):
+        score([mask, mask], [mask], 2)
+    with pytest.raises(InputError, match="prediction 0 has no target"):
+        score([], [mask], 2)
