@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ablations.api import load, plan, run
+    from bench.version import __version__ as __version__
 
 __all__ = ["load", "plan", "run"]
 
-_HOMES = dict.fromkeys(__all__, "ablations.api")
+_HOMES = {**dict.fromkeys(__all__, "ablations.api"), "__version__": "bench.version"}
 
 if not TYPE_CHECKING:  # a type checker would take any name for one of ours
 

@@ -21,6 +21,7 @@ with require_ours():
     from bench.cli.app import app as bench_app
     from bench.cli.command import AsJson, DataDir, Plugins, RunsDir, open_store, run_app, show
     from bench.plugins import load_plugins
+    from bench.version import __version__
     from fcn.errors import InputError
     from fcn.registry import unknown_name
 
@@ -37,8 +38,20 @@ app = typer.Typer(
 )
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"fcn-bench {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def root(debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False) -> None:
+def root(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
     """From a question about segmentation networks to a report one can publish."""
 
 

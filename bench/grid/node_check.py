@@ -18,12 +18,13 @@ from typing import Any
 
 from bench.grid.node import folder_here, without_ray
 from bench.plugins import load_plugins
+from bench.version import __version__
 from fcn.errors import InputError
 
-PACKAGES = ("fcn-bench", "torch", "torchvision", "timm", "numpy")
-"""Packages that a result depends on."""
+PACKAGES = ("torch", "torchvision", "timm", "numpy")
+"""Packages that a result depends on beside this one."""
 
-SOFTWARE = ("Python", *PACKAGES, "code", "plugins")
+SOFTWARE = ("Python", "fcn-bench", *PACKAGES, "code", "plugins")
 
 
 def inspect_node(
@@ -53,6 +54,7 @@ def describe(store: Path, plugins: Sequence[str]) -> dict[str, Any]:
         loaded = [f"error: {error}"]
     return {
         "Python": platform.python_version(),
+        "fcn-bench": __version__,
         **{package: _version(package) for package in PACKAGES},
         "code": _code_digest(),
         "plugins": loaded,

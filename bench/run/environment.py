@@ -10,6 +10,7 @@ import torch
 
 from bench.plugins import loaded_plugins
 from bench.store.records import Environment
+from bench.version import __version__
 from fcn.errors import InputError
 
 _CPUINFO = Path("/proc/cpuinfo")
@@ -86,7 +87,7 @@ def describe_environment(device: torch.device, num_processes: int = 1) -> Enviro
         "torchvision": version("torchvision"),
         "timm": version("timm"),
         "numpy": version("numpy"),
-        "fcn-bench": version("fcn-bench"),
+        "fcn-bench": __version__,
         "commit": _find_commit(),
         "plugins": "; ".join(map(str, loaded_plugins())) or "none",
     }
