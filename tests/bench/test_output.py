@@ -116,8 +116,8 @@ variants: {"α → 1": {}, "β → 2": {train.lr: 0.02}}
     [
         ("{}", {"PYTHONIOENCODING": "latin-1"}),
         ("{} | head -1", {}),
-        ("{} 2>&1 | true", {}),
-        ("{} <&- >&- 2>&-", {}),
+        pytest.param("{} 2>&1 | true", {}, marks=pytest.mark.long),
+        pytest.param("{} <&- >&- 2>&-", {}, marks=pytest.mark.long),
         pytest.param("{} >/dev/full 2>&1", {}, marks=FULL),
     ],
 )

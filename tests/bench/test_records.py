@@ -98,7 +98,9 @@ def test_a_damaged_store_is_named_and_the_rest_is_read(runs, seed):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("block", range(4))
+@pytest.mark.parametrize(
+    "block", [0, *(pytest.param(k, marks=pytest.mark.long) for k in range(1, 4))]
+)
 def test_many_damaged_stores_are_named_and_the_rest_is_read(runs, block):
     for seed in range(100 + 15 * block, 115 + 15 * block):
         shutil.rmtree(runs)

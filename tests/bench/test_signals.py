@@ -285,8 +285,15 @@ MARKED = [pytest.param(way, marks=[pytest.mark.ray] * (way == "ray")) for way in
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
-@pytest.mark.parametrize("who", ["group", "parent"])
+@pytest.mark.parametrize(
+    ("who", "number"),
+    [
+        ("group", signal.SIGTERM),
+        ("parent", signal.SIGUSR1),
+        pytest.param("group", signal.SIGUSR1, marks=pytest.mark.long),
+        pytest.param("parent", signal.SIGTERM, marks=pytest.mark.long),
+    ],
+)
 @pytest.mark.parametrize("way", MARKED)
 def test_a_signal_to_a_command_stops_its_runs_with_a_checkpoint(tmp_path, way, who, number):
     """A scheduler sends it to all processes at once, and more than once."""

@@ -181,7 +181,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", ["warm", "local"])
+@pytest.mark.parametrize("engine", ["warm", pytest.param("local", marks=pytest.mark.long)])
 def test_who_starts_a_run_that_another_command_has_started_loses_nothing(
     tiny_run, tmp_path, engine
 ):
