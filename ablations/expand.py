@@ -55,6 +55,7 @@ def expand(
         runs=tuple(runs.values()),
         baseline=ablation.baseline,
         published=tuple(ablation.published),
+        margin=ablation.margin,
         note=ablation.note,
         command=command,
     )

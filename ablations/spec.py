@@ -68,6 +68,9 @@ class Ablation(Schema):
     """Variant that the others are compared with."""
     published: list[Published] = []
     """Numbers from the literature."""
+    margin: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Smallest difference of mIoU that matters, a fraction: variants that surely differ by less are
+    called equivalent. None calls nothing so."""
 
     _forced: dict[str, Any] = PrivateAttr(default_factory=dict)
     _written: "Ablation | None" = PrivateAttr(default=None)

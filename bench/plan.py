@@ -205,6 +205,8 @@ class Plan:
     baseline: str | None = None
     """Variant that the others are compared with."""
     published: tuple[Published, ...] = ()
+    margin: float | None = None
+    """Smallest difference of the primary score that matters, a fraction; None for none."""
     note: str = ""
     """What a reader must know about the protocol."""
     command: str = ""

@@ -15,6 +15,7 @@ from bench.text import clean
 from reports.formats import Table
 from reports.marks import map_names
 from reports.stats.comparability import Comparability
+from reports.stats.contrasts import EQUIVALENT, NOT_SHOWN, Finding
 from reports.stats.intervals import Intervals
 from reports.stats.summary import summarize_difference
 from reports.style import label, number_of, percent, points, with_interval, with_spread
@@ -53,6 +54,7 @@ def find_answer(
     changes: pd.DataFrame,
     baseline: str | None,
     intervals: Intervals | None = None,
+    means: pd.DataFrame | None = None,
 ) -> Answer:
     """Put the result of an ablation into a few lines.
 
@@ -63,6 +65,7 @@ def find_answer(
         changes: `changes.find_changes`.
         baseline: Variant that the others are compared with.
         intervals: What the counts say; without them spreads are those over seeds alone.
+        means: `changes.find_main_effects`.
     """
     intervals = intervals or Intervals.none()
     if not (summary["num_done"] > 0).any():
@@ -73,7 +76,7 @@ def find_answer(
     no_best = _why_no_best(list(ranked["variant"]), intervals.comparability)
     shown = map_names(summary)
     differences = None
-    if baseline is not None and len(intervals.differences):
+    if baseline is not None and len(intervals.scores) and len(summary) > 1:
         differences = comparison_table(summary, baseline, intervals.comparability)
     return Answer(
         best="" if no_best else shown[ranked.iloc[0]["variant"]],
@@ -81,7 +84,7 @@ def find_answer(
         remarks=()
         if no_best
         else tuple(_remarks(runs, list(ranked["variant"]), baseline, intervals, shown)),
-        changes=tuple(tabulate_changes(changes, baseline)),
+        changes=tuple(tabulate_changes(changes, baseline, means)),
         changes_note=describe_changes(changes),
         progress=_progress(runs),
         comparisons=differences,
@@ -129,44 +132,36 @@ def _remarks(
     for role, rival in rivals.items():
         if rival is None or rival == ranked[0]:
             continue
+        found = intervals.findings.compare(rival, ranked[0])
         difference = summarize_difference(runs, rival, ranked[0])
         mean, std = difference["miou_diff_mean"], difference["miou_diff_std"]
-        count = int(difference["num_pairs"])
-        if not count:
+        if not difference["num_pairs"]:
             remarks.append(f"No seed finished both it and {role}, {shown[rival]}.")
-            continue
-        if math.isnan(mean):
-            continue  # nothing was counted there
-        against = f"points of mIoU against {role}, {shown[rival]}, over {number_of(count, 'seed')}"
-        found = intervals.compare(rival, ranked[0])
-        if found is None:
-            text, doubt = with_spread(points(mean), std), _doubt(mean, std)
-        else:
-            low, high = (float(found.loc[found["score"] == "miou", e].iloc[0]) for e in _ENDS)
-            text = with_interval(points(mean), low, high, points)
-            doubt = _doubt_interval(low, high, count)
-        remarks.append(f"{text} {against} in common{doubt}.")
+        elif found is not None:
+            text = with_interval(points(found.diff), found.low, found.high, points)
+            remarks.append(f"{text} points of mIoU against {role}, {shown[rival]}{_doubt(found)}.")
+        elif not math.isnan(mean):
+            text = with_spread(points(mean), std)
+            remarks.append(f"{text} points of mIoU against {role}, {shown[rival]}{_NO_COUNTS}.")
     if baseline == ranked[0]:
         remarks.append("It is the baseline: nothing that finished is better.")
     return remarks
 
 
-def _doubt(mean: float, std: float) -> str:
-    if math.isnan(std):
-        return "; one seed cannot say whether that is chance"
-    return "; that is within the spread between seeds" if abs(mean) <= std else ""
+_NO_COUNTS = "; without counts by image nothing can be shown"
 
 
-_ENDS = ("low", "high")
-
-
-def _doubt_interval(low: float, high: float, num_seeds: int) -> str:
-    doubts = []
-    if low <= 0 <= high:
-        doubts.append("the 95 % interval holds zero, so no difference is shown")
-    if num_seeds < 2:
-        doubts.append("the interval is over images: one seed cannot say what another would give")
-    return "".join(f"; {doubt}" for doubt in doubts)
+def _doubt(found: Finding) -> str:
+    """Say what a difference of two variants does not tell."""
+    if found.word == EQUIVALENT:
+        return "; the two are equivalent within the margin"
+    if found.word == NOT_SHOWN:
+        return (
+            "; the interval, one of all contrasts of this page, holds zero: no difference is shown"
+        )
+    if not found.word:
+        return "; the interval is over images: one seed cannot say what another would give"
+    return ""
 
 
 def _progress(runs: pd.DataFrame) -> str:

@@ -16,7 +16,7 @@ from bench.text import clean
 MARK = "‡"
 """Stands behind a variant of whose runs something is said that its numbers do not say."""
 UNDERLINED = "underlined"
-"""How captions call the mark of what is not significantly worse; Markdown has italics for it."""
+"""How captions call the mark of what is not shown to be worse; Markdown has italics for it."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Table:
     best: frozenset[tuple[int, str]] = frozenset()
     """Cells (row, column) that hold the best value of their column."""
     tied: frozenset[tuple[int, str]] = frozenset()
-    """Cells that are not significantly worse than the best."""
+    """Cells that are not shown to be worse than the best."""
     caption: str = ""
     """Units and conventions, unescaped."""
 
@@ -53,7 +53,7 @@ def to_html(table: Table) -> Markup:
 def to_markdown(table: Table) -> str:
     """Write a table as Markdown in which no cell is markup.
 
-    The best values are bold, those not significantly worse in italics; the caption follows.
+    The best values are bold, those not shown to be worse in italics; the caption follows.
     """
     columns = list(table.cells.columns)
     rows = _mark(table, escape_markdown, best="**{}**", tied="*{}*")
@@ -67,7 +67,7 @@ def to_markdown(table: Table) -> str:
 def to_latex(table: Table, name: str) -> str:
     r"""Write a table as a LaTeX float in which no cell is a command; it needs booktabs alone.
 
-    The best values are bold, those not significantly worse underlined. Names in Latin letters
+    The best values are bold, those not shown to be worse underlined. Names in Latin letters
     compile everywhere, others with XeLaTeX, LuaLaTeX or Tectonic and a font that has them.
 
     Args:

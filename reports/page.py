@@ -111,7 +111,9 @@ def _render(
         script_digest=_digest(script),
         refresh_seconds=refresh_seconds,
         contents=_list_contents(plan, [figure.name for figure in figures]),
-        answer=find_answer(runs, summary, study.changes, plan.baseline, study.intervals),
+        answer=find_answer(
+            runs, summary, study.changes, plan.baseline, study.intervals, study.main_effects
+        ),
         unfinished=provenance.list_unfinished(records),
         footnotes=provenance.list_footnotes(records),
         remarks=_list_remarks(study),
@@ -121,9 +123,7 @@ def _render(
         figures={figure.name: figure for figure in figures},
         omission=study.omission,
         gallery=gallery,
-        classes=None
-        if grid is None
-        else _link_rows(to_html(class_table(grid, summary, study.comparability)), variants),
+        classes=None if grid is None else _link_rows(to_html(class_table(grid, summary)), variants),
         labels=other_targets_table(study.labels) if len(study.labels) else None,
         published=published_table(plan.published, summary, study.labels)
         if plan.published

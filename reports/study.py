@@ -16,11 +16,22 @@ from reports.marks import Remarks, map_names
 from reports.remarks import find_remarks
 from reports.results.frame import Record, class_frame, read_records, runs_frame
 from reports.results.settings import find_factors
-from reports.stats.changes import find_changes
+from reports.stats.changes import (
+    find_changes,
+    find_interactions,
+    find_main_effects,
+    list_causes,
+)
 from reports.stats.comparability import Comparability
 from reports.stats.intervals import Intervals, find_intervals
 from reports.stats.other_targets import other_targets_frame
-from reports.stats.summary import add_intervals, has_grid, summarize_variants
+from reports.stats.summary import (
+    add_intervals,
+    has_grid,
+    list_changes,
+    list_effects,
+    summarize_variants,
+)
 
 MAX_DRAWN = 40
 """Variants that figures show. Tables hold all; a figure of more is neither read nor quick."""
@@ -67,6 +78,16 @@ class Study:
         labelled = self.runs["variant"].map(arms).where(self.runs["num_images"].notna())
         return self.runs.assign(num_images=labelled.fillna(self.runs["num_images"]))
 
+    @property
+    def main_effects(self) -> pd.DataFrame:
+        """What each change brings on average over contexts (`changes.find_main_effects`)."""
+        return find_main_effects(self.changes, self.intervals)
+
+    @property
+    def interactions(self) -> pd.DataFrame:
+        """How far each context is from that (`changes.find_interactions`)."""
+        return find_interactions(self.changes, self.intervals)
+
     def is_ranked(self, score: str = "miou") -> bool:
         """Say whether all variants may be ranked by a score."""
         return self.comparability.holds(self.plan.variants, score)
@@ -103,19 +124,26 @@ def read_study(plan: Plan, store: Store) -> Study:
     """Read the outcome of every planned run, and summarise it."""
     records = read_records(plan, store)
     runs = runs_frame(plan, store, records)
-    intervals = find_intervals(records, store, plan.baseline)
+    factors = find_factors(plan)
+    causes = list_causes(factors)
+    intervals = find_intervals(
+        records,
+        store,
+        effects=lambda known: list_effects(list_changes(runs, causes, plan.baseline, known)),
+        levels=_list_levels(runs, causes),
+        margin=plan.margin,
+    )
     comparability = intervals.comparability
     finished = tuple(record.planned for record in records if record.result is not None)
     done = dataclasses.replace(plan, runs=finished)
     trained = plan_remarks(done, stored_packs(done, store.packs_dir), scored=True)
     remarks = find_remarks(records, store, comparability, plan.remarks, trained)
     summary = summarize_variants(runs, plan.baseline, comparability)
-    summary = remarks.complete(add_intervals(summary, intervals))
+    summary = remarks.complete(add_intervals(summary, intervals, plan.baseline))
     classes = class_frame(plan, store, records)
     is_ranked = comparability.holds(plan.variants, "miou")
     drawn = cut_plan(plan, summary, MAX_DRAWN, is_ranked=is_ranked)
     labels = remarks.mark(other_targets_frame(records, store, intervals.num_resamples))
-    factors = find_factors(plan)
     changes = find_changes(runs, factors, plan.baseline, intervals)
     changes = remarks.mark(changes, ("variant_before", "variant_after"))
     runs = remarks.mark_runs(runs)
@@ -123,6 +151,12 @@ def read_study(plan: Plan, store: Store) -> Study:
         plan, store, records, factors, runs, summary, classes, drawn, intervals, labels, changes,
         remarks,
     )  # fmt: skip
+
+
+def _list_levels(runs: pd.DataFrame, causes: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Return the level of each variant by factor."""
+    variants = runs.drop_duplicates("variant").set_index("variant")
+    return {name: {str(v): str(x) for v, x in variants[name].items()} for name in causes}
 
 
 def is_grouped(runs: pd.DataFrame) -> bool:

@@ -90,12 +90,22 @@ def with_interval(
 
 
 def p_value(p: float) -> str:
-    """Write a probability: "<0.001", "0.012", "0.34"."""
+    """Write a probability: "≤0.001", "0.012", "0.34"; one at the floor of the draws is a bound."""
     if math.isnan(p):
         return MISSING
-    if p < 0.001:
-        return "<0.001"
+    if p <= P_FLOOR:
+        return f"≤{P_FLOOR:g}"
     return f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+
+
+def p_bound(p: float) -> str:
+    """Write a probability in a sentence: "= 0.012", "≤ 0.001"."""
+    shown = p_value(p)
+    return f"≤ {shown[1:]}" if shown.startswith("≤") else f"= {shown}"
+
+
+P_FLOOR = 0.001
+"""Below it the draws of a page cannot tell probabilities apart."""
 
 
 def signed(show: Callable[[float], str], value: float) -> str:

@@ -21,7 +21,7 @@ REPORTS = [
     {"remarks", "study"},
     {"tables"},
     {"figures", "images", "answer"},
-    {"page", "compare", "scalars"},
+    {"page", "compare", "scalars", "simulate"},
     {"watch"},
 ]
 """Rooms of reports, from records to the page; each imports from those before it, or its like."""

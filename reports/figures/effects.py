@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
 from reports.figures.canvas import WIDTH, Drawing, new_figure
+from reports.stats.contrasts import SHOWN
 from reports.style import FAINT, INK, colours, figure_label, label, percent, points, theme
 
 MARKERS = "osD^vPX"
@@ -61,12 +62,13 @@ def plot_differences(summary: pd.DataFrame, baseline: str) -> Drawing:
     rows = summary[(summary["variant"] != baseline) & summary["miou_diff_mean"].notna()]
     mean = rows["miou_diff_mean"].to_numpy(float)
     low, high = find_interval(rows)
+    words = rows.get("miou_diff_word", pd.Series("", rows.index)).to_list()
     with theme():
         figure, axes = new_figure((WIDTH, 1.1 + 0.3 * len(rows)), 1, 1)
         ax = axes[0, 0]
         ax.axvline(0, color=INK, linewidth=1.0)
         for y, variant in enumerate(rows["variant"]):
-            apart = low[y] > 0 or high[y] < 0
+            apart = words[y] == SHOWN
             style: dict[str, Any] = {"color": colours(["a"])["a"] if apart else FAINT}
             ax.plot([low[y], high[y]], [y, y], linewidth=2.0, solid_capstyle="butt", **style)
             ax.plot(mean[y], y, "o", markersize=6.5, **style)

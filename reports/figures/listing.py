@@ -144,16 +144,14 @@ _INTERACTION = (
     "Where lines run parallel a skip brings every backbone the same; where they do not, "
     "its gain depends on the backbone."
 )
-_DIFFERENCES = (
-    "Mean difference of mIoU to the baseline in points, paired by seed; zero is no change."
-)
+_DIFFERENCES = "Difference of mIoU to the baseline in points; zero is no change."
 _INTERVAL = (
-    "The bar is the 95 % interval over images and seeds, each variant by itself; grey where it "
-    "holds zero. Significance after correction for their number is in the table above."
+    "The bar is the 95 % interval that decides, over images and seeds and for all contrasts of "
+    "this page at once; in colour where a difference is shown, grey elsewhere."
 )
 _DEVIATION = (
     "The bar is one sample standard deviation over seeds to either side, no confidence interval; "
-    "grey where it holds zero or where one seed leaves no bar."
+    "grey, since without counts by image nothing can be shown."
 )
 _COSTS = (
     "Mean mIoU against cost. Nothing to the left of the line is better: "

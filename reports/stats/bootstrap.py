@@ -15,9 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from reports.stats.significance import student_p, student_quantile
+from reports.stats.model import LEVEL, t_quantile
 
-LEVEL = 0.95
 NUM_RESAMPLES = 2000
 Floats = NDArray[np.float64]
 
@@ -37,10 +36,6 @@ class Estimate:
     freedom: Floats
     """Degrees of freedom of that error: near 1 for two seeds that differ, large for many
     images and seeds that agree."""
-
-    def p_value(self) -> Floats:
-        """Return the probability of a mean this far from zero, by Student's t, (M,)."""
-        return student_p(self.mean, self.error, self.freedom)
 
 
 def draw_weights(num_images: int, num_resamples: int, key: str) -> Floats:
@@ -104,7 +99,7 @@ def estimate(points: Floats, draws: Floats, seed_weights: Floats, num_images: in
     if S > 1:
         extra = (seed_weights - 1) * (np.sqrt(S / (S - 1)) / S)
         moves = moves + np.einsum("rs,rsm->rm", extra, draws)
-    stretch = student_quantile(freedom, LEVEL) / _NORMAL_QUANTILE
+    stretch = t_quantile(np.maximum(freedom, 1)) / _NORMAL_QUANTILE
     low, high = (mean + stretch * q for q in _tails(moves))
     return Estimate(mean, low, high, error, freedom)
 

@@ -1,21 +1,25 @@
-"""What changing one thing brings: variants that differ in nothing else, with intervals and tests.
+"""What changing one thing brings: variants that differ in nothing else, with intervals and words.
 
-In: the frame of runs, and what the counts say. Out: a frame with a row for each change.
+In: the frame of runs, and what the counts say. Out: frames with a row for each change, for each on
+average over the contexts that share it, and for how far each context is from that average.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
+from reports.stats.contrasts import PRIMARY, Finding
 from reports.stats.intervals import Intervals
-from reports.stats.significance import ALPHA, holm
-from reports.stats.summary import list_changes
-
-SCORE = "miou"
+from reports.stats.summary import less, list_changes, mean_effect
 
 NOT_CAUSES = ("train.init_from", "train.init_streams")
 """Factors that follow from others: the name of a parent says nothing about what was changed."""
+
+
+def list_causes(factors: Sequence[str]) -> list[str]:
+    """Return the factors whose changes are looked at: backbone, skip and dotted keys."""
+    return ["backbone", "skip", *(name for name in factors if name not in NOT_CAUSES)]
 
 
 def find_changes(
@@ -24,42 +28,89 @@ def find_changes(
     baseline: str | None,
     intervals: Intervals | None = None,
 ) -> pd.DataFrame:
-    """Compare variants that differ in one thing alone, and weigh the difference by the counts.
+    """Compare variants that differ in one thing alone, and say what is found of the difference.
 
     Args:
         runs: `frame.runs_frame`.
         factors: Dotted keys in which variants differ, besides backbone and skip.
         baseline: Variant whose values the others are compared with.
-        intervals: What the counts say; without them there are no intervals and tests.
+        intervals: What the counts say; without them there are no intervals and no words.
 
     Returns:
-        The rows of `stats.list_changes` that have a seed in common, with `miou_diff_low` and
-        `miou_diff_high` (95 %), `miou_diff_p` (Student's t over images and seeds, adjusted by
-        Holm over the changes of the same factor), NaN without counts, and `is_significant`, which
-        one seed never is. Where variants were judged on different images or classes, none of two
-        that were is a row, and `judged_on` says which images each row is about.
+        The rows of `list_changes` that have a seed in common, with `miou_diff_low`, `_high` (the
+        interval that decides), `_own_low`, `_own_high`, `_p` and `_word`, NaN or empty without
+        counts. Where variants were judged on different images or classes, none of two that were is
+        a row, and `judged_on` says which images each row is about.
     """
     intervals = intervals or Intervals.none()
-    causes = ["backbone", "skip", *(name for name in factors if name not in NOT_CAUSES)]
-    changes = list_changes(runs, causes, baseline, intervals.comparability)
+    changes = list_changes(runs, list_causes(factors), baseline, intervals.comparability)
     changes = changes[changes["num_pairs"] > 0].reset_index(drop=True)
     arms = zip(changes["variant_before"], changes["variant_after"], strict=True)
-    found = [_weigh(intervals, before, after) for before, after in arms]
-    for i, end in enumerate(("low", "high", "p")):
-        changes[f"{SCORE}_diff_{end}"] = pd.Series([one[i] for one in found], dtype="float64")
-    p = f"{SCORE}_diff_p"
-    changes[p] = changes.groupby("factor")[p].transform(holm)
-    changes["is_significant"] = (changes[p] < ALPHA) & (changes["num_pairs"] > 1)
+    changes = _add(changes, [intervals.findings.compare(before, after) for before, after in arms])
     comparability = intervals.comparability
     if not comparability.holds(comparability.judged):
         changes["judged_on"] = changes["variant_after"].map(comparability.describe())
     return changes
 
 
-def _weigh(intervals: Intervals, before: str, after: str) -> tuple[float, float, float]:
-    """Return both ends of the interval, and p; NaN where the two cannot be paired by image."""
-    found = intervals.compare(before, after)
-    if found is None:
-        return math.nan, math.nan, math.nan
-    row = found[found["score"] == SCORE].iloc[0]
-    return float(row["low"]), float(row["high"]), float(row["p"])
+def find_main_effects(changes: pd.DataFrame, intervals: Intervals | None = None) -> pd.DataFrame:
+    """Average each change over the contexts in which it was made.
+
+    Returns:
+        A row for each change of more than one context, all judged on the same images: `factor`,
+        `before`, `after`, `num_contexts` and the columns that `find_changes` adds.
+    """
+    intervals = intervals or Intervals.none()
+    rows, found = [], []
+    for own in _group(changes):
+        shared = own.iloc[0][["factor", "before", "after"]].to_dict()
+        mean = own[f"{PRIMARY}_diff_mean"].mean(skipna=False)
+        rows.append({**shared, "num_contexts": len(own), f"{PRIMARY}_diff_mean": mean})
+        found.append(intervals.findings.effect(mean_effect(_gains(own))))
+    columns = ["factor", "before", "after", "num_contexts", f"{PRIMARY}_diff_mean"]
+    return _add(pd.DataFrame(rows, columns=columns), found)
+
+
+def find_interactions(changes: pd.DataFrame, intervals: Intervals | None = None) -> pd.DataFrame:
+    """Say how far what a change brings in each context is from what it brings on average.
+
+    Returns:
+        A row for each row of `changes` whose change has more contexts: `factor`, `context`,
+        `before`, `after` and the columns that `find_changes` adds.
+    """
+    intervals = intervals or Intervals.none()
+    rows, found = [], []
+    for own in _group(changes):
+        gains = _gains(own)
+        mean, of_mean = mean_effect(gains), own[f"{PRIMARY}_diff_mean"].mean(skipna=False)
+        for row, gain in zip(own.to_dict("records"), gains, strict=True):
+            shared = {name: row[name] for name in ("factor", "context", "before", "after")}
+            diff = row[f"{PRIMARY}_diff_mean"] - of_mean
+            rows.append({**shared, f"{PRIMARY}_diff_mean": diff})
+            found.append(intervals.findings.effect(less(gain, mean)))
+    columns = ["factor", "context", "before", "after", f"{PRIMARY}_diff_mean"]
+    return _add(pd.DataFrame(rows, columns=columns), found)
+
+
+def _group(changes: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """Yield the rows of each change that was made in several contexts, on the same images."""
+    for _, own in changes.groupby(["factor", "before", "after"], sort=False):
+        if len(own) > 1 and ("judged_on" not in own or own["judged_on"].nunique() == 1):
+            yield own
+
+
+def _gains(changes: pd.DataFrame) -> list[dict[str, float]]:
+    pairs = zip(changes["variant_before"], changes["variant_after"], strict=True)
+    return [{before: -1.0, after: 1.0} for before, after in pairs]
+
+
+def _add(frame: pd.DataFrame, found: Sequence[Finding | None]) -> pd.DataFrame:
+    """Put findings beside the rows of a frame."""
+    means = [math.nan if one is None else one.diff for one in found]
+    known = pd.Series(means, frame.index, dtype="float64")
+    frame = frame.assign(**{f"{PRIMARY}_diff_mean": known.fillna(frame[f"{PRIMARY}_diff_mean"])})
+    for name in ("low", "high", "own_low", "own_high", "p"):
+        values = [math.nan if one is None else getattr(one, name) for one in found]
+        frame[f"{PRIMARY}_diff_{name}"] = pd.Series(values, frame.index, dtype="float64")
+    frame[f"{PRIMARY}_diff_word"] = ["" if one is None else one.word for one in found]
+    return frame

@@ -10,13 +10,14 @@ Reference: Hothorn, Bretz and Westfall, 2008, "Simultaneous inference in general
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
+from scipy import sparse, special
 
-from reports.stats.model import LEVEL, Contrasts, Floats, Judgement, Model
+from reports.stats.model import LEVEL, Contrasts, Floats, Judgement, Model, t_quantile
 
 NUM_DRAWS = 2000
 FEWEST_DRAWS = 400
@@ -58,16 +59,43 @@ def judge_family(model: Model, weights: sparse.csr_array, key: str) -> Verdicts:
         weights: Of each variant in each contrast, (M, V); rows add up to zero.
         key: What the draws depend on, besides the sizes.
     """
-    contrasts = Contrasts(model, weights)
-    judged = contrasts.judge(model.scores.points)
-    numbers = weights.shape[0] * model.present.shape[1] + model.present.size
-    num_draws = int(np.clip(MAX_JUDGED / numbers, FEWEST_DRAWS, NUM_DRAWS))
-    largest = draw_largest(model, contrasts, num_draws, key)
+    return judge_families([(model, weights)], key)[0]
+
+
+def judge_families(families: Sequence[tuple[Model, sparse.csr_array]], key: str) -> list[Verdicts]:
+    """Judge contrasts under several models, which share one 5 %; takes what the one above does."""
+    contrasts = [Contrasts(model, weights) for model, weights in families]
+    numbers = sum(
+        weights.shape[0] * model.present.shape[1] + model.present.size
+        for model, weights in families
+    )
+    num_draws = int(np.clip(MAX_JUDGED / max(numbers, 1), FEWEST_DRAWS, NUM_DRAWS))
+    drawn = [
+        draw_largest(model, own, num_draws, f"{key} {number}")
+        for number, ((model, _), own) in enumerate(zip(families, contrasts, strict=True))
+    ]
+    if not drawn:
+        return []
+    largest = np.sort(np.maximum.reduce(drawn))
     # An interval of several is never shorter than one alone.
     critical = max(float(np.quantile(largest, LEVEL)), 1.0)
-    far = _over_reach(judged.estimate, judged.reach)
-    reached = len(largest) - np.searchsorted(np.sort(largest), far * (1 - 1e-9), side="left")
-    return Verdicts(judged, critical, (1 + reached) / (1 + num_draws), num_draws)
+    found = []
+    for (model, _), own in zip(families, contrasts, strict=True):
+        judged = own.judge(model.scores.points)
+        far = _over_reach(judged.estimate, judged.reach)
+        reached = num_draws - np.searchsorted(largest, far * (1 - 1e-9), side="left")
+        found.append(Verdicts(judged, critical, (1 + reached) / (1 + num_draws), num_draws))
+    return found
+
+
+def judge_one_of(model: Model, weights: sparse.csr_array, number: int) -> Verdicts:
+    """Judge contrasts as some of `number` that share 5 % evenly (Bonferroni); nothing is drawn."""
+    judged = Contrasts(model, weights).judge(model.scores.points)
+    freedom = np.maximum(judged.freedom, 1.0)
+    longer = special.stdtrit(freedom, 1 - (1 - LEVEL) / (2 * number)) / t_quantile(freedom)
+    far = _over_reach(judged.estimate, judged.reach) * t_quantile(freedom)
+    p = np.minimum(2 * number * special.stdtr(freedom, -far), 1.0)
+    return Verdicts(judged, float(longer.max(initial=1.0)), p, 0)
 
 
 def draw_largest(model: Model, contrasts: Contrasts, num_draws: int, key: str) -> Floats:

@@ -23,6 +23,10 @@ LEVEL = 0.95
 FEW = 4
 """Degrees of freedom of seeds below which their reach and that of images are added as squares, each
 by its own t: Satterthwaite's rule would take many images for certainty about few seeds."""
+UNEQUAL = 0.05
+"""Level of the test whether seeds throw variants unequally far (Brown and Forsythe, 1974)."""
+GROUP_RATIO = 3.0
+"""Ratio of spreads of groups, such as short and long training, from which each has its own."""
 CHUNK = 2_000_000
 """Numbers held at once where contrasts are weighed run by run."""
 
@@ -70,11 +74,12 @@ class Model:
         runs = self.present.astype(np.float64)
         self._shares = runs / runs.sum(1, keepdims=True)
         information = np.diag(runs.sum(0)) - runs.T @ self._shares
-        information *= groups is None
-        self._inverse = np.linalg.pinv(information, hermitian=True)
+        # Seeds are blocks where each can be reached from each by runs of a common variant.
+        blocks = np.linalg.matrix_rank(information, hermitian=True)
+        taken = blocks if groups is None and blocks == runs.shape[1] - 1 else 0
+        self._inverse = np.linalg.pinv(information * (taken > 0), hermitian=True)
         self.groups = np.zeros(len(runs), dtype=np.intp) if groups is None else groups
         left = runs.sum(1) - 1  # degrees of freedom, before seeds take theirs
-        taken = np.linalg.matrix_rank(information, hermitian=True)
         self.freedom = max(float(left.sum() - taken), 0.0)
         self.freedoms = self._by_group(left) * self.freedom / max(left.sum(), 1.0)
         self.variances = self.pool(scores.points)

@@ -14,13 +14,11 @@ from numpy.typing import NDArray
 from bench.metrics import BOUNDARY_SCORE
 from reports.results.counts import Counts, score_flat
 from reports.stats.bootstrap import Estimate, Floats, draw_seed_weights, estimate, resample
-from reports.stats.significance import swap_p_value
 
 CLASS_MEANS = ("miou", BOUNDARY_SCORE)
 """Scores that are means over the classes in target or prediction, which runs may differ in. (Mean
 accuracy is over the target's alone, and frequency weighs others by zero.)"""
 Classes = tuple[int, ...]
-NO_SEED = "no seed finished both"
 
 
 @dataclass(frozen=True)
@@ -104,12 +102,12 @@ def why_no_pairs(before: Arm, after: Arm) -> str:
     if before.class_names != after.class_names:
         return "their classes are not the same"
     if not set(before.seeds) & set(after.seeds):
-        return NO_SEED
+        return "no seed finished both"
     return ""
 
 
 def compare_arms(before: Arm, after: Arm) -> pd.DataFrame:
-    """Return what `after` has more, with the interval and Student's t: a row for each score.
+    """Return what `after` has more, with its own interval: a row for each score.
 
     Means over different classes are not taken from one another: nothing but NaN is said of them.
     """
@@ -131,45 +129,11 @@ def compare_arms(before: Arm, after: Arm) -> pd.DataFrame:
             "freedom": found.freedom,
             "num_seeds": len(seeds),
             "num_images": before.num_images,
-            "p": found.p_value(),
         }
     )
     apart = [_differ(before, after, score) for score in frame["score"]]
-    frame.loc[apart, ["diff", "low", "high", "error", "freedom", "p"]] = np.nan
+    frame.loc[apart, ["diff", "low", "high", "error", "freedom"]] = np.nan
     return frame
-
-
-def weigh_arms(
-    before: Arm,
-    after: Arm,
-    counts_before: Mapping[int, Counts],
-    counts_after: Mapping[int, Counts],
-    swaps: Draws,
-) -> pd.DataFrame:
-    """Compare two arms, and test them by permutations too.
-
-    `p` is the larger of two: that of Student's t, for which seeds and images are both drawn, and
-    that of permutations, `p_images`, which assumes no distribution but takes the trained networks
-    as given. Whoever claims a difference of methods needs both (an intersection-union test).
-    """
-    frame = compare_arms(before, after)
-    if not swaps.num_draws:
-        return frame.assign(p_images=np.nan)
-    seeds, M = _common(before, after), len(frame)
-    width = min(next(iter(c.values())).values.shape[1] for c in (counts_before, counts_after))
-    values = [
-        np.stack([counts[seed].values[:, :width] for seed in seeds])
-        for counts in (counts_after, counts_before)
-    ]
-    num_classes = next(iter(counts_after.values())).num_classes
-    p_images = swap_p_value(
-        values[0],
-        values[1],
-        swaps.over(before, before.num_images),
-        lambda counts: score_flat(counts, num_classes)[0][..., :M],
-    )
-    p_images = np.where(frame["diff"].isna(), np.nan, p_images)
-    return frame.assign(p_images=p_images, p=np.fmax(p_images, frame["p"]))
 
 
 def _list_counted(sums: NDArray[np.int64], num_classes: int) -> dict[str, frozenset[Classes]]:

@@ -5,16 +5,16 @@ seed: both arms of a difference saw the same seed, so what the seed does to both
 A standard deviation is the sample's (n - 1), and NaN below two values.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
 import pandas as pd
 
 from bench.metrics import BOUNDARY_SCORE, SCORES
 from reports.stats.comparability import UNKNOWN, Comparability
+from reports.stats.contrasts import PRIMARY, SHOWN, Effect, Findings
 from reports.stats.intervals import Intervals
-from reports.stats.significance import ALPHA, holm
 
 CHAINED = "skip"
 """The factor whose values are steps of one ladder: each is compared with the one before, and the
@@ -65,57 +65,73 @@ def scores_of(runs: pd.DataFrame) -> list[str]:
     return [*SCORES, *([BOUNDARY_SCORE] if BOUNDARY_SCORE in runs else [])]
 
 
-def add_intervals(summary: pd.DataFrame, intervals: Intervals) -> pd.DataFrame:
+def add_intervals(
+    summary: pd.DataFrame, intervals: Intervals, baseline: str | None = None
+) -> pd.DataFrame:
     """Join what the counts say to a summary by variant; all of it NaN where there are no counts.
 
     Returns:
-        The summary with `num_images`; for each score `<score>_low` and `<score>_high` (95 %) and
-        `<score>_tied` (worse than the best, but not significantly so; nobody is where the variants
-        are not comparable); and, if any variant was compared with the baseline,
-        `<score>_diff_low`, `<score>_diff_high`, `<score>_diff_p` (Holm's).
+        The summary with `num_images`; for each score `<score>_low` and `<score>_high` (95 %); for
+        the primary one `<score>_best` and `<score>_tied` (not shown to be below the best; there is
+        none where the best has one seed, or variants are not comparable); and, with a baseline,
+        what each differs by from it: `<score>_diff_mean`, `_low`, `_high` (of the primary score
+        the interval that decides, of others their own), `_own_low`, `_own_high`, `_p` and `_word`.
     """
     joined = summary.set_index("variant")
-    bounds, differences = intervals.scores, intervals.differences
+    bounds = intervals.scores
     joined["num_images"] = bounds.groupby("variant")["num_images"].first()
-    compare = cache(intervals.compare)  # one variant is often the best by all scores
     for score in (*SCORES, BOUNDARY_SCORE):
         if f"{score}_mean" not in joined:
             continue
         found = bounds[bounds["score"] == score].set_index("variant").reindex(joined.index)
         joined[[f"{score}_low", f"{score}_high"]] = found[["low", "high"]].astype("float64")
-        is_ranked = intervals.comparability.holds(joined.index, score)
-        tied = list_tied(joined[f"{score}_mean"], score, compare) if is_ranked else []
-        joined[f"{score}_tied"] = joined.index.isin(tied)
-        if len(differences):
-            found = differences[differences["score"] == score].set_index("variant")
-            names = [f"{score}_diff_{name}" for name in ("low", "high", "p")]
-            joined[names] = found.reindex(joined.index)[["low", "high", "p_holm"]]
+        if baseline is not None and len(bounds):
+            _add_differences(joined, intervals, baseline, score)
+    is_ranked = intervals.comparability.holds(joined.index, PRIMARY)
+    means = joined[f"{PRIMARY}_mean"]
+    best = find_best(means, intervals.findings) if is_ranked else None
+    joined[f"{PRIMARY}_best"] = joined.index == best
+    tied = list_tied(means, intervals.findings) if best is not None else []
+    joined[f"{PRIMARY}_tied"] = joined.index.isin(tied)
     return joined.reset_index()
 
 
-def list_tied(
-    means: pd.Series, score: str, compare: Callable[[str, str], pd.DataFrame | None]
-) -> list[str]:
-    """List the variants whose mean is not significantly below the highest.
+def _add_differences(joined: pd.DataFrame, intervals: Intervals, baseline: str, score: str) -> None:
+    """Put what is found against the baseline into a summary by variant, in place."""
+    for variant in joined.index:
+        found = None
+        if variant != baseline and intervals.comparability.holds((baseline, variant), score):
+            found = intervals.findings.compare(baseline, str(variant), score)
+        if found is not None:
+            joined.loc[variant, f"{score}_diff_mean"] = found.diff
+        for name in ("low", "high", "own_low", "own_high", "p"):
+            value = math.nan if found is None else getattr(found, name)
+            joined.loc[variant, f"{score}_diff_{name}"] = value
+        joined.loc[variant, f"{score}_diff_word"] = "" if found is None else found.word
+        if found is not None:
+            joined.loc[variant, f"{score}_diff_adjusted"] = found.is_adjusted
 
-    Student's t over images and seeds, with Holm's correction over all that can be compared with
-    the best; that the best was found by looking makes the list, if anything, too short.
+
+def list_tied(means: pd.Series, findings: Findings) -> list[str]:
+    """List the variants that are not shown to be below the one of highest mean.
 
     Args:
-        means: Mean of the score by variant.
-        score: Name of the score.
-        compare: `Intervals.compare`.
+        means: Mean of the primary score by variant.
+        findings: What is shown.
     """
-    if means.notna().sum() < 2:
+    best = find_best(means, findings)
+    if best is None:
         return []
+    found = {name: findings.compare(best, str(name)) for name in means.index if name != best}
+    return [str(name) for name, one in found.items() if one and one.word and one.word != SHOWN]
+
+
+def find_best(means: pd.Series, findings: Findings) -> str | None:
+    """Return the variant of highest mean, if that is one of two seeds or more; else None."""
+    if means.notna().sum() < 2 or not means.max() > 0:
+        return None
     best = str(means.idxmax())
-    p_values: dict[str, float] = {}
-    for variant in means.index[means.notna() & (means < means.max())]:
-        found = compare(best, variant)
-        if found is not None and score in set(found["score"]):
-            p_values[variant] = float(found.loc[found["score"] == score, "p"].iloc[0])
-    adjusted = holm(list(p_values.values()))
-    return [name for name, p in zip(p_values, adjusted, strict=True) if p >= ALPHA]
+    return best if any(best in one.names for one in findings.sets) else None
 
 
 def pair_by_seed(runs: pd.DataFrame, before: str, after: str) -> pd.DataFrame:
@@ -219,6 +235,35 @@ def list_changes(
     columns = ["factor", "context", "before", "after", "variant_before", "variant_after"]
     columns += _difference_columns(runs)
     return pd.DataFrame(rows, columns=columns)
+
+
+def list_effects(changes: pd.DataFrame) -> list[Effect]:
+    """Return what is asked beyond pairs: mean gains over contexts, and how contexts differ in them.
+
+    Args:
+        changes: `list_changes`.
+    """
+    effects: list[Effect] = []
+    for _, rows in changes.groupby(["factor", "before", "after"], sort=False):
+        gains = [
+            {before: -1.0, after: 1.0}
+            for before, after in zip(rows["variant_before"], rows["variant_after"], strict=True)
+        ]
+        if len(gains) > 1:
+            mean = mean_effect(gains)
+            effects += [mean, *(less(gain, mean) for gain in gains)]
+    return effects
+
+
+def mean_effect(effects: Sequence[Effect]) -> dict[str, float]:
+    """Return the mean of effects, as weights of variants."""
+    return {name: weight / len(effects) for one in effects for name, weight in one.items()}
+
+
+def less(effect: Effect, other: Effect) -> dict[str, float]:
+    """Return an effect less another, as weights of variants."""
+    names = dict.fromkeys([*effect, *other])
+    return {name: effect.get(name, 0.0) - other.get(name, 0.0) for name in names}
 
 
 def _difference_columns(runs: pd.DataFrame) -> list[str]:

@@ -1,4 +1,4 @@
-"""What the cells of several tables have in common: estimates as text, heads, the best value."""
+"""What the cells of several tables have in common: estimates as text, heads."""
 
 from collections.abc import Sequence
 
@@ -18,16 +18,6 @@ def show_estimates(frame: pd.DataFrame, prefix: str) -> list[str]:
         with_interval(with_spread(percent(mean), std), low, high)
         for mean, std, low, high in zip(*columns, strict=True)
     ]
-
-
-def best_rows(values: pd.Series) -> list[int]:
-    """Return the positions of the highest value; none where there is nothing to be better than.
-
-    Zero is not the best of anything: a class that nobody predicts has no best.
-    """
-    if values.notna().sum() < 2 or not values.max() > 0:
-        return []
-    return [i for i, value in enumerate(values) if value == values.max()]
 
 
 def distinct(names: Sequence[str]) -> list[str]:

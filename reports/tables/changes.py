@@ -1,6 +1,6 @@
 """Tables of what changing one thing brings, by factor, and the sentences that say how to read them.
 
-In: the frame of changes (`reports.stats.changes`). Out: `Table`s, with significant changes marked.
+In: the frame of changes (`reports.stats.changes`). Out: `Table`s, with what is shown marked.
 """
 
 import math
@@ -11,29 +11,38 @@ import pandas as pd
 from bench.text import clean
 from reports.formats import MARK, Table
 from reports.marks import sign
-from reports.stats.changes import SCORE
-from reports.stats.significance import ALPHA
+from reports.stats.contrasts import EQUIVALENT, PRIMARY, SHOWN
 from reports.stats.summary import CHAINED
 from reports.style import MISSING, label, p_value, points, with_interval, with_spread
 
-SIGNIFICANT = "*"
+STAR = {SHOWN: "*", EQUIVALENT: "="}
+"""How a word is written behind a number."""
+MEAN = "mean of these"
 
 
-def tabulate_changes(changes: pd.DataFrame, baseline: str | None) -> Iterator[tuple[str, Table]]:
+def tabulate_changes(
+    changes: pd.DataFrame, baseline: str | None, means: pd.DataFrame | None = None
+) -> Iterator[tuple[str, Table]]:
     """Yield a heading and a table for each factor whose changes the summary does not show.
 
     One plain row of differences from the baseline is in the summary's column of differences.
+
+    Args:
+        changes: `find_changes`.
+        baseline: Variant that the others are compared with.
+        means: `find_main_effects`; None for means without an interval.
     """
-    known = changes[changes[f"{SCORE}_diff_mean"].notna()]
+    known = changes[changes[f"{PRIMARY}_diff_mean"].notna()]
     for factor in sorted(dict.fromkeys(known["factor"]), key=lambda name: name != CHAINED):
         found = changes[changes["factor"] == factor]
         if factor == CHAINED or baseline is None or found["context"].nunique() > 1:
             name = f"the {factor}" if factor in ("backbone", "skip") else clean(factor)
             down = "context" if factor == CHAINED else "change"
-            yield f"What changing {name} brings", changes_table(found, down=down)
+            own = None if means is None else means[means["factor"] == factor]
+            yield f"What changing {name} brings", changes_table(found, down=down, means=own)
 
 
-def changes_table(changes: pd.DataFrame, *, down: str) -> Table:
+def changes_table(changes: pd.DataFrame, *, down: str, means: pd.DataFrame | None = None) -> Table:
     """Show what one factor's changes bring in mIoU, with their mean over contexts.
 
     There is no mean over contexts that were judged on different images or classes.
@@ -41,73 +50,91 @@ def changes_table(changes: pd.DataFrame, *, down: str) -> Table:
     Args:
         changes: Rows of `find_changes` for one factor.
         down: What the rows are, "context" or "change"; the other one goes across.
+        means: Rows of `find_main_effects` for that factor.
     """
     frame = changes.assign(
         change=_name_changes(changes),
         context=changes["context"].map(clean),
-        text=sign(_mark(_show(changes), changes), changes),
+        text=sign(_show(changes), changes),
     )
     if frame["context"].nunique() == 1:
-        cells = frame[["change", "text"]].rename(columns={"text": f"Δ {label(SCORE)}"})
+        cells = frame[["change", "text"]].rename(columns={"text": f"Δ {label(PRIMARY)}"})
         return Table(cells.reset_index(drop=True), frozenset(cells.columns[1:]))
     shown = frame.pivot_table(index="context", columns="change", values="text", aggfunc="first")
     shown = shown.loc[list(dict.fromkeys(frame["context"])), list(dict.fromkeys(frame["change"]))]
-    if "judged_on" not in frame or frame["judged_on"].nunique() == 1:
-        shown.loc["mean of these"] = [
-            _average(frame[frame["change"] == name]) for name in shown.columns
+    if means is not None and len(means):
+        named = dict(zip(_name_changes(means), _show(means), strict=True))
+        marked = frame.get("remark", pd.Series("", frame.index)).astype(bool)
+        bears = {name: bool(marked[frame["change"] == name].any()) for name in shown.columns}
+        texts = [
+            f"{named[name]} {MARK}" if bears[name] else named[name]
+            for name in shown.columns
+            if name in named
         ]
+        shown.loc[MEAN] = pd.Series(texts, [name for name in shown.columns if name in named])
     shown = shown if down == "context" else shown.T
     cells = shown.fillna(MISSING).rename_axis(index=down, columns=None).reset_index()
     cells = cells.rename(columns={"context": "with"})
     return Table(cells, frozenset(cells.columns[1:]))
 
 
-def list_table(changes: pd.DataFrame) -> Table:
-    """Show every change of every factor as a row, with its p."""
-    cells = pd.DataFrame({"changed": [clean(name) for name in changes["factor"]]})
-    cells["change"] = _name_changes(changes)
-    cells["with"] = [clean(name) or MISSING for name in changes["context"]]
-    cells["seeds"] = [str(n) for n in changes["num_pairs"]]
-    cells[f"Δ {label(SCORE)}"] = sign(_show(changes), changes)
-    cells["p"] = _mark([p_value(p) for p in changes[f"{SCORE}_diff_p"]], changes)
+def list_table(changes: pd.DataFrame, means: pd.DataFrame, interactions: pd.DataFrame) -> Table:
+    """Show every change as a row, then each mean over contexts, then how contexts differ in it."""
+    over = [f"mean of {number} contexts" for number in means["num_contexts"]]
+    apart = [f"{clean(name)}, less the mean" for name in interactions["context"]]
+    parts = [
+        _list_rows(changes, [clean(name) or MISSING for name in changes["context"]]),
+        _list_rows(means, over),
+        _list_rows(interactions, apart),
+    ]
+    cells = pd.concat(parts, ignore_index=True)
     return Table(cells, frozenset(cells.columns[3:]), caption=describe_changes(changes))
 
 
 def describe_changes(changes: pd.DataFrame) -> str:
-    """Say what the differences are, what their intervals cover, and when one is significant."""
+    """Say what the differences are, what their intervals cover, and which are shown."""
     text = "Change of mIoU in percentage points between variants that differ in this alone"
-    if changes[f"{SCORE}_diff_low"].isna().all():
+    words = set(changes.get(f"{PRIMARY}_diff_word", []))
+    if f"{PRIMARY}_diff_low" not in changes or changes[f"{PRIMARY}_diff_low"].isna().all():
         return f"{text}; mean ± standard deviation of the differences, paired by seed."
-    text += ", paired by image and seed, with the 95 % interval"
-    if changes["num_pairs"].max() < 2:
-        return f"{text} over images: one seed cannot say what training again would change."
-    return (
-        f"{text} over images and seeds. {SIGNIFICANT}: significant at {100 * ALPHA:g} % "
-        "(Student's t, Holm over all changes of the same factor; never with one seed)."
+    if not words - {""}:
+        return (
+            f"{text}, paired by image and seed, with the 95 % interval over images: one seed "
+            "cannot say what training again would change, so nothing is shown."
+        )
+    text += (
+        ", with 95 % intervals over images and seeds that hold for all contrasts of this page at "
+        f"once. {STAR[SHOWN]}: shown, the interval leaves zero out"
     )
+    text += f"; {STAR[EQUIVALENT]}: equivalent, it lies within the margin" * (EQUIVALENT in words)
+    one_seed = " One seed has no mark: its interval is of these trained networks." * ("" in words)
+    return f"{text}.{one_seed}"
+
+
+def _list_rows(frame: pd.DataFrame, contexts: Sequence[str]) -> pd.DataFrame:
+    cells = pd.DataFrame({"changed": [clean(name) for name in frame["factor"]]})
+    cells["change"] = _name_changes(frame)
+    cells["with"] = list(contexts)
+    cells[f"Δ {label(PRIMARY)}"] = sign(_show(frame), frame)
+    cells["p"] = [p_value(p) for p in frame[f"{PRIMARY}_diff_p"]]
+    cells["verdict"] = [word or MISSING for word in frame[f"{PRIMARY}_diff_word"]]
+    return cells
 
 
 def _name_changes(changes: pd.DataFrame) -> list[str]:
     return [clean(f"{row.before} → {row.after}") for row in changes.itertuples(index=False)]
 
 
-def _mark(texts: Sequence[str], changes: pd.DataFrame) -> list[str]:
-    marks = changes["is_significant"]
-    return [text + SIGNIFICANT * bool(is_so) for text, is_so in zip(texts, marks, strict=True)]
-
-
-def _average(changes: pd.DataFrame) -> str:
-    """Write the mean of differences, marked if one of them is."""
-    mean = points(changes[f"{SCORE}_diff_mean"].mean())
-    return f"{mean} {MARK}" if "remark" in changes and changes["remark"].any() else mean
-
-
 def _show(changes: pd.DataFrame) -> list[str]:
-    """Write each difference with its interval; without one, with the spread over seeds."""
-    columns = (changes[f"{SCORE}_diff_{kind}"] for kind in ("mean", "std", "low", "high"))
+    """Write each difference with its interval and mark; without one, with the spread over seeds."""
+    empty = pd.Series(math.nan, changes.index)
+    columns = (
+        changes.get(f"{PRIMARY}_diff_{kind}", empty) for kind in ("mean", "std", "low", "high")
+    )
+    words = changes.get(f"{PRIMARY}_diff_word", pd.Series("", changes.index))
     return [
         with_spread(points(mean), std)
         if math.isnan(low)
-        else with_interval(points(mean), low, high, points)
-        for mean, std, low, high in zip(*columns, strict=True)
+        else with_interval(points(mean), low, high, points) + STAR.get(word, "")
+        for mean, std, low, high, word in zip(*columns, words, strict=True)
     ]

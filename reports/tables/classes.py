@@ -1,6 +1,6 @@
 """Tables of IoU by class: variants across, or classes down with intervals.
 
-In: the frame of classes. Out: frames of raw values, and `Table`s with the best of a class marked.
+In: the frame of classes. Out: frames of raw values, and `Table`s without marks.
 """
 
 from collections.abc import Sequence
@@ -10,10 +10,9 @@ import pandas as pd
 from bench.text import clean
 from reports.formats import Table
 from reports.marks import map_names
-from reports.stats.comparability import UNKNOWN, Comparability
 from reports.stats.intervals import Intervals
 from reports.style import MISSING, percent
-from reports.tables.cells import best_rows, distinct, show_estimates
+from reports.tables.cells import distinct, show_estimates
 from reports.tables.summary import describe_coverage
 
 
@@ -31,25 +30,19 @@ def class_grid(classes: pd.DataFrame, variants: Sequence[str]) -> pd.DataFrame:
     return grid.reindex(index=list(variants), columns=names)
 
 
-def class_table(
-    grid: pd.DataFrame, summary: pd.DataFrame | None = None, comparability: Comparability = UNKNOWN
-) -> Table:
-    """Show mean IoU in percent, variants x classes, the best of each class marked.
+def class_table(grid: pd.DataFrame, summary: pd.DataFrame | None = None) -> Table:
+    """Show mean IoU in percent, variants x classes. Nothing is marked: a class is no contrast.
 
     Args:
         grid: `class_grid`.
         summary: Names of variants, marked where there is a remark; None for plain ones.
-        comparability: What each variant was judged on; none is the best of several.
     """
     names = {} if summary is None else map_names(summary)
     cells = pd.DataFrame({"variant": [names.get(name, clean(name)) for name in grid.index]})
-    is_ranked = comparability.holds(grid.index)
-    best: set[tuple[int, str]] = set()
     for name in grid.columns:
         shown = clean(name) if clean(name) not in cells else f"{clean(name)} (2)"
         cells[shown] = [percent(value) for value in grid[name]]
-        best |= {(i, shown) for i in best_rows(grid[name]) if is_ranked}
-    return Table(cells, frozenset(cells.columns[1:]), frozenset(best))
+    return Table(cells, frozenset(cells.columns[1:]))
 
 
 MOST_ACROSS = 12
@@ -62,9 +55,7 @@ def classes_frame(classes: pd.DataFrame, intervals: Intervals) -> pd.DataFrame:
     return summarize_classes(classes).merge(bounds, on=["variant", "class_name"], how="left")
 
 
-def classes_table(
-    frame: pd.DataFrame, summary: pd.DataFrame, comparability: Comparability = UNKNOWN
-) -> Table:
+def classes_table(frame: pd.DataFrame, summary: pd.DataFrame) -> Table:
     """Show IoU by class, variants down; many classes go down instead."""
     variants, names = (list(dict.fromkeys(frame[key])) for key in ("variant", "class_name"))
     shown = {"variant": map_names(summary), "class_name": {name: clean(name) for name in names}}
@@ -76,15 +67,11 @@ def classes_table(
     cells = pd.DataFrame({keys[0]: [shown[keys[0]][name] for name in down]}).rename(
         columns={"class_name": "class"}
     )
-    best: set[tuple[int, str]] = set()
     for name, head in heads.items():
         column = grid.xs(name, level=keys[1]).reindex(down)
         cells[head] = column["text"].fillna(MISSING).to_numpy()
-        if keys[0] == "variant" and comparability.holds(variants):
-            best |= {(i, head) for i in best_rows(column["iou_mean"])}
     caption = "IoU in percent, mean ± sample standard deviation over seeds. "
     if frame["iou_low"].notna().any():
         caption += f"{describe_coverage(summary)} "
     caption += f"{MISSING}: in neither target nor prediction."
-    caption += " Bold: the highest mean of a class." if best else ""
-    return Table(cells, frozenset(heads.values()), frozenset(best), caption=caption)
+    return Table(cells, frozenset(heads.values()), caption=caption)

@@ -10,8 +10,9 @@ from bench.text import clean
 from reports.formats import Table
 from reports.marks import map_names, sign
 from reports.stats.comparability import UNKNOWN, Comparability
-from reports.stats.significance import ALPHA
-from reports.style import MISSING, duration, label, millions, p_value, points, signed, with_interval
+from reports.stats.contrasts import EQUIVALENT, NOT_SHOWN, PRIMARY
+from reports.stats.contrasts import SHOWN as IS_SHOWN
+from reports.style import MISSING, duration, label, millions, p_bound, points, signed, with_interval
 
 SHOWN = ("miou", "pixel_acc")
 """Scores that are compared: the two that everyone reports."""
@@ -23,8 +24,9 @@ def comparisons_frame(
 ) -> pd.DataFrame:
     """Return a row for each other variant that was judged on the baseline's images and classes.
 
-    For each score shown `<score>_diff_mean`, `_low`, `_high`, `_p` (Holm's over the variants; all
-    fractions, NaN where unknown) and `<score>_significant`; `num_pairs` and `num_images`; and the
+    For each score shown `<score>_diff_mean`, `_low`, `_high` (of mIoU the interval that decides, of
+    others their own), `_own_low`, `_own_high`, `_p` (adjusted for all contrasts of the page) and
+    `_word`; all fractions, NaN or empty where unknown; `num_pairs` and `num_images`; and the
     differences of costs, `num_parameters_diff` and `train_seconds_diff`; and `remark` where
     something is said of the runs of a variant, or of the baseline's.
     """
@@ -36,9 +38,10 @@ def comparisons_frame(
     frame = rows[["variant", "num_pairs"]].copy()
     frame["num_images"] = rows.get("num_images", float("nan"))
     for score in SHOWN:
-        for kind in ("mean", "low", "high", "p"):
+        for kind in ("mean", "low", "high", "own_low", "own_high", "p"):
             frame[f"{score}_diff_{kind}"] = rows.get(f"{score}_diff_{kind}", float("nan"))
-        frame[f"{score}_significant"] = frame[f"{score}_diff_p"] < ALPHA
+        frame[f"{score}_diff_word"] = rows.get(f"{score}_diff_word", "")
+        frame[f"{score}_diff_adjusted"] = rows.get(f"{score}_diff_adjusted", False)
     for cost in COSTS:
         base = zero[cost].iloc[0] if len(zero) else float("nan")
         frame[f"{cost}_diff"] = rows[cost] - base
@@ -55,16 +58,24 @@ def comparison_table(
     frame = comparisons_frame(summary, baseline, comparability)
     names = map_names(summary)
     cells = pd.DataFrame({"variant": [names[name] for name in frame["variant"]]})
-    one_seed = bool(len(frame)) and int(frame["num_pairs"].max()) < 2
     for score in SHOWN:
         shown = zip(
-            *(frame[f"{score}_diff_{kind}"] for kind in ("mean", "low", "high")), strict=True
+            *(frame[f"{score}_diff_{kind}"] for kind in ("mean", "low", "high")),
+            frame[f"{score}_diff_adjusted"],
+            strict=True,
         )
-        texts = [with_interval(points(mean), low, high, points) for mean, low, high in shown]
-        cells[f"Δ {label(score)} [95 %]"] = sign(texts, frame)
-        cells[f"significant, {label(score)}"] = [
-            _verdict(p, one_seed=one_seed) for p in frame[f"{score}_diff_p"]
+        texts = [
+            with_interval(ADJUSTED * (adjusted is True) + points(mean), low, high, points)
+            for mean, low, high, adjusted in shown
         ]
+        cells[f"Δ {label(score)} [95 %]"] = sign(texts, frame)
+        if score == PRIMARY:
+            cells["verdict"] = [
+                _verdict(word, p)
+                for word, p in zip(
+                    frame[f"{score}_diff_word"], frame[f"{score}_diff_p"], strict=True
+                )
+            ]
     names = {"num_parameters": "Δ parameters", "train_seconds": "Δ training"}
     for cost, show in COSTS.items():
         cells[names[cost]] = [signed(show, value) for value in frame[f"{cost}_diff"]]
@@ -72,26 +83,33 @@ def comparison_table(
 
 
 def describe_tests(summary: pd.DataFrame, baseline: str) -> str:
-    """Say what the differences, their intervals and their p-values are, and what they are not."""
+    """Say what the differences, their intervals and the verdicts are, and what they are not."""
     frame = comparisons_frame(summary, baseline)
-    seeds = int(frame["num_pairs"].max()) if len(frame) else 0
     named = map_names(summary).get(baseline, clean(baseline))
-    text = (
-        f"Against {named}, in percentage points, paired by "
-        "image and seed. p: the larger of a permutation test (images change sides) and "
-        f"Student's t, adjusted by Holm over the variants; significant below {ALPHA:g}. "
-    )
-    if seeds >= 2:
-        return text + "Intervals cover the choice of images and of seeds."
-    return text + (
-        "With one seed this is about these trained networks on other images: what training "
-        "again would change is not in the intervals, so a difference of the methods is not shown."
-    )
+    text = f"Against {named}, in percentage points. "
+    words = set(frame[f"{PRIMARY}_diff_word"])
+    if words & {IS_SHOWN, NOT_SHOWN, EQUIVALENT}:
+        text += (
+            "Intervals of mIoU are over images and seeds, under one model of error for all "
+            "variants, and hold for all contrasts of this page at once: a difference is shown "
+            "where its own leaves zero out. p is adjusted for their number. Other scores have "
+            "intervals of their own and no verdict."
+        )
+    if (frame[f"{PRIMARY}_diff_adjusted"] == True).any():  # noqa: E712  (NaN is not True)
+        text += (
+            f" {ADJUSTED.strip()}: adjusted for missing seeds by least squares, so not the "
+            "difference of the means shown."
+        )
+    if "" in words:
+        text += (
+            " With one seed an interval is about these trained networks on other images: what "
+            "training again would change is not in it, so nothing is shown."
+        )
+    return text
 
 
-def _verdict(p: float, *, one_seed: bool) -> str:
-    if p != p:
-        return MISSING
-    sign = "" if p < 0.001 else "= "
-    word = "not shown" if p >= ALPHA else "these networks" if one_seed else "yes"
-    return f"{word} (p {sign}{p_value(p)})"
+ADJUSTED = "≈ "
+
+
+def _verdict(word: str, p: float) -> str:
+    return f"{word} (p {p_bound(p)})" if word else MISSING

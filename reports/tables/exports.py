@@ -44,7 +44,7 @@ def list_exports(study: Study) -> Iterator[tuple[str, Export]]:
         yield "labels", Export(labels, other_targets_table(labels))
     if len(classes):
         frame = classes_frame(classes, intervals)
-        yield "classes", Export(frame, classes_table(frame, summary, comparability))
+        yield "classes", Export(frame, classes_table(frame, summary))
     costs = costs_frame(runs)
     yield "costs", Export(costs, costs_table(costs))
     if plan.published:
@@ -56,7 +56,9 @@ def list_exports(study: Study) -> Iterator[tuple[str, Export]]:
             table = comparison_table(summary, plan.baseline, comparability)
             yield "comparisons", Export(frame, table)
     if len(study.changes):
-        yield "changes", Export(study.changes, list_table(study.changes))
+        means, apart = study.main_effects, study.interactions
+        table = list_table(study.changes, means, apart)
+        yield "changes", Export(_stack_changes(study.changes, means, apart), table)
 
 
 def write_exports(study: Study) -> dict[str, str]:
@@ -73,3 +75,12 @@ def write_exports(study: Study) -> dict[str, str]:
         outputs[f"tables/{name}.md"] = to_markdown(table)
         outputs[f"tables/{name}.tex"] = to_latex(table, name)
     return outputs
+
+
+def _stack_changes(
+    changes: pd.DataFrame, means: pd.DataFrame, interactions: pd.DataFrame
+) -> pd.DataFrame:
+    """Put changes, their means over contexts and how contexts differ into one frame, by `kind`."""
+    parts = {"change": changes, "mean": means, "less the mean": interactions}
+    whole = [part.assign(kind=kind) for kind, part in parts.items() if len(part)]
+    return pd.concat(whole, ignore_index=True) if whole else changes.assign(kind="change")

@@ -12,8 +12,9 @@ from bench.text import clean
 from reports.formats import MARK, UNDERLINED, Table
 from reports.marks import name_variants
 from reports.stats.comparability import UNKNOWN, Comparability
+from reports.stats.contrasts import PRIMARY
 from reports.style import between, duration, label, millions, percent, points, with_spread
-from reports.tables.cells import best_rows, show_estimates
+from reports.tables.cells import show_estimates
 
 
 def summary_table(
@@ -21,8 +22,8 @@ def summary_table(
 ) -> Table:
     """Show a summary: mean ± standard deviation over seeds, and 95 % intervals where there are any.
 
-    The best mean of each score is marked, and what is not significantly worse (`add_intervals`),
-    unless variants are not comparable: then none is best, and a column says what judged each.
+    The best mIoU is marked, and what is not shown to be below it (`add_intervals`); where variants
+    are not comparable none is best, and a column says what judged each.
     """
     cells = pd.DataFrame({"variant": name_variants(summary)})
     cells["seeds"] = [
@@ -30,16 +31,10 @@ def summary_table(
     ]
     if "judged_on" in summary:
         cells["judged on"] = [clean(text) for text in summary["judged_on"]]
-    best: set[tuple[int, str]] = set()
-    tied: set[tuple[int, str]] = set()
     for score in ("miou", "pixel_acc", "mean_acc", "fw_iou", BOUNDARY_SCORE):
         if f"{score}_mean" not in summary:
             continue
-        means = summary[f"{score}_mean"]
-        cells[label(score)] = _spreads(means, summary[f"{score}_std"], percent)
-        if comparability.holds(summary["variant"], score):
-            best |= {(i, label(score)) for i in best_rows(means)}
-            tied |= {(i, label(score)) for i in tied_rows(summary, score)}
+        cells[label(score)] = _spreads(summary[f"{score}_mean"], summary[f"{score}_std"], percent)
         if score != "miou":
             continue
         if "mean_over" in summary:
@@ -47,7 +42,7 @@ def summary_table(
         if _has(summary, "miou_low"):
             cells["mIoU, 95 %"] = _bounds(summary, "miou", percent)
         if "miou_diff_mean" in summary:
-            cells["Δ mIoU"] = _spreads(summary["miou_diff_mean"], summary["miou_diff_std"], points)
+            cells["Δ mIoU"] = [points(value) for value in summary["miou_diff_mean"]]
         if _has(summary, "miou_diff_low"):
             cells["Δ, 95 %"] = _bounds(summary, "miou_diff", points)
     cells["parameters"] = [millions(value) for value in summary["num_parameters"]]
@@ -56,10 +51,14 @@ def summary_table(
     if "miou_diff_mean" in summary:
         is_marked = "remark" in summary and summary["remark"][summary["variant"] == baseline].any()
         against = f"the baseline {MARK}" if is_marked else "the baseline"
-        caption += f" Δ: points of mIoU against {against}, paired by seed."
+        caption += f" Δ: points of mIoU against {against}"
+        if _has(summary, "miou_diff_low"):
+            caption += ", its interval one of all contrasts of this page at once"
+        caption += "."
     caption += " Parameters and training time: means over runs."
     numeric = frozenset(cells.columns[1:]) - {"judged on", "mean over"}
-    return Table(cells, numeric, frozenset(best), frozenset(tied), caption)
+    best, tied = (marked_cells(summary, kind, label(PRIMARY)) for kind in ("best", "tied"))
+    return Table(cells, numeric, best, tied, caption)
 
 
 def describe_scores(summary: pd.DataFrame, *, is_ranked: bool = True) -> str:
@@ -67,10 +66,9 @@ def describe_scores(summary: pd.DataFrame, *, is_ranked: bool = True) -> str:
 
     `is_ranked`: whether the variants can be compared by any score.
     """
-    has_intervals = _has(summary, "miou_low")
-    marks = _MARKS if has_intervals else "Bold: the highest mean."
-    coverage = describe_coverage(summary) if has_intervals else ""
-    return " ".join(filter(None, [_SCORES, coverage, marks if is_ranked else ""]))
+    coverage = describe_coverage(summary) if _has(summary, "miou_low") else ""
+    is_marked = is_ranked and bool(marked_cells(summary, "best", ""))
+    return " ".join(filter(None, [_SCORES, coverage, _MARKS if is_marked else ""]))
 
 
 def describe_coverage(summary: pd.DataFrame) -> str:
@@ -85,22 +83,21 @@ def describe_coverage(summary: pd.DataFrame) -> str:
         )
     text = f"Intervals, 95 %: the choice of images ({counts}) and of seeds, both resampled."
     if (summary.loc[summary["num_done"] > 0, "num_done"] < 2).any():
-        text += " A variant with one seed has an interval over images alone."
+        text += " A variant with one seed has an interval over images alone, and no mark."
     return text
 
 
-def tied_rows(summary: pd.DataFrame, score: str) -> list[int]:
-    """Return the positions that are not significantly below the highest value."""
-    if f"{score}_tied" not in summary:
-        return []
-    return [i for i, tied in enumerate(summary[f"{score}_tied"]) if tied]
+def marked_cells(summary: pd.DataFrame, kind: str, column: str) -> frozenset[tuple[int, str]]:
+    """Return the cells of a column whose variants are `kind`: "best" or "tied"."""
+    marks = summary.get(f"{PRIMARY}_{kind}", pd.Series(False, summary.index))
+    return frozenset((i, column) for i, is_so in enumerate(marks) if is_so)
 
 
 _SCORES = "Scores in percent, mean ± sample standard deviation over seeds."
 
 _MARKS = (
-    f"Bold: the highest mean; {UNDERLINED}: not significantly below it (Student's t over images "
-    "and seeds, Holm, 5 %)."
+    f"Bold: the highest mean mIoU; {UNDERLINED}: not shown to be below it (one model of error for "
+    "all variants, 5 % for all contrasts of this page)."
 )
 
 
@@ -143,19 +140,15 @@ def paper_table(summary: pd.DataFrame, comparability: Comparability = UNKNOWN) -
         f"{seeds}" if pd.isna(n) else f"{seeds} × {int(n)}"
         for seeds, n in zip(summary["num_done"], images, strict=True)
     ]
-    best: set[tuple[int, str]] = set()
-    tied: set[tuple[int, str]] = set()
     for score, name in PAPER_NAMES.items():
         if f"{score}_mean" not in summary:
             continue
         cells[name] = show_estimates(summary, score)
-        if comparability.holds(summary["variant"], score):
-            best |= {(i, name) for i in best_rows(summary[f"{score}_mean"])}
-            tied |= {(i, name) for i in tied_rows(summary, score)}
     numeric = frozenset(cells.columns[1:])
     for column, name in (("mean_over", "mean IU over"), ("judged_on", "judged on")):
         if column in summary:
             cells[name] = [clean(text) for text in summary[column]]
     described = describe_scores(summary, is_ranked=comparability.holds(summary["variant"]))
     caption = f"{described} n: seeds × images. IU: IoU, as the paper calls it."
-    return Table(cells, numeric, frozenset(best), frozenset(tied), caption)
+    best, tied = (marked_cells(summary, kind, PAPER_NAMES[PRIMARY]) for kind in ("best", "tied"))
+    return Table(cells, numeric, best, tied, caption)

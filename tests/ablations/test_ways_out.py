@@ -25,8 +25,8 @@ from fcn.errors import InputError
 
 ROOT = Path(__file__).parent.parent.parent
 FOREIGN = {"--abbrev", "--always", "--dirty", "--error-unmatch", "--head", "--status", "--port"}
-FOREIGN |= {"--force-reinstall", "--no-deps"}
-"""Options of git, Ray and pip."""
+FOREIGN |= {"--force-reinstall", "--no-deps", "--grids", "--processes", "--worlds"}
+"""Options of git, Ray, pip and `python -m reports.simulate`."""
 
 
 def messages():

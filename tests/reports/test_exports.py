@@ -118,7 +118,7 @@ def test_captions_say_units_and_what_intervals_cover(outputs):
         assert "n = 8" in text
         assert "of seeds" in text
         assert "one seed" in text  # a run failed: that variant's interval is over images alone
-    assert "Holm" in outputs["tables/comparisons.md"]
+    assert "for all contrasts of this page at once" in outputs["tables/comparisons.md"]
     assert "sample standard deviation" in outputs["tables/costs.md"]
 
 

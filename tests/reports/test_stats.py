@@ -96,19 +96,24 @@ def test_a_change_compares_variants_that_differ_in_nothing_else():
     assert not has_grid(runs)
 
 
-def test_the_answer_names_the_best_and_doubts_what_seeds_do_not_show():
+def test_the_answer_names_the_best_and_shows_nothing_without_counts():
     runs = make_runs({"a": {0: 0.50, 1: 0.60}, "b": {0: 0.62, 1: 0.52}})
     answer = find_answer(runs, summarize_variants(runs, "a"), find_changes(runs, [], "a"), "a")
     assert answer.best == "b"
     assert dict(answer.numbers)["mIoU, %"] == "57.0 ± 7.1"
-    assert "within the spread" in answer.remarks[0]
+    assert answer.remarks == (
+        "+2.0 ± 14.1 points of mIoU against the next best, a; without counts by image nothing can "
+        "be shown.",
+        "+2.0 ± 14.1 points of mIoU against the baseline, a; without counts by image nothing can "
+        "be shown.",
+    )
 
 
 def test_one_seed_is_said_to_prove_nothing():
     runs = make_runs({"a": {0: 0.50}, "b": {0: 0.62}})
     answer = find_answer(runs, summarize_variants(runs, "a"), find_changes(runs, [], "a"), "a")
     assert "±" not in dict(answer.numbers)["mIoU, %"]
-    assert "one seed" in answer.remarks[0]
+    assert "nothing can be shown" in answer.remarks[0]
 
 
 def test_no_finished_run_gives_no_answer(plan, small_store):

@@ -1,0 +1,336 @@
+"""What a page may claim: contrasts of the primary score, judged as one family under one model.
+
+In: arms of variants, and which effects are asked for beyond pairs. Out: `Findings`: for each pair
+of variants and each effect its estimate, a simultaneous interval and one of three words. A variant
+with one seed has no word: its intervals are of the choice of images, about these trained networks.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse, stats
+
+from reports.stats.family import Verdicts, judge_families, judge_one_of
+from reports.stats.model import GROUP_RATIO, UNEQUAL, Contrasts, Model, Scores, t_quantile
+from reports.stats.pairs import Arm, why_no_pairs
+
+PRIMARY = "miou"
+MAX_LISTED = 20_000
+"""Contrasts that are drawn together: all pairs of 200 variants."""
+SHOWN, NOT_SHOWN, EQUIVALENT = "shown", "not shown", "equivalent"
+
+Effect = Mapping[str, float]
+"""Weights of variants, which add up to zero."""
+Levels = Mapping[str, Mapping[str, str]]
+"""By factor, the level of each variant."""
+
+
+class Finding(NamedTuple):
+    """A contrast, in fractions."""
+
+    diff: float
+    low: float
+    high: float
+    """Ends of the interval that decides, simultaneous over the page; of a pair of networks, or of
+    another score than the primary, its own."""
+    own_low: float
+    own_high: float
+    """Ends of its own 95 % interval."""
+    error: float
+    freedom: float
+    p: float
+    """Adjusted for all contrasts of the page; NaN where there is no word."""
+    word: str
+    """`SHOWN`, `NOT_SHOWN` or `EQUIVALENT`; empty where one seed gives no verdict."""
+    num_seeds: int
+    """Seeds that all of its variants have."""
+    is_adjusted: bool = False
+    """Whether it is not the difference of the means as they are shown, since seeds are missing."""
+
+
+@dataclass(frozen=True)
+class _Set:
+    """Variants that can be compared with one another, under one model."""
+
+    names: Sequence[str]
+    arms: Sequence[Arm]
+    model: Model
+
+    def weigh(self, effects: Sequence[Effect]) -> sparse.csr_array:
+        place = {name: k for k, name in enumerate(self.names)}
+        cells = [(m, place[n], w) for m, one in enumerate(effects) for n, w in one.items()]
+        rows, columns, values = zip(*cells, strict=True)
+        shape = (len(effects), len(self.names))
+        return sparse.csr_array((values, (rows, columns)), shape=shape)
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Everything that is found of a grid's primary score, and what other scores differ by."""
+
+    arms: Mapping[str, Arm] = field(default_factory=dict)
+    sets: Sequence[_Set] = ()
+    found: Mapping[frozenset[tuple[str, float]], Finding] = field(default_factory=dict)
+    """By contrast, those of the family."""
+    critical: float = float("nan")
+    """By how much intervals are longer than each contrast's own."""
+    num_contrasts: int = 0
+    """Contrasts that share 5 %."""
+    margin: float | None = None
+    notes: Sequence[str] = ()
+
+    def compare(self, before: str, after: str, score: str = PRIMARY) -> Finding | None:
+        """Return what `after` has more than `before`; None if they cannot be paired."""
+        one, other = self.arms.get(before), self.arms.get(after)
+        if one is None or other is None or why_no_pairs(one, other):
+            return None
+        if score not in one.scores or score not in other.scores:
+            return None
+        if len(one.counted.get(score, frozenset()) | other.counted.get(score, frozenset())) > 1:
+            return None  # means over different classes
+        if score == PRIMARY and before != after:
+            for effect, sign in ((_pair(before, after), 1), (_pair(after, before), -1)):
+                if (found := self.found.get(_key(effect))) is not None:
+                    return found if sign > 0 else _turn(found)
+            for own in self.sets:
+                if self.num_contrasts > MAX_LISTED and {before, after} <= set(own.names):
+                    return self._judge_of_many(own, _pair(before, after))
+        return self._judge_alone(before, after, score)
+
+    def effect(self, effect: Effect) -> Finding | None:
+        """Return what is found of an effect that was asked for."""
+        return self.found.get(_key(effect))
+
+    def _judge_of_many(self, one: _Set, effect: Effect) -> Finding:
+        """Judge a contrast of more than can be drawn together."""
+        weights = one.weigh([effect])
+        verdict = judge_one_of(one.model, weights, self.num_contrasts)
+        return next(iter(_list_findings(one, [effect], verdict, self.margin)))
+
+    def _judge_alone(self, before: str, after: str, score: str) -> Finding:
+        """Give a pair its own interval, without a word: another score, or networks of one seed."""
+        for one in self._of_score(score):
+            if {before, after} <= set(one.names):
+                weights = one.weigh([_pair(before, after)])
+                judged = one.model.judge(weights)
+                own = judged.estimate[0] - judged.reach[0], judged.estimate[0] + judged.reach[0]
+                low, high = max(own[0], -1.0), min(own[1], 1.0)
+                seeds = int(Contrasts(one.model, weights).num_seeds[0])
+                parts = float(judged.estimate[0]), low, high, *own
+                return Finding(*parts, judged.error[0], judged.freedom[0], np.nan, "", seeds)
+        return _of_networks(self.arms[before], self.arms[after], score)
+
+    def _of_score(self, score: str) -> Sequence[_Set]:
+        if score not in self._models:
+            self._models[score] = list(_list_sets(self.arms, score, {}))
+        return self._models[score]
+
+    @cached_property
+    def _models(self) -> dict[str, Sequence[_Set]]:
+        return {PRIMARY: self.sets}
+
+
+def find_contrasts(
+    arms: Mapping[str, Arm],
+    effects: Iterable[Effect] = (),
+    levels: Levels | None = None,
+    margin: float | None = None,
+) -> Findings:
+    """Judge all pairs of variants, and effects, as one family.
+
+    Args:
+        arms: By variant.
+        effects: Further contrasts: main effects, interactions.
+        levels: Of each variant by factor: groups that may have spreads of their own.
+        margin: The smallest difference that matters, a fraction; None for no equivalence.
+    """
+    sets = list(_list_sets(arms, PRIMARY, levels or {}))
+    effects = list(effects)
+    num_pairs = sum(len(one.names) * (len(one.names) - 1) // 2 for one in sets)
+    if num_pairs + len(effects) > MAX_LISTED:
+        return _find_many(arms, sets, effects, num_pairs + len(effects), margin)
+    asked = [_list_effects(one, effects) for one in sets]
+    families = [(one.model, one.weigh(found)) for one, found in zip(sets, asked, strict=True)]
+    key = " ".join(arm.images for arm in arms.values())
+    found: dict[frozenset[tuple[str, float]], Finding] = {}
+    verdicts = judge_families(families, key)
+    for one, own, verdict in zip(sets, asked, verdicts, strict=True):
+        for effect, finding in zip(own, _list_findings(one, own, verdict, margin), strict=True):
+            found[_key(effect)] = finding
+    critical = verdicts[0].critical if verdicts else float("nan")
+    notes = [note for one in sets if (note := _say_spreads(one))]
+    return Findings(arms, sets, found, critical, len(found), margin, notes)
+
+
+def _find_many(
+    arms: Mapping[str, Arm],
+    sets: Sequence[_Set],
+    effects: Sequence[Effect],
+    number: int,
+    margin: float | None,
+) -> Findings:
+    """Judge effects of a grid of very many variants; its pairs are judged as they are asked for."""
+    found: dict[frozenset[tuple[str, float]], Finding] = {}
+    critical = float("nan")
+    for one in sets:
+        own = [effect for effect in effects if set(effect) <= set(one.names)]
+        if own:
+            verdict = judge_one_of(one.model, one.weigh(own), number)
+            critical = verdict.critical
+            findings = _list_findings(one, own, verdict, margin)
+            found |= {_key(effect): one for effect, one in zip(own, findings, strict=True)}
+    notes = [note for one in sets if (note := _say_spreads(one))]
+    notes.append(
+        f"{number:,} contrasts are too many to be drawn together: their 5 % is shared out evenly, "
+        "which makes intervals longer than they need be (Bonferroni)."
+    )
+    return Findings(arms, sets, found, critical, number, margin, notes)
+
+
+def _list_sets(arms: Mapping[str, Arm], score: str, levels: Levels) -> Iterable[_Set]:
+    """Yield the variants of two seeds or more that can be compared with one another."""
+    groups: dict[object, list[str]] = {}
+    for name, arm in arms.items():
+        classes = arm.counted.get(score, frozenset())
+        if len(arm.seeds) > 1 and len(classes) < 2 and score in arm.scores:
+            groups.setdefault((arm.images, arm.class_names, classes), []).append(name)
+    for names in groups.values():
+        if len(names) > 1 and arms[names[0]].num_images > 1:
+            chosen = [arms[name] for name in names]
+            scores = _tabulate(chosen, score)
+            model = Model(scores)
+            if model.freedom > 0:
+                yield _Set(names, chosen, Model(scores, _find_groups(model, names, levels)))
+
+
+def _tabulate(arms: Sequence[Arm], score: str) -> Scores:
+    """Return the scores of arms, variants by seeds."""
+    seeds = sorted({seed for arm in arms for seed in arm.seeds})
+    num_draws = len(arms[0].draws)
+    points = np.full((len(arms), len(seeds)), np.nan)
+    draws = np.full((num_draws, len(arms), len(seeds)), np.nan)
+    for v, arm in enumerate(arms):
+        columns, m = [seeds.index(seed) for seed in arm.seeds], arm.scores.index(score)
+        points[v, columns] = arm.points[:, m]
+        draws[:, v, columns] = arm.draws[:, :, m]
+    return Scores(points, draws, arms[0].num_images)
+
+
+def _find_groups(model: Model, names: Sequence[str], levels: Levels) -> NDArray[np.intp] | None:
+    """Return groups of variants that need spreads of their own; None if all have one."""
+    left = model.residuals(model.scores.points)
+    degrees = model.present.sum(1) - 1.0
+    variances = (left**2).sum(1) / np.maximum(degrees, 1)
+    best, ratio = None, GROUP_RATIO
+    for of_variant in levels.values():
+        kinds = list(dict.fromkeys(of_variant[name] for name in names))
+        groups = np.array([kinds.index(of_variant[name]) for name in names])
+        df = np.bincount(groups, degrees)
+        if len(kinds) < 2 or df.min() < MIN_GROUP:
+            continue
+        spread = np.sqrt(np.bincount(groups, variances * degrees) / df)
+        if spread.max() > ratio * max(spread.min(), 1e-12):
+            best, ratio = groups, spread.max() / max(spread.min(), 1e-12)
+    if best is not None:
+        return best
+    samples = [row[here] for row, here in zip(left, model.present, strict=True) if here.sum() > 2]
+    varied = len(samples) > 1 and any(np.ptp(sample) for sample in samples)
+    if varied and stats.levene(*samples, center="median").pvalue < UNEQUAL:
+        return np.arange(len(names))
+    return None
+
+
+MIN_GROUP = 4
+"""Degrees of freedom that a group needs to have a spread of its own."""
+
+
+def _list_effects(one: _Set, effects: Iterable[Effect]) -> list[Effect]:
+    """Return all pairs of a set, and the effects that are about its variants alone."""
+    pairs = [_pair(before, after) for k, after in enumerate(one.names) for before in one.names[:k]]
+    known = {_key(pair) for pair in pairs}
+    more = {
+        _key(effect): effect
+        for effect in effects
+        if set(effect) <= set(one.names) and _key(effect) not in known
+    }
+    turned = {_key(_pair(*reversed(list(pair)))) for pair in pairs}
+    return [*pairs, *(effect for key, effect in more.items() if key not in turned)]
+
+
+def _list_findings(
+    one: _Set, effects: Sequence[Effect], verdict: Verdicts, margin: float | None
+) -> Iterable[Finding]:
+    weights = one.weigh(effects)
+    seeds = Contrasts(one.model, weights).num_seeds
+    judged = verdict.judged
+    shown = weights @ np.nanmean(one.model.scores.points, axis=1)
+    for m in range(len(effects)):
+        diff, reach = float(judged.estimate[m]), float(judged.reach[m])
+        far = verdict.critical * reach
+        # Where nothing spreads, as between copies of one run, nothing is known of the error.
+        word = SHOWN if abs(diff) > far > TINY else NOT_SHOWN
+        if margin is not None and abs(diff) + far <= margin:
+            word = EQUIVALENT
+        ends = max(diff - far, -1.0), min(diff + far, 1.0), diff - reach, diff + reach
+        rest = float(judged.error[m]), float(judged.freedom[m]), float(verdict.p[m])
+        adjusted = bool(abs(diff - shown[m]) > SAME)
+        yield Finding(diff, *ends, *rest, word, int(seeds[m]), adjusted)
+
+
+SAME = 5e-5
+"""Differences that are shown alike."""
+TINY = 1e-9
+"""What rounding leaves of nothing."""
+
+
+def _of_networks(before: Arm, after: Arm, score: str) -> Finding:
+    """Return what two variants differ by in the choice of images alone, over common seeds."""
+    seeds = [seed for seed in before.seeds if seed in after.seeds]
+    m = [arm.scores.index(score) for arm in (before, after)]
+    rows = [[arm.seeds.index(seed) for seed in seeds] for arm in (before, after)]
+    diff = float((after.points[rows[1], m[1]] - before.points[rows[0], m[0]]).mean())
+    draws = (after.draws[:, rows[1], m[1]] - before.draws[:, rows[0], m[0]]).mean(1)
+    N = before.num_images
+    if N < 2:
+        nan = math.nan
+        return Finding(diff, nan, nan, nan, nan, nan, nan, nan, "", len(seeds))
+    error = float(draws.std(ddof=1) * np.sqrt(N / (N - 1)))
+    reach = float(t_quantile(N - 1.0)) * error
+    ends = max(diff - reach, -1.0), min(diff + reach, 1.0)
+    return Finding(diff, *ends, *ends, error, N - 1.0, np.nan, "", len(seeds))
+
+
+def _say_spreads(one: _Set) -> str:
+    """Say that variants differ in how far seeds throw them, where they do."""
+    model = one.model
+    if len(model.variances) < 2:
+        return ""
+    spreads = np.sqrt(model.variances)
+    times = spreads.max() / max(spreads.min(), 1e-12)
+    return (
+        f"Seeds move some variants more than others, up to {min(times, 999):.0f} times as far: "
+        "their spread is not pooled over all of them, and intervals are the longer for it."
+    )
+
+
+def _pair(before: str, after: str) -> dict[str, float]:
+    return {before: -1.0, after: 1.0}
+
+
+def _key(effect: Effect) -> frozenset[tuple[str, float]]:
+    return frozenset((name, round(weight, 12)) for name, weight in effect.items())
+
+
+def _turn(found: Finding) -> Finding:
+    return found._replace(
+        diff=-found.diff,
+        low=-found.high,
+        high=-found.low,
+        own_low=-found.own_high,
+        own_high=-found.own_low,
+    )

@@ -1,0 +1,154 @@
+"""What a page may claim: one family of contrasts, three words, none of them from one seed."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from reports.stats.contrasts import EQUIVALENT, NOT_SHOWN, SHOWN, find_contrasts
+from reports.stats.pairs import Arm
+from reports.stats.summary import find_best, list_tied
+
+SCORES = ("pixel_acc", "mean_acc", "miou", "fw_iou")
+
+
+def make_arm(points, *, moves=0.0, images="same", classes=(0, 1), num_images=50):
+    """An arm whose four scores are alike; `points` by seed, None where there is no run."""
+    seeds = tuple(seed for seed, point in enumerate(points) if point is not None)
+    known = np.array([point for point in points if point is not None], dtype=float)
+    table = np.repeat(known[:, None], len(SCORES), axis=1)
+    shifts = moves * np.random.default_rng(0).normal(size=(200, 1, 1))
+    counted = {"miou": frozenset({classes})}
+    return Arm(
+        images, num_images, ("a", "b"), counted, seeds, SCORES, table, table[None] + shifts,
+        pd.DataFrame(),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def arms():
+    """Three variants of which one is better, one hardly, with spreads that seeds give."""
+    return {
+        "base": make_arm([0.500, 0.502, 0.499]),
+        "near": make_arm([0.501, 0.500, 0.503]),
+        "best": make_arm([0.600, 0.603, 0.601]),
+    }
+
+
+def test_a_finding_is_the_difference_of_the_means_with_one_decision(arms):
+    findings = find_contrasts(arms)
+    assert findings.num_contrasts == 3
+    found = findings.compare("base", "best")
+    assert found.diff == pytest.approx(np.mean([0.6, 0.603, 0.601]) - np.mean([0.5, 0.502, 0.499]))
+    assert (found.word, findings.compare("base", "near").word) == (SHOWN, NOT_SHOWN)
+    for one in findings.found.values():
+        assert (one.word == SHOWN) == (one.low > 0 or one.high < 0) == (one.p <= 0.05)
+
+
+def test_turned_round_all_changes_sides(arms):
+    findings = find_contrasts(arms)
+    there, back = findings.compare("base", "best"), findings.compare("best", "base")
+    assert (back.diff, back.low, back.high) == (-there.diff, -there.high, -there.low)
+    assert (back.own_low, back.own_high) == (-there.own_high, -there.own_low)
+    assert (back.word, back.p, back.num_seeds) == (there.word, there.p, 3)
+
+
+def test_the_order_of_variants_changes_nothing(arms):
+    turned = dict(reversed(arms.items()))
+    one, other = (find_contrasts(a).compare("base", "best") for a in (arms, turned))
+    assert one.diff == pytest.approx(other.diff)
+    assert one.error == pytest.approx(other.error)
+    assert one.word == other.word
+
+
+def test_one_seed_gives_no_word_and_an_interval_over_images(arms):
+    arms["once"] = make_arm([0.9, None, None], moves=0.01)
+    findings = find_contrasts(arms)
+    found = findings.compare("base", "once")
+    assert (found.word, found.num_seeds) == ("", 1)
+    assert np.isnan(found.p)
+    assert found.low < found.diff < found.high
+    means = pd.Series({name: arm.points.mean() for name, arm in arms.items()})
+    assert find_best(means, findings) is None  # the highest has one seed
+    assert list_tied(means, findings) == []
+    assert find_best(means.drop("once"), findings) == "best"
+
+
+def test_variants_within_the_margin_are_equivalent(arms):
+    found = find_contrasts(arms, margin=0.02).compare("base", "near")
+    assert found.word == EQUIVALENT
+    assert max(abs(found.low), abs(found.high)) <= 0.02
+    assert find_contrasts(arms, margin=0.001).compare("base", "near").word == NOT_SHOWN
+    assert find_contrasts(arms, margin=0.02).compare("base", "best").word == SHOWN
+
+
+def test_copies_of_one_run_are_no_finding():
+    """Nothing spreads, so nothing is known of the error."""
+    arms = {"a": make_arm([0.5, 0.5]), "b": make_arm([0.6, 0.6])}
+    assert find_contrasts(arms).compare("a", "b").word == NOT_SHOWN
+
+
+def test_a_missing_seed_is_adjusted_for_and_that_is_said():
+    """Seed 2 is a good one for all; who lacks it is not worse for that."""
+    arms = {
+        "a": make_arm([0.50, 0.51, 0.58]),
+        "b": make_arm([0.51, 0.50, 0.59]),
+        "c": make_arm([0.50, 0.51, None]),
+    }
+    found = find_contrasts(arms).compare("a", "c")
+    assert found.is_adjusted
+    assert abs(found.diff) < 0.01 < 0.53 - 0.505
+    assert not find_contrasts(arms).compare("a", "b").is_adjusted
+
+
+def test_what_cannot_be_compared_has_no_finding(arms):
+    arms |= {
+        "elsewhere": make_arm([0.5, 0.6, 0.7], images="other"),
+        "fewer": make_arm([0.5, 0.6, 0.7], classes=(0,)),
+    }
+    findings = find_contrasts(arms)
+    assert findings.compare("base", "elsewhere") is None
+    assert findings.compare("base", "fewer") is None
+    assert findings.compare("base", "fewer", "pixel_acc").word == ""
+    assert findings.num_contrasts == 3
+
+
+def test_unequal_spreads_are_said_and_not_pooled():
+    """Ten variants whose seeds agree, and two that seeds throw about."""
+    rng = np.random.default_rng(4)
+    spreads = [0.001] * 10 + [0.08] * 2
+    arms = {f"v{k}": make_arm(rng.normal(0.5, s, 6)) for k, s in enumerate(spreads)}
+    findings = find_contrasts(arms)
+    assert "Seeds move some variants more than others" in findings.notes[0]
+    calm, wild = findings.compare("v0", "v1"), findings.compare("v0", "v11")
+    assert calm.error < wild.error / 10
+    levels = {"steps": {f"v{k}": "short" if k >= 10 else "long" for k in range(12)}}
+    grouped = find_contrasts(arms, levels=levels).compare("v0", "v1")
+    assert grouped.freedom > calm.freedom  # a group's variants lend each other theirs
+
+
+def test_effects_beyond_pairs_share_the_same_five_percent(arms):
+    effect = {"best": 1.0, "base": -0.5, "near": -0.5}
+    findings = find_contrasts(arms, [effect])
+    assert findings.num_contrasts == 4
+    found = findings.effect(effect)
+    means = {name: arm.points[:, 2].mean() for name, arm in arms.items()}
+    assert found.diff == pytest.approx(means["best"] - (means["base"] + means["near"]) / 2)
+    assert found.word == SHOWN
+
+
+def test_very_many_contrasts_share_five_percent_evenly(arms, monkeypatch):
+    drawn = find_contrasts(arms).compare("base", "best")
+    monkeypatch.setattr("reports.stats.contrasts.MAX_LISTED", 2)
+    effect = {"best": 1.0, "base": -0.5, "near": -0.5}
+    findings = find_contrasts(arms, [effect])
+    assert findings.num_contrasts == 4
+    found = findings.compare("base", "best")
+    assert (found.diff, found.own_low) == (drawn.diff, drawn.own_low)
+    assert found.low < drawn.low  # longer than those that are drawn together
+    p = 2 * stats.t.sf(found.diff / found.error, found.freedom)
+    assert found.p == pytest.approx(min(4 * p, 1), rel=1e-6)
+    assert found.word == SHOWN
+    assert findings.compare("best", "base").low == -found.high
+    assert findings.effect(effect).word == SHOWN
+    assert "Bonferroni" in findings.notes[0]
