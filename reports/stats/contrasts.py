@@ -164,6 +164,7 @@ def find_contrasts(
             found[_key(effect)] = finding
     critical = verdicts[0].critical if verdicts else float("nan")
     notes = [note for one in sets if (note := _say_spreads(one))]
+    notes += [_say_design(max(sets, key=lambda one: len(one.names)), critical)] if sets else []
     return Findings(arms, sets, found, critical, len(found), margin, notes)
 
 
@@ -303,6 +304,39 @@ def _of_networks(before: Arm, after: Arm, score: str) -> Finding:
     reach = float(t_quantile(N - 1.0)) * error
     ends = max(diff - reach, -1.0), min(diff + reach, 1.0)
     return Finding(diff, *ends, *ends, error, N - 1.0, np.nan, "", len(seeds))
+
+
+def find_smallest(one: _Set, critical: float, num_seeds: int) -> float:
+    """Return the difference of two variants that would be shown four times in five.
+
+    Args:
+        one: The variants, with the spread of seeds and images that was found.
+        critical: By how much intervals are longer than each contrast's own.
+        num_seeds: Seeds of each variant, two or more.
+    """
+    model, V = one.model, len(one.names)
+    pairs = one.weigh([_pair(one.names[0], name) for name in one.names[1:]])
+    of_images = float(np.median(Contrasts(model, pairs).moves.var(axis=0, ddof=1)))
+    error = math.sqrt(2 * float(np.median(model.variances)) / num_seeds + of_images)
+    freedom = float((V - 1) * (num_seeds - 1))
+    return error * float(critical * t_quantile(freedom) + stats.t.ppf(POWER, freedom))
+
+
+POWER = 0.8
+
+
+def _say_design(one: _Set, critical: float) -> str:
+    """Say how large a difference would have to be, by the number of seeds."""
+    sizes = [100 * find_smallest(one, critical, seeds) for seeds in DESIGNS]
+    shown = ", ".join(f"{size:.1f} with {n}" for size, n in zip(sizes, DESIGNS, strict=True))
+    return (
+        f"About how large a difference of mIoU must be to be shown four times in five here, in "
+        f"points: {shown} seeds; with one seed none is."
+    )
+
+
+DESIGNS = (3, 5, 10)
+"""Numbers of seeds of which is said what they could show."""
 
 
 def _say_spreads(one: _Set) -> str:

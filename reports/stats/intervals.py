@@ -100,12 +100,22 @@ def find_intervals(
     return Intervals(
         scores=_stack([arm.bounds for arm in arms.values()], _SCORE_COLUMNS),
         classes=_stack(classes, _CLASS_COLUMNS),
-        notes=(*notes, *findings.notes),
+        notes=(*notes, *(findings.notes or _say_unknown(arms))),
         num_resamples=weights.num_draws,
         arms=arms,
         comparability=comparability,
         findings=findings,
     )
+
+
+def _say_unknown(arms: Mapping[str, Arm]) -> list[str]:
+    """Say of variants with one seed that nobody knows what would be shown."""
+    if len(arms) < 2 or any(len(arm.seeds) > 1 for arm in arms.values()):
+        return []
+    return [
+        "How large a difference must be to be shown is unknown: one seed tells nothing of how far "
+        "seeds spread."
+    ]
 
 
 def _plan_draws(groups: Mapping[str, Sequence[Record]]) -> int:
