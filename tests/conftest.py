@@ -9,9 +9,17 @@ gc.disable()  # until all tests are imported: what they import stays, and is muc
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported
 
 
+LONGEST = (
+    *("test_signals", "test_engines", "test_takeover", "test_output", "test_speed_page"),
+    *("test_mill", "test_ray", "test_distributed", "test_simulate", "test_mishaps"),
+)
+"""Files that take minutes."""
+
+
 def pytest_collection_modifyitems(items):
-    """Put few long tests first: no worker is left with them when the others have ended."""
-    items.sort(key=lambda item: not item.nodeid.startswith("tests/speed/"))
+    """Put the longest files first: no worker is left with one when the others have ended."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(LONGEST)))
 
 
 def pytest_collection_finish():
