@@ -127,7 +127,14 @@ def test_its_question_is_planned_with_it_alone(example, asked, store, monkeypatc
 
 
 @pytest.mark.slow
-@each_example
+@pytest.mark.parametrize(
+    "example",
+    [  # every second one in .ci/run, all of them in .ci/long
+        pytest.param(path, marks=[pytest.mark.long] * (number % 2))
+        for number, path in enumerate(EXAMPLES)
+    ],
+    ids=lambda path: path.stem,
+)
 def test_its_command_ends_well_and_gives_results(example, asked):
     words = [*command(example), *settings(TINY)]
     if dataset_of(example) == "shapes":

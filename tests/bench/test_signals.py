@@ -319,7 +319,13 @@ def test_a_signal_to_a_command_stops_its_runs_with_a_checkpoint(tmp_path, way, w
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("way", MARKED)
+@pytest.mark.parametrize(
+    "way",
+    [
+        *("local", pytest.param("ray", marks=pytest.mark.ray)),
+        *(pytest.param(way, marks=pytest.mark.long) for way in ("warm", "torchrun")),
+    ],
+)
 def test_a_signal_to_a_run_alone_costs_it_no_step(tmp_path, way):
     """It writes its checkpoint, and the command goes on from there."""
     with command_under_way(tmp_path, *WAYS[way]) as (process, store, run_id):

@@ -9,7 +9,7 @@ import pytest
 from reports.results.counts import score_flat
 from reports.simulate import WORLDS, World, _count, draw_page, simulate
 
-SHORT = ("three seeds", "two seeds", "unequal spreads", "missing runs")
+SHORT = ("three seeds", "missing runs")
 
 
 def world(name):

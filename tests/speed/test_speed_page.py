@@ -182,7 +182,7 @@ def test_memory_and_start_up_are_measured():
     assert ratios["fcn-bench --help"] < 1
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_grid_is_run_from_nothing_and_its_parts_add_up(tmp_path):
     spec = tmp_path / "two.yaml"
     spec.write_text(
