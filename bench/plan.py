@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from bench.settings.keys import RENAMED, rename_keys
+from bench.settings.keys import RENAMED, rename_keys, require_one_name
 from bench.spec import Fraction, ModelSpec, Name, RunSpec, Schema, parse
 from fcn.errors import InputError
 
@@ -120,7 +120,9 @@ class Run:
         Raises:
             InputError: It is something else.
         """
-        values = {**values, "spec": rename_keys(values.get("spec"))[0]}
+        spec, met = rename_keys(values.get("spec"))
+        require_one_name(met, where)
+        values = {**values, "spec": spec}
         written = parse(_WrittenRun, values, where=where, stored=True)
         return cls(**{name: getattr(written, name) for name in _WrittenRun.model_fields})
 

@@ -24,11 +24,17 @@ from bench.metrics import SCORES
 from reports.formats import Table
 from reports.results.counts import Counts, score_flat
 from reports.stats.bootstrap import Floats, draw_weights
-from reports.stats.changes import find_changes, find_interactions, find_main_effects, list_causes
+from reports.stats.changes import (
+    find_changes,
+    find_interactions,
+    find_main_effects,
+    list_causes,
+    list_effects,
+)
 from reports.stats.contrasts import PRIMARY, SHOWN, Findings, find_contrasts
 from reports.stats.intervals import Intervals
 from reports.stats.pairs import Arm, Draws, measure_arm
-from reports.stats.summary import add_intervals, list_changes, list_effects, summarize_variants
+from reports.stats.summary import add_intervals, list_changes, summarize_variants
 from reports.tables.changes import STAR, list_table
 from reports.tables.comparisons import comparison_table
 from reports.tables.summary import summary_table
@@ -39,7 +45,7 @@ HIT_RATES = np.array([2.2, 1.6, 1.4, 0.8, -0.3, -1.2])
 """Logits of each class's chance to be hit."""
 PIXELS = 20_000
 NUM_RESAMPLES = 500
-STRAIGHT = 0.15
+GAIN = 0.15
 """Logits by which each skip is better than the one before, where there is an effect."""
 
 
@@ -82,7 +88,7 @@ WORLDS = (
     World("missing runs", "nothing differs; a tenth of the runs is missing", missing=0.1),
     World("as camvid-cpu", "nothing differs; 233 images", images=233, of_seeds=0.036,
           of_variant_images=0.33),
-    World("known effect", "each skip gains about 3 points", effect=STRAIGHT),
+    World("known effect", "each skip gains about 3 points", effect=GAIN),
     World("one collapsed run", "nothing differs but one run", collapsed=True),
 )  # fmt: skip
 

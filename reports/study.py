@@ -21,6 +21,7 @@ from reports.stats.changes import (
     find_interactions,
     find_main_effects,
     list_causes,
+    list_effects,
 )
 from reports.stats.comparability import Comparability
 from reports.stats.intervals import Intervals, find_intervals
@@ -29,7 +30,6 @@ from reports.stats.summary import (
     add_intervals,
     has_grid,
     list_changes,
-    list_effects,
     summarize_variants,
 )
 

@@ -59,10 +59,8 @@ def rename_keys(values: Any, above: str = "") -> tuple[Any, set[str]]:
         above: What stands before the keys of `values`: "train." within `train`.
 
     Returns:
-        The values, and the names that were met of keys that have two: earlier ones, today's.
-
-    Raises:
-        InputError: A key is given under both names.
+        The values, and the names that were met of keys that have two: earlier ones, today's. Of a
+        key under both, one is kept: see `require_one_name`.
     """
     if isinstance(values, list):
         parts = [rename_keys(one) for one in values]
@@ -77,11 +75,10 @@ def rename_keys(values: Any, above: str = "") -> tuple[Any, set[str]]:
         inner, met_below = rename_keys(value, within)
         met |= met_below | ({full} & {*RENAMED, *RENAMED.values()})
         renamed[RENAMED[full][len(above) :] if full in RENAMED else key] = inner
-    require_one_name(met)
     return renamed, met
 
 
-def require_one_name(met: set[str], where: str = "") -> None:
+def require_one_name(met: set[str], where: str) -> None:
     """Refuse a key that is given under its earlier name and today's.
 
     Raises:
@@ -90,8 +87,7 @@ def require_one_name(met: set[str], where: str = "") -> None:
     for old, new in RENAMED.items():
         if {old, new} <= met:
             raise InputError(
-                f"{where}{': ' if where else ''}{old!r} is the earlier name of {new!r}, and both "
-                f"are given; keep {new!r}"
+                f"{where}: {old!r} is the earlier name of {new!r}, and both are given; keep {new!r}"
             )
 
 

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from reports.stats.contrasts import PRIMARY, Finding
+from reports.stats.contrasts import PRIMARY, Effect, Finding, less, mean_effect
 from reports.stats.intervals import Intervals
-from reports.stats.summary import less, list_changes, mean_effect
+from reports.stats.summary import list_changes
 
 NOT_CAUSES = ("train.init_from", "train.init_streams")
 """Factors that follow from others: the name of a parent says nothing about what was changed."""
@@ -51,6 +51,20 @@ def find_changes(
     if not comparability.holds(comparability.judged):
         changes["judged_on"] = changes["variant_after"].map(comparability.describe())
     return changes
+
+
+def list_effects(changes: pd.DataFrame) -> list[Effect]:
+    """Return what is asked beyond pairs: mean gains over contexts, and how contexts differ in them.
+
+    Args:
+        changes: `list_changes`.
+    """
+    effects: list[Effect] = []
+    for own in _group(changes):
+        gains = _gains(own)
+        mean = mean_effect(gains)
+        effects += [mean, *(less(gain, mean) for gain in gains)]
+    return effects
 
 
 def find_main_effects(changes: pd.DataFrame, intervals: Intervals | None = None) -> pd.DataFrame:

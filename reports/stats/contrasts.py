@@ -16,12 +16,18 @@ from numpy.typing import NDArray
 from scipy import sparse, stats
 
 from reports.stats.family import Verdicts, judge_families, judge_one_of
-from reports.stats.model import GROUP_RATIO, UNEQUAL, Contrasts, Model, Scores, t_quantile
+from reports.stats.model import Contrasts, Model, Scores, t_quantile
 from reports.stats.pairs import Arm, why_no_pairs
 
 PRIMARY = "miou"
 MAX_LISTED = 20_000
 """Contrasts that are drawn together: all pairs of 200 variants."""
+UNEQUAL = 0.05
+"""Level of the test whether seeds throw variants unequally far (Brown and Forsythe, 1974)."""
+GROUP_RATIO = 3.0
+"""Ratio of spreads of groups, such as short and long training, from which each has its own."""
+MIN_GROUP = 4
+"""Degrees of freedom that a group needs to have a spread of its own."""
 SHOWN, NOT_SHOWN, EQUIVALENT = "shown", "not shown", "equivalent"
 
 Effect = Mapping[str, float]
@@ -62,6 +68,7 @@ class _Set:
     model: Model
 
     def weigh(self, effects: Sequence[Effect]) -> sparse.csr_array:
+        """Return the weights of variants in each effect, (M, V)."""
         place = {name: k for k, name in enumerate(self.names)}
         cells = [(m, place[n], w) for m, one in enumerate(effects) for n, w in one.items()]
         rows, columns, values = zip(*cells, strict=True)
@@ -116,11 +123,11 @@ class Findings:
         """Give a pair its own interval, without a word: another score, or networks of one seed."""
         for one in self._of_score(score):
             if {before, after} <= set(one.names):
-                weights = one.weigh([_pair(before, after)])
-                judged = one.model.judge(weights)
+                contrast = Contrasts(one.model, one.weigh([_pair(before, after)]))
+                judged = contrast.judge(one.model.scores.points)
                 own = judged.estimate[0] - judged.reach[0], judged.estimate[0] + judged.reach[0]
                 low, high = max(own[0], -1.0), min(own[1], 1.0)
-                seeds = int(Contrasts(one.model, weights).num_seeds[0])
+                seeds = int(contrast.num_seeds[0])
                 parts = float(judged.estimate[0]), low, high, *own
                 return Finding(*parts, judged.error[0], judged.freedom[0], np.nan, "", seeds)
         return _of_networks(self.arms[before], self.arms[after], score)
@@ -162,7 +169,7 @@ def find_contrasts(
     for one, own, verdict in zip(sets, asked, verdicts, strict=True):
         for effect, finding in zip(own, _list_findings(one, own, verdict, margin), strict=True):
             found[_key(effect)] = finding
-    critical = verdicts[0].critical if verdicts else float("nan")
+    critical = float(np.max(verdicts[0].critical)) if verdicts else math.nan
     notes = [note for one in sets if (note := _say_spreads(one))]
     notes += [_say_design(max(sets, key=lambda one: len(one.names)), critical)] if sets else []
     return Findings(arms, sets, found, critical, len(found), margin, notes)
@@ -182,7 +189,7 @@ def _find_many(
         own = [effect for effect in effects if set(effect) <= set(one.names)]
         if own:
             verdict = judge_one_of(one.model, one.weigh(own), number)
-            critical = verdict.critical
+            critical = float(np.max(verdict.critical))
             findings = _list_findings(one, own, verdict, margin)
             found |= {_key(effect): one for effect, one in zip(own, findings, strict=True)}
     notes = [note for one in sets if (note := _say_spreads(one))]
@@ -246,10 +253,6 @@ def _find_groups(model: Model, names: Sequence[str], levels: Levels) -> NDArray[
     return None
 
 
-MIN_GROUP = 4
-"""Degrees of freedom that a group needs to have a spread of its own."""
-
-
 def _list_effects(one: _Set, effects: Iterable[Effect]) -> list[Effect]:
     """Return all pairs of a set, and the effects that are about its variants alone."""
     pairs = [_pair(before, after) for k, after in enumerate(one.names) for before in one.names[:k]]
@@ -268,16 +271,16 @@ def _list_findings(
 ) -> Iterable[Finding]:
     weights = one.weigh(effects)
     seeds = Contrasts(one.model, weights).num_seeds
-    judged = verdict.judged
+    judged, low, high = verdict.judged, verdict.low, verdict.high
+    far = verdict.critical * judged.reach
     shown = weights @ np.nanmean(one.model.scores.points, axis=1)
     for m in range(len(effects)):
         diff, reach = float(judged.estimate[m]), float(judged.reach[m])
-        far = verdict.critical * reach
         # Where nothing spreads, as between copies of one run, nothing is known of the error.
-        word = SHOWN if abs(diff) > far > TINY else NOT_SHOWN
-        if margin is not None and abs(diff) + far <= margin:
+        word = SHOWN if abs(diff) > far[m] > TINY else NOT_SHOWN
+        if margin is not None and abs(diff) + far[m] <= margin:
             word = EQUIVALENT
-        ends = max(diff - far, -1.0), min(diff + far, 1.0), diff - reach, diff + reach
+        ends = float(low[m]), float(high[m]), diff - reach, diff + reach
         rest = float(judged.error[m]), float(judged.freedom[m]), float(verdict.p[m])
         adjusted = bool(abs(diff - shown[m]) > SAME)
         yield Finding(diff, *ends, *rest, word, int(seeds[m]), adjusted)
@@ -350,6 +353,21 @@ def _say_spreads(one: _Set) -> str:
         f"Seeds move some variants more than others, up to {min(times, 999):.0f} times as far: "
         "their spread is not pooled over all of them, and intervals are the longer for it."
     )
+
+
+def mean_effect(effects: Sequence[Effect]) -> dict[str, float]:
+    """Return the mean of effects, as weights of variants."""
+    mean: dict[str, float] = {}
+    for one in effects:
+        for name, weight in one.items():
+            mean[name] = mean.get(name, 0.0) + weight / len(effects)
+    return mean
+
+
+def less(effect: Effect, other: Effect) -> dict[str, float]:
+    """Return an effect less another, as weights of variants."""
+    names = dict.fromkeys([*effect, *other])
+    return {name: effect.get(name, 0.0) - other.get(name, 0.0) for name in names}
 
 
 def _pair(before: str, after: str) -> dict[str, float]:

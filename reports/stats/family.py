@@ -32,8 +32,9 @@ class Verdicts:
     """Contrasts judged as one family, each (M,)."""
 
     judged: Judgement
-    critical: float
-    """By how much simultaneous intervals are longer than each contrast's own."""
+    critical: float | Floats
+    """By how much simultaneous intervals are longer than each contrast's own; one number for all
+    where it was drawn."""
     p: Floats
     """Share of draws without any difference in which some contrast is as far out."""
     num_draws: int
@@ -95,7 +96,7 @@ def judge_one_of(model: Model, weights: sparse.csr_array, number: int) -> Verdic
     longer = special.stdtrit(freedom, 1 - (1 - LEVEL) / (2 * number)) / t_quantile(freedom)
     far = _over_reach(judged.estimate, judged.reach) * t_quantile(freedom)
     p = np.minimum(2 * number * special.stdtr(freedom, -far), 1.0)
-    return Verdicts(judged, float(longer.max(initial=1.0)), p, 0)
+    return Verdicts(judged, longer, p, 0)
 
 
 def draw_largest(model: Model, contrasts: Contrasts, num_draws: int, key: str) -> Floats:

@@ -23,10 +23,6 @@ LEVEL = 0.95
 FEW = 4
 """Degrees of freedom of seeds below which their reach and that of images are added as squares, each
 by its own t: Satterthwaite's rule would take many images for certainty about few seeds."""
-UNEQUAL = 0.05
-"""Level of the test whether seeds throw variants unequally far (Brown and Forsythe, 1974)."""
-GROUP_RATIO = 3.0
-"""Ratio of spreads of groups, such as short and long training, from which each has its own."""
 CHUNK = 2_000_000
 """Numbers held at once where contrasts are weighed run by run."""
 

@@ -13,7 +13,7 @@ import pandas as pd
 
 from bench.metrics import BOUNDARY_SCORE, SCORES
 from reports.stats.comparability import UNKNOWN, Comparability
-from reports.stats.contrasts import PRIMARY, SHOWN, Effect, Findings
+from reports.stats.contrasts import PRIMARY, SHOWN, Findings
 from reports.stats.intervals import Intervals
 
 CHAINED = "skip"
@@ -108,8 +108,8 @@ def _add_differences(joined: pd.DataFrame, intervals: Intervals, baseline: str, 
             value = math.nan if found is None else getattr(found, name)
             joined.loc[variant, f"{score}_diff_{name}"] = value
         joined.loc[variant, f"{score}_diff_word"] = "" if found is None else found.word
-        if found is not None:
-            joined.loc[variant, f"{score}_diff_adjusted"] = found.is_adjusted
+        is_adjusted = found is not None and found.is_adjusted
+        joined.loc[variant, f"{score}_diff_adjusted"] = is_adjusted
 
 
 def list_tied(means: pd.Series, findings: Findings) -> list[str]:
@@ -235,35 +235,6 @@ def list_changes(
     columns = ["factor", "context", "before", "after", "variant_before", "variant_after"]
     columns += _difference_columns(runs)
     return pd.DataFrame(rows, columns=columns)
-
-
-def list_effects(changes: pd.DataFrame) -> list[Effect]:
-    """Return what is asked beyond pairs: mean gains over contexts, and how contexts differ in them.
-
-    Args:
-        changes: `list_changes`.
-    """
-    effects: list[Effect] = []
-    for _, rows in changes.groupby(["factor", "before", "after"], sort=False):
-        gains = [
-            {before: -1.0, after: 1.0}
-            for before, after in zip(rows["variant_before"], rows["variant_after"], strict=True)
-        ]
-        if len(gains) > 1:
-            mean = mean_effect(gains)
-            effects += [mean, *(less(gain, mean) for gain in gains)]
-    return effects
-
-
-def mean_effect(effects: Sequence[Effect]) -> dict[str, float]:
-    """Return the mean of effects, as weights of variants."""
-    return {name: weight / len(effects) for one in effects for name, weight in one.items()}
-
-
-def less(effect: Effect, other: Effect) -> dict[str, float]:
-    """Return an effect less another, as weights of variants."""
-    names = dict.fromkeys([*effect, *other])
-    return {name: effect.get(name, 0.0) - other.get(name, 0.0) for name in names}
 
 
 def _difference_columns(runs: pd.DataFrame) -> list[str]:

@@ -1,7 +1,7 @@
 """Each variant against the baseline: what changes, how surely, and what it costs.
 
 In: a summary with intervals (`stats.add_intervals`). Out: a frame of raw values, a table, and the
-sentences that say what the intervals and tests mean.
+sentences that say what the intervals and verdicts mean.
 """
 
 import pandas as pd
@@ -10,11 +10,10 @@ from bench.text import clean
 from reports.formats import Table
 from reports.marks import map_names, sign
 from reports.stats.comparability import UNKNOWN, Comparability
-from reports.stats.contrasts import EQUIVALENT, NOT_SHOWN, PRIMARY
-from reports.stats.contrasts import SHOWN as IS_SHOWN
+from reports.stats.contrasts import PRIMARY
 from reports.style import MISSING, duration, label, millions, p_bound, points, signed, with_interval
 
-SHOWN = ("miou", "pixel_acc")
+COMPARED = ("miou", "pixel_acc")
 """Scores that are compared: the two that everyone reports."""
 COSTS = {"num_parameters": millions, "train_seconds": duration}
 
@@ -37,7 +36,7 @@ def comparisons_frame(
     rows = summary[alike].reset_index(drop=True)
     frame = rows[["variant", "num_pairs"]].copy()
     frame["num_images"] = rows.get("num_images", float("nan"))
-    for score in SHOWN:
+    for score in COMPARED:
         for kind in ("mean", "low", "high", "own_low", "own_high", "p"):
             frame[f"{score}_diff_{kind}"] = rows.get(f"{score}_diff_{kind}", float("nan"))
         frame[f"{score}_diff_word"] = rows.get(f"{score}_diff_word", "")
@@ -58,14 +57,14 @@ def comparison_table(
     frame = comparisons_frame(summary, baseline, comparability)
     names = map_names(summary)
     cells = pd.DataFrame({"variant": [names[name] for name in frame["variant"]]})
-    for score in SHOWN:
+    for score in COMPARED:
         shown = zip(
             *(frame[f"{score}_diff_{kind}"] for kind in ("mean", "low", "high")),
             frame[f"{score}_diff_adjusted"],
             strict=True,
         )
         texts = [
-            with_interval(ADJUSTED * (adjusted is True) + points(mean), low, high, points)
+            with_interval(ADJUSTED * bool(adjusted) + points(mean), low, high, points)
             for mean, low, high, adjusted in shown
         ]
         cells[f"Δ {label(score)} [95 %]"] = sign(texts, frame)
@@ -79,23 +78,23 @@ def comparison_table(
     names = {"num_parameters": "Δ parameters", "train_seconds": "Δ training"}
     for cost, show in COSTS.items():
         cells[names[cost]] = [signed(show, value) for value in frame[f"{cost}_diff"]]
-    return Table(cells, frozenset(cells.columns[1:]), caption=describe_tests(summary, baseline))
+    return Table(cells, frozenset(cells.columns[1:]), caption=describe_verdicts(summary, baseline))
 
 
-def describe_tests(summary: pd.DataFrame, baseline: str) -> str:
+def describe_verdicts(summary: pd.DataFrame, baseline: str) -> str:
     """Say what the differences, their intervals and the verdicts are, and what they are not."""
     frame = comparisons_frame(summary, baseline)
     named = map_names(summary).get(baseline, clean(baseline))
     text = f"Against {named}, in percentage points. "
     words = set(frame[f"{PRIMARY}_diff_word"])
-    if words & {IS_SHOWN, NOT_SHOWN, EQUIVALENT}:
+    if any(words):
         text += (
             "Intervals of mIoU are over images and seeds, under one model of error for all "
             "variants, and hold for all contrasts of this page at once: a difference is shown "
             "where its own leaves zero out. p is adjusted for their number. Other scores have "
             "intervals of their own and no verdict."
         )
-    if (frame[f"{PRIMARY}_diff_adjusted"] == True).any():  # noqa: E712  (NaN is not True)
+    if frame[f"{PRIMARY}_diff_adjusted"].any():
         text += (
             f" {ADJUSTED.strip()}: adjusted for missing seeds by least squares, so not the "
             "difference of the means shown."

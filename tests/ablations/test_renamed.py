@@ -102,7 +102,8 @@ def test_a_grid_over_an_earlier_name_is_over_todays(tmp_path):
     ],
 )
 def test_both_names_in_one_spec_are_refused(spec, texts):
-    with pytest.raises(InputError, match=r"is the earlier name of '.*', and both are given; keep"):
+    said = r"q\.yaml: '.*' is the earlier name of '.*', and both are given; keep"
+    with pytest.raises(InputError, match=said):
         load_ablation(spec(**texts))
 
 

@@ -9,10 +9,11 @@ from reports.stats.changes import (
     find_interactions,
     find_main_effects,
     list_causes,
+    list_effects,
 )
 from reports.stats.contrasts import SHOWN
 from reports.stats.intervals import find_intervals
-from reports.stats.summary import list_changes, list_effects
+from reports.stats.summary import list_changes
 from reports.tables.changes import changes_table, describe_changes, list_table
 
 

@@ -11,6 +11,8 @@ from reports.stats.contrasts import (
     SHOWN,
     find_contrasts,
     find_smallest,
+    less,
+    mean_effect,
 )
 from reports.stats.pairs import Arm
 from reports.stats.summary import find_best, list_tied
@@ -163,6 +165,12 @@ def test_what_a_design_could_show_is_said(arms):
     assert said.endswith("10 seeds; with one seed none is.")
 
 
+def test_effects_add_up_where_they_share_a_variant():
+    there, on = {"a": -1.0, "b": 1.0}, {"b": -1.0, "c": 1.0}
+    assert mean_effect([there, on]) == {"a": -0.5, "b": 0.0, "c": 0.5}
+    assert less(there, on) == {"a": -1.0, "b": 2.0, "c": -1.0}
+
+
 def test_very_many_contrasts_share_five_percent_evenly(arms, monkeypatch):
     drawn = find_contrasts(arms).compare("base", "best")
     monkeypatch.setattr("reports.stats.contrasts.MAX_LISTED", 2)
@@ -174,6 +182,8 @@ def test_very_many_contrasts_share_five_percent_evenly(arms, monkeypatch):
     assert found.low < drawn.low  # longer than those that are drawn together
     p = 2 * stats.t.sf(found.diff / found.error, found.freedom)
     assert found.p == pytest.approx(min(4 * p, 1), rel=1e-6)
+    for one in map(findings.compare, ("base", "base", "near"), ("best", "near", "best")):
+        assert (one.word == SHOWN) == (one.low > 0 or one.high < 0) == (one.p <= 0.05)
     assert found.word == SHOWN
     assert findings.compare("best", "base").low == -found.high
     assert findings.effect(effect).word == SHOWN
