@@ -18,9 +18,9 @@ def twin(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_twenty_seconds_in_the_mill_leave_no_trace(tmp_path, twin):
+def test_ten_seconds_in_the_mill_leave_no_trace(tmp_path, twin):
     mill = Mill(tmp_path / "milled", seed=1)
-    mill.turn(20)
+    mill.turn(10)
     mill.settle()
     assert mill.outcome() == twin, mill.done
 

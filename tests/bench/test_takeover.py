@@ -44,9 +44,12 @@ def test_a_killed_run_is_taken_over_at_once(tiny_run, reference):
     assert bits(store, run) == reference
 
 
-@pytest.mark.parametrize(
-    "moment", [0] + [pytest.param(k, marks=pytest.mark.slow) for k in range(1, 12)]
-)
+LATER = [
+    pytest.param(k, marks=[pytest.mark.slow] + [pytest.mark.long] * (k > 5)) for k in range(1, 12)
+]
+
+
+@pytest.mark.parametrize("moment", [0, *LATER])
 def test_a_frozen_run_is_taken_over_and_publishes_nothing_when_it_wakes_up(
     tiny_run, reference, moment
 ):
