@@ -93,7 +93,20 @@ def plan_ablation(
         found.append((plan, catalog))
         if not recall:
             break
-    return _choose(found, store)
+    plan, catalog = _choose(found, store)
+    return _add_spread(plan, ablation.spread_of, store), catalog
+
+
+def _add_spread(plan: "Plan", spread_of: str | None, store: "Store") -> "Plan":
+    """Add the question whose runs tell how far seeds spread; without it, say why it lacks."""
+    if spread_of is None:
+        return plan
+    ablation = load_spec(spread_of, {}, ()).model_copy(update={"spread_of": None})
+    try:
+        other, _ = plan_ablation(ablation.with_words([spread_of]), store, None, recall=True)
+    except InputError as error:
+        return replace(plan, remarks=(*plan.remarks, f"spread_of: {error}"))
+    return replace(plan, spread_of=other)
 
 
 def _choose(found: "list[tuple[Plan, Catalog]]", store: "Store") -> "tuple[Plan, Catalog]":

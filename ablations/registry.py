@@ -139,7 +139,10 @@ def _change_variants(variants: Mapping[str, Any], given: Mapping[str, Any]) -> d
 def _with_base(ablation: Ablation, path: Path) -> tuple[Ablation, list[str]]:
     """Return an ablation whose `common` has the settings of its base below its own, and notices."""
     base, notices = _load_base(ablation.base, path, seen=(path,)) if ablation.base else ({}, [])
-    return ablation.model_copy(update={"common": override(base, ablation.common)}), notices
+    update: dict[str, Any] = {"common": override(base, ablation.common)}
+    if ablation.spread_of and ablation.spread_of.endswith(".yaml"):
+        update["spread_of"] = str(path.parent / ablation.spread_of)
+    return ablation.model_copy(update=update), notices
 
 
 def name_question(name: str) -> str:

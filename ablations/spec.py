@@ -71,6 +71,9 @@ class Ablation(Schema):
     margin: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Smallest difference of mIoU that matters, a fraction: variants that surely differ by less are
     called equivalent. None calls nothing so."""
+    spread_of: str | None = None
+    """Another ablation, by name or path, whose runs on the same images tell how far seeds spread
+    where this one has one seed."""
 
     _forced: dict[str, Any] = PrivateAttr(default_factory=dict)
     _written: "Ablation | None" = PrivateAttr(default=None)

@@ -145,12 +145,14 @@ def score_counts(counts: NDArray[np.number]) -> dict[str, NDArray[np.float64]]:
     total = in_target.sum(-1)
 
     iou = _divide(hit, in_target + in_pred - hit)
+    # Shares, not pixels, as weights: five times the counts give the same score to the last bit.
+    shares = _divide(in_target, np.broadcast_to(total[..., None], in_target.shape))
     recall = _divide(hit, in_target)
     return {
         "pixel_acc": _divide(hit.sum(-1), total),
         "mean_acc": _mean_of_present(recall),
         "miou": _mean_of_present(iou),
-        "fw_iou": _divide((in_target * np.nan_to_num(iou)).sum(-1), total),
+        "fw_iou": (shares * np.nan_to_num(iou)).sum(-1),
         "iou": iou,
     }
 

@@ -209,6 +209,8 @@ class Plan:
     published: tuple[Published, ...] = ()
     margin: float | None = None
     """Smallest difference of the primary score that matters, a fraction; None for none."""
+    spread_of: "Plan | None" = None
+    """Another question whose runs tell how far seeds spread."""
     note: str = ""
     """What a reader must know about the protocol."""
     command: str = ""

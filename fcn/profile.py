@@ -5,8 +5,6 @@ The receptive field is found twice: by the rule of window sizes, and as the pixe
 is not zero. `note` says why the two differ where they do.
 """
 
-import statistics
-import time
 from dataclasses import dataclass
 
 import torch
@@ -14,29 +12,12 @@ from torch import Tensor, nn
 
 from fcn.counting import Counts, count, count_depth
 from fcn.geometry import trace_geometry
+from fcn.latency import Latency, measure_latency
 from fcn.model import FCN, create_model
 from fcn.table1 import PUBLISHED, RELATIVES, Table1Column
 
-WARM_UPS = 3
-REPEATS = 20
-"""Forward passes that are timed; the paper's number is a mean of 20 as well."""
-
 LARGEST_PX = 1536
 """Longest side of the image on which the gradient's support is measured."""
-
-
-@dataclass(frozen=True)
-class Latency:
-    """Seconds and bytes of a forward pass on one device, batch of one, without gradients."""
-
-    device: str
-    threads: int
-    median_ms: float
-    quartiles_ms: tuple[float, float]
-    """First and third, of `REPEATS` passes after `WARM_UPS` that are not counted."""
-    cuda_peak_bytes: int | None
-    """`torch.cuda.max_memory_allocated`, weights included; None elsewhere, where torch keeps no
-    such count: see `Counts.tensor_bytes`."""
 
 
 @dataclass(frozen=True)
@@ -171,34 +152,6 @@ def measure_receptive_field(coarsest: nn.Module, model: FCN, rule: float | None)
     return max(_extent(touched.any(1)), _extent(touched.any(0)))
 
 
-def measure_latency(
-    model: nn.Module, shape: tuple[int, int, int, int], device: torch.device
-) -> Latency:
-    """Time forward passes of a batch on a device; the model is moved there."""
-    model = model.to(device).eval()
-    images = torch.randn(shape, device=device)
-    is_cuda = device.type == "cuda"
-    if is_cuda:
-        torch.cuda.reset_peak_memory_stats(device)
-    milliseconds = []
-    with torch.inference_mode():
-        for turn in range(WARM_UPS + REPEATS):
-            _synchronize(device)
-            start = time.perf_counter()
-            model(images)
-            _synchronize(device)
-            if turn >= WARM_UPS:
-                milliseconds.append(1e3 * (time.perf_counter() - start))
-    low, median, high = statistics.quantiles(milliseconds, n=4)
-    return Latency(
-        device=torch.cuda.get_device_name(device) if is_cuda else device.type,
-        threads=torch.get_num_threads(),
-        median_ms=median,
-        quartiles_ms=(low, high),
-        cuda_peak_bytes=torch.cuda.max_memory_allocated(device) if is_cuda else None,
-    )
-
-
 def _explain(rule: float | None, seen: int | None) -> str:
     """Say in a sentence why the two receptive fields differ; nothing where they do not."""
     if seen is None or seen == rule:
@@ -228,10 +181,3 @@ def _ample_side(model: FCN, receptive_field: float | None) -> int:
 def _extent(touched: Tensor) -> int:
     places = touched.nonzero()
     return int(places.max() - places.min() + 1) if len(places) else 0
-
-
-def _synchronize(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elif device.type == "mps":
-        torch.mps.synchronize()

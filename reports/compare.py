@@ -23,9 +23,10 @@ from reports.formats import Table, to_csv, to_markdown
 from reports.remarks import find_remarks, name_means
 from reports.results.counts import read_counts
 from reports.results.frame import Record, read_records, runs_frame
-from reports.stats.bootstrap import NUM_RESAMPLES, draw_weights
+from reports.stats.bootstrap import NUM_RESAMPLES
 from reports.stats.comparability import find_comparability
-from reports.stats.pairs import Arm, Draws, compare_arms, measure_arm, why_no_pairs
+from reports.stats.pairs import Arm, compare_arms, measure_arm, why_no_pairs
+from reports.stats.units import Resamples
 from reports.style import MISSING, percent, points
 from reports.tables.provenance import list_changes
 
@@ -60,12 +61,12 @@ def compare_sides(before: Side, after: Side) -> pd.DataFrame:
     frames = [
         runs_frame(side.plan, side.store, found) for side, found in zip(sides, records, strict=True)
     ]
-    weights = Draws(draw_weights, NUM_RESAMPLES)
+    resamples = Resamples(NUM_RESAMPLES)
     rows = []
     for variant in dict.fromkeys([*before.plan.variants, *after.plan.variants]):
         mine = [[r for r in found if r.planned.variant == variant] for found in records]
         runs = [frame[frame["variant"] == variant].set_index("seed") for frame in frames]
-        rows.append({"variant": variant} | _compare(variant, sides, mine, runs, weights))
+        rows.append({"variant": variant} | _compare(variant, sides, mine, runs, resamples))
     return pd.DataFrame(rows)
 
 
@@ -146,7 +147,7 @@ def _compare(
     sides: Sequence[Side],
     records: Sequence[Sequence[Record]],
     runs: Sequence[pd.DataFrame],
-    weights: Draws,
+    resamples: Resamples,
 ) -> dict[str, Any]:
     done = [frame[frame["status"] == "done"] for frame in runs]
     seeds = done[0].index.intersection(done[1].index)
@@ -157,7 +158,7 @@ def _compare(
         "num_pairs": len(seeds),
         "same_runs": bool(ids[0]) and ids[0] == ids[1],
     }
-    arms, note = _measure(variant, sides, records, weights)
+    arms, note = _measure(variant, sides, records, resamples)
     known = dict(zip(SIDES, arms, strict=True)) if arms else {}
     comparability = find_comparability(dict(zip(SIDES, records, strict=True)), known)
     if not all(len(frame) for frame in runs):
@@ -203,7 +204,7 @@ def _measure(
     variant: str,
     sides: Sequence[Side],
     records: Sequence[Sequence[Record]],
-    weights: Draws,
+    resamples: Resamples,
 ) -> tuple[list[Arm], str]:
     """Read the counts of both sides; without them, no arms and the reason."""
     arms: list[Arm] = []
@@ -220,5 +221,5 @@ def _measure(
             return [], ""
         if len({(item.images, item.values.shape) for item in counts.values()}) > 1:
             return [], f"no interval: seeds of {side.name} were judged on different images"
-        arms.append(measure_arm(variant, counts, weights)[0])
+        arms.append(measure_arm(variant, counts, resamples)[0])
     return arms, ""

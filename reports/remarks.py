@@ -14,6 +14,7 @@ from bench.text import clean
 from reports.marks import Fact, Remarks
 from reports.results.frame import Record
 from reports.stats.comparability import Comparability, Judged, count_pixels
+from reports.stats.outliers import COLLAPSED, Outliers
 from reports.style import enumerate_names, number_of
 
 
@@ -23,6 +24,7 @@ def find_remarks(
     comparability: Comparability,
     said: Sequence[str] = (),
     trained: Sequence[str] = (),
+    outliers: Outliers | None = None,
 ) -> Remarks:
     """Look at all finished runs; reads the first line of each log.
 
@@ -32,12 +34,17 @@ def find_remarks(
         comparability: What each variant was judged on.
         said: Sentences on how the plan came about, which come first.
         trained: Sentences on what its runs were trained on.
+        outliers: Runs that went another way than their variant's.
     """
     runs: dict[tuple[str, int], list[Fact]] = {}
     for record in records:
+        variant, seed = record.planned.variant, record.planned.run.spec.seed
         facts = list(_list_facts(record, store))
+        why = (outliers or {}).get(variant, {}).get(seed)
+        if why and why != COLLAPSED:  # which the counts say already
+            facts.insert(0, (0, f"outlier: {why}"))
         if facts:
-            runs[record.planned.variant, record.planned.run.spec.seed] = facts
+            runs[variant, seed] = facts
     judged_on = {} if comparability.holds(comparability.judged) else comparability.describe()
     mean_over = name_means(comparability)
     general: list[Fact] = [(0, clean(text)) for text in said]

@@ -21,9 +21,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench.metrics import SCORES
+from reports.figures.canvas import Drawing
+from reports.figures.effects import plot_differences
 from reports.formats import Table
 from reports.results.counts import Counts, score_flat
-from reports.stats.bootstrap import Floats, draw_weights
+from reports.stats.bootstrap import Floats
 from reports.stats.changes import (
     find_changes,
     find_interactions,
@@ -33,8 +35,10 @@ from reports.stats.changes import (
 )
 from reports.stats.contrasts import PRIMARY, SHOWN, Findings, find_contrasts
 from reports.stats.intervals import Intervals
-from reports.stats.pairs import Arm, Draws, measure_arm
+from reports.stats.pairs import Arm, measure_arm
 from reports.stats.summary import add_intervals, list_changes, summarize_variants
+from reports.stats.units import MAX_LOOKED_AT, Resamples
+from reports.style import FAINT
 from reports.tables.changes import STAR, list_table
 from reports.tables.comparisons import comparison_table
 from reports.tables.summary import summary_table
@@ -45,6 +49,8 @@ HIT_RATES = np.array([2.2, 1.6, 1.4, 0.8, -0.3, -1.2])
 """Logits of each class's chance to be hit."""
 PIXELS = 20_000
 NUM_RESAMPLES = 500
+NUM_DRAWN = 3
+"""Grids of each world whose figures are drawn."""
 GAIN = 0.15
 """Logits by which each skip is better than the one before, where there is an effect."""
 
@@ -67,8 +73,12 @@ class World:
     """Standard deviation of the logarithm of variants' spread over seeds."""
     missing: float = 0.0
     """Chance that a run is missing; each variant keeps one."""
+    fewer: bool = False
+    """Whether every other variant has two seeds less than the others."""
     copies: int = 1
     """Frames of each scene, nearly the same."""
+    told: bool = True
+    """Whether the data says which frames are of one scene."""
     effect: float = 0.0
     """Logits by which each skip is better than the one before."""
     collapsed: bool = False
@@ -82,10 +92,17 @@ WORLDS = (
     World("two seeds", "nothing differs", seeds=2),
     World("five seeds", "nothing differs", seeds=5),
     World("two variants", "nothing differs", backbones=2, skips=1),
+    World("six variants", "nothing differs", backbones=3, skips=2),
     World("forty variants", "nothing differs", backbones=10, skips=4),
     World("unequal spreads", "nothing differs; seeds move variants unequally", unequal=0.5,
           bound=0.1),
     World("missing runs", "nothing differs; a tenth of the runs is missing", missing=0.1),
+    World("unequal seeds", "nothing differs; every other variant has three of five seeds", seeds=5,
+          fewer=True),
+    World("near-duplicate frames", "nothing differs; ten frames of each of ten scenes, told",
+          copies=10),
+    World("a clip's frames", "nothing differs; four frames of each of fifty scenes in order, "
+          "which nobody tells", images=200, copies=4, told=False),
     World("as camvid-cpu", "nothing differs; 233 images", images=233, of_seeds=0.036,
           of_variant_images=0.33),
     World("known effect", "each skip gains about 3 points", effect=GAIN),
@@ -109,9 +126,11 @@ def draw_page(world: World, number: int) -> Page:
     effects = _effects(world)
     arms: dict[str, Arm] = {}
     rows = []
-    weights = Draws(draw_weights, NUM_RESAMPLES)
-    for name, counts in _draw_counts(rng, world, effects):
-        arms[name] = measure_arm(name, counts, weights)[0]
+    resamples = Resamples(NUM_RESAMPLES)
+    drawn = list(_draw_counts(rng, world, effects))
+    resamples.look_at([next(iter(counts.values())) for _, counts in drawn[:MAX_LOOKED_AT]])
+    for name, counts in drawn:
+        arms[name] = measure_arm(name, counts, resamples)[0]
         backbone, skip = name.split("-")
         for s, seed in enumerate(arms[name].seeds):
             scores = dict(zip(arms[name].scores, arms[name].points[s], strict=True))
@@ -119,11 +138,17 @@ def draw_page(world: World, number: int) -> Page:
             rows.append({**shared, **_COSTS, **scores})
     runs = pd.DataFrame(rows)
     truth = {name: _true_score(world, shift) for name, shift in effects.items()}
-    return _read_page(runs, arms, truth, next(iter(effects)))
+    has_figures = number < NUM_DRAWN
+    return _read_page(runs, arms, truth, next(iter(effects)), has_figures=has_figures)
 
 
 def _read_page(
-    runs: pd.DataFrame, arms: Mapping[str, Arm], truth: Mapping[str, float], baseline: str
+    runs: pd.DataFrame,
+    arms: Mapping[str, Arm],
+    truth: Mapping[str, float],
+    baseline: str,
+    *,
+    has_figures: bool,
 ) -> Page:
     """Make the tables of a page, and hold each word and mark on them against the truth."""
     known = list_changes(runs, list_causes([]), baseline)
@@ -141,7 +166,23 @@ def _read_page(
         *_false_marks(summary_table(summary, baseline=baseline), summary, truth),
         *_false_changes(list_table(changes, means, apart).cells, changes, truth),
     ]
+    if has_figures:
+        false += _false_colours(plot_differences(summary, baseline), summary, truth, baseline)
     return Page(any(false), *_judge_pairs(findings, truth))
+
+
+def _false_colours(
+    figure: Drawing, summary: pd.DataFrame, truth: Mapping[str, float], baseline: str
+) -> Iterator[bool]:
+    """Say of each bar that is drawn in colour, as what is shown is, whether that is false."""
+    figure.draw_without_rendering()
+    lines = [(np.asarray(line.get_xdata()), line) for line in figure.axes[0].lines]
+    dots = [(float(x[0]), line) for x, line in lines if x.size == 1]
+    rows = summary[(summary["variant"] != baseline) & summary[f"{PRIMARY}_diff_mean"].notna()]
+    for (x, dot), name in zip(dots, rows["variant"], strict=True):
+        if dot.get_color() != FAINT:
+            gain = truth[name] - truth[baseline]
+            yield not (abs(gain) > TINY and (gain > 0) == (x > 0))
 
 
 def _false_verdicts(
@@ -219,11 +260,13 @@ def _draw_counts(
     difficulty = _draw_field(rng, world, world.of_images)
     seeds = rng.normal(0, world.of_seeds, (world.seeds, 1)) * 0.5
     first = next(iter(effects))
-    for name, shift in effects.items():
+    scenes = _name_scenes(world)
+    for number, (name, shift) in enumerate(effects.items()):
         spread = world.of_seeds * math.exp(rng.normal(0, world.unequal) - world.unequal**2)
         variant = _draw_field(rng, world, world.of_variant_images)
         kept = rng.random(world.seeds) >= world.missing
         kept[0] |= not kept.any()
+        kept[world.seeds - 2 * (world.fewer and number % 2) :] = False
         counts = {}
         for seed in range(world.seeds):
             own = rng.normal(0, spread) + rng.normal(0, spread, len(FREQUENCIES)) + seeds[seed]
@@ -232,8 +275,15 @@ def _draw_counts(
             is_flat = world.collapsed and name == first and seed == 0
             if kept[seed]:
                 values = _count(shares, np.full_like(logits, -9.0) if is_flat else logits)
-                counts[seed] = Counts(values, tuple("abcdef"), "drawn")
+                counts[seed] = Counts(values, tuple("abcdef"), "drawn", scenes)
         yield name, counts
+
+
+def _name_scenes(world: World) -> tuple[str, ...]:
+    """Return the scene of each image, where the data tells."""
+    if world.copies == 1 or not world.told:
+        return ()
+    return tuple(f"scene {i // world.copies}" for i in range(world.images))
 
 
 def _draw_shares(rng: np.random.Generator, world: World) -> Floats:

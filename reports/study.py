@@ -24,7 +24,8 @@ from reports.stats.changes import (
     list_effects,
 )
 from reports.stats.comparability import Comparability
-from reports.stats.intervals import Intervals, find_intervals
+from reports.stats.costs import add_costs, measure_costs
+from reports.stats.intervals import Intervals, Other, find_intervals
 from reports.stats.other_targets import other_targets_frame
 from reports.stats.summary import (
     add_intervals,
@@ -132,14 +133,18 @@ def read_study(plan: Plan, store: Store) -> Study:
         effects=lambda known: list_effects(list_changes(runs, causes, plan.baseline, known)),
         levels=_list_levels(runs, causes),
         margin=plan.margin,
+        other=_read_other(plan.spread_of, store),
     )
     comparability = intervals.comparability
     finished = tuple(record.planned for record in records if record.result is not None)
     done = dataclasses.replace(plan, runs=finished)
     trained = plan_remarks(done, stored_packs(done, store.packs_dir), scored=True)
-    remarks = find_remarks(records, store, comparability, plan.remarks, trained)
+    said = [*plan.remarks, *intervals.warnings]
+    remarks = find_remarks(records, store, comparability, said, trained, intervals.outliers)
     summary = summarize_variants(runs, plan.baseline, comparability)
-    summary = remarks.complete(add_intervals(summary, intervals, plan.baseline))
+    costs = measure_costs(runs)
+    summary = add_costs(add_intervals(summary, intervals, plan.baseline), costs, plan.baseline)
+    summary = remarks.complete(summary)
     classes = class_frame(plan, store, records)
     is_ranked = comparability.holds(plan.variants, "miou")
     drawn = cut_plan(plan, summary, MAX_DRAWN, is_ranked=is_ranked)
@@ -151,6 +156,13 @@ def read_study(plan: Plan, store: Store) -> Study:
         plan, store, records, factors, runs, summary, classes, drawn, intervals, labels, changes,
         remarks,
     )  # fmt: skip
+
+
+def _read_other(plan: Plan | None, store: Store) -> Other | None:
+    """Read what is found of a question that tells how far seeds spread."""
+    if plan is None:
+        return None
+    return Other(plan.name, find_intervals(read_records(plan, store), store).findings)
 
 
 def _list_levels(runs: pd.DataFrame, causes: Sequence[str]) -> dict[str, dict[str, str]]:

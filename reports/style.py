@@ -28,6 +28,9 @@ LABELS = {
     "mean_acc": "mean acc",
     "fw_iou": "f.w. IoU",
     "boundary_miou": "boundary mIoU",
+    "gmacs": "GMACs",
+    "latency_ms": "latency, ms",
+    "step_memory_mib": "memory of a step, MiB",
 }
 """Names of columns as a reader knows them; any other name is shown as it is."""
 
@@ -108,14 +111,11 @@ P_FLOOR = 0.001
 """Below it the draws of a page cannot tell probabilities apart."""
 
 
-def signed(show: Callable[[float], str], value: float) -> str:
-    """Write a difference with its sign, in the unit of `show`: "+12.3 min"."""
-    if math.isnan(value):
+def times(ratio: float, *, is_apart: bool) -> str:
+    """Write a ratio of costs: "1.35"; "≈ 1" where it is not told apart from one."""
+    if math.isnan(ratio):
         return MISSING
-    size = show(abs(value))
-    if not any(digit in size for digit in "123456789"):
-        return "0"
-    return f"{'+' if value > 0 else MINUS}{size}"
+    return f"{ratio:.3g}" if is_apart or ratio == 1 else "≈ 1"
 
 
 def duration(seconds: float) -> str:

@@ -2,9 +2,13 @@
 
 import gc
 import os
+import signal
 
 import pytest
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # Shells start what goes on in the background so; commands that tests start would inherit it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 gc.disable()  # until all tests are imported: what they import stays, and is much to look through
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported
 

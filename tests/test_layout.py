@@ -47,6 +47,7 @@ TORCH_FREE = [
 
 REPORTS_MAY_IMPORT = {
     "bench.store.atomic",
+    "bench.data.packs.groups",
     "bench.data.packs.pack",
     "bench.store.evaluation_file",
     "bench.data.remarks",

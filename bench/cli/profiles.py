@@ -8,7 +8,8 @@ from dataclasses import asdict
 from typing import Any
 
 from fcn.errors import InputError
-from fcn.profile import Latency, Profile
+from fcn.latency import Latency
+from fcn.profile import Profile
 from fcn.table1 import Table1Column
 
 MIB = 2**20

@@ -47,6 +47,9 @@ class Dataset(ABC):
     """Inputs beside the image: depth, HHA."""
     more_targets: tuple[Target, ...] = field(default=(), kw_only=True)
     """Further targets of the same images."""
+    groups: dict[tuple[str, str], str] = field(default_factory=dict, kw_only=True)
+    """What an image belongs to, such as its clip, by (split, name): images of one are not
+    independent. Empty where it is not known; no part of the fingerprint, as no score needs it."""
 
     def __post_init__(self) -> None:
         first, *more = self.targets

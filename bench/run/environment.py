@@ -78,6 +78,7 @@ def describe_environment(device: torch.device, num_processes: int = 1) -> Enviro
     return {
         "device": device.type,
         "device_name": name,
+        **({"gpus": ",".join(list_gpus())} if device.type == "cuda" else {}),
         "processes": num_processes,
         "threads": torch.get_num_threads(),
         "cpus": os.cpu_count(),

@@ -187,13 +187,21 @@ def predict_targets(
     ]
 
 
-def save_evaluation(path: Path, evaluation: Evaluation) -> None:
-    """Write counts and kept predictions as one compressed .npz, atomically."""
+def save_evaluation(path: Path, evaluation: Evaluation, groups: Sequence[str] = ()) -> None:
+    """Write counts and kept predictions as one compressed .npz, atomically.
+
+    Args:
+        path: The file.
+        evaluation: What to write.
+        groups: What each image belongs to, such as its clip; none where it is not known.
+    """
     arrays: dict[str, Any] = {
         "names": np.array(evaluation.names),
         "confusions": evaluation.confusions,
         "predicted_names": np.array(list(evaluation.predictions)),
     }
+    if groups:
+        arrays["groups"] = np.array(groups)
     if evaluation.boundaries is not None:
         arrays["boundary_intersections"] = evaluation.boundaries[:, 0]
         arrays["boundary_unions"] = evaluation.boundaries[:, 1]

@@ -7,6 +7,7 @@ A run that was stopped goes on from its checkpoint, with the same bits as if it 
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -23,7 +24,7 @@ from bench.data.layers import COLOUR, Input
 from bench.faults import fault_point
 from bench.run import outcome
 from bench.run.checkpoint import load_checkpoint, remove_checkpoints, save_checkpoint
-from bench.run.costs import measure_costs
+from bench.run.costs import count_others, measure_costs, measure_step_memory
 from bench.run.distributed import Group, joined
 from bench.run.ema import ema_applied, swap_ema
 from bench.run.environment import choose_device, configure_torch, describe_environment
@@ -139,6 +140,7 @@ class _Execution:
             after_batch=self.show_life,
         )
         self.notes: tuple[str, ...] = ()
+        self.measure_step: Callable[[], float | None] = lambda: None
 
     def complete(self) -> None:
         """Train, evaluate, publish."""
@@ -153,9 +155,11 @@ class _Execution:
         start = time.perf_counter()
         evaluation = self.evaluate(model, split=split, boundary=self.spec.evaluate.boundary)
         evaluate_seconds = time.perf_counter() - start
+        step_memory = self.measure_step()  # the network is another after it
         if not self.lease:
             return
-        save_evaluation(self.folder / "eval" / f"{split}.npz", evaluation)
+        groups = self.pack.groups(split)
+        save_evaluation(self.folder / "eval" / f"{split}.npz", evaluation, groups)
         fault_point("evaluation.written")
 
         batches = named_batches(model, self.pack, split, self.spec, self.device)
@@ -180,7 +184,8 @@ class _Execution:
             weights=weights,
             boundary=None if outlines is None else outlines.sum(0, dtype=np.int64).tolist(),
             notes=(*self.notes, *self.group.notes(self.spec.model.dropout)),
-            **asdict(measure_costs(model, next(batches)[1][:1])),
+            step_memory_mib=step_memory,
+            **asdict(measure_costs(model, next(batches)[1][:1], self.count_others)),
         )
         fault_point("result.writing")
         self.lease.check()
@@ -229,16 +234,10 @@ class _Execution:
         log = RunLog(self.folder / "metrics.jsonl" if self.lease else None, resumed.step)
         if self.lease:
             self.notes = self.store.add_notes(self.run.id, (*resumed.notes, *log.notes))
-        steps = fit(
-            model,
-            batches,
-            loss_fn,
-            optimizer,
-            train,
-            seed=self.spec.seed,
-            after=resumed.step,
-            group=self.group,
+        fit_further = partial(
+            fit, model, batches, loss_fn, optimizer, seed=self.spec.seed, group=self.group
         )
+        steps = fit_further(train, after=resumed.step)
         saved = time.monotonic()
         with stop_on_signals() as stop:
             for step_log in steps:
@@ -256,7 +255,18 @@ class _Execution:
         log.sync()
         swap_ema(optimizer)
         require_finite(model)
+        one_more = train.model_copy(update={"steps": (train.steps or 0) + 1})
+        further = fit_further(one_more, after=train.steps or 0)
+
+        def step() -> None:
+            next(further)
+
+        self.measure_step = partial(measure_step_memory, step, model, optimizer, self.device)
         return log.seconds
+
+    def count_others(self) -> int:
+        """Count the other runs of the store that are at work on the device."""
+        return count_others(self.store.root, self.run.id, self.environment)
 
     def note_step(self, step_log: StepLog, log: RunLog) -> None:
         """Log a step, and show that the run is alive."""

@@ -6,6 +6,8 @@ allocators and kernels take too; the usual loop's loaders are left out, in its f
 """
 
 import multiprocessing
+import resource
+import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
@@ -14,7 +16,6 @@ from typing import Any
 
 import torch
 
-from bench.run.costs import peak_process_mib
 from bench.run.train import autocast
 from bench.speed.compare import describe
 from bench.speed.loops import ours
@@ -47,6 +48,21 @@ def measure_peak(workload: Workload, side: str) -> float:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         return pool.submit(_make_steps, *workload.on_disk(), side).result()
+
+
+def peak_process_mib() -> float:
+    """Return the most memory that this process ever held, in MiB.
+
+    Linux's `ru_maxrss` begins with what the parent held when it started this process; the
+    high-water mark of /proc does not.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
+        if "VmHWM" in lines:
+            return int(lines["VmHWM"].split()[0]) / 1024
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / MIB
 
 
 def _compare(workload: Workload) -> dict[str, Any]:

@@ -101,6 +101,15 @@ class EvaluationFile:
         counts: NDArray[np.int32] = np.stack(parts, axis=1)
         return counts
 
+    def groups(self) -> list[str]:
+        """Return what each image belongs to, such as its clip; none where it was not known."""
+        if "groups" not in self._arrays:
+            return []
+        groups = self._array("groups", "U", 1)
+        if len(groups) != len(self.names):
+            raise self._unusable(f"have groups of {len(groups)} images")
+        return [str(group) for group in groups]
+
     def predictions(self) -> dict[str, NDArray[np.uint8]]:
         """Return the predictions that were kept: name -> classes (H, W)."""
         names = self._array("predicted_names", "U", 1)

@@ -167,6 +167,13 @@ def is_held(run_dir: Path) -> bool:
     return lease is not None and lease not in find_stale(run_dir)
 
 
+def current_holder(run_dir: Path) -> Holder | None:
+    """Return who holds a run, unless nobody does, or who does is known to be gone."""
+    lease = _current(run_dir)
+    holder = Holder.read(lease / "holder.json") if lease else None
+    return None if holder is None or holder.is_dead() else holder
+
+
 def find_stale(run_dir: Path) -> list[Path]:
     """Return what dead holders on this machine left in a run's folder."""
     holders = [(path, Holder.read(path / "holder.json")) for path in find_leases(run_dir)]

@@ -31,6 +31,7 @@ CLOSED = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 Count = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(ge=0)]
+Milliseconds = Annotated[float, Field(ge=0)]
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 """sha256, in hex."""
 Channel = Annotated[int, Field(ge=0, le=255)]
@@ -62,6 +63,7 @@ Environment = TypedDict(
     {
         "device": str,
         "device_name": str,
+        "gpus": str,
         "processes": int,
         "threads": int,
         "cpus": int | None,
@@ -171,10 +173,18 @@ class Result:
     """What a reader must know: resumed inexactly, a damaged checkpoint set aside."""
     gmacs: Annotated[float, Field(ge=0)] | None = None
     """Billions of multiply-adds of one forward pass of an image of the split."""
-    latency_ms: Annotated[float, Field(ge=0)] | None = None
-    """Median time of that pass on the device, in milliseconds."""
+    latency_ms: Milliseconds | None = None
+    """Median time of that pass on the device, one image at a time."""
+    latency_quartiles_ms: tuple[Milliseconds, Milliseconds] | None = None
+    """First and third quartile of it."""
+    timed_size: tuple[Count, Count] | None = None
+    """Height and width of the image that it was timed on, as the network sees it."""
+    timed_beside: Count | None = None
+    """Other runs of the store that were at work on the device meanwhile."""
+    step_memory_mib: Annotated[float, Field(ge=0)] | None = None
+    """Most that tensors took in a training step, in MiB."""
     peak_memory_mib: Annotated[float, Field(ge=0)] | None = None
-    """Most memory held at once: tensors on a GPU, the whole process on a CPU."""
+    """Of earlier versions: tensors on a GPU, the whole process with its libraries on a CPU."""
     others: dict[str, TargetCounts] = field(default_factory=dict)
     """Further targets by name."""
     inputs: tuple[InputLayer, ...] = ()
@@ -358,6 +368,7 @@ def describe_fault(error: ValidationError) -> str:
 
 RESULT = TypeAdapter(Result)
 FAILURE = TypeAdapter(Failure)
+ENVIRONMENT = TypeAdapter(Environment)
 NOTES = TypeAdapter(Notes)
 STORE_FORMAT = TypeAdapter(StoreFormat)
 ATTEMPTS = TypeAdapter(Attempts)

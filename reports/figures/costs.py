@@ -1,9 +1,10 @@
-"""Figures of costs: mIoU against what it takes, with the variants that nothing beats on both.
+"""Figures of costs: mIoU against what it takes, with how far that spreads over runs.
 
-In: a summary by variant. Out: a drawing with a panel for each cost that was recorded.
+In: a summary by variant, and what was measured. Out: a drawing with a panel for each cost.
 """
 
-import numpy as np
+from collections.abc import Mapping, Sequence
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
@@ -11,9 +12,11 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 
 from reports.figures.canvas import WIDTH, Drawing, new_figure
 from reports.figures.effects import MARKERS
+from reports.stats.costs import Cost
 from reports.style import (
     FAINT,
     INK,
+    PAPER,
     colours,
     duration,
     figure_label,
@@ -25,10 +28,10 @@ COSTS = {
     "num_parameters": "parameters",
     "gmacs": "GMACs per image",
     "latency_ms": "latency, ms",
-    "peak_memory_mib": "peak memory, MiB",
+    "step_memory_mib": "memory of a step",
     "train_seconds": "training time",
 }
-"""Columns that are costs, the smaller the better, with their names; those recorded are drawn."""
+"""What each cost is called."""
 ROUND = [m * 10.0**e for e in range(-6, 15) for m in (1, 2, 5)]
 ROUND_SECONDS = [
     *(x for x in ROUND if x < 1),
@@ -38,64 +41,63 @@ ROUND_SECONDS = [
 ]
 """Numbers and durations that read well on an axis; each at most 2.5 times the one before."""
 MAX_NAMED = 8
-"""Variants on the front that are named in the figure; the page names every one pointed at."""
+"""Variants that none beats which are named in the figure; the page names every one pointed at."""
 
 
-def list_costs(summary: pd.DataFrame) -> list[str]:
+def list_costs(costs: Mapping[str, Cost]) -> list[str]:
     """List the costs that two or more variants differ in."""
-    return [name for name in COSTS if name in summary and summary[name].nunique() > 1]
+    return [name for name, cost in costs.items() if len(set(cost.typical.values())) > 1]
 
 
-def find_front(cost: "pd.Series[float]", score: "pd.Series[float]") -> list[int]:
-    """Return the positions that no other beats in score at the same cost or less, by cost."""
-    order = sorted(
-        (i for i in range(len(cost)) if not np.isnan(cost.iloc[i] + score.iloc[i])),
-        key=lambda i: (cost.iloc[i], -score.iloc[i]),
-    )
-    front: list[int] = []
-    for i in order:
-        if not front or score.iloc[i] > score.iloc[front[-1]]:
-            front.append(i)
-    return front
-
-
-def plot_costs(summary: pd.DataFrame, *, grouped: bool) -> Drawing:
-    """Draw mean mIoU against each recorded cost, and the front of variants that nothing beats.
+def plot_costs(
+    summary: pd.DataFrame,
+    costs: Mapping[str, Cost],
+    fronts: Mapping[str, Sequence[str]],
+    names: Mapping[str, str],
+    *,
+    grouped: bool,
+) -> Drawing:
+    """Draw mean mIoU against each cost; variants that another beats are hollow.
 
     Args:
         summary: One row for each variant.
+        costs: What was measured.
+        fronts: By cost, the variants that none beats; none where none is beaten.
+        names: Of variants, as they are shown.
         grouped: A colour for each backbone and a sign for each skip.
     """
     done = summary[summary["miou_mean"].notna()]
-    costs = list_costs(done)
+    shown = list_costs(costs)
     by = "backbone" if grouped else "variant"
     palette = colours(list(dict.fromkeys(done[by])) if grouped else ["all"])
     signs = {skip: MARKERS[i % 7] for i, skip in enumerate(dict.fromkeys(done["skip"]))}
-    bands = -(-len(costs) // 3)
-    columns = -(-len(costs) // bands)
+    bands = -(-len(shown) // 3)
+    columns = -(-len(shown) // bands)
     with theme():
         size = (WIDTH if columns > 1 else 6.5, 3.6 * bands)
         figure, axes = new_figure(size, bands, columns, sharey=True)
-        for ax in axes.flat[len(costs) :]:
+        for ax in axes.flat[len(shown) :]:
             ax.set_visible(False)
-        for ax, cost in zip(axes.flat, costs, strict=False):
-            front = find_front(done[cost], done["miou_mean"])
-            best = done.iloc[front]
-            ax.step(
-                best[cost], best["miou_mean"], where="post", color=FAINT, linewidth=1.1, zorder=1
-            )
-            values = done[[cost, "miou_mean"]].to_numpy(float)
-            for (x, y), row in zip(values, done.to_dict("records"), strict=True):
+        for ax, name in zip(axes.flat, shown, strict=False):
+            cost, front = costs[name], fronts.get(name, ())
+            for row in done.to_dict("records"):
+                variant, y = str(row["variant"]), row["miou_mean"]
+                if variant not in cost.typical:
+                    continue
                 colour = palette[row[by]] if grouped else palette["all"]
+                x, ends = cost.typical[variant], (cost.low[variant], cost.high[variant])
+                face = PAPER if front and variant not in front else colour
                 sign = signs[row["skip"]] if grouped else "o"
-                ax.plot(x, y, sign, color=colour, markersize=7, alpha=0.9)
-                shown = _show(cost, x)
-                figure.name_point(ax, x, y, f"{row['variant']}: {percent(y)}, {shown}")
-            if not grouped and len(front) <= MAX_NAMED:
-                _name_front(ax, best, cost)
-            _scale(ax, done[cost], is_time=cost == "train_seconds")
-            ax.set_title(COSTS[cost])
-            ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _, cost=cost: _show(cost, x)))
+                ax.plot(ends, (y, y), color=colour, linewidth=1.1, alpha=0.6, zorder=1)
+                ax.plot(x, y, sign, color=colour, markerfacecolor=face, markersize=7)
+                told = f"{names[variant]}: {percent(y)}, {_show_span(name, x, *ends)}"
+                figure.name_point(ax, x, y, told)
+            if not grouped and 0 < len(front) <= MAX_NAMED:
+                _name_front(ax, done[done["variant"].isin(front)], cost, names)
+            values = [*cost.low.values(), *cost.high.values()]
+            _scale(ax, min(values), max(values), is_time=name == "train_seconds")
+            ax.set_title(COSTS[name])
+            ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _, name=name: _show(name, x)))
             ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{100 * y:g}"))
         axes[0, 0].set_ylabel("mIoU, %")
         if grouped:
@@ -113,12 +115,20 @@ def plot_costs(summary: pd.DataFrame, *, grouped: bool) -> Drawing:
 def _show(cost: str, value: float) -> str:
     if cost == "num_parameters":
         return f"{value / 1e6:.4g} M"
-    return duration(value).replace(".0 ", " ") if cost == "train_seconds" else f"{value:.3g}"
+    if cost == "train_seconds":
+        return duration(value).replace(".0 ", " ")
+    if cost == "step_memory_mib":
+        return f"{value / 1024:.3g} GiB" if value >= 1000 else f"{value:.3g} MiB"
+    return f"{value:.3g}"
 
 
-def _scale(ax: Axes, values: "pd.Series[float]", *, is_time: bool) -> None:
+def _show_span(cost: str, value: float, low: float, high: float) -> str:
+    ends = f" [{_show(cost, low)}, {_show(cost, high)}]" if high > low else ""
+    return f"{_show(cost, value)}{ends}"
+
+
+def _scale(ax: Axes, low: float, high: float, *, is_time: bool) -> None:
     """Choose a logarithmic axis for costs that differ by a factor, and a few round ticks."""
-    low, high = float(values.min()), float(values.max())
     if high < 3 * low or low <= 0:
         ax.xaxis.set_major_locator(MaxNLocator(3))
         return
@@ -129,9 +139,9 @@ def _scale(ax: Axes, values: "pd.Series[float]", *, is_time: bool) -> None:
     ax.xaxis.set_minor_locator(NullLocator())
 
 
-def _name_front(ax: Axes, front: pd.DataFrame, cost: str) -> None:
-    for row in front.itertuples(index=False):
+def _name_front(ax: Axes, front: pd.DataFrame, cost: Cost, names: Mapping[str, str]) -> None:
+    for variant, mean in zip(front["variant"], front["miou_mean"], strict=True):
         ax.annotate(
-            figure_label(row.variant, 20), (getattr(row, cost), row.miou_mean),
+            figure_label(names[variant], 20), (cost.typical[variant], mean),
             xytext=(5, -10), textcoords="offset points", fontsize=8, color=FAINT,
         )  # fmt: skip

@@ -17,7 +17,8 @@ from reports.figures.curves import AXES, plot_curves
 from reports.figures.effects import has_interval, plot_differences, plot_interaction
 from reports.figures.illustration import Illustration, illustrate
 from reports.figures.plots import plot_classes, plot_scores, plot_skip_grid
-from reports.results.frame import EXTRA_COSTS, curves_frame, eval_frame, find_log_problems
+from reports.results.frame import curves_frame, eval_frame, find_log_problems
+from reports.stats.costs import describe_timing, find_front, measure_costs
 from reports.study import Study
 from reports.tables.classes import class_grid
 
@@ -54,17 +55,21 @@ def _draw_costs(study: Study) -> Iterator[Drawn]:
     if not study.is_ranked():  # the front is of the best at their cost
         return
     runs, summary = study.drawn_runs, study.drawn_summary
-    extra = [name for name in EXTRA_COSTS if name in runs and name not in summary]
-    if extra:
-        summary = summary.join(runs.groupby("variant")[extra].mean(), on="variant")
-    costs = list_costs(summary[summary["miou_mean"].notna()])
-    if costs:
-        missing = [title for name, title in COSTS.items() if name not in summary]
-        caption = _COSTS + (
-            f" Not recorded in these runs: {', '.join(missing)}." if missing else ""
-        )
-        named = summary.assign(variant=summary["variant"].map(study.names))
-        yield "costs", "What it costs", caption, plot_costs(named, grouped=study.grouped)
+    costs = measure_costs(runs)
+    if not list_costs(costs):
+        return
+    means = {str(n): float(m) for n, m in summary.set_index("variant")["miou_mean"].items()}
+    findings = study.intervals.findings
+    fronts = {name: find_front(cost, means, findings) for name, cost in costs.items()}
+    missing = [title for name, title in COSTS.items() if name not in costs]
+    caption = [
+        _COSTS,
+        _FRONT if any(fronts.values()) else _NO_FRONT,
+        describe_timing(runs),
+        f"Not recorded in these runs: {', '.join(missing)}." if missing else "",
+    ]
+    figure = plot_costs(summary, costs, fronts, study.names, grouped=study.grouped)
+    yield "costs", "What it costs", " ".join(filter(None, caption)), figure
 
 
 def _draw_curves(study: Study) -> Iterator[Drawn]:
@@ -153,10 +158,12 @@ _DEVIATION = (
     "The bar is one sample standard deviation over seeds to either side, no confidence interval; "
     "grey, since without counts by image nothing can be shown."
 )
-_COSTS = (
-    "Mean mIoU against cost. Nothing to the left of the line is better: "
-    "its corners are the variants that none beats at the same cost or less."
+_COSTS = "Mean mIoU against cost; the bar spans what the runs of a variant took."
+_FRONT = (
+    "Hollow: another variant is shown to be better or to take less, beyond the spread over runs, "
+    "and is no worse in the other of the two."
 )
+_NO_FRONT = "No variant is shown to beat another in both: differences of cost may be the machine's."
 _CURVES = (
     "Training loss, averaged over short spans; the mean over seeds with one standard "
     "deviation as the band. Where scores were watched along the way, their mIoU is below."

@@ -5,11 +5,13 @@ without one labelled pixel say nothing of a network and are none of them.
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.data.packs.groups import read_groups
 from bench.metrics import BOUNDARY_SCORE, SCORES, class_counts, score_boundary, score_counts
 from bench.store.evaluation_file import UnusableCountsError
 from bench.store.runs import Result, Store
@@ -26,6 +28,8 @@ class Counts:
     class_names: tuple[str, ...]
     images: str
     """Digest of the images' names and labels: runs that share it can be paired."""
+    groups: tuple[str, ...] = ()
+    """What each image belongs to, such as its clip; none where that is not known."""
 
     @property
     def num_classes(self) -> int:
@@ -67,7 +71,23 @@ def read_counts(store: Store, result: Result, target: str | None = None) -> Coun
     parts = [condensed.reshape(len(order), 3 * C)]
     if boundaries is not None:
         parts.append(boundaries[order].reshape(len(order), 2 * C))
-    return Counts(np.concatenate(parts, axis=1), class_names, digest.hexdigest()[:16])
+    groups = _find_groups(store, result, names) or file.groups()
+    return Counts(
+        values=np.concatenate(parts, axis=1),
+        class_names=class_names,
+        images=digest.hexdigest()[:16],
+        groups=tuple(groups[i] for i in order) if groups else (),
+    )
+
+
+def _find_groups(store: Store, result: Result, names: Sequence[str]) -> list[str]:
+    """Return the group of each image as the store knows them now, if it does.
+
+    They may be told after the run was made.
+    """
+    pack = store.packs_dir / str(result.run["fingerprint"])[:16]
+    known = read_groups(pack).get(result.split, {})
+    return [known[name] for name in names] if all(name in known for name in names) else []
 
 
 def score_flat(counts: NDArray[np.number], num_classes: int) -> tuple[Floats, Floats]:

@@ -23,8 +23,10 @@ from reports.results.settings import find_factors, flat_settings, plain
 
 IDENTITY = ["variant", "seed", "backbone", "skip", "run_id"]
 """Columns that every frame begins with."""
-EXTRA_COSTS = ("gmacs", "latency_ms", "peak_memory_mib")
+EXTRA_COSTS = ("gmacs", "latency_ms", "latency_low_ms", "latency_high_ms", "step_memory_mib")
 """Costs that a record may hold; the frame has a column for those that one does."""
+TIMING = ("timed_size", "timed_beside", "threads")
+"""How the latency of a record was taken: the image's size, other runs meanwhile, CPU threads."""
 SCORED_AT_ONCE = 2**22
 """Largest number of counts that are scored together: 32 MiB."""
 
@@ -64,7 +66,8 @@ def runs_frame(plan: Plan, store: Store, records: Sequence[Record] | None = None
         ]
     more = [n for n in (BOUNDARY_SCORE, *EXTRA_COSTS) if any(n in row for row in rows)]
     numbers = [*SCORES, *more, "num_parameters", "train_seconds", "evaluate_seconds"]
-    frame = pd.DataFrame(rows, columns=[*_RUN_COLUMNS, *more, *factors])
+    timing = TIMING if "latency_ms" in more else ()
+    frame = pd.DataFrame(rows, columns=[*_RUN_COLUMNS, *more, *timing, *factors])
     return frame.astype(dict.fromkeys(numbers, "float64"))
 
 
@@ -195,11 +198,23 @@ def _run_row(record: Record, factors: Mapping[str, str]) -> dict[str, Any]:
             row[BOUNDARY_SCORE] = float(score_boundary(counts)[BOUNDARY_SCORE])
         costs = ("num_parameters", "train_seconds", "evaluate_seconds", "num_images", "finished")
         row |= {name: getattr(record.result, name) for name in costs}
-        extra = {name: getattr(record.result, name, None) for name in EXTRA_COSTS}
-        row |= {name: value for name, value in extra.items() if value is not None}
+        row |= {name: value for name, value in _costs(record.result) if value is not None}
         row["commit"] = str(record.result.environment.get("commit") or "")
         row["device"] = str(record.result.environment.get("device_name", ""))
     return row
+
+
+def _costs(result: Result) -> Iterator[tuple[str, Any]]:
+    """Yield the costs of a record that not every one has, and how its latency was taken."""
+    yield from (("gmacs", result.gmacs), ("latency_ms", result.latency_ms))
+    ends = ("latency_low_ms", "latency_high_ms")
+    yield from zip(ends, result.latency_quartiles_ms or (None, None), strict=True)
+    yield "step_memory_mib", result.step_memory_mib
+    size = result.timed_size
+    yield "timed_size", None if size is None else f"{size[0]}x{size[1]}"
+    yield "timed_beside", result.timed_beside
+    if result.latency_ms is not None:
+        yield "threads", result.environment.get("threads")
 
 
 def _score_records(records: Sequence[Record]) -> dict[int, dict[str, Any]]:

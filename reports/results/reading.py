@@ -33,9 +33,9 @@ def read_results(source: Store | str | Path) -> pd.DataFrame:
         `variant`, `seed`, `backbone`, `skip`; `status` (done, failed, missing), `reason` and
         `message`; `pixel_acc`, `mean_acc`, `miou`, `fw_iou` as fractions; `num_parameters`,
         `train_seconds`, `evaluate_seconds`, `steps`, `split`, `num_images`, `device`, `finished`,
-        `commit`, `run_id`; where runs have them `boundary_miou`, `gmacs`, `latency_ms` and
-        `peak_memory_mib`; and the settings that differ, by dotted key, as text. Scores and costs
-        are NaN for a run that has none.
+        `commit`, `run_id`; where runs have them `boundary_miou`, `gmacs`, `latency_ms` with its
+        quartiles, `step_memory_mib`, and how the latency was taken; and the settings that differ,
+        by dotted key, as text. Scores and costs are NaN for a run that has none.
 
     Raises:
         InputError: It is neither, or a store without runs.

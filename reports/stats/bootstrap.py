@@ -38,15 +38,15 @@ class Estimate:
     images and seeds that agree."""
 
 
-def draw_weights(num_images: int, num_resamples: int, key: str) -> Floats:
-    """Draw how often each image occurs in each resample, (R, N).
+def draw_weights(num_units: int, num_resamples: int, key: str) -> Floats:
+    """Draw how often each of N images, or groups of them, occurs in each resample, (R, N).
 
     The draws are a function of `key` and the two numbers alone.
     """
     rng = _generator("images", key)
-    weights = np.empty((num_resamples, num_images))
+    weights = np.empty((num_resamples, num_units))
     for row in weights:
-        row[:] = np.bincount(rng.integers(0, num_images, num_images), minlength=num_images)
+        row[:] = np.bincount(rng.integers(0, num_units, num_units), minlength=num_units)
     return weights
 
 
@@ -74,7 +74,7 @@ def resample(weights: Floats, counts: NDArray[np.integer]) -> Floats:
     return sums.reshape(len(weights), S, K)
 
 
-def estimate(points: Floats, draws: Floats, seed_weights: Floats, num_images: int) -> Estimate:
+def estimate(points: Floats, draws: Floats, seed_weights: Floats, num_units: int) -> Estimate:
     """Put an interval around means over seeds.
 
     The percentile interval of two crossed levels (the same images for all seeds), each level
@@ -86,11 +86,11 @@ def estimate(points: Floats, draws: Floats, seed_weights: Floats, num_images: in
         points: Quantities of each seed on all images, (S, M).
         draws: The same in each resample of images, (R, S, M); NaN where undefined.
         seed_weights: Occurrences of each seed in each resample, (R, S).
-        num_images: Number of images N; below 2 there is no interval.
+        num_units: What was resampled, N; below 2 there is no interval.
     """
-    S, N = len(points), num_images
+    S, N = len(points), num_units
     mean = points.mean(0)
-    error, freedom = standard_error(points, draws, num_images)
+    error, freedom = standard_error(points, draws, num_units)
     if N < 2:
         return Estimate(
             mean, np.full_like(mean, np.nan), np.full_like(mean, np.nan), error, freedom
@@ -104,9 +104,9 @@ def estimate(points: Floats, draws: Floats, seed_weights: Floats, num_images: in
     return Estimate(mean, low, high, error, freedom)
 
 
-def standard_error(points: Floats, draws: Floats, num_images: int) -> tuple[Floats, Floats]:
+def standard_error(points: Floats, draws: Floats, num_units: int) -> tuple[Floats, Floats]:
     """Return the standard error of means over seeds and its degrees of freedom, both (M,)."""
-    S, N = len(points), num_images
+    S, N = len(points), num_units
     if N < 2:
         return np.full(points.shape[1], np.nan), np.full(points.shape[1], np.nan)
     of_images = _variance(draws.mean(1)) * N / (N - 1)

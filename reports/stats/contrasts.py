@@ -7,7 +7,7 @@ with one seed has no word: its intervals are of the choice of images, about thes
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ from scipy import sparse, stats
 
 from reports.stats.family import Verdicts, judge_families, judge_one_of
 from reports.stats.model import Contrasts, Model, Scores, t_quantile
+from reports.stats.outliers import find_outliers, leave_out
 from reports.stats.pairs import Arm, why_no_pairs
 
 PRIMARY = "miou"
@@ -57,10 +58,12 @@ class Finding(NamedTuple):
     """Seeds that all of its variants have."""
     is_adjusted: bool = False
     """Whether it is not the difference of the means as they are shown, since seeds are missing."""
+    without: "Finding | None" = None
+    """The same without outliers, where there are any."""
 
 
 @dataclass(frozen=True)
-class _Set:
+class VariantSet:
     """Variants that can be compared with one another, under one model."""
 
     names: Sequence[str]
@@ -81,7 +84,7 @@ class Findings:
     """Everything that is found of a grid's primary score, and what other scores differ by."""
 
     arms: Mapping[str, Arm] = field(default_factory=dict)
-    sets: Sequence[_Set] = ()
+    sets: Sequence[VariantSet] = ()
     found: Mapping[frozenset[tuple[str, float]], Finding] = field(default_factory=dict)
     """By contrast, those of the family."""
     critical: float = float("nan")
@@ -90,9 +93,17 @@ class Findings:
     """Contrasts that share 5 %."""
     margin: float | None = None
     notes: Sequence[str] = ()
+    without: "Findings | None" = None
+    """The same without outliers, where there are any: it can take a word back, and give none."""
 
     def compare(self, before: str, after: str, score: str = PRIMARY) -> Finding | None:
         """Return what `after` has more than `before`; None if they cannot be paired."""
+        found = self._compare(before, after, score)
+        if found is None or self.without is None or score != PRIMARY:
+            return found
+        return _reconcile(found, self.without.compare(before, after))
+
+    def _compare(self, before: str, after: str, score: str) -> Finding | None:
         one, other = self.arms.get(before), self.arms.get(after)
         if one is None or other is None or why_no_pairs(one, other):
             return None
@@ -111,9 +122,12 @@ class Findings:
 
     def effect(self, effect: Effect) -> Finding | None:
         """Return what is found of an effect that was asked for."""
-        return self.found.get(_key(effect))
+        found = self.found.get(_key(effect))
+        if found is None or self.without is None:
+            return found
+        return _reconcile(found, self.without.effect(effect))
 
-    def _judge_of_many(self, one: _Set, effect: Effect) -> Finding:
+    def _judge_of_many(self, one: VariantSet, effect: Effect) -> Finding:
         """Judge a contrast of more than can be drawn together."""
         weights = one.weigh([effect])
         verdict = judge_one_of(one.model, weights, self.num_contrasts)
@@ -132,13 +146,13 @@ class Findings:
                 return Finding(*parts, judged.error[0], judged.freedom[0], np.nan, "", seeds)
         return _of_networks(self.arms[before], self.arms[after], score)
 
-    def _of_score(self, score: str) -> Sequence[_Set]:
+    def _of_score(self, score: str) -> Sequence[VariantSet]:
         if score not in self._models:
             self._models[score] = list(_list_sets(self.arms, score, {}))
         return self._models[score]
 
     @cached_property
-    def _models(self) -> dict[str, Sequence[_Set]]:
+    def _models(self) -> dict[str, Sequence[VariantSet]]:
         return {PRIMARY: self.sets}
 
 
@@ -148,7 +162,7 @@ def find_contrasts(
     levels: Levels | None = None,
     margin: float | None = None,
 ) -> Findings:
-    """Judge all pairs of variants, and effects, as one family.
+    """Judge all pairs of variants, and effects, as one family; with outliers, and without.
 
     Args:
         arms: By variant.
@@ -156,28 +170,53 @@ def find_contrasts(
         levels: Of each variant by factor: groups that may have spreads of their own.
         margin: The smallest difference that matters, a fraction; None for no equivalence.
     """
+    effects, outliers = list(effects), find_outliers(arms)
+    found = _find_contrasts(arms, effects, levels, margin)
+    if not outliers:
+        return found
+    without = _find_contrasts(leave_out(arms, outliers), effects, levels, margin)
+    return replace(found, without=without)
+
+
+def _reconcile(found: Finding, without: Finding | None) -> Finding:
+    """Widen a finding to what is found without outliers too; what nobody can tell spans zero."""
+    if not found.word:
+        return found._replace(without=without)
+    known = without is not None and without.word
+    ends = (without.low, without.high) if without is not None and known else (0.0, 0.0)
+    low, high = min(found.low, ends[0]), max(found.high, ends[1])
+    agrees = without is not None and without.word == found.word and not low <= 0 <= high
+    if found.word == EQUIVALENT:
+        agrees = without is not None and without.word == EQUIVALENT
+    word = found.word if agrees else NOT_SHOWN
+    return found._replace(low=low, high=high, word=word, without=without)
+
+
+def _find_contrasts(
+    arms: Mapping[str, Arm],
+    effects: Sequence[Effect],
+    levels: Levels | None,
+    margin: float | None,
+) -> Findings:
     sets = list(_list_sets(arms, PRIMARY, levels or {}))
-    effects = list(effects)
     num_pairs = sum(len(one.names) * (len(one.names) - 1) // 2 for one in sets)
     if num_pairs + len(effects) > MAX_LISTED:
         return _find_many(arms, sets, effects, num_pairs + len(effects), margin)
     asked = [_list_effects(one, effects) for one in sets]
     families = [(one.model, one.weigh(found)) for one, found in zip(sets, asked, strict=True)]
-    key = " ".join(arm.images for arm in arms.values())
     found: dict[frozenset[tuple[str, float]], Finding] = {}
-    verdicts = judge_families(families, key)
+    verdicts = judge_families(families, "")
     for one, own, verdict in zip(sets, asked, verdicts, strict=True):
         for effect, finding in zip(own, _list_findings(one, own, verdict, margin), strict=True):
             found[_key(effect)] = finding
     critical = float(np.max(verdicts[0].critical)) if verdicts else math.nan
     notes = [note for one in sets if (note := _say_spreads(one))]
-    notes += [_say_design(max(sets, key=lambda one: len(one.names)), critical)] if sets else []
     return Findings(arms, sets, found, critical, len(found), margin, notes)
 
 
 def _find_many(
     arms: Mapping[str, Arm],
-    sets: Sequence[_Set],
+    sets: Sequence[VariantSet],
     effects: Sequence[Effect],
     number: int,
     margin: float | None,
@@ -200,7 +239,7 @@ def _find_many(
     return Findings(arms, sets, found, critical, number, margin, notes)
 
 
-def _list_sets(arms: Mapping[str, Arm], score: str, levels: Levels) -> Iterable[_Set]:
+def _list_sets(arms: Mapping[str, Arm], score: str, levels: Levels) -> Iterable[VariantSet]:
     """Yield the variants of two seeds or more that can be compared with one another."""
     groups: dict[object, list[str]] = {}
     for name, arm in arms.items():
@@ -208,12 +247,12 @@ def _list_sets(arms: Mapping[str, Arm], score: str, levels: Levels) -> Iterable[
         if len(arm.seeds) > 1 and len(classes) < 2 and score in arm.scores:
             groups.setdefault((arm.images, arm.class_names, classes), []).append(name)
     for names in groups.values():
-        if len(names) > 1 and arms[names[0]].num_images > 1:
+        if len(names) > 1 and arms[names[0]].num_units > 1:
             chosen = [arms[name] for name in names]
             scores = _tabulate(chosen, score)
             model = Model(scores)
             if model.freedom > 0:
-                yield _Set(names, chosen, Model(scores, _find_groups(model, names, levels)))
+                yield VariantSet(names, chosen, Model(scores, _find_groups(model, names, levels)))
 
 
 def _tabulate(arms: Sequence[Arm], score: str) -> Scores:
@@ -226,7 +265,7 @@ def _tabulate(arms: Sequence[Arm], score: str) -> Scores:
         columns, m = [seeds.index(seed) for seed in arm.seeds], arm.scores.index(score)
         points[v, columns] = arm.points[:, m]
         draws[:, v, columns] = arm.draws[:, :, m]
-    return Scores(points, draws, arms[0].num_images)
+    return Scores(points, draws, arms[0].num_units)
 
 
 def _find_groups(model: Model, names: Sequence[str], levels: Levels) -> NDArray[np.intp] | None:
@@ -253,7 +292,7 @@ def _find_groups(model: Model, names: Sequence[str], levels: Levels) -> NDArray[
     return None
 
 
-def _list_effects(one: _Set, effects: Iterable[Effect]) -> list[Effect]:
+def _list_effects(one: VariantSet, effects: Iterable[Effect]) -> list[Effect]:
     """Return all pairs of a set, and the effects that are about its variants alone."""
     pairs = [_pair(before, after) for k, after in enumerate(one.names) for before in one.names[:k]]
     known = {_key(pair) for pair in pairs}
@@ -267,7 +306,7 @@ def _list_effects(one: _Set, effects: Iterable[Effect]) -> list[Effect]:
 
 
 def _list_findings(
-    one: _Set, effects: Sequence[Effect], verdict: Verdicts, margin: float | None
+    one: VariantSet, effects: Sequence[Effect], verdict: Verdicts, margin: float | None
 ) -> Iterable[Finding]:
     weights = one.weigh(effects)
     seeds = Contrasts(one.model, weights).num_seeds
@@ -299,7 +338,7 @@ def _of_networks(before: Arm, after: Arm, score: str) -> Finding:
     rows = [[arm.seeds.index(seed) for seed in seeds] for arm in (before, after)]
     diff = float((after.points[rows[1], m[1]] - before.points[rows[0], m[0]]).mean())
     draws = (after.draws[:, rows[1], m[1]] - before.draws[:, rows[0], m[0]]).mean(1)
-    N = before.num_images
+    N = before.num_units
     if N < 2:
         nan = math.nan
         return Finding(diff, nan, nan, nan, nan, nan, nan, nan, "", len(seeds))
@@ -309,40 +348,7 @@ def _of_networks(before: Arm, after: Arm, score: str) -> Finding:
     return Finding(diff, *ends, *ends, error, N - 1.0, np.nan, "", len(seeds))
 
 
-def find_smallest(one: _Set, critical: float, num_seeds: int) -> float:
-    """Return the difference of two variants that would be shown four times in five.
-
-    Args:
-        one: The variants, with the spread of seeds and images that was found.
-        critical: By how much intervals are longer than each contrast's own.
-        num_seeds: Seeds of each variant, two or more.
-    """
-    model, V = one.model, len(one.names)
-    pairs = one.weigh([_pair(one.names[0], name) for name in one.names[1:]])
-    of_images = float(np.median(Contrasts(model, pairs).moves.var(axis=0, ddof=1)))
-    error = math.sqrt(2 * float(np.median(model.variances)) / num_seeds + of_images)
-    freedom = float((V - 1) * (num_seeds - 1))
-    return error * float(critical * t_quantile(freedom) + stats.t.ppf(POWER, freedom))
-
-
-POWER = 0.8
-
-
-def _say_design(one: _Set, critical: float) -> str:
-    """Say how large a difference would have to be, by the number of seeds."""
-    sizes = [100 * find_smallest(one, critical, seeds) for seeds in DESIGNS]
-    shown = ", ".join(f"{size:.1f} with {n}" for size, n in zip(sizes, DESIGNS, strict=True))
-    return (
-        f"About how large a difference of mIoU must be to be shown four times in five here, in "
-        f"points: {shown} seeds; with one seed none is."
-    )
-
-
-DESIGNS = (3, 5, 10)
-"""Numbers of seeds of which is said what they could show."""
-
-
-def _say_spreads(one: _Set) -> str:
+def _say_spreads(one: VariantSet) -> str:
     """Say that variants differ in how far seeds throw them, where they do."""
     model = one.model
     if len(model.variances) < 2:
@@ -385,4 +391,5 @@ def _turn(found: Finding) -> Finding:
         high=-found.low,
         own_low=-found.own_high,
         own_high=-found.own_low,
+        without=None,
     )

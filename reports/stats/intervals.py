@@ -6,7 +6,9 @@ still is one: then the frames have no rows.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,10 +17,13 @@ from bench.store.evaluation_file import UnusableCountsError
 from bench.store.runs import Store
 from reports.results.counts import Counts, read_counts
 from reports.results.frame import Record, unique_names
-from reports.stats.bootstrap import NUM_RESAMPLES, draw_weights
+from reports.stats.bootstrap import NUM_RESAMPLES
 from reports.stats.comparability import UNKNOWN, Comparability, find_comparability
 from reports.stats.contrasts import Effect, Findings, Levels, find_contrasts
-from reports.stats.pairs import Arm, Draws, measure_arm
+from reports.stats.designs import describe_design
+from reports.stats.outliers import Outliers, describe_outliers, find_outliers
+from reports.stats.pairs import Arm, measure_arm
+from reports.stats.units import MAX_LOOKED_AT, Resamples, Units
 
 MAX_PRODUCTS = 3e10
 """Multiplications spent on resampling a report: about 3 s on one core. A report of a thousand runs
@@ -44,9 +49,13 @@ class Intervals:
     notes: tuple[str, ...] = ()
     """What could not be done, in sentences, unescaped."""
     num_resamples: int = 0
+    units: dict[str, Units] = field(default_factory=dict)
+    """What was resampled, by set of images."""
     arms: dict[str, Arm] = field(default_factory=dict)
     comparability: Comparability = UNKNOWN
     """What each variant was judged on: who may be compared with whom."""
+    outliers: Outliers = field(default_factory=dict)
+    """Runs that went another way than their variant's."""
     findings: Findings = field(default_factory=Findings)
     """What differs between variants, and what may be claimed of it."""
 
@@ -56,9 +65,23 @@ class Intervals:
         return cls(_stack([], _SCORE_COLUMNS), _stack([], _CLASS_COLUMNS))
 
     @property
+    def warnings(self) -> list[str]:
+        """What nobody may miss: outliers, and images of few groups."""
+        warnings = [describe_outliers(self.outliers)]
+        warnings += dict.fromkeys(units.warn() for units in self.units.values())
+        return [text for text in warnings if text]
+
+    @property
     def most_seeds(self) -> int:
         """Seeds of the variant that has most; with one, intervals cover images alone."""
         return max((len(arm.seeds) for arm in self.arms.values()), default=0)
+
+
+class Other(NamedTuple):
+    """Another question of the same store."""
+
+    name: str
+    findings: Findings
 
 
 def find_intervals(
@@ -68,6 +91,7 @@ def find_intervals(
     effects: Callable[[Comparability], Iterable[Effect]] = lambda _: (),
     levels: Levels | None = None,
     margin: float | None = None,
+    other: Other | None = None,
 ) -> Intervals:
     """Read the counts of all finished runs, and derive intervals and findings from them.
 
@@ -79,43 +103,51 @@ def find_intervals(
         effects: What is asked beyond pairs of variants, once it is known who may be compared.
         levels: As for `find_contrasts`.
         margin: The smallest difference of the primary score that matters; None for none.
+        other: Another question whose seeds tell how far scores spread, where these have one each.
     """
     groups: dict[str, list[Record]] = {}
     for record in records:
         if record.result is not None:
             groups.setdefault(record.planned.variant, []).append(record)
-    weights = Draws(draw_weights, _plan_draws(groups))
+    resamples = Resamples(_plan_draws(groups))
+    looked = _look_at(groups, store)
+    resamples.look_at(list(looked.values()))
     arms: dict[str, Arm] = {}
     classes: list[pd.DataFrame] = []
     notes: list[str] = []
     for variant, found in groups.items():
-        counts = _read_group(variant, found, store, notes)
+        counts = _read_group(variant, found, store, looked, notes)
         if not counts:
             continue
-        arms[variant], bounds = measure_arm(variant, counts, weights)
+        arms[variant], bounds = measure_arm(variant, counts, resamples)
         names = unique_names(found[0].result.class_names) if found[0].result else []
         classes.append(bounds.assign(variant=variant, class_name=names))
     comparability = find_comparability(groups, arms)
+    judged = list(dict.fromkeys(arm.images for arm in arms.values()))
     findings = find_contrasts(arms, effects(comparability), levels, margin)
     return Intervals(
         scores=_stack([arm.bounds for arm in arms.values()], _SCORE_COLUMNS),
         classes=_stack(classes, _CLASS_COLUMNS),
-        notes=(*notes, *(findings.notes or _say_unknown(arms))),
-        num_resamples=weights.num_draws,
+        notes=(
+            *notes,
+            *findings.notes,
+            *([_say_design(arms, findings, other)] if len(arms) > 1 else []),
+            *(resamples.units[images].describe() for images in judged),
+        ),
+        num_resamples=resamples.num_draws,
+        units={images: resamples.units[images] for images in judged},
+        outliers=find_outliers(arms),
         arms=arms,
         comparability=comparability,
         findings=findings,
     )
 
 
-def _say_unknown(arms: Mapping[str, Arm]) -> list[str]:
-    """Say of variants with one seed that nobody knows what would be shown."""
-    if len(arms) < 2 or any(len(arm.seeds) > 1 for arm in arms.values()):
-        return []
-    return [
-        "How large a difference must be to be shown is unknown: one seed tells nothing of how far "
-        "seeds spread."
-    ]
+def _say_design(arms: Mapping[str, Arm], findings: Findings, other: Other | None) -> str:
+    """Say what the design could show, by its own spread or by another question's."""
+    if findings.sets or other is None:
+        return describe_design(arms, findings)
+    return describe_design(arms, other.findings, other.name)
 
 
 def _plan_draws(groups: Mapping[str, Sequence[Record]]) -> int:
@@ -126,16 +158,31 @@ def _plan_draws(groups: Mapping[str, Sequence[Record]]) -> int:
     return int(np.clip(affordable, MIN_RESAMPLES, NUM_RESAMPLES))
 
 
+def _look_at(groups: Mapping[str, Sequence[Record]], store: Store) -> dict[str, Counts]:
+    """Read a run of each of some variants, by run; one that cannot be read is passed over."""
+    looked: dict[str, Counts] = {}
+    for records in groups.values():
+        result = records[0].result
+        if len(looked) < MAX_LOOKED_AT and result is not None and np.any(result.confusion):
+            with suppress(UnusableCountsError):
+                looked[result.run_id] = read_counts(store, result)
+    return looked
+
+
 def _read_group(
-    variant: str, records: Sequence[Record], store: Store, notes: list[str]
+    variant: str,
+    records: Sequence[Record],
+    store: Store,
+    read: Mapping[str, Counts],
+    notes: list[str],
 ) -> dict[int, Counts]:
-    """Read the counts of one variant's runs by seed, in the order of seeds."""
+    """Read the counts of one variant's runs by seed, in the order of seeds; some are there."""
     counts: dict[int, Counts] = {}
     for record in sorted(records, key=lambda record: record.planned.run.spec.seed):
-        seed = record.planned.run.spec.seed
+        seed, result = record.planned.run.spec.seed, record.result
         try:
-            if record.result is not None and np.any(record.result.confusion):
-                counts[seed] = read_counts(store, record.result)
+            if result is not None and np.any(result.confusion):
+                counts[seed] = read.get(result.run_id) or read_counts(store, result)
         except UnusableCountsError as error:
             notes.append(f"The counts of {variant}, seed {seed}, {error.why}: they are left out.")
     if len({item.images for item in counts.values()}) > 1:

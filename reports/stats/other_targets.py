@@ -13,8 +13,8 @@ from bench.store.evaluation_file import UnusableCountsError
 from bench.store.runs import Result, Store
 from reports.results.counts import Counts, read_counts
 from reports.results.frame import Record
-from reports.stats.bootstrap import draw_weights
-from reports.stats.pairs import Draws, measure_arm
+from reports.stats.pairs import measure_arm
+from reports.stats.units import Resamples
 
 SHOWN = ("pixel_acc", "mean_acc", "miou", "fw_iou")
 
@@ -38,11 +38,11 @@ def other_targets_frame(
     for record in records:
         for target in record.result.others if record.result else ():
             groups.setdefault((record.planned.variant, target), []).append(record)
-    weights = Draws(draw_weights, num_resamples)
+    resamples = Resamples(num_resamples)
     rows = [
         {"variant": variant, "target": target, "num_done": len(done)}
         | _summarise([r.result for r in done if r.result], target)
-        | _bounds(variant, target, done, store, weights)
+        | _bounds(variant, target, done, store, resamples)
         for (variant, target), done in groups.items()
     ]
     columns = [f"{score}_{kind}" for score in SHOWN for kind in ("mean", "std", "low", "high")]
@@ -60,7 +60,7 @@ def _summarise(results: Sequence[Result], target: str) -> dict[str, float]:
 
 
 def _bounds(
-    variant: str, target: str, records: Sequence[Record], store: Store, weights: Draws
+    variant: str, target: str, records: Sequence[Record], store: Store, resamples: Resamples
 ) -> dict[str, float]:
     """Return the intervals; nothing where counts cannot be read or images differ."""
     counts: dict[int, Counts] = {}
@@ -71,9 +71,9 @@ def _bounds(
                 counts[record.planned.run.spec.seed] = found
         except UnusableCountsError:
             return {}
-    if not weights.num_draws or len({one.images for one in counts.values()}) != 1:
+    if not resamples.num_draws or len({one.images for one in counts.values()}) != 1:
         return {}
-    arm, _ = measure_arm(variant, dict(sorted(counts.items())), weights)
+    arm, _ = measure_arm(variant, dict(sorted(counts.items())), resamples)
     bounds = arm.bounds.set_index("score")
     return {
         f"{score}_{end}": float(bounds[end][score]) for score in SHOWN for end in ("low", "high")

@@ -4,7 +4,7 @@ In: counts of a variant's runs by seed. Out: an `Arm`, and frames of what one ar
 another. Both arms of a pair saw the same images and the same seeds; their resamples too.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from bench.metrics import BOUNDARY_SCORE
 from reports.results.counts import Counts, score_flat
 from reports.stats.bootstrap import Estimate, Floats, draw_seed_weights, estimate, resample
+from reports.stats.units import Resamples
 
 CLASS_MEANS = ("miou", BOUNDARY_SCORE)
 """Scores that are means over the classes in target or prediction, which runs may differ in. (Mean
@@ -29,6 +30,8 @@ class Arm:
     """Digest of the images and labels that it was evaluated on."""
     num_images: int
     """Images with labels."""
+    num_units: int
+    """What was resampled of them: images, or groups or blocks of them."""
     class_names: tuple[str, ...]
     counted: Mapping[str, frozenset[Classes]]
     """By score of `CLASS_MEANS`, the classes that each seed's mean is over."""
@@ -38,40 +41,22 @@ class Arm:
     """Scores of each seed on all images, (S, M)."""
     draws: Floats
     """The same in each resample of images, (R, S, M)."""
+    collapsed: tuple[int, ...]
+    """Seeds that call every pixel one class, where there are several."""
     bounds: pd.DataFrame
     """A row for each score: `variant`, `score`, `mean`, `low`, `high`, `num_seeds`,
     `num_images`."""
 
 
-class Draws:
-    """Random draws over images, made once for each set of images.
-
-    Args:
-        draw: Makes them from the number of images, of draws, and a key.
-        num_draws: How many.
-    """
-
-    def __init__(self, draw: Callable[[int, int, str], Floats], num_draws: int) -> None:
-        self.num_draws = num_draws
-        self._draw = draw
-        self._made: dict[str, Floats] = {}
-
-    def over(self, arm: Counts | Arm, num_images: int) -> Floats:
-        """Return the draws over an arm's images, (draws, N)."""
-        if arm.images not in self._made:
-            self._made[arm.images] = self._draw(num_images, self.num_draws, arm.images)
-        return self._made[arm.images]
-
-
 def measure_arm(
-    variant: str, counts: Mapping[int, Counts], weights: Draws
+    variant: str, counts: Mapping[int, Counts], resamples: Resamples
 ) -> tuple[Arm, pd.DataFrame]:
     """Score a variant's runs and every resample of them.
 
     Args:
         variant: Its name.
         counts: Counts of its runs by seed, all of the same images and width.
-        weights: Resamples.
+        resamples: Draws of images.
 
     Returns:
         The arm, and a row for each class: `low` and `high` of IoU.
@@ -81,18 +66,28 @@ def measure_arm(
     S, N, C = *values.shape[:2], first.num_classes
     sums = values.sum(1, dtype=np.int64)
     points, ious = score_flat(sums, C)
-    draws, iou_draws = score_flat(resample(weights.over(first, N), values), C)
+    weights, num_units = resamples.over(first)
+    draws, iou_draws = score_flat(resample(weights, values), C)
     seeds = tuple(counts)
-    seed_weights = draw_seed_weights(seeds, len(draws), first.images)
-    found = _clip(estimate(points, draws, seed_weights, N))
+    seed_weights = draw_seed_weights(seeds, len(draws), "")
+    found = _clip(estimate(points, draws, seed_weights, num_units))
     bounds = pd.DataFrame({"variant": variant, "score": list(first.scores), "mean": found.mean})
     bounds = bounds.assign(low=found.low, high=found.high, num_seeds=S, num_images=N)
     arm = Arm(
-        first.images, N, first.class_names, _list_counted(sums, C), seeds, first.scores,
-        points, draws, bounds,
+        first.images, N, num_units, first.class_names, _list_counted(sums, C), seeds, first.scores,
+        points, draws, _list_collapsed(seeds, sums, C), bounds,
     )  # fmt: skip
-    classes = _clip(estimate(ious, iou_draws, seed_weights, N))
+    classes = _clip(estimate(ious, iou_draws, seed_weights, num_units))
     return arm, pd.DataFrame({"low": classes.low, "high": classes.high})
+
+
+def _list_collapsed(
+    seeds: Sequence[int], sums: NDArray[np.int64], num_classes: int
+) -> tuple[int, ...]:
+    """Return the seeds whose condensed counts, (S, K), have one class in the prediction alone."""
+    C = num_classes
+    in_target, in_pred = (np.count_nonzero(sums[:, k * C : (k + 1) * C], axis=1) for k in (1, 2))
+    return tuple(np.array(seeds)[(in_pred == 1) & (in_target > 1)].tolist())
 
 
 def why_no_pairs(before: Arm, after: Arm) -> str:
@@ -116,8 +111,8 @@ def compare_arms(before: Arm, after: Arm) -> pd.DataFrame:
     rows = [[arm.seeds.index(seed) for seed in seeds] for arm in (before, after)]
     points = after.points[rows[1], :M] - before.points[rows[0], :M]
     draws = after.draws[:, rows[1], :M] - before.draws[:, rows[0], :M]
-    seed_weights = draw_seed_weights(seeds, len(draws), before.images)
-    found = estimate(points, draws, seed_weights, before.num_images)
+    seed_weights = draw_seed_weights(seeds, len(draws), "")
+    found = estimate(points, draws, seed_weights, before.num_units)
     frame = pd.DataFrame(
         {
             "variant": after.bounds["variant"].iloc[0],

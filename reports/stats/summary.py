@@ -75,7 +75,8 @@ def add_intervals(
         the primary one `<score>_best` and `<score>_tied` (not shown to be below the best; there is
         none where the best has one seed, or variants are not comparable); and, with a baseline,
         what each differs by from it: `<score>_diff_mean`, `_low`, `_high` (of the primary score
-        the interval that decides, of others their own), `_own_low`, `_own_high`, `_p` and `_word`.
+        the interval that decides, of others their own), `_own_low`, `_own_high`, `_p` and `_word`;
+        where runs are outliers, `miou_diff_without`, `_without_low` and `_without_high`.
     """
     joined = summary.set_index("variant")
     bounds = intervals.scores
@@ -108,8 +109,15 @@ def _add_differences(joined: pd.DataFrame, intervals: Intervals, baseline: str, 
             value = math.nan if found is None else getattr(found, name)
             joined.loc[variant, f"{score}_diff_{name}"] = value
         joined.loc[variant, f"{score}_diff_word"] = "" if found is None else found.word
+        if found is not None and found.without is not None:
+            for name, value in zip(_WITHOUT, found.without[:3], strict=True):
+                joined.loc[variant, f"{score}_diff_{name}"] = value
         is_adjusted = found is not None and found.is_adjusted
         joined.loc[variant, f"{score}_diff_adjusted"] = is_adjusted
+
+
+_WITHOUT = ("without", "without_low", "without_high")
+"""Columns of a difference without outliers."""
 
 
 def list_tied(means: pd.Series, findings: Findings) -> list[str]:

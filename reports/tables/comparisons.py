@@ -11,11 +11,11 @@ from reports.formats import Table
 from reports.marks import map_names, sign
 from reports.stats.comparability import UNKNOWN, Comparability
 from reports.stats.contrasts import PRIMARY
-from reports.style import MISSING, duration, label, millions, p_bound, points, signed, with_interval
+from reports.style import MISSING, label, p_bound, points, times, with_interval
 
 COMPARED = ("miou", "pixel_acc")
 """Scores that are compared: the two that everyone reports."""
-COSTS = {"num_parameters": millions, "train_seconds": duration}
+COSTS = {"num_parameters": "parameters", "train_seconds": "training"}
 
 
 def comparisons_frame(
@@ -25,9 +25,11 @@ def comparisons_frame(
 
     For each score shown `<score>_diff_mean`, `_low`, `_high` (of mIoU the interval that decides, of
     others their own), `_own_low`, `_own_high`, `_p` (adjusted for all contrasts of the page) and
-    `_word`; all fractions, NaN or empty where unknown; `num_pairs` and `num_images`; and the
-    differences of costs, `num_parameters_diff` and `train_seconds_diff`; and `remark` where
-    something is said of the runs of a variant, or of the baseline's.
+    `_word`, and where there are outliers what it is without them; all fractions, NaN or empty where
+    unknown; `num_pairs` and `num_images`; and the
+    costs in parts of the baseline's, `num_parameters_ratio` and `train_seconds_ratio`, with
+    `_apart` where that is beyond the spread over runs; and `remark` where something is said of the
+    runs of a variant, or of the baseline's.
     """
     zero = summary[summary["variant"] == baseline]
     alike = [
@@ -41,9 +43,12 @@ def comparisons_frame(
             frame[f"{score}_diff_{kind}"] = rows.get(f"{score}_diff_{kind}", float("nan"))
         frame[f"{score}_diff_word"] = rows.get(f"{score}_diff_word", "")
         frame[f"{score}_diff_adjusted"] = rows.get(f"{score}_diff_adjusted", False)
+        if f"{score}_diff_without" in rows:
+            for end in ("", "_low", "_high"):
+                frame[f"{score}_diff_without{end}"] = rows[f"{score}_diff_without{end}"]
     for cost in COSTS:
-        base = zero[cost].iloc[0] if len(zero) else float("nan")
-        frame[f"{cost}_diff"] = rows[cost] - base
+        frame[f"{cost}_ratio"] = rows.get(f"{cost}_ratio", float("nan"))
+        frame[f"{cost}_apart"] = rows.get(f"{cost}_apart", False)
     if "remark" in summary:
         shared = [f"{clean(baseline)}: {remark}" for remark in zero["remark"] if remark]
         frame["remark"] = ["; ".join(filter(None, [own, *shared])) for own in rows["remark"]]
@@ -68,6 +73,12 @@ def comparison_table(
             for mean, low, high, adjusted in shown
         ]
         cells[f"Δ {label(score)} [95 %]"] = sign(texts, frame)
+        if f"{score}_diff_without" in frame:
+            ends = (frame[f"{score}_diff_without{end}"] for end in ("", "_low", "_high"))
+            cells["without outliers"] = [
+                with_interval(points(mean), low, high, points)
+                for mean, low, high in zip(*ends, strict=True)
+            ]
         if score == PRIMARY:
             cells["verdict"] = [
                 _verdict(word, p)
@@ -75,9 +86,9 @@ def comparison_table(
                     frame[f"{score}_diff_word"], frame[f"{score}_diff_p"], strict=True
                 )
             ]
-    names = {"num_parameters": "Δ parameters", "train_seconds": "Δ training"}
-    for cost, show in COSTS.items():
-        cells[names[cost]] = [signed(show, value) for value in frame[f"{cost}_diff"]]
+    for cost, name in COSTS.items():
+        pairs = zip(frame[f"{cost}_ratio"], frame[f"{cost}_apart"], strict=True)
+        cells[f"× {name}"] = [times(ratio, is_apart=bool(apart)) for ratio, apart in pairs]
     return Table(cells, frozenset(cells.columns[1:]), caption=describe_verdicts(summary, baseline))
 
 
@@ -104,7 +115,12 @@ def describe_verdicts(summary: pd.DataFrame, baseline: str) -> str:
             " With one seed an interval is about these trained networks on other images: what "
             "training again would change is not in it, so nothing is shown."
         )
-    return text
+    if f"{PRIMARY}_diff_without" in frame:
+        text += (
+            " Some runs are outliers: the interval that decides reaches over that without them, "
+            "which stands beside."
+        )
+    return f"{text} ×: in parts of the baseline's; ≈ 1 where runs of one network are as far apart."
 
 
 ADJUSTED = "≈ "

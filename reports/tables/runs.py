@@ -8,7 +8,7 @@ import pandas as pd
 from bench.text import clean
 from reports.formats import Table
 from reports.results.frame import EXTRA_COSTS
-from reports.style import MISSING, duration, label, millions, percent
+from reports.style import MISSING, between, duration, label, millions, percent
 
 
 def runs_table(runs: pd.DataFrame) -> Table:
@@ -31,11 +31,15 @@ def runs_table(runs: pd.DataFrame) -> Table:
     return Table(cells, frozenset(numbers))
 
 
+EXTREMES = {"latency_low_ms": "min", "latency_high_ms": "max"}
+
+
 def costs_frame(runs: pd.DataFrame) -> pd.DataFrame:
     """Return a row for each variant: `num_done`, `num_parameters` and times.
 
     `train_seconds`, `evaluate_seconds` and `seconds_per_image` (of evaluation) have mean and sample
-    standard deviation; further costs that runs recorded have their means.
+    standard deviation; further costs that runs recorded have their means, and the latency's
+    quartiles the lowest and the highest.
     """
     done = runs.assign(
         num_done=(runs["status"] == "done").astype(int),
@@ -44,7 +48,7 @@ def costs_frame(runs: pd.DataFrame) -> pd.DataFrame:
     groups = done.groupby("variant", sort=False)
     frame = groups[["num_done"]].sum()
     for cost in ("num_parameters", *(name for name in EXTRA_COSTS if name in runs)):
-        frame[cost] = groups[cost].mean()
+        frame[cost] = groups[cost].agg(EXTREMES.get(cost, "mean"))
     for cost in ("train_seconds", "evaluate_seconds", "seconds_per_image"):
         frame[f"{cost}_mean"], frame[f"{cost}_std"] = groups[cost].mean(), groups[cost].std(ddof=1)
     return frame.reset_index()
@@ -64,12 +68,17 @@ def costs_table(frame: pd.DataFrame) -> Table:
         MISSING if pd.isna(value) else f"{1000 * value:.3g} ms"
         for value in frame["seconds_per_image_mean"]
     ]
-    for cost in EXTRA_COSTS:
+    for cost in ("gmacs", "latency_ms", "step_memory_mib"):
         if cost in frame:
             cells[label(cost)] = [MISSING if pd.isna(v) else f"{v:.4g}" for v in frame[cost]]
+    if "latency_low_ms" in frame:
+        ends = zip(frame["latency_low_ms"], frame["latency_high_ms"], strict=True)
+        shown = [between(low, high, "{:.3g}".format) for low, high in ends]
+        cells[label("latency_ms")] += [f" {text}" * (text != MISSING) for text in shown]
     caption = (
         "Costs: means over finished runs ± sample standard deviation in percent of the mean. "
-        "n: runs. Per image: evaluation with reading and counting. Times hold for the machine "
-        "that the report names."
+        "n: runs. Per image: evaluation with reading and counting. Latency: mean of the runs' "
+        "medians, [lowest first quartile, highest third]. Memory: of tensors, in a training step. "
+        "Times hold for the machine that the report names, and for what else ran there."
     )
     return Table(cells, frozenset(cells.columns[1:]), caption=caption)

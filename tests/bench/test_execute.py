@@ -51,7 +51,6 @@ def test_a_run_leaves_its_whole_record(tiny_run):
     expected = count_cost(run.spec.model, {"num_classes": 6}, size=(32, 32)).gmacs
     assert result.gmacs == pytest.approx(expected, abs=1e-4)
     assert 0 < result.latency_ms < 60_000
-    assert 50 < result.peak_memory_mib < 100_000
 
 
 def test_golden_losses(tiny_run):

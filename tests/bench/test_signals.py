@@ -322,7 +322,8 @@ def test_a_signal_to_a_command_stops_its_runs_with_a_checkpoint(tmp_path, way, w
 @pytest.mark.parametrize(
     "way",
     [
-        *("local", pytest.param("ray", marks=pytest.mark.ray)),
+        "local",
+        pytest.param("ray", marks=[pytest.mark.ray, pytest.mark.long]),
         *(pytest.param(way, marks=pytest.mark.long) for way in ("warm", "torchrun")),
     ],
 )

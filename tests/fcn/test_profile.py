@@ -7,7 +7,8 @@ from torch import nn
 
 from fcn import list_heads
 from fcn.counting import count, count_depth
-from fcn.profile import measure_latency, profile
+from fcn.latency import measure_latency
+from fcn.profile import profile
 from fcn.table1 import PUBLISHED, RELATIVES
 
 

@@ -91,7 +91,7 @@ def test_one_seed_gives_scipys_percentile_interval():
 def test_where_images_do_not_matter_the_error_is_that_of_a_t_test(num_seeds):
     points = np.random.default_rng(num_seeds).normal(0.5, 0.02, (num_seeds, 1))
     draws = np.repeat(points[None], 2000, axis=0)  # every resample gives the same scores
-    error, freedom = standard_error(points, draws, num_images=50)
+    error, freedom = standard_error(points, draws, num_units=50)
     assert error[0] == pytest.approx(stats.sem(points[:, 0]))
     assert freedom[0] == pytest.approx(num_seeds - 1)
     found = estimate(points, draws, draw_seed_weights(range(num_seeds), 2000, "x"), 50)

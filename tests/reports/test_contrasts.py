@@ -1,5 +1,7 @@
 """What a page may claim: one family of contrasts, three words, none of them from one seed."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,18 +11,21 @@ from reports.stats.contrasts import (
     EQUIVALENT,
     NOT_SHOWN,
     SHOWN,
+    Finding,
+    _reconcile,
     find_contrasts,
-    find_smallest,
     less,
     mean_effect,
 )
+from reports.stats.designs import describe_design, find_smallest
+from reports.stats.outliers import find_outliers, leave_out
 from reports.stats.pairs import Arm
 from reports.stats.summary import find_best, list_tied
 
 SCORES = ("pixel_acc", "mean_acc", "miou", "fw_iou")
 
 
-def make_arm(points, *, moves=0.0, images="same", classes=(0, 1), num_images=50):
+def make_arm(points, *, moves=0.0, images="same", classes=(0, 1), num_images=50, collapsed=()):
     """An arm whose four scores are alike; `points` by seed, None where there is no run."""
     seeds = tuple(seed for seed, point in enumerate(points) if point is not None)
     known = np.array([point for point in points if point is not None], dtype=float)
@@ -28,8 +33,8 @@ def make_arm(points, *, moves=0.0, images="same", classes=(0, 1), num_images=50)
     shifts = moves * np.random.default_rng(0).normal(size=(200, 1, 1))
     counted = {"miou": frozenset({classes})}
     return Arm(
-        images, num_images, ("a", "b"), counted, seeds, SCORES, table, table[None] + shifts,
-        pd.DataFrame(),
+        images, num_images, num_images, ("a", "b"), counted, seeds, SCORES, table,
+        table[None] + shifts, collapsed, pd.DataFrame(),
     )  # fmt: skip
 
 
@@ -151,8 +156,10 @@ def test_a_difference_of_the_size_that_is_named_is_shown_four_times_in_five():
     spread, num_seeds, shown = 0.01, 5, 0
     twins = {name: make_arm(rng.normal(0.5, spread, 400)) for name in ("a", "b")}
     (one,) = find_contrasts(twins).sets
-    size = find_smallest(one, 1.0, num_seeds)
-    assert find_smallest(one, 1.0, 10) < size < find_smallest(one, 1.0, 3)
+    variance = float(one.model.variances[0])
+    sizes = [find_smallest(variance, 0.0, n - 1.0, 1.0, n) for n in (3, num_seeds, 10)]
+    assert sizes == sorted(sizes, reverse=True)
+    size = sizes[1]
     for _ in range(150):
         a, b = (rng.normal(mean, spread, num_seeds) for mean in (0.5, 0.5 + size))
         shown += find_contrasts({"a": make_arm(a), "b": make_arm(b)}).compare("a", "b").p <= 0.05
@@ -160,9 +167,16 @@ def test_a_difference_of_the_size_that_is_named_is_shown_four_times_in_five():
 
 
 def test_what_a_design_could_show_is_said(arms):
-    (said,) = find_contrasts(arms).notes
+    found = find_contrasts(arms)
+    said = describe_design(arms, found)
     assert said.startswith("About how large a difference of mIoU must be to be shown")
-    assert said.endswith("10 seeds; with one seed none is.")
+    assert re.search(r": [\d.]+ with 1, [\d.]+ with 3, [\d.]+ with 5, [\d.]+ with 10 seeds", said)
+    once = {name: make_arm([0.5]) for name in ("a", "b")}
+    assert "is unknown" in describe_design(once, find_contrasts(once))
+    assert "as in the other" in describe_design(once, found, "the other")
+    apart = {name: make_arm([0.5], images="others") for name in ("a", "b")}
+    assert "the other has no two seeds" in describe_design(apart, found, "the other")
+    assert describe_design({"a": once["a"]}, found) == ""
 
 
 def test_effects_add_up_where_they_share_a_variant():
@@ -188,3 +202,48 @@ def test_very_many_contrasts_share_five_percent_evenly(arms, monkeypatch):
     assert findings.compare("best", "base").low == -found.high
     assert findings.effect(effect).word == SHOWN
     assert "Bonferroni" in findings.notes[0]
+
+
+def test_a_difference_that_rests_on_an_outlier_is_not_shown():
+    """One of three seeds of a variant is far below: with it nothing is told, without it much is."""
+    arms = {
+        "base": make_arm([0.500, 0.502, 0.499]),
+        "near": make_arm([0.501, 0.500, 0.503]),
+        "sick": make_arm([0.600, 0.603, 0.050]),
+        "best": make_arm([0.900, 0.903, 0.901]),
+    }
+    assert find_outliers(arms) == {"sick": {2: "mIoU 5.0 %, under half of its variant's 60.0 %"}}
+    findings = find_contrasts(arms)
+    found = findings.compare("base", "sick")
+    assert found.word == NOT_SHOWN
+    assert found.without.word == SHOWN
+    assert found.without.diff == pytest.approx((0.600 + 0.603) / 2 - np.mean([0.5, 0.502, 0.499]))
+    for one in (found, findings.compare("base", "best"), findings.compare("near", "sick")):
+        assert (one.word == SHOWN) == (one.low > 0 or one.high < 0)
+        assert one.low <= one.without.low
+        assert one.high >= one.without.high
+    back = findings.compare("sick", "base")
+    assert (back.low, back.high, back.word) == (-found.high, -found.low, found.word)
+
+
+def test_what_is_shown_by_an_outlier_alone_is_taken_back():
+    """Both seeds of one variant fail but for one: without it there is one seed, and no verdict."""
+    arms = {
+        "base": make_arm([0.5, 0.5001, 0.5002, 0.5003]),
+        "near": make_arm([0.5001, 0.5, 0.5003, 0.5002]),
+        "odd": make_arm([0.8, 0.3, None, None]),
+    }
+    outliers = {"odd": {1: "why"}}
+    left = leave_out(arms, outliers)
+    assert left["odd"].seeds == (0,)
+    assert left["odd"].draws.shape == (200, 1, 4)
+    assert find_outliers({"odd": make_arm([0.1, 0.2], collapsed=(0, 1))}) == {}  # all of it does
+    assert find_outliers({"odd": make_arm([0.1, 0.2], collapsed=(0,))}) == {
+        "odd": {0: "collapsed to one class"}
+    }
+    whole = Finding(0.3, 0.2, 0.4, 0.2, 0.4, 0.01, 5.0, 0.01, SHOWN, 2)
+    alone = Finding(0.3, 0.29, 0.31, 0.29, 0.31, 0.01, 5.0, np.nan, "", 1)
+    judged = _reconcile(whole, alone)
+    assert (judged.low, judged.high, judged.word) == (0.0, 0.4, NOT_SHOWN)
+    assert _reconcile(whole, None).word == NOT_SHOWN
+    assert _reconcile(whole, whole).word == SHOWN

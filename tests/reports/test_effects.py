@@ -1,20 +1,25 @@
 import numpy as np
-import pandas as pd
 import pytest
 
 from reports.figures.canvas import adapt, save_figure
 from reports.figures.confusions import plot_confusions, sum_confusions
-from reports.figures.costs import find_front, list_costs, plot_costs
+from reports.figures.costs import list_costs, plot_costs
 from reports.figures.curves import plot_curves
 from reports.figures.effects import plot_differences, plot_interaction
 from reports.results.frame import curves_frame, eval_frame, read_records, runs_frame
+from reports.stats.costs import measure_costs
 from reports.stats.summary import summarize_variants
-from reports.style import INK, ON_DARK
+from reports.style import INK, ON_DARK, PAPER
 
 
 @pytest.fixture(scope="module")
-def summary(plan, store):
-    return summarize_variants(runs_frame(plan, store), plan.baseline)
+def runs(plan, store):
+    return runs_frame(plan, store)
+
+
+@pytest.fixture(scope="module")
+def summary(plan, runs):
+    return summarize_variants(runs, plan.baseline)
 
 
 def test_each_backbone_is_a_line_over_skips(summary):
@@ -36,32 +41,43 @@ def test_differences_take_intervals_where_there_are_any(summary):
     assert sum(list(x) == [-0.001, 0.5] for x in ends if np.size(x) == 2) == rows
 
 
-def test_the_front_holds_what_nothing_beats_on_both():
-    rng = np.random.default_rng(0)
-    cost, score = pd.Series(rng.random(40)), pd.Series(rng.random(40))
-    beaten = [any(cost[j] <= cost[i] and score[j] > score[i] for j in range(40)) for i in range(40)]
-    assert sorted(find_front(cost, score)) == [i for i in range(40) if not beaten[i]]
-    assert find_front(pd.Series([1.0, 2.0]), pd.Series([np.nan, 0.5])) == [1]
-
-
-def test_costs_are_drawn_where_recorded_and_differ(summary):
-    assert list_costs(summary) == ["num_parameters", "train_seconds"]
-    more = summary.assign(latency_ms=np.arange(len(summary)), gmacs=3.0)
-    assert list_costs(more) == ["num_parameters", "latency_ms", "train_seconds"]
-    figure = plot_costs(summary, grouped=True)
+def draw_costs(runs, summary, fronts):
+    costs, names = measure_costs(runs), {name: name for name in summary["variant"]}
+    figure = plot_costs(summary, costs, fronts, names, grouped=True)
     figure.draw_without_rendering()
+    return figure
+
+
+def test_costs_are_drawn_where_recorded_and_differ(runs, summary):
+    assert list_costs(measure_costs(runs)) == ["num_parameters", "train_seconds"]
+    more = runs.assign(latency_ms=np.arange(len(runs)) + 1.0, gmacs=3.0)
+    assert list_costs(measure_costs(more)) == ["num_parameters", "latency_ms", "train_seconds"]
+    figure = draw_costs(runs, summary, {})
     done = int(summary["miou_mean"].notna().sum())
     assert len(figure.marks()) == 2 * done
 
 
+def test_what_another_beats_is_hollow_and_bars_span_the_runs(runs, summary):
+    front = ["vgg16-fcn8s"]
+    figure = draw_costs(runs, summary, {"train_seconds": front})
+    lines = figure.axes[1].lines
+    dots = [line for line in lines if len(line.get_xdata()) == 1]
+    filled = [line for line in dots if line.get_markerfacecolor() != PAPER]
+    assert len(filled) == 1
+    cost = measure_costs(runs)["train_seconds"]
+    assert filled[0].get_xdata()[0] == pytest.approx(cost.typical["vgg16-fcn8s"])
+    spans = [tuple(line.get_xdata()) for line in lines if len(line.get_xdata()) == 2]
+    assert (cost.low["vgg16-fcn8s"], cost.high["vgg16-fcn8s"]) in spans
+    assert all(line.get_markerfacecolor() != PAPER for line in figure.axes[0].lines)
+
+
 @pytest.mark.parametrize("most", [1e-3, 0.13, 7.0, 3e3, 8e5, 4e8])
 @pytest.mark.parametrize("least", [0.0, 0.2, 0.34])
-def test_every_range_of_durations_has_ticks_within_it(summary, least, most):
+def test_every_range_of_durations_has_ticks_within_it(runs, summary, least, most):
     """Trials last milliseconds, the longest grids months; without a step it is no time at all."""
-    lasted = summary.assign(train_seconds=np.linspace(least * most, most, len(summary)))
-    figure = plot_costs(lasted, grouped=True)
-    figure.draw_without_rendering()
-    ax = figure.axes[list_costs(lasted).index("train_seconds")]
+    lasted = runs.assign(train_seconds=np.linspace(least * most, most, len(runs)))
+    figure = draw_costs(lasted, summary, {})
+    ax = figure.axes[list_costs(measure_costs(lasted)).index("train_seconds")]
     low, high = ax.get_xlim()
     said = [t.label1.get_text() for t in ax.xaxis.get_major_ticks() if low <= t.get_loc() <= high]
     assert said

@@ -15,8 +15,9 @@ from reports.stats.bootstrap import draw_weights, resample
 from reports.stats.changes import find_changes
 from reports.stats.contrasts import NOT_SHOWN, SHOWN, find_contrasts
 from reports.stats.intervals import Intervals, find_intervals
-from reports.stats.pairs import Draws, measure_arm
+from reports.stats.pairs import measure_arm
 from reports.stats.summary import add_intervals, summarize_variants
+from reports.stats.units import Resamples
 
 C = len(CLASS_NAMES)
 
@@ -107,7 +108,7 @@ def test_means_over_different_classes_have_no_finding(has_extra):
             values[0, 2, :] += [-extra, 0, extra]
             values[0, 4, 2] = 3 * extra
             counts[seed] = Counts(values.reshape(12, 15), ("a", "b", "c"), "the same")
-        arms[f"v{k}"] = measure_arm(f"v{k}", counts, Draws(draw_weights, 300))[0]
+        arms[f"v{k}"] = measure_arm(f"v{k}", counts, Resamples(300))[0]
     findings = find_contrasts(arms)
     assert (findings.num_contrasts == 0) == has_extra
     found = findings.compare("v0", "v1", "pixel_acc")
@@ -130,7 +131,7 @@ def test_the_same_store_gives_the_same_intervals(filled, small_store):
 def test_intervals_of_classes_are_resampled_too(filled, small_store):
     _, records = filled((0,), {"base": 0.6})
     counts = read_counts(small_store, records[0].result)
-    weights = draw_weights(30, 2000, counts.images)
+    weights = draw_weights(30, 2000, "")
     _, ious = score_flat(resample(weights, counts.values[None])[:, 0], C)
     row = find_intervals(records, small_store).classes.iloc[2]
     assert row["class_name"] == CLASS_NAMES[2]
@@ -240,7 +241,7 @@ def test_the_answer_compares_each_variant_with_the_baseline(filled, small_store,
     row = summary.set_index("variant").loc["best"]
     ends = ", ".join(f"{100 * row[f'miou_diff_{end}']:+.1f}" for end in ("low", "high"))
     assert cells.loc["best", "Δ mIoU [95 %]"] == f"{100 * row['miou_diff_mean']:+.1f} [{ends}]"
-    assert set(cells.columns) >= {"Δ pixel acc [95 %]", "Δ parameters", "Δ training"}
+    assert set(cells.columns) >= {"Δ pixel acc [95 %]", "× parameters", "× training"}
     assert ("trained networks" in answer.comparisons.caption) == (len(seeds) == 1)
     assert any("one seed cannot say" in remark for remark in answer.remarks) == (len(seeds) == 1)
     doubted = any("holds zero" in remark for remark in answer.remarks)  # best against better

@@ -64,7 +64,9 @@ def test_a_network_that_says_one_class_is_named_with_seed_and_class(small_store)
     plan = judge(small_store, {"base": [[GOOD] * 4] * 2, "flat": [[GOOD] * 4, [COLLAPSED] * 4]})
     study = read_study(plan, small_store)
     assert study.remarks.variants == {"flat": f"{COLLAPSE} (seed 1)"}
-    assert study.remarks.list_printed() == [f"flat: {COLLAPSE} (seed 1).", ABSENT]
+    outlier, *rest = study.remarks.list_printed()
+    assert outlier.startswith("An outlier: flat, seed 1 (collapsed to one class). All numbers keep")
+    assert rest == [f"flat: {COLLAPSE} (seed 1).", ABSENT]
     assert runs_table(study.runs).cells["reason"].tolist() == ["–", "–", "–", COLLAPSE]
 
 

@@ -170,7 +170,7 @@ def test_sizes_backbones_and_skips_are_combined(tmp_path):
     ]  # fmt: skip
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_memory_and_start_up_are_measured():
     words = [*TINY, "--classes", "150", "--json"]
     memory, startup = json.loads(run("memory", "startup", *words).output)

@@ -28,6 +28,7 @@ from bench.data.layers import (
     choose_targets,
     network_options,
 )
+from bench.data.packs.groups import keep_groups, read_groups
 from bench.data.packs.index import damaged, read_index
 from bench.data.packs.packing import file_names, keep_in_use, publish, scratch_beside, write_pack
 from bench.store.atomic import file_digest
@@ -179,6 +180,16 @@ class Pack:
         """Return an image's name, unique in its split."""
         return self._entries[index].name
 
+    def groups(self, split: str) -> list[str]:
+        """Return what each image of a split belongs to, such as its clip; none if not known.
+
+        Raises:
+            InputError: The file that says it is damaged.
+        """
+        known = read_groups(self.folder).get(split, {})
+        names = [self.name(index) for index in self.indices(split)]
+        return [known[name] for name in names] if all(name in known for name in names) else []
+
     def size(self, index: int) -> tuple[int, int]:
         """Return an image's height and width in pixels."""
         return self._entries[index].height, self._entries[index].width
@@ -266,6 +277,7 @@ def pack(dataset: Dataset, packs_dir: Path) -> Pack:
                 )
             publish(scratch, folder)
     keep_in_use(folder)  # until the runs that name it are written
+    keep_groups(folder, dataset)
     return open_pack(packs_dir, fingerprint)
 
 

@@ -1,7 +1,8 @@
 """CamVid in the SegNet split: 367 / 101 / 233 street scenes of 480x360, 11 classes and void.
 
-Layout: `train/`, `val/`, `test/` with images (PNG or JPEG), `trainannot/` ... with masks
-of the same stem, and, if there, `train.txt` ... with stems or with pairs of paths.
+Layout: `train/`, `val/`, `test/` with images (PNG or JPEG), `trainannot/` ... with masks of the
+same stem, and, if there, `train.txt` ... with stems or with pairs of paths. A stem is CLIP_FRAME;
+images of one clip are not independent.
 
 Reference: Brostow et al., 2009, doi:10.1016/j.patrec.2008.04.005; split and labels of
 Badrinarayanan et al., 2017, arXiv:1511.00561. `val` is one clip, close to frames of `train`.
@@ -62,12 +63,13 @@ def load_camvid(data_dir: Path | None, *, held_out: str = "") -> FileDataset:
         splits=splits,
         root=root,
         files=files,
+        groups={key: _clip(key[1]) for key in files},
     )
 
 
 def _hold_out(train: tuple[str, ...], sequence: str) -> dict[str, tuple[str, ...]]:
-    """Split train into a sequence and the rest; a stem is SEQUENCE_FRAME."""
-    sequences = sorted({stem.partition("_")[0] for stem in train})
+    """Split train into a sequence and the rest."""
+    sequences = sorted({_clip(stem) for stem in train})
     if sequence not in sequences or len(sequences) == 1:
         raise InputError(
             f"data.options.held_out is {sequence!r}; train has the sequences "
@@ -108,6 +110,10 @@ def _with_suffix_on_disk(root: Path, image: Path) -> Path:
     """Lists of the published set say .png; copies of it may hold JPEGs."""
     candidates = [image.with_name(_stem(image) + suffix) for suffix in SUFFIXES]
     return next((path for path in candidates if (root / path).is_file()), candidates[0])
+
+
+def _clip(stem: str) -> str:
+    return stem.partition("_")[0]
 
 
 def _stem(path: Path) -> str:

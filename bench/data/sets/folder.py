@@ -2,9 +2,10 @@
 
 `masks/` holds class indices under the same stems; `classes.txt` a name per line, in the order of
 the indices; `train.txt`, `val.txt`, `test.txt` a stem per line. One `splits.yaml`
-(`train: [a, b]`) may stand for the lists. Images may be of any size and in subfolders. Options
-name further folders with files of the same stems: inputs such as `depth/`, and targets such as
-`geometric/`, whose classes are in `classes-geometric.txt`.
+(`train: [a, b]`) may stand for the lists. `groups.txt` may say which images belong together, such
+as frames of a clip. Images may be of any size and in subfolders. Options name further folders with
+files of the same stems: inputs such as `depth/`, and targets such as `geometric/`, whose classes
+are in `classes-geometric.txt`.
 """
 
 import re
@@ -14,6 +15,7 @@ from pathlib import Path
 from bench.data.dataset import DATASETS, spread_colours
 from bench.data.files import FileDataset, image_mode, read_lines
 from bench.data.layers import Input, Target
+from bench.data.sets.groups import read_groups
 from bench.data.sets.listing import Files, read_splits
 from fcn.errors import InputError
 
@@ -54,6 +56,7 @@ def load_folder(
     splits = read_splits(data_dir, all_images)
     keys = [(split, stem) for split, stems in splits.items() for stem in stems]
     stems = [stem for _, stem in keys]
+    groups = read_groups(data_dir, stems)
     # A file that is listed but absent is left to reading, which names all of them at once.
     images, masks = all_images.find_all(stems), Files.below(data_dir, "masks").find_all(stems)
     input_names, target_names = _names("inputs", inputs), _names("targets", targets)
@@ -70,6 +73,7 @@ def load_folder(
         files={(split, stem): (images[stem], masks[stem]) for split, stem in keys},
         more_inputs=more_inputs,
         more_targets=more_targets,
+        groups={key: groups[key[1]] for key in keys if groups},
         more_files={
             name: {(split, stem): files[stem] for split, stem in keys}
             for name, files in further.items()
