@@ -18,6 +18,7 @@ from bench.plan import Plan
 from bench.text import clean
 
 PAGE = "index.html"
+COUNTS = "counts.npz"
 SUMMARIES = ("summary.csv", "summary.md", "runs.csv", "classes.csv")
 TABLES = ("summary", "paper", "labels", "classes", "costs", "published", "comparisons", "changes")
 EXPORTS = tuple(f"tables/{name}.{suffix}" for name in TABLES for suffix in ("csv", "md", "tex"))
@@ -69,7 +70,7 @@ def list_possible(plan: Plan) -> list[str]:
     absent |= set() if plan.published else {"published"}
     absent |= {"comparisons"} if plan.baseline is None or len(plan.variants) < 2 else set()
     tables = [path for path in EXPORTS if Path(path).stem not in absent]
-    return [PAGE, *SUMMARIES, *tables, *_list_figures({*DRAWINGS, *IMAGES})]
+    return [PAGE, COUNTS, *SUMMARIES, *tables, *_list_figures({*DRAWINGS, *IMAGES})]
 
 
 def _list_figures(names: set[str]) -> Iterator[str]:

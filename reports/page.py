@@ -20,9 +20,10 @@ from bench.text import clean, clean_block
 from reports.answer import find_answer
 from reports.figures.illustration import Illustration
 from reports.figures.listing import draw_figures
-from reports.files import PAGE, list_possible, open_folder
+from reports.files import COUNTS, PAGE, list_possible, open_folder
 from reports.formats import MARK, Table, escape_markdown, to_csv, to_html, to_markdown
 from reports.images.gallery import Gallery, draw_gallery
+from reports.results.counts_file import pack_counts
 from reports.study import Study, read_study
 from reports.style import enumerate_names
 from reports.tables import provenance
@@ -80,7 +81,9 @@ def write_report(
         "summary.csv": to_csv(study.summary),
         PAGE: _render(study, figures, gallery, refresh_seconds),  # last: it stands for the rest
     }
-    folder.write(_figure_files(drawn) | {name: text.encode() for name, text in texts.items()})
+    counts = pack_counts(study.intervals.counts)
+    others = _figure_files(drawn) | ({COUNTS: counts} if counts else {})
+    folder.write(others | {name: text.encode() for name, text in texts.items()})
     if say is not None:
         for line in study.remarks.list_printed():
             say(f"note: {line}")

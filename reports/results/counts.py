@@ -30,6 +30,8 @@ class Counts:
     """Digest of the images' names and labels: runs that share it can be paired."""
     groups: tuple[str, ...] = ()
     """What each image belongs to, such as its clip; none where that is not known."""
+    names: tuple[str, ...] = ()
+    """Of the images."""
 
     @property
     def num_classes(self) -> int:
@@ -77,6 +79,7 @@ def read_counts(store: Store, result: Result, target: str | None = None) -> Coun
         class_names=class_names,
         images=digest.hexdigest()[:16],
         groups=tuple(groups[i] for i in order) if groups else (),
+        names=tuple(names[i] for i in order),
     )
 
 

@@ -16,6 +16,7 @@ import pandas as pd
 from bench.store.evaluation_file import UnusableCountsError
 from bench.store.runs import Store
 from reports.results.counts import Counts, read_counts
+from reports.results.counts_file import MAX_BYTES, Counted
 from reports.results.frame import Record, unique_names
 from reports.stats.bootstrap import NUM_RESAMPLES
 from reports.stats.comparability import UNKNOWN, Comparability, find_comparability
@@ -56,6 +57,8 @@ class Intervals:
     """What each variant was judged on: who may be compared with whom."""
     outliers: Outliers = field(default_factory=dict)
     """Runs that went another way than their variant's."""
+    counts: tuple[Counted, ...] = ()
+    """All that was read, in the order of variants and seeds; none where it is too much to keep."""
     findings: Findings = field(default_factory=Findings)
     """What differs between variants, and what may be claimed of it."""
 
@@ -115,10 +118,15 @@ def find_intervals(
     arms: dict[str, Arm] = {}
     classes: list[pd.DataFrame] = []
     notes: list[str] = []
+    kept: list[Counted] = []
+    are_kept = _count_bytes(groups) <= MAX_BYTES
     for variant, found in groups.items():
         counts = _read_group(variant, found, store, looked, notes)
         if not counts:
             continue
+        if are_kept:
+            ids = {one.planned.run.spec.seed: one.planned.run.id for one in found}
+            kept += [Counted(variant, seed, ids[seed], one) for seed, one in counts.items()]
         arms[variant], bounds = measure_arm(variant, counts, resamples)
         names = unique_names(found[0].result.class_names) if found[0].result else []
         classes.append(bounds.assign(variant=variant, class_name=names))
@@ -137,6 +145,7 @@ def find_intervals(
         num_resamples=resamples.num_draws,
         units={images: resamples.units[images] for images in judged},
         outliers=find_outliers(arms),
+        counts=tuple(kept),
         arms=arms,
         comparability=comparability,
         findings=findings,
@@ -156,6 +165,12 @@ def _plan_draws(groups: Mapping[str, Sequence[Record]]) -> int:
     cells = sum(result.num_images * len(result.class_names) for result in results)
     affordable = min(MAX_PRODUCTS / max(3 * cells, 1), MAX_SCORED / max(len(results), 1))
     return int(np.clip(affordable, MIN_RESAMPLES, NUM_RESAMPLES))
+
+
+def _count_bytes(groups: Mapping[str, Sequence[Record]]) -> int:
+    """Return what the counts of all runs take in memory."""
+    results = [r.result for records in groups.values() for r in records if r.result is not None]
+    return sum(12 * result.num_images * len(result.class_names) for result in results)
 
 
 def _look_at(groups: Mapping[str, Sequence[Record]], store: Store) -> dict[str, Counts]:

@@ -210,7 +210,7 @@ IDS = {
     "camvid/backbones-by-skips-cpu": "ff095255d909",
     "camvid/deterministic": "8738a65fc4d3",
     "camvid/fcn8s-from-scratch": "b0e575286927",
-    "camvid/fcn8s-from-scratch-cpu": "99014025394f",
+    "camvid/fcn8s-from-scratch-cpu": "b646d6f9cda6",
     "camvid/recipe": "9a3d7b21853b",
     "camvid/recipe-cpu": "1cd974eebf0e",
     "paper/nyudv2-inputs": "37982dcf9217",

@@ -11,7 +11,7 @@ from bench.outputs.folder import MANIFEST
 from fcn.errors import InputError
 from reports import page
 from reports.figures.curves import AXES
-from reports.files import DRAWINGS, EXPORTS, IMAGES, list_possible, open_folder
+from reports.files import COUNTS, DRAWINGS, EXPORTS, IMAGES, list_possible, open_folder
 from reports.images.panels import NUM_IMAGES
 from reports.page import write_report
 
@@ -38,9 +38,10 @@ def names_in(folder):
 
 @pytest.fixture
 def earlier(report, tmp_path):
-    """A report as earlier versions left it: without a list of its files."""
+    """A report as earlier versions left it: without a list of its files, and without counts."""
     shutil.copytree(report, tmp_path / "out")
-    (tmp_path / "out" / MANIFEST).unlink()
+    for name in (MANIFEST, COUNTS):
+        (tmp_path / "out" / name).unlink()
     return tmp_path / "out"
 
 

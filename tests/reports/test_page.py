@@ -53,6 +53,7 @@ def test_the_report_and_its_files_are_written(report):
     assert names == {
         "fcn-bench.json",
         "index.html",
+        "counts.npz",
         "summary.csv",
         "summary.md",
         "runs.csv",
