@@ -25,7 +25,8 @@ from reports.results.counts import read_counts
 from reports.results.frame import Record, read_records, runs_frame
 from reports.stats.bootstrap import NUM_RESAMPLES
 from reports.stats.comparability import find_comparability
-from reports.stats.pairs import Arm, compare_arms, measure_arm, why_no_pairs
+from reports.stats.contrasts import PRIMARY, Findings, find_contrasts
+from reports.stats.pairs import Arm, measure_arm, why_no_pairs
 from reports.stats.units import Resamples
 from reports.style import MISSING, percent, points
 from reports.tables.provenance import list_changes
@@ -52,9 +53,10 @@ def compare_sides(before: Side, after: Side) -> pd.DataFrame:
     Returns:
         A row for each variant of either, in order: `variant`, `num_before` and `num_after`
         (finished seeds), `num_pairs` (seeds that both finished), `same_runs`; for each score
-        `<score>_before`, `<score>_after` (means), `<score>_diff` (paired by seed), `<score>_low`,
-        `<score>_high` (95 %); `changed` (settings, software and device that differ), `note` (why
-        something is missing, and what must be known of the runs).
+        `<score>_before`, `<score>_after` (means), `<score>_diff`, `<score>_low`, `<score>_high`
+        (95 %; of mIoU for all variants at once, of others its own); `verdict` on mIoU (shown, not
+        shown, equivalent, empty where one seed gives none); `changed` (settings, software and
+        device that differ), `note` (why something is missing, and what must be known of the runs).
     """
     sides = (before, after)
     records = [read_records(side.plan, side.store) for side in sides]
@@ -62,12 +64,45 @@ def compare_sides(before: Side, after: Side) -> pd.DataFrame:
         runs_frame(side.plan, side.store, found) for side, found in zip(sides, records, strict=True)
     ]
     resamples = Resamples(NUM_RESAMPLES)
-    rows = []
-    for variant in dict.fromkeys([*before.plan.variants, *after.plan.variants]):
-        mine = [[r for r in found if r.planned.variant == variant] for found in records]
-        runs = [frame[frame["variant"] == variant].set_index("seed") for frame in frames]
-        rows.append({"variant": variant} | _compare(variant, sides, mine, runs, resamples))
+    variants = dict.fromkeys([*before.plan.variants, *after.plan.variants])
+    parts = [
+        _Variant(
+            name,
+            [[r for r in found if r.planned.variant == name] for found in records],
+            [frame[frame["variant"] == name].set_index("seed") for frame in frames],
+        )
+        for name in variants
+    ]
+    measured = [_measure(one, sides, resamples) for one in parts]
+    arms = [found for found, _ in measured]
+    findings = _find_changes(parts, arms, after.plan.margin)
+    rows = [
+        {"variant": one.name} | _compare(one, sides, *found, findings)
+        for one, found in zip(parts, measured, strict=True)
+    ]
     return pd.DataFrame(rows)
+
+
+def _find_changes(
+    variants: Sequence["_Variant"], arms: Sequence[Sequence[Arm]], margin: float | None
+) -> Findings:
+    """Judge what changed in all variants together, as one family; what is equal is no change."""
+    changed = {
+        one.name: own
+        for one, own in zip(variants, arms, strict=True)
+        if own and not why_no_pairs(*own) and not np.array_equal(own[0].points, own[1].points)
+    }
+    whole = {
+        _side_of(name, side): arm
+        for name, own in changed.items()
+        for side, arm in zip(SIDES, own, strict=True)
+    }
+    effects = [{_side_of(name, SIDES[0]): -1.0, _side_of(name, SIDES[1]): 1.0} for name in changed]
+    return find_contrasts(whole, effects, margin=margin, all_pairs=False)
+
+
+def _side_of(variant: str, side: str) -> str:
+    return f"{variant}, {side}"
 
 
 def compare_table(frame: pd.DataFrame) -> Table:
@@ -81,6 +116,8 @@ def compare_table(frame: pd.DataFrame) -> Table:
             cells[f"{title} {part}"] = [percent(value) for value in frame[f"{score}_{part}"]]
         values = frame[[f"{score}_{name}" for name in ("diff", "low", "high")]].to_numpy(float)
         cells[f"Δ {title}"] = [_with_ends(*row) for row in values]
+        if score == PRIMARY:
+            cells["verdict"] = [word or MISSING for word in frame["verdict"]]
     cells["what changed"] = [clean(text) or MISSING for text in frame["changed"]]
     cells["note"] = [clean(text) or MISSING for text in frame["note"]]
     return Table(cells, frozenset(cells.columns[2:-2]))
@@ -102,7 +139,8 @@ def open_comparison(before: str, after: str, out_dir: Path) -> Outputs:
     page = out_dir / PAGE
     text = page.read_text(encoding="utf-8", errors="replace") if page.is_file() else ""
     first = text.partition("\n")[0]
-    written = (PAGE, TABLE) if first.startswith("# `") and text.endswith(_NOTE) else ()
+    is_ours = first.startswith("# `") and text.endswith((_NOTE, _EARLIER_NOTE))
+    written = (PAGE, TABLE) if is_ours else ()
     of = {"sides": _heading(before, after)}
     earlier = {name: {"sides": first} for name in written}
     outputs = Outputs(out_dir, by="comparison", of=of, earlier=earlier)
@@ -133,32 +171,52 @@ def _heading(before: str, after: str) -> str:
 
 
 _NOTE = (
+    "Means over finished seeds in percent; Δ in points, with its 95 % interval over images and "
+    "seeds where both were judged on the same images, of mIoU for all variants at once: a change "
+    "is shown where that leaves zero out.\n"
+)
+_EARLIER_NOTE = (
     "Means over finished seeds in percent; Δ in points over the seeds that both finished, with "
     "its 95 % interval over images and seeds where both were judged on the same images.\n"
 )
+"""The end of a page of version 0.1, which kept no list of its files."""
 
 
 def _with_ends(diff: float, low: float, high: float) -> str:
     return points(diff) + ("" if np.isnan(low) else f" [{points(low)}, {points(high)}]")
 
 
+@dataclass(frozen=True)
+class _Variant:
+    """One variant on both sides, which one of them may lack."""
+
+    name: str
+    records: Sequence[Sequence[Record]]
+    runs: Sequence[pd.DataFrame]
+
+    @property
+    def is_same(self) -> bool:
+        """Whether both sides are the same runs."""
+        ids = [set(frame["run_id"]) for frame in self.runs]
+        return bool(ids[0]) and ids[0] == ids[1]
+
+
 def _compare(
-    variant: str,
+    variant: _Variant,
     sides: Sequence[Side],
-    records: Sequence[Sequence[Record]],
-    runs: Sequence[pd.DataFrame],
-    resamples: Resamples,
+    arms: Sequence[Arm],
+    note: str,
+    findings: Findings,
 ) -> dict[str, Any]:
+    runs, records = variant.runs, variant.records
     done = [frame[frame["status"] == "done"] for frame in runs]
     seeds = done[0].index.intersection(done[1].index)
-    ids = [set(frame["run_id"]) for frame in runs]
     row: dict[str, Any] = {
         "num_before": len(done[0]),
         "num_after": len(done[1]),
         "num_pairs": len(seeds),
-        "same_runs": bool(ids[0]) and ids[0] == ids[1],
+        "same_runs": variant.is_same,
     }
-    arms, note = _measure(variant, sides, records, resamples)
     known = dict(zip(SIDES, arms, strict=True)) if arms else {}
     comparability = find_comparability(dict(zip(SIDES, records, strict=True)), known)
     if not all(len(frame) for frame in runs):
@@ -171,19 +229,23 @@ def _compare(
             if arms
             else " and ".join(comparability.describe().values())
         )
-        arms, note = [], f"no difference: {why}"
+        note = f"no difference: {why}"
     elif not comparability.holds(SIDES, "miou"):
         over = name_means(comparability)
         note = f"no difference of mIoU: over {over['before']} before, {over['after']} after"
     elif row["same_runs"]:
         note = "the same runs"
-    found = compare_arms(arms[0], arms[1]).set_index("score") if arms and len(seeds) else None
+    names = [_side_of(variant.name, side) for side in SIDES]
     for score in SHOWN:
         row[f"{score}_before"], row[f"{score}_after"] = (f[score].mean() for f in done)
-        gains = done[1].loc[seeds, score] - done[0].loc[seeds, score]
-        row[f"{score}_diff"] = gains.mean() if comparability.holds(SIDES, score) else np.nan
+        found = findings.compare(names[0], names[1], score) if arms else None
+        gain = (done[1].loc[seeds, score] - done[0].loc[seeds, score]).mean()
+        gain = gain if found is None else found.diff
+        row[f"{score}_diff"] = gain if comparability.holds(SIDES, score) else np.nan
         for end in ("low", "high"):
-            row[f"{score}_{end}"] = np.nan if found is None else found[end][score]
+            row[f"{score}_{end}"] = np.nan if found is None else getattr(found, end)
+        if score == PRIMARY:
+            row["verdict"] = "" if found is None else found.word
     both = all(records)
     row["changed"] = list_changes(records[0][0], records[1][0]) if both else ""
     said = [
@@ -201,14 +263,11 @@ def _list_unreadable(records: Sequence[Sequence[Record]]) -> list[str]:
 
 
 def _measure(
-    variant: str,
-    sides: Sequence[Side],
-    records: Sequence[Sequence[Record]],
-    resamples: Resamples,
+    variant: _Variant, sides: Sequence[Side], resamples: Resamples
 ) -> tuple[list[Arm], str]:
     """Read the counts of both sides; without them, no arms and the reason."""
     arms: list[Arm] = []
-    for side, found in zip(sides, records, strict=True):
+    for side, found in zip(sides, variant.records, strict=True):
         counts = {}
         for record in found:
             if record.result is None or not np.any(record.result.confusion):
@@ -221,5 +280,5 @@ def _measure(
             return [], ""
         if len({(item.images, item.values.shape) for item in counts.values()}) > 1:
             return [], f"no interval: seeds of {side.name} were judged on different images"
-        arms.append(measure_arm(variant, counts, resamples)[0])
+        arms.append(measure_arm(variant.name, counts, resamples)[0])
     return arms, ""

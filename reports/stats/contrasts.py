@@ -161,6 +161,8 @@ def find_contrasts(
     effects: Iterable[Effect] = (),
     levels: Levels | None = None,
     margin: float | None = None,
+    *,
+    all_pairs: bool = True,
 ) -> Findings:
     """Judge all pairs of variants, and effects, as one family; with outliers, and without.
 
@@ -169,13 +171,14 @@ def find_contrasts(
         effects: Further contrasts: main effects, interactions.
         levels: Of each variant by factor: groups that may have spreads of their own.
         margin: The smallest difference that matters, a fraction; None for no equivalence.
+        all_pairs: Whether all pairs of variants are judged, or the effects alone.
     """
     effects, outliers = list(effects), find_outliers(arms)
-    found = _find_contrasts(arms, effects, levels, margin)
+    settings = (effects, levels, margin, all_pairs)
+    found = _find_contrasts(arms, *settings)
     if not outliers:
         return found
-    without = _find_contrasts(leave_out(arms, outliers), effects, levels, margin)
-    return replace(found, without=without)
+    return replace(found, without=_find_contrasts(leave_out(arms, outliers), *settings))
 
 
 def _reconcile(found: Finding, without: Finding | None) -> Finding:
@@ -197,12 +200,15 @@ def _find_contrasts(
     effects: Sequence[Effect],
     levels: Levels | None,
     margin: float | None,
+    all_pairs: bool,
 ) -> Findings:
     sets = list(_list_sets(arms, PRIMARY, levels or {}))
-    num_pairs = sum(len(one.names) * (len(one.names) - 1) // 2 for one in sets)
+    num_pairs = sum(len(one.names) * (len(one.names) - 1) // 2 for one in sets) * all_pairs
     if num_pairs + len(effects) > MAX_LISTED:
         return _find_many(arms, sets, effects, num_pairs + len(effects), margin)
-    asked = [_list_effects(one, effects) for one in sets]
+    listed = {id(one): _list_effects(one, effects, all_pairs=all_pairs) for one in sets}
+    sets = [one for one in sets if listed[id(one)]]
+    asked = [listed[id(one)] for one in sets]
     families = [(one.model, one.weigh(found)) for one, found in zip(sets, asked, strict=True)]
     found: dict[frozenset[tuple[str, float]], Finding] = {}
     verdicts = judge_families(families, "")
@@ -292,9 +298,13 @@ def _find_groups(model: Model, names: Sequence[str], levels: Levels) -> NDArray[
     return None
 
 
-def _list_effects(one: VariantSet, effects: Iterable[Effect]) -> list[Effect]:
-    """Return all pairs of a set, and the effects that are about its variants alone."""
-    pairs = [_pair(before, after) for k, after in enumerate(one.names) for before in one.names[:k]]
+def _list_effects(one: VariantSet, effects: Iterable[Effect], *, all_pairs: bool) -> list[Effect]:
+    """Return the pairs of a set, if asked for, and the effects that are about it alone."""
+    pairs = [
+        _pair(before, after)
+        for k, after in enumerate(one.names if all_pairs else ())
+        for before in one.names[:k]
+    ]
     known = {_key(pair) for pair in pairs}
     more = {
         _key(effect): effect

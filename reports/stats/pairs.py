@@ -101,36 +101,6 @@ def why_no_pairs(before: Arm, after: Arm) -> str:
     return ""
 
 
-def compare_arms(before: Arm, after: Arm) -> pd.DataFrame:
-    """Return what `after` has more, with its own interval: a row for each score.
-
-    Means over different classes are not taken from one another: nothing but NaN is said of them.
-    """
-    seeds = _common(before, after)
-    M = min(before.points.shape[1], after.points.shape[1])  # the boundary's score if both have it
-    rows = [[arm.seeds.index(seed) for seed in seeds] for arm in (before, after)]
-    points = after.points[rows[1], :M] - before.points[rows[0], :M]
-    draws = after.draws[:, rows[1], :M] - before.draws[:, rows[0], :M]
-    seed_weights = draw_seed_weights(seeds, len(draws), "")
-    found = estimate(points, draws, seed_weights, before.num_units)
-    frame = pd.DataFrame(
-        {
-            "variant": after.bounds["variant"].iloc[0],
-            "score": list(after.scores[:M]),
-            "diff": found.mean,
-            "low": found.low,
-            "high": found.high,
-            "error": found.error,
-            "freedom": found.freedom,
-            "num_seeds": len(seeds),
-            "num_images": before.num_images,
-        }
-    )
-    apart = [_differ(before, after, score) for score in frame["score"]]
-    frame.loc[apart, ["diff", "low", "high", "error", "freedom"]] = np.nan
-    return frame
-
-
 def _list_counted(sums: NDArray[np.int64], num_classes: int) -> dict[str, frozenset[Classes]]:
     """Return the classes of each seed's means from its condensed counts, (S, K)."""
     C = num_classes
@@ -141,15 +111,6 @@ def _list_counted(sums: NDArray[np.int64], num_classes: int) -> dict[str, frozen
         score: frozenset(tuple(np.flatnonzero(row).tolist()) for row in rows)
         for score, rows in found.items()
     }
-
-
-def _differ(before: Arm, after: Arm, score: str) -> bool:
-    """Say whether the means of a score are over different classes, between arms or seeds."""
-    return score in CLASS_MEANS and len(before.counted[score] | after.counted[score]) > 1
-
-
-def _common(before: Arm, after: Arm) -> Sequence[int]:
-    return [seed for seed in before.seeds if seed in after.seeds]
 
 
 def _clip(found: Estimate) -> Estimate:

@@ -12,6 +12,7 @@ from fcn.errors import InputError
 from reports.compare import Side, compare_sides, compare_table, to_rows, write_comparison
 from reports.results.frame import runs_frame
 from reports.results.matching import plan_stores
+from reports.stats.contrasts import SHOWN
 
 
 @pytest.fixture
@@ -123,3 +124,27 @@ def test_stores_without_a_question_are_matched_by_what_varies_within_them(sides)
     assert sorted(names[1]) == sorted(names[0])[:2]  # steps differ between the stores: no name
     with pytest.raises(InputError, match="holds no runs"):
         plan_stores([Store(sides[0].store.root.parent / "empty")])
+
+
+def test_changes_of_all_variants_are_one_family_with_one_decision(sides):
+    """What changes without reason is shown hardly ever, what is far off is, by one model."""
+    rows = [row for row in to_rows(compare_sides(*sides)) if row["miou_diff"] is not None]
+    assert [row["variant"] for row in rows] == ["a", "b"]
+    for row in rows:
+        is_out = row["miou_low"] > 0 or row["miou_high"] < 0
+        assert (row["verdict"] == SHOWN) == is_out
+        assert row["miou_low"] < row["miou_diff"] < row["miou_high"]
+    turned = to_rows(compare_sides(*reversed(sides)))
+    for row, other in zip(rows, turned[:2], strict=True):
+        assert other["miou_low"] == pytest.approx(-row["miou_high"])
+        assert other["verdict"] == row["verdict"]
+
+
+def test_one_seed_on_each_side_gives_no_verdict(sides):
+    alone = [
+        dataclasses.replace(side, plan=dataclasses.replace(side.plan, runs=side.plan.runs[:1]))
+        for side in sides
+    ]
+    (row,) = to_rows(compare_sides(*alone))
+    assert row["verdict"] == ""
+    assert row["miou_low"] < row["miou_diff"] < row["miou_high"]
