@@ -99,21 +99,28 @@ def add_intervals(
 
 def _add_differences(joined: pd.DataFrame, intervals: Intervals, baseline: str, score: str) -> None:
     """Put what is found against the baseline into a summary by variant, in place."""
-    for variant in joined.index:
-        found = None
-        if variant != baseline and intervals.comparability.holds((baseline, variant), score):
-            found = intervals.findings.compare(baseline, str(variant), score)
-        if found is not None:
-            joined.loc[variant, f"{score}_diff_mean"] = found.diff
-        for name in ("low", "high", "own_low", "own_high", "p"):
-            value = math.nan if found is None else getattr(found, name)
-            joined.loc[variant, f"{score}_diff_{name}"] = value
-        joined.loc[variant, f"{score}_diff_word"] = "" if found is None else found.word
-        if found is not None and found.without is not None:
-            for name, value in zip(_WITHOUT, found.without[:3], strict=True):
-                joined.loc[variant, f"{score}_diff_{name}"] = value
-        is_adjusted = found is not None and found.is_adjusted
-        joined.loc[variant, f"{score}_diff_adjusted"] = is_adjusted
+    found = [
+        intervals.findings.compare(baseline, str(variant), score)
+        if variant != baseline and intervals.comparability.holds((baseline, variant), score)
+        else None
+        for variant in joined.index
+    ]
+    prefix = f"{score}_diff"
+    means = pd.Series([math.nan if one is None else one.diff for one in found], joined.index)
+    joined[f"{prefix}_mean"] = means.fillna(joined[f"{prefix}_mean"])
+    for name in ("low", "high", "own_low", "own_high", "p"):
+        joined[f"{prefix}_{name}"] = [
+            math.nan if one is None else getattr(one, name) for one in found
+        ]
+    joined[f"{prefix}_word"] = ["" if one is None else one.word for one in found]
+    joined[f"{prefix}_adjusted"] = [one is not None and one.is_adjusted for one in found]
+    without = [None if one is None else one.without for one in found]
+    if any(without):
+        ends = [
+            (math.nan,) * 3 if one is None else (one.diff, one.low, one.high) for one in without
+        ]
+        names = [f"{prefix}_{name}" for name in _WITHOUT]
+        joined[names] = pd.DataFrame(ends, joined.index, names)
 
 
 _WITHOUT = ("without", "without_low", "without_high")
