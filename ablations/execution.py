@@ -38,12 +38,15 @@ def check_plan(
     with importing():
         from bench.grid.preflight import check_images, check_models, check_starts
         from bench.grid.scoring_memory import scoring_remarks
+        from reports.stats.asked import require_classes
     specs = {planned.run.fingerprint: planned.run.spec.data for planned in plan.runs}
     facts = {fingerprint: catalog.facts(data) for fingerprint, data in specs.items()}
     costs = check_models(plan, facts)
     check_starts(plan, facts, store)
     catalog.remember()
     packs = {fingerprint: catalog.pack(data) for fingerprint, data in specs.items()}
+    for data, pack in ((specs[fingerprint], pack) for fingerprint, pack in packs.items()):
+        require_classes(plan, pack.choose(data.inputs, data.targets).class_names)
     check_images(plan, packs, devices_per_run)
     if not quiet:
         show_remarks(scoring_remarks(plan, packs), as_json=True)
@@ -63,7 +66,9 @@ def execute(plan: "Plan", store: "Store", engine: "Engine", policy: "Policy") ->
     from bench.grid.controller import execute_plan
     from bench.grid.progress import GridProgress
     from bench.run.signals import interrupt_on_signals
+    from bench.store.noted import note_claims
 
+    note_claims(store.root, plan)
     # The report's libraries take seconds to import, which nobody need wait for at the end.
     Thread(target=_import_report, daemon=True).start()
     try:

@@ -76,6 +76,7 @@ def plan_ablation(
     from ablations.expand import expand
     from ablations.registry import name_question
     from bench.data.catalog import Catalog, recall_question
+    from reports.stats.asked import resolve_claims
 
     spec, *_ = ablation.words
     question = name_question(spec)
@@ -94,6 +95,7 @@ def plan_ablation(
         if not recall:
             break
     plan, catalog = _choose(found, store)
+    resolve_claims(plan)  # what cannot be judged is refused before anything is made
     return _add_spread(plan, ablation.spread_of, store), catalog
 
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from bench.plan import Plan
     from bench.store.runs import Store
 
+CLAIMS_OPEN = 4
+"""Exit code where a claim that must hold is not held."""
+
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 
 Out = Annotated[Path | None, typer.Option(help="Folder of the report; out/NAME by default.")]
@@ -38,11 +41,16 @@ def report(
     tensorboard: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Also export scalars of all runs there.")
     ] = None,
+    claims_must_hold: Annotated[
+        bool, typer.Option("--claims-must-hold", help="Exit with 4 unless all claims are held.")
+    ] = False,
 ) -> None:
     """Write the report of what the store holds; nothing is trained."""
     load_plugins(plugin)
     store = open_store(runs)
     plan, _ = plan_spec(spec, store, data, settings, recall=data is None)
+    if claims_must_hold and not plan.claims:
+        raise InputError(f"{plan.name} claims nothing; write `claims:` into its spec")
     require_folder(plan, out)
     if tensorboard:
         from reports.scalars import export_scalars, open_export
@@ -54,6 +62,8 @@ def report(
         write(plan, store, out)
     if tensorboard:
         say(f"scalars of {export_scalars(plan, store, tensorboard)} runs: {tensorboard}")
+    if claims_must_hold:
+        _require_held(plan, store)
 
 
 @app.command()
@@ -114,6 +124,19 @@ def compare(
         show([{str(k): v for k, v in row.items()} for row in cells.to_dict("records")], False)
         for remark in remarks:
             say(remark)
+
+
+def _require_held(plan: "Plan", store: "Store") -> None:
+    """Leave with exit code 4 where a claim is not held."""
+    from reports.stats.claims import HELD
+    from reports.study import read_study
+
+    open_claims = [one for one in read_study(plan, store).verdicts if one.word != HELD]
+    for one in open_claims:
+        say(f"{one.word}: {one.question.claim}")
+    if open_claims:
+        say(f"{len(open_claims)} of {len(plan.claims)} claims are not held")
+        raise typer.Exit(CLAIMS_OPEN)
 
 
 def write(plan: "Plan", store: "Store", out: Path | None) -> None:

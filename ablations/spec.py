@@ -9,6 +9,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 
+from bench.claims import Sentence
 from bench.plan import Published
 from bench.settings.keys import flatten
 from bench.spec import Name, Schema, Seed
@@ -71,6 +72,8 @@ class Ablation(Schema):
     margin: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Smallest difference of mIoU that matters, a fraction: variants that surely differ by less are
     called equivalent. None calls nothing so."""
+    claims: list[Sentence] = []
+    """What is expected, in sentences that the report judges (`bench.claims`)."""
     spread_of: str | None = None
     """Another ablation, by name or path, whose runs on the same images tell how far seeds spread
     where this one has one seed."""

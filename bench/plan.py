@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from bench.claims import Claim
 from bench.settings.keys import RENAMED, rename_keys, require_one_name
 from bench.spec import Fraction, ModelSpec, Name, RunSpec, Schema, parse
 from fcn.errors import InputError
@@ -209,6 +210,8 @@ class Plan:
     published: tuple[Published, ...] = ()
     margin: float | None = None
     """Smallest difference of the primary score that matters, a fraction; None for none."""
+    claims: tuple[Claim, ...] = ()
+    """What is expected, judged by the report."""
     spread_of: "Plan | None" = None
     """Another question whose runs tell how far seeds spread."""
     note: str = ""

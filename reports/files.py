@@ -20,7 +20,10 @@ from bench.text import clean
 PAGE = "index.html"
 COUNTS = "counts.npz"
 SUMMARIES = ("summary.csv", "summary.md", "runs.csv", "classes.csv")
-TABLES = ("summary", "paper", "labels", "classes", "costs", "published", "comparisons", "changes")
+TABLES = (
+    *("claims", "summary", "paper", "labels", "classes", "costs", "published", "comparisons"),
+    "changes",
+)
 EXPORTS = tuple(f"tables/{name}.{suffix}" for name in TABLES for suffix in ("csv", "md", "tex"))
 """Paths of all files that a report may have beside its page."""
 DRAWINGS = (
@@ -68,6 +71,7 @@ def list_possible(plan: Plan) -> list[str]:
     """Return the paths of all files that a report of a plan may come to have."""
     absent = {"labels"} if all(len(p.run.spec.data.targets) < 2 for p in plan.runs) else set()
     absent |= set() if plan.published else {"published"}
+    absent |= set() if plan.claims else {"claims"}
     absent |= {"comparisons"} if plan.baseline is None or len(plan.variants) < 2 else set()
     tables = [path for path in EXPORTS if Path(path).stem not in absent]
     return [PAGE, COUNTS, *SUMMARIES, *tables, *_list_figures({*DRAWINGS, *IMAGES})]

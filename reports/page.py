@@ -27,6 +27,7 @@ from reports.results.counts_file import pack_counts
 from reports.study import Study, read_study
 from reports.style import enumerate_names
 from reports.tables import provenance
+from reports.tables.claims import claims_table
 from reports.tables.classes import class_grid, class_table, summarize_classes
 from reports.tables.exports import write_exports
 from reports.tables.other_targets import other_targets_table
@@ -117,6 +118,7 @@ def _render(
         answer=find_answer(
             runs, summary, study.changes, plan.baseline, study.intervals, study.main_effects
         ),
+        claims=claims_table(study.verdicts) if study.verdicts else None,
         unfinished=provenance.list_unfinished(records),
         footnotes=provenance.list_footnotes(records),
         remarks=_list_remarks(study),

@@ -11,11 +11,13 @@ import pandas as pd
 
 from bench.data.remarks import plan_remarks, stored_packs
 from bench.plan import Plan
+from bench.store.noted import read_noted
 from bench.store.runs import Store
 from reports.marks import Remarks, map_names
 from reports.remarks import find_remarks
 from reports.results.frame import Record, class_frame, read_records, runs_frame
 from reports.results.settings import find_factors
+from reports.stats.asked import resolve_claims
 from reports.stats.changes import (
     find_changes,
     find_interactions,
@@ -23,6 +25,7 @@ from reports.stats.changes import (
     list_causes,
     list_effects,
 )
+from reports.stats.claims import Verdict, judge_claims
 from reports.stats.comparability import Comparability
 from reports.stats.costs import add_costs, measure_costs
 from reports.stats.intervals import Intervals, Other, find_intervals
@@ -33,6 +36,7 @@ from reports.stats.summary import (
     list_changes,
     summarize_variants,
 )
+from reports.style import enumerate_names
 
 MAX_DRAWN = 40
 """Variants that figures show. Tables hold all; a figure of more is neither read nor quick."""
@@ -61,6 +65,8 @@ class Study:
     """One row for each change of one thing alone (`changes.find_changes`)."""
     remarks: Remarks
     """What must be said beside the numbers; the frames above hold it in columns of their own."""
+    verdicts: Sequence[Verdict] = ()
+    """Of the plan's claims."""
 
     @property
     def comparability(self) -> Comparability:
@@ -127,13 +133,15 @@ def read_study(plan: Plan, store: Store) -> Study:
     runs = runs_frame(plan, store, records)
     factors = find_factors(plan)
     causes = list_causes(factors)
+    levels = _list_levels(runs, causes)
     intervals = find_intervals(
         records,
         store,
         effects=lambda known: list_effects(list_changes(runs, causes, plan.baseline, known)),
-        levels=_list_levels(runs, causes),
+        levels=levels,
         margin=plan.margin,
         other=_read_other(plan.spread_of, store),
+        classes=list(dict.fromkeys(name for claim in plan.claims for name in claim.classes)),
     )
     comparability = intervals.comparability
     finished = tuple(record.planned for record in records if record.result is not None)
@@ -152,10 +160,33 @@ def read_study(plan: Plan, store: Store) -> Study:
     changes = find_changes(runs, factors, plan.baseline, intervals)
     changes = remarks.mark(changes, ("variant_before", "variant_after"))
     runs = remarks.mark_runs(runs)
+    verdicts = judge_claims(resolve_claims(plan), intervals.arms, costs, levels)
+    verdicts = [_date(verdict, plan, records, store) for verdict in verdicts]
     return Study(
         plan, store, records, factors, runs, summary, classes, drawn, intervals, labels, changes,
-        remarks,
+        remarks, verdicts,
     )  # fmt: skip
+
+
+def _date(verdict: Verdict, plan: Plan, records: Sequence[Record], store: Store) -> Verdict:
+    """Say of a claim whether it was written before its runs, as far as anybody noted it."""
+    noted = read_noted(store.root, plan).get(verdict.question.claim.digest(plan.margin))
+    variants = {name for asked in verdict.question.asked for name in asked.weights}
+    ends = {
+        f"{record.planned.variant} seed {record.planned.run.spec.seed}": record.result.finished
+        for record in records
+        if record.result is not None and record.planned.variant in variants
+    }
+    earlier = [name for name, end in ends.items() if noted is None or end < noted]
+    if not ends:
+        text = ""
+    elif not earlier:
+        text = "before its runs"
+    elif len(earlier) == len(ends):
+        text = "added after the runs"
+    else:
+        text = f"after {enumerate_names(earlier)}"
+    return dataclasses.replace(verdict, noted=text)
 
 
 def _read_other(plan: Plan | None, store: Store) -> Other | None:

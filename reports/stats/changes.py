@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from reports.stats.contrasts import PRIMARY, Effect, Finding, less, mean_effect
+from reports.stats.contrasts import PRIMARY, Finding
+from reports.stats.effects import Effect, less, mean_effect
 from reports.stats.intervals import Intervals
 from reports.stats.summary import list_changes
 

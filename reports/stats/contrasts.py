@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse, stats
 
+from reports.stats.effects import Effect, Levels, pair
 from reports.stats.family import Verdicts, judge_families, judge_one_of
 from reports.stats.model import Contrasts, Model, Scores, t_quantile
 from reports.stats.outliers import find_outliers, leave_out
@@ -30,11 +31,6 @@ GROUP_RATIO = 3.0
 MIN_GROUP = 4
 """Degrees of freedom that a group needs to have a spread of its own."""
 SHOWN, NOT_SHOWN, EQUIVALENT = "shown", "not shown", "equivalent"
-
-Effect = Mapping[str, float]
-"""Weights of variants, which add up to zero."""
-Levels = Mapping[str, Mapping[str, str]]
-"""By factor, the level of each variant."""
 
 
 class Finding(NamedTuple):
@@ -112,12 +108,12 @@ class Findings:
         if len(one.counted.get(score, frozenset()) | other.counted.get(score, frozenset())) > 1:
             return None  # means over different classes
         if score == PRIMARY and before != after:
-            for effect, sign in ((_pair(before, after), 1), (_pair(after, before), -1)):
+            for effect, sign in ((pair(before, after), 1), (pair(after, before), -1)):
                 if (found := self.found.get(_key(effect))) is not None:
                     return found if sign > 0 else _turn(found)
             for own in self.sets:
                 if self.num_contrasts > MAX_LISTED and {before, after} <= set(own.names):
-                    return self._judge_of_many(own, _pair(before, after))
+                    return self._judge_of_many(own, pair(before, after))
         return self._judge_alone(before, after, score)
 
     def effect(self, effect: Effect) -> Finding | None:
@@ -137,7 +133,7 @@ class Findings:
         """Give a pair its own interval, without a word: another score, or networks of one seed."""
         for one in self._of_score(score):
             if {before, after} <= set(one.names):
-                contrast = Contrasts(one.model, one.weigh([_pair(before, after)]))
+                contrast = Contrasts(one.model, one.weigh([pair(before, after)]))
                 judged = contrast.judge(one.model.scores.points)
                 own = judged.estimate[0] - judged.reach[0], judged.estimate[0] + judged.reach[0]
                 low, high = max(own[0], -1.0), min(own[1], 1.0)
@@ -148,7 +144,7 @@ class Findings:
 
     def _of_score(self, score: str) -> Sequence[VariantSet]:
         if score not in self._models:
-            self._models[score] = list(_list_sets(self.arms, score, {}))
+            self._models[score] = list(list_sets(self.arms, score, {}))
         return self._models[score]
 
     @cached_property
@@ -202,7 +198,7 @@ def _find_contrasts(
     margin: float | None,
     all_pairs: bool,
 ) -> Findings:
-    sets = list(_list_sets(arms, PRIMARY, levels or {}))
+    sets = list(list_sets(arms, PRIMARY, levels or {}))
     num_pairs = sum(len(one.names) * (len(one.names) - 1) // 2 for one in sets) * all_pairs
     if num_pairs + len(effects) > MAX_LISTED:
         return _find_many(arms, sets, effects, num_pairs + len(effects), margin)
@@ -245,7 +241,7 @@ def _find_many(
     return Findings(arms, sets, found, critical, number, margin, notes)
 
 
-def _list_sets(arms: Mapping[str, Arm], score: str, levels: Levels) -> Iterable[VariantSet]:
+def list_sets(arms: Mapping[str, Arm], score: str, levels: Levels) -> Iterable[VariantSet]:
     """Yield the variants of two seeds or more that can be compared with one another."""
     groups: dict[object, list[str]] = {}
     for name, arm in arms.items():
@@ -301,17 +297,17 @@ def _find_groups(model: Model, names: Sequence[str], levels: Levels) -> NDArray[
 def _list_effects(one: VariantSet, effects: Iterable[Effect], *, all_pairs: bool) -> list[Effect]:
     """Return the pairs of a set, if asked for, and the effects that are about it alone."""
     pairs = [
-        _pair(before, after)
+        pair(before, after)
         for k, after in enumerate(one.names if all_pairs else ())
         for before in one.names[:k]
     ]
-    known = {_key(pair) for pair in pairs}
+    known = {_key(one) for one in pairs}
     more = {
         _key(effect): effect
         for effect in effects
         if set(effect) <= set(one.names) and _key(effect) not in known
     }
-    turned = {_key(_pair(*reversed(list(pair)))) for pair in pairs}
+    turned = {_key({name: -weight for name, weight in one.items()}) for one in pairs}
     return [*pairs, *(effect for key, effect in more.items() if key not in turned)]
 
 
@@ -369,25 +365,6 @@ def _say_spreads(one: VariantSet) -> str:
         f"Seeds move some variants more than others, up to {min(times, 999):.0f} times as far: "
         "their spread is not pooled over all of them, and intervals are the longer for it."
     )
-
-
-def mean_effect(effects: Sequence[Effect]) -> dict[str, float]:
-    """Return the mean of effects, as weights of variants."""
-    mean: dict[str, float] = {}
-    for one in effects:
-        for name, weight in one.items():
-            mean[name] = mean.get(name, 0.0) + weight / len(effects)
-    return mean
-
-
-def less(effect: Effect, other: Effect) -> dict[str, float]:
-    """Return an effect less another, as weights of variants."""
-    names = dict.fromkeys([*effect, *other])
-    return {name: effect.get(name, 0.0) - other.get(name, 0.0) for name in names}
-
-
-def _pair(before: str, after: str) -> dict[str, float]:
-    return {before: -1.0, after: 1.0}
 
 
 def _key(effect: Effect) -> frozenset[tuple[str, float]]:

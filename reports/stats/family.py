@@ -10,7 +10,7 @@ Reference: Hothorn, Bretz and Westfall, 2008, "Simultaneous inference in general
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,7 +83,7 @@ def judge_families(families: Sequence[tuple[Model, sparse.csr_array]], key: str)
     found = []
     for (model, _), own in zip(families, contrasts, strict=True):
         judged = own.judge(model.scores.points)
-        far = _over_reach(judged.estimate, judged.reach)
+        far = np.abs(over_reach(judged.estimate, judged.reach))
         reached = num_draws - np.searchsorted(largest, far * (1 - 1e-9), side="left")
         found.append(Verdicts(judged, critical, (1 + reached) / (1 + num_draws), num_draws))
     return found
@@ -94,28 +94,33 @@ def judge_one_of(model: Model, weights: sparse.csr_array, number: int) -> Verdic
     judged = Contrasts(model, weights).judge(model.scores.points)
     freedom = np.maximum(judged.freedom, 1.0)
     longer = special.stdtrit(freedom, 1 - (1 - LEVEL) / (2 * number)) / t_quantile(freedom)
-    far = _over_reach(judged.estimate, judged.reach) * t_quantile(freedom)
+    far = np.abs(over_reach(judged.estimate, judged.reach)) * t_quantile(freedom)
     p = np.minimum(2 * number * special.stdtr(freedom, -far), 1.0)
     return Verdicts(judged, longer, p, 0)
 
 
 def draw_largest(model: Model, contrasts: Contrasts, num_draws: int, key: str) -> Floats:
     """Draw the largest |estimate| over reach among contrasts where no variant differs, (draws,)."""
+    drawn = [np.abs(part).max(-1) for part in draw_ratios(model, contrasts, num_draws, key)]
+    return np.concatenate(drawn)
+
+
+def draw_ratios(model: Model, contrasts: Contrasts, num_draws: int, key: str) -> Iterator[Floats]:
+    """Draw estimate over reach of contrasts where no variant differs: parts, (draws, M)."""
     digest = hashlib.sha256(f"family\n{key}".encode()).digest()
     rng = np.random.default_rng(int.from_bytes(digest[:16], "big"))
     V, S = model.present.shape
     spread = np.sqrt(model.variances)[model.groups][:, None]
     step = max(1, CHUNK // max(contrasts.weights.shape[0] * S, 1))
-    found = []
     for first in range(0, num_draws, step):
         count = min(step, num_draws - first)
         judged = contrasts.judge(rng.normal(size=(count, V, S)) * spread)
         moved = contrasts.moves[rng.integers(0, len(contrasts.moves), count)]
-        found.append(_over_reach(judged.estimate + moved, judged.reach).max(-1))
-    return np.concatenate(found)
+        yield over_reach(judged.estimate + moved, judged.reach)
 
 
-def _over_reach(estimate: Floats, reach: Floats) -> Floats:
-    """Return |estimate| over reach; 0 where nothing differs, infinite without uncertainty."""
-    size: NDArray[np.float64] = np.abs(estimate)
-    return np.divide(size, reach, out=np.where(size > 0, np.inf, 0.0), where=reach > 0)
+def over_reach(estimate: Floats, reach: Floats) -> Floats:
+    """Return estimate over reach; 0 where nothing differs, infinite without uncertainty."""
+    without = np.where(estimate == 0, 0.0, np.copysign(np.inf, estimate))
+    ratio: NDArray[np.float64] = np.divide(estimate, reach, out=without, where=reach > 0)
+    return ratio

@@ -20,8 +20,9 @@ from reports.results.counts_file import MAX_BYTES, Counted
 from reports.results.frame import Record, unique_names
 from reports.stats.bootstrap import NUM_RESAMPLES
 from reports.stats.comparability import UNKNOWN, Comparability, find_comparability
-from reports.stats.contrasts import Effect, Findings, Levels, find_contrasts
+from reports.stats.contrasts import Findings, find_contrasts
 from reports.stats.designs import describe_design
+from reports.stats.effects import Effect, Levels
 from reports.stats.outliers import Outliers, describe_outliers, find_outliers
 from reports.stats.pairs import Arm, measure_arm
 from reports.stats.units import MAX_LOOKED_AT, Resamples, Units
@@ -95,6 +96,7 @@ def find_intervals(
     levels: Levels | None = None,
     margin: float | None = None,
     other: Other | None = None,
+    classes: Sequence[str] = (),
 ) -> Intervals:
     """Read the counts of all finished runs, and derive intervals and findings from them.
 
@@ -107,6 +109,7 @@ def find_intervals(
         levels: As for `find_contrasts`.
         margin: The smallest difference of the primary score that matters; None for none.
         other: Another question whose seeds tell how far scores spread, where these have one each.
+        classes: Names of classes whose IoU is a score of the arms.
     """
     groups: dict[str, list[Record]] = {}
     for record in records:
@@ -116,7 +119,7 @@ def find_intervals(
     looked = _look_at(groups, store)
     resamples.look_at(list(looked.values()))
     arms: dict[str, Arm] = {}
-    classes: list[pd.DataFrame] = []
+    rows: list[pd.DataFrame] = []
     notes: list[str] = []
     kept: list[Counted] = []
     are_kept = _count_bytes(groups) <= MAX_BYTES
@@ -127,15 +130,15 @@ def find_intervals(
         if are_kept:
             ids = {one.planned.run.spec.seed: one.planned.run.id for one in found}
             kept += [Counted(variant, seed, ids[seed], one) for seed, one in counts.items()]
-        arms[variant], bounds = measure_arm(variant, counts, resamples)
+        arms[variant], limits = measure_arm(variant, counts, resamples, classes)
         names = unique_names(found[0].result.class_names) if found[0].result else []
-        classes.append(bounds.assign(variant=variant, class_name=names))
+        rows.append(limits.assign(variant=variant, class_name=names))
     comparability = find_comparability(groups, arms)
     judged = list(dict.fromkeys(arm.images for arm in arms.values()))
     findings = find_contrasts(arms, effects(comparability), levels, margin)
     return Intervals(
         scores=_stack([arm.bounds for arm in arms.values()], _SCORE_COLUMNS),
-        classes=_stack(classes, _CLASS_COLUMNS),
+        classes=_stack(rows, _CLASS_COLUMNS),
         notes=(
             *notes,
             *findings.notes,

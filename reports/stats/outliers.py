@@ -51,14 +51,19 @@ def leave_out(arms: Mapping[str, Arm], outliers: Outliers) -> dict[str, Arm]:
     return left
 
 
+def describe_runs(outliers: Outliers) -> str:
+    """Name the runs, each with its reason."""
+    runs = [f"{n}, seed {s} ({why})" for n, own in outliers.items() for s, why in own.items()]
+    return "; ".join(runs)
+
+
 def describe_outliers(outliers: Outliers) -> str:
     """Say which runs are outliers, in a sentence; empty where none is."""
-    runs = [f"{n}, seed {s} ({why})" for n, own in outliers.items() for s, why in own.items()]
-    if not runs:
+    if not outliers:
         return ""
-    is_one = len(runs) == 1
+    is_one = sum(map(len, outliers.values())) == 1
     return (
-        f"{'An outlier' if is_one else 'Outliers'}: {'; '.join(runs)}. All numbers keep "
+        f"{'An outlier' if is_one else 'Outliers'}: {describe_runs(outliers)}. All numbers keep "
         f"{'it' if is_one else 'them'}; intervals of differences reach over those without "
         f"{'it' if is_one else 'them'} too, so what is shown is shown either way."
     )

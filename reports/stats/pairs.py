@@ -49,7 +49,10 @@ class Arm:
 
 
 def measure_arm(
-    variant: str, counts: Mapping[int, Counts], resamples: Resamples
+    variant: str,
+    counts: Mapping[int, Counts],
+    resamples: Resamples,
+    classes: Sequence[str] = (),
 ) -> tuple[Arm, pd.DataFrame]:
     """Score a variant's runs and every resample of them.
 
@@ -57,6 +60,7 @@ def measure_arm(
         variant: Its name.
         counts: Counts of its runs by seed, all of the same images and width.
         resamples: Draws of images.
+        classes: Names of classes whose IoU is a score of the arm too, as `IoU[NAME]`.
 
     Returns:
         The arm, and a row for each class: `low` and `high` of IoU.
@@ -73,12 +77,30 @@ def measure_arm(
     found = _clip(estimate(points, draws, seed_weights, num_units))
     bounds = pd.DataFrame({"variant": variant, "score": list(first.scores), "mean": found.mean})
     bounds = bounds.assign(low=found.low, high=found.high, num_seeds=S, num_images=N)
+    asked = [c for c, name in enumerate(first.class_names) if name in classes]
+    asked = [c for c in asked if not np.isnan(ious[:, c]).any()]
+    # A resample without a pixel of a class says nothing of it: it is as if it were as it is.
+    known = np.where(np.isnan(iou_draws[..., asked]), ious[:, asked], iou_draws[..., asked])
     arm = Arm(
-        first.images, N, num_units, first.class_names, _list_counted(sums, C), seeds, first.scores,
-        points, draws, _list_collapsed(seeds, sums, C), bounds,
-    )  # fmt: skip
-    classes = _clip(estimate(ious, iou_draws, seed_weights, num_units))
-    return arm, pd.DataFrame({"low": classes.low, "high": classes.high})
+        images=first.images,
+        num_images=N,
+        num_units=num_units,
+        class_names=first.class_names,
+        counted=_list_counted(sums, C),
+        seeds=seeds,
+        scores=(*first.scores, *(name_iou(first.class_names[c]) for c in asked)),
+        points=np.concatenate([points, ious[:, asked]], axis=1),
+        draws=np.concatenate([draws, known], axis=2),
+        collapsed=_list_collapsed(seeds, sums, C),
+        bounds=bounds,
+    )
+    of_classes = _clip(estimate(ious, iou_draws, seed_weights, num_units))
+    return arm, pd.DataFrame({"low": of_classes.low, "high": of_classes.high})
+
+
+def name_iou(class_name: str) -> str:
+    """Return the name of a class's IoU where it is a score."""
+    return f"IoU[{class_name}]"
 
 
 def _list_collapsed(

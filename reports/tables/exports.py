@@ -13,6 +13,7 @@ import pandas as pd
 from reports.formats import Table, to_csv, to_latex, to_markdown
 from reports.study import Study
 from reports.tables.changes import list_table
+from reports.tables.claims import claims_frame, claims_table
 from reports.tables.classes import classes_frame, classes_table
 from reports.tables.comparisons import comparison_table, comparisons_frame
 from reports.tables.other_targets import other_targets_table
@@ -38,6 +39,8 @@ def list_exports(study: Study) -> Iterator[tuple[str, Export]]:
     plan, runs, summary = study.plan, study.runs, study.summary
     classes, intervals, labels = study.classes, study.intervals, study.labels
     comparability = study.comparability
+    if study.verdicts:
+        yield "claims", Export(claims_frame(study.verdicts), claims_table(study.verdicts))
     yield "summary", Export(summary, summary_table(summary, comparability, plan.baseline))
     yield "paper", Export(paper_frame(summary), paper_table(summary, comparability))
     if len(labels):

@@ -14,10 +14,9 @@ from reports.stats.contrasts import (
     Finding,
     _reconcile,
     find_contrasts,
-    less,
-    mean_effect,
 )
 from reports.stats.designs import describe_design, find_smallest
+from reports.stats.effects import less, mean_effect
 from reports.stats.outliers import find_outliers, leave_out
 from reports.stats.pairs import Arm
 from reports.stats.summary import find_best, list_tied

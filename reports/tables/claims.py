@@ -1,0 +1,83 @@
+"""The table of claims: what was expected, whether it holds, and how surely.
+
+In: verdicts (`reports.stats.claims`). Out: a frame of raw values, and a `Table`.
+"""
+
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+
+from bench.text import clean
+from reports.formats import Table
+from reports.stats.claims import HELD, NOT_HELD, UNDECIDED, Verdict
+from reports.style import MISSING, between, points
+
+SIGNS = {HELD: "✓", NOT_HELD: "✗", UNDECIDED: "?"}
+
+
+def claims_frame(verdicts: Sequence[Verdict]) -> pd.DataFrame:
+    """Return a row for each claim.
+
+    `claim`, `verdict` (held, not held, undecided); of the contrast that is the least above its
+    bound `where`, `score`, `estimate`, `bound`, `low` and `high` (one-sided 95 % ends that hold for
+    all claims together), fractions, of costs logarithms of a ratio; `num_seeds`; `num_units` (what
+    was resampled of the images); `would_decide` and `noted`.
+    """
+    rows = []
+    for verdict in verdicts:
+        worst = verdict.worst
+        rows.append(
+            {
+                "claim": str(verdict.question.claim),
+                "verdict": verdict.word,
+                "where": worst.asked.where if worst else "",
+                "score": verdict.question.asked[0].score,
+                "estimate": worst.estimate if worst else math.nan,
+                "bound": worst.asked.bound if worst else math.nan,
+                "low": verdict.low,
+                "high": verdict.high,
+                "num_seeds": worst.num_seeds if worst else 0,
+                "num_units": worst.num_units if worst else 0,
+                "would_decide": verdict.advice,
+                "noted": verdict.noted,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def claims_table(verdicts: Sequence[Verdict]) -> Table:
+    """Show claims with their verdicts, as words and signs."""
+    cells = pd.DataFrame({"claim": [clean(str(one.question.claim)) for one in verdicts]})
+    cells["verdict"] = [f"{SIGNS[one.word]} {one.word}" for one in verdicts]
+    cells["least where"] = [
+        clean(one.worst.asked.where) or MISSING if one.worst else MISSING for one in verdicts
+    ]
+    cells["found [bounds]"] = [_show(one) for one in verdicts]
+    cells["seeds"] = [str(one.worst.num_seeds) if one.worst else MISSING for one in verdicts]
+    cells["would decide"] = [clean(one.advice) or MISSING for one in verdicts]
+    cells["written"] = [clean(one.noted) or MISSING for one in verdicts]
+    return Table(cells, frozenset(("found [bounds]", "seeds")), caption=describe_claims(verdicts))
+
+
+def describe_claims(verdicts: Sequence[Verdict]) -> str:
+    """Say how claims are judged."""
+    return (
+        "Differences in points, costs as ratios. A claim is held where the lower bound of all its "
+        "contrasts is beyond what it says, not held where an upper bound is not; bounds are "
+        "one-sided, 95 % for all claims together, under the page's model of error. Shown is the "
+        "contrast that holds least."
+    )
+
+
+def _show(verdict: Verdict) -> str:
+    """Write what was found where a claim holds least, with its bounds."""
+    worst, claim = verdict.worst, verdict.question.claim
+    if worst is None:
+        return MISSING
+    if claim.cost:  # the logarithm of right over left; a reader knows left over right
+        ratio, low, high = (math.exp(-x) for x in (worst.estimate, verdict.high, verdict.low))
+        return f"{ratio:.3g} {between(low, high, '{:.3g}'.format)}"
+    sign = -1.0 if worst.asked.is_turned else 1.0
+    ends = sorted((sign * verdict.low, sign * verdict.high))
+    return f"{points(sign * worst.estimate)} {between(ends[0], ends[1], points)}"
