@@ -76,7 +76,6 @@ def plan_ablation(
     from ablations.expand import expand
     from ablations.registry import name_question
     from bench.data.catalog import Catalog, recall_question
-    from reports.stats.asked import resolve_claims
 
     spec, *_ = ablation.words
     question = name_question(spec)
@@ -95,8 +94,28 @@ def plan_ablation(
         if not recall:
             break
     plan, catalog = _choose(found, store)
-    resolve_claims(plan)  # what cannot be judged is refused before anything is made
+    plan = _require_claims(plan, is_changed=ablation.written is not ablation)
     return _add_spread(plan, ablation.spread_of, store), catalog
+
+
+def _require_claims(plan: "Plan", *, is_changed: bool) -> "Plan":
+    """Refuse claims that cannot be judged, before anything is made.
+
+    Where `--set` changed the question (`is_changed`), claims about what it left out are left out.
+    """
+    from reports.stats.asked import resolve_claims
+
+    kept, remarks = [], []
+    for claim in plan.claims:
+        try:
+            resolve_claims(replace(plan, claims=(claim,)))
+        except InputError as error:
+            if not is_changed:
+                raise
+            remarks.append(f"not judged, since --set changed the question: {error}")
+        else:
+            kept.append(claim)
+    return replace(plan, claims=tuple(kept), remarks=(*plan.remarks, *remarks))
 
 
 def _add_spread(plan: "Plan", spread_of: str | None, store: "Store") -> "Plan":

@@ -10,6 +10,7 @@ from ablations.registry import list_ablations, load_ablation
 from bench.data.facts import DatasetFacts
 from bench.spec import TrainSpec
 from fcn.errors import InputError
+from reports.stats.asked import resolve_claims
 
 FACTS = DatasetFacts("f" * 64, {"train": 100, "val": 10, "test": 20}, num_classes=5)
 
@@ -232,3 +233,18 @@ def test_every_shipped_ablation_expands_to_the_runs_it_always_did(name):
 def test_epochs_become_steps_in_one_place():
     train = TrainSpec(epochs=1.5, batch_size=4, grad_accum_steps=2)
     assert resolve_steps(train, num_images=10).steps == 2  # 15 images, 8 a step
+
+
+@pytest.mark.parametrize("name", list_ablations())
+def test_every_shipped_claim_can_be_judged(name):
+    """Names in claims are variants, values and factors of their own question."""
+    splits = FACTS.num_images | {"held_out": 20}
+    plan = expand(load_ablation(name), lambda data: replace(FACTS, num_images=splits))
+    questions = resolve_claims(plan)
+    assert len(questions) == len(plan.claims)
+    assert all(question.asked for question in questions)
+    assert plan.claims or name in WITHOUT_CLAIMS
+
+
+WITHOUT_CLAIMS = {"camvid/fcn8s-from-scratch"}
+"""What it expects is a published number, which no variant is."""

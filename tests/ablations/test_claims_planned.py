@@ -1,0 +1,66 @@
+"""Claims on their way to a report: refused early, left out with a word, noted, and tested for."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from ablations.cli import app
+from fcn.errors import InputError
+
+SPEC = """
+question: Do finer skips help?
+common:
+  model: {backbone: test_resnet, score_init: random}
+  data: {dataset: shapes, options: {size: 32, num_train: 8, num_val: 2, num_test: 8}}
+  train: {steps: 2, batch_size: 2}
+grid: {model.skip: [fcn32s, fcn16s]}
+seeds: [0, 1]
+claims:
+  - num_parameters of fcn32s <= fcn16s
+  - CLAIM
+"""
+
+
+@pytest.fixture
+def call(tmp_path, monkeypatch):
+    """Call the command line: call(claim, *words) -> result; the spec claims this."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(claim, *words):
+        (tmp_path / "q.yaml").write_text(SPEC.replace("CLAIM", claim))
+        return CliRunner().invoke(app, list(words))
+
+    return run
+
+
+def test_a_claim_that_cannot_be_judged_is_refused_before_anything_is_made(call, tmp_path):
+    result = call("fcn8s > fcn32s", "run", "q.yaml")
+    assert isinstance(result.exception, InputError)
+    assert "did you mean 'fcn32s'" in str(result.exception)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_claim_about_what_set_leaves_out_is_left_out_with_a_word(call):
+    words = ("check", "q.yaml", "--set", "grid.model.skip=[fcn32s]")
+    result = call("fcn16s > fcn32s", *words)
+    assert result.exit_code == 0, result.output
+    assert "not judged, since --set changed the question" in result.output
+
+
+def test_claims_that_must_hold_decide_the_exit_code_and_are_noted_before_the_runs(call, tmp_path):
+    made = call("fcn16s > fcn32s by 0.9", "run", "q.yaml", "--devices", "cpu")
+    assert made.exit_code == 0, made.output
+    noted = json.loads((tmp_path / "runs" / "claims.json").read_text())
+    assert len(noted["q"]) == 2
+    table = (tmp_path / "out" / "q" / "tables" / "claims.csv").read_text()
+    assert "before its runs" in table
+    must = ("report", "q.yaml", "--claims-must-hold")
+    refused = call("fcn16s > fcn32s by 0.9", *must)
+    assert refused.exit_code == 4, refused.output
+    assert "1 of 2 claims are not held" in refused.output
+    held = call("num_parameters of fcn32s <= 2 * fcn16s", *must)
+    assert held.exit_code == 0, held.output
+    none = call("fcn16s > fcn32s", "report", "q.yaml", "--claims-must-hold", "--set", "claims=[]")
+    assert isinstance(none.exception, InputError)
+    assert "claims nothing" in str(none.exception)
