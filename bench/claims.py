@@ -8,6 +8,7 @@ the variants are known. Sentences need no quotes in YAML:
     fcn8s > fcn32s by 0.05 IoU[Pole, Fence] for every model.backbone
     gain fcn32s -> fcn8s in alexnet > resnet18
     vgg11_bn-fcn8s = googlenet-fcn8s within 0.01
+    googlenet-fcn8s > alexnet-fcn8s in pixel_acc
     train_seconds of googlenet-fcn8s <= 0.5 * vgg11_bn-fcn8s
 """
 
@@ -75,10 +76,13 @@ class Claim(Schema):
         if self.cost:
             times = f"{self.times:g} * " * (self.times != 1)
             return f"{self.cost} of {self.left} <= {times}{self.right}"
-        what = "" if self.score == "miou" else f" {self.score}"
-        what = f" IoU[{', '.join(self.classes)}]" if self.classes else what
-        how = f" {'within' if self.relation == '=' else 'by'} {self.by or 0:g}{what}"
-        how = how if self.by is not None or what else ""
+        what = "" if self.score == "miou" else self.score
+        what = f"IoU[{', '.join(self.classes)}]" if self.classes else what
+        if self.by is None:
+            how = f" in {what}" * bool(what)
+        else:
+            verb = "within" if self.relation == "=" else "by"
+            how = f" {verb} {self.by:g} {what}".rstrip()
         scope = f" for every {self.every}" * bool(self.every)
         scope += f" on average over {self.over}" * bool(self.over)
         gain = f"gain {self.gain[0]} -> {self.gain[1]} in " if self.gain else ""
@@ -124,7 +128,7 @@ def _to_fields(found: dict[str, str]) -> dict[str, Any]:
     values["relation"] = relation
     if "by" in found:
         values["by"] = float(found["by"])
-    if score := found.get("score"):
+    if score := found.get("score") or found.get("what"):
         match = re.fullmatch(r"IoU\[(.+)\]", score)
         if match:
             values["classes"] = tuple(name.strip() for name in match[1].split(","))
@@ -135,6 +139,7 @@ def _to_fields(found: dict[str, str]) -> dict[str, Any]:
 
 _NUMBER = r"\d*\.?\d+(?:[eE]-?\d+)?"
 _HOW_MUCH = (
+    r"(?: in (?P<what>IoU\[[^\]]+\]|(?!for every|on average|by |within ).+?))?"
     rf"(?: (?:by|within) (?P<by>{_NUMBER})"
     r"(?: (?P<score>IoU\[[^\]]+\]|(?!for every|on average).+?))?)?"
 )

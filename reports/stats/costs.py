@@ -145,13 +145,15 @@ def add_costs(
     """Join costs to a summary by variant.
 
     Returns:
-        The summary with `<cost>`, `<cost>_low` and `<cost>_high` and, with a baseline,
-        `<cost>_ratio` (of the baseline's) and `<cost>_apart`: whether that is beyond the spread.
+        The summary with `<cost>` (geometric mean, where it has none of that name), `<cost>_low` and
+        `<cost>_high` and, with a baseline, `<cost>_ratio` (of the baseline's) and `<cost>_apart`:
+        whether that is beyond the spread.
     """
     names = summary["variant"]
     joined: dict[str, Any] = {}
     for name, cost in costs.items():
-        joined[name] = names.map(cost.typical)
+        if name not in summary:
+            joined[name] = names.map(cost.typical)
         joined[f"{name}_low"], joined[f"{name}_high"] = names.map(cost.low), names.map(cost.high)
         if baseline is not None:
             joined[f"{name}_ratio"] = [cost.ratio(baseline, one) for one in names]

@@ -57,7 +57,10 @@ def claims_table(verdicts: Sequence[Verdict]) -> Table:
     cells["seeds"] = [str(one.worst.num_seeds) if one.worst else MISSING for one in verdicts]
     cells["would decide"] = [clean(one.advice) or MISSING for one in verdicts]
     cells["written"] = [clean(one.noted) or MISSING for one in verdicts]
-    return Table(cells, frozenset(("found [bounds]", "seeds")), caption=describe_claims(verdicts))
+    said = [name for name in cells if set(cells[name]) != {MISSING}]
+    return Table(
+        cells[said], frozenset(("found [bounds]", "seeds")), caption=describe_claims(verdicts)
+    )
 
 
 def describe_claims(verdicts: Sequence[Verdict]) -> str:

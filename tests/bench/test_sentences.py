@@ -18,6 +18,9 @@ SENTENCES = {
     "a > b by 0.05 IoU[Pole, Sign Symbol] for every x": Claim(
         left="a", right="b", by=0.05, classes=("Pole", "Sign Symbol"), every="x"
     ),
+    "a > b in mean_acc for every x": Claim(left="a", right="b", score="mean_acc", every="x"),
+    "a > b in IoU[Sign Symbol, Pole]": Claim(left="a", right="b", classes=("Sign Symbol", "Pole")),
+    "gain a -> b in x > y in fw_iou": Claim(left="x", right="y", gain=("a", "b"), score="fw_iou"),
     "a = b within 0.01": Claim(left="a", right="b", relation="=", by=0.01),
     "gain a -> b in x > y": Claim(left="x", right="y", gain=("a", "b")),
     "gain a -> b in x > y by 0.02": Claim(left="x", right="y", gain=("a", "b"), by=0.02),
@@ -42,6 +45,7 @@ def test_a_sentence_is_read_from_yaml_without_quotes_and_written_again(text):
     ("text", "same"),
     [
         ("a < b", "b > a"),
+        ("a > b in pixel acc by 0.1", "a > b by 0.1 pixel_acc"),
         ("a > b by 0.01 mIoU", "a > b by 0.01"),
         ("gain a -> b in x > in y", "gain a -> b in x > y"),
         ("  a   >  b ", "a > b"),
