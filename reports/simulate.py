@@ -20,11 +20,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bench.claims import Claim
 from bench.metrics import SCORES
 from reports.figures.canvas import Drawing
 from reports.figures.effects import plot_differences
 from reports.formats import Table
 from reports.results.counts import Counts, score_flat
+from reports.stats.asked import Asked, Question
 from reports.stats.bootstrap import Floats
 from reports.stats.changes import (
     find_changes,
@@ -33,7 +35,9 @@ from reports.stats.changes import (
     list_causes,
     list_effects,
 )
+from reports.stats.claims import HELD, NOT_HELD, judge_claims
 from reports.stats.contrasts import PRIMARY, SHOWN, Findings, find_contrasts
+from reports.stats.effects import Effect, less, mean_effect
 from reports.stats.intervals import Intervals
 from reports.stats.pairs import Arm, measure_arm
 from reports.stats.summary import add_intervals, list_changes, summarize_variants
@@ -114,6 +118,10 @@ class Page(NamedTuple):
     """What one page claimed, held against the truth."""
 
     is_false: bool
+    is_held: bool
+    """Whether a claim is held that is not true, if only by nothing: its bound is the truth."""
+    is_refused: bool
+    """Whether a claim is not held though it is as true."""
     covered: float
     """Share of pairs whose own interval covers the true difference."""
     power: float
@@ -168,7 +176,35 @@ def _read_page(
     ]
     if has_figures:
         false += _false_colours(plot_differences(summary, baseline), summary, truth, baseline)
-    return Page(any(false), *_judge_pairs(findings, truth))
+    words = [one.word for one in judge_claims(_claim_the_truth(truth, runs), arms, {}, levels)]
+    return Page(any(false), HELD in words, NOT_HELD in words, *_judge_pairs(findings, truth))
+
+
+def _claim_the_truth(truth: Mapping[str, float], runs: pd.DataFrame) -> list[Question]:
+    """Claim more than each true difference: what the finest skip gives, or one backbone another.
+
+    In every context, on average, and as a gain against another: all true but for nothing.
+    """
+    skips, backbones = (list(dict.fromkeys(runs[name])) for name in ("skip", "backbone"))
+    if len(skips) > 1:
+        gains = [{f"{b}-{skips[-1]}": 1.0, f"{b}-{skips[0]}": -1.0} for b in backbones]
+    else:
+        gains = [
+            {f"{b}-{skips[0]}": 1.0, f"{backbones[0]}-{skips[0]}": -1.0} for b in backbones[1:]
+        ]
+    sets = [gains, [mean_effect(gains)], [less(gains[0], gains[-1])], [gains[0]]]
+    return [
+        Question(
+            Claim(left="a", right="b"),
+            tuple(Asked("", one, _add_up(one, truth), PRIMARY) for one in effects),
+        )
+        for effects in sets
+        if all(any(one.values()) for one in effects)
+    ]
+
+
+def _add_up(effect: Effect, truth: Mapping[str, float]) -> float:
+    return sum(weight * truth[name] for name, weight in effect.items())
 
 
 def _false_colours(
@@ -345,14 +381,17 @@ def simulate(world: World, num_grids: int, num_processes: int = 1) -> dict[str, 
     """Draw grids of a world and count.
 
     Returns:
-        `false` (share of pages with a false claim) with its standard error `false_error`,
-        `covered` (of pairs' own 95 % intervals) and `power`.
+        `false` (share of pages with a false claim) with its standard error `false_error`, `held`
+        and `refused` (share of pages with a claim of the spec falsely held, or not held), `covered`
+        (of pairs' own 95 % intervals) and `power`.
     """
     pages = pd.DataFrame(_map_pages(world, num_grids, num_processes))
     share = float(pages["is_false"].mean())
     return {
         "false": share,
         "false_error": math.sqrt(max(share * (1 - share), 1 / num_grids) / num_grids),
+        "held": float(pages["is_held"].mean()),
+        "refused": float(pages["is_refused"].mean()),
         "covered": float(pages["covered"].mean()),
         "power": float(pages["power"].mean()),
     }
@@ -372,6 +411,7 @@ def main() -> None:
         print(
             f"| false findings, {world.name} | {world.says}; {V} variants, {world.seeds} seeds | "
             f"{100 * found['false']:.1f} % | {100 * found['false_error']:.1f} | "
+            f"{100 * found['held']:.1f} % | {100 * found['refused']:.1f} % | "
             f"{found['covered']:.3f} | {'–' if math.isnan(power) else f'{100 * power:.0f} %'} |",
             flush=True,
         )
@@ -381,10 +421,12 @@ _HEAD = """# Statistics, by simulation
 
 What the report's own statistics, words and marks claim of grids whose truth is known, {grids} grids
 of each kind: `python -m reports.simulate --grids {grids} > docs/statistics.md`. A page is false if
-anything on it claims a difference that is not there. Coverage is of a pair's own 95 % interval.
+anything on it claims a difference that is not there. Held and not held: pages on which one of the
+claims that a spec makes is falsely judged so; what each says is exactly as large as it is.
+Coverage is of a pair's own 95 % interval.
 
-| world | what is drawn | false pages | ± | coverage | true differences shown |
-| --- | --- | ---: | ---: | ---: | ---: |"""
+| world | what is drawn | false pages | ± | held | not held | coverage | true differences shown |
+| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |"""
 
 if __name__ == "__main__":
     main()

@@ -25,6 +25,8 @@ def test_few_pages_are_false_and_intervals_cover(name):
     bound = world(name).bound
     assert found["false"] <= bound + 2 * math.sqrt(bound * (1 - bound) / number)
     assert found["covered"] >= 0.93 - 2 * math.sqrt(0.93 * 0.07 / number)
+    for kind in ("held", "refused"):
+        assert found[kind] <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / number)
 
 
 @pytest.mark.slow
