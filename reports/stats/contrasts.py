@@ -135,11 +135,12 @@ class Findings:
             if {before, after} <= set(one.names):
                 contrast = Contrasts(one.model, one.weigh([pair(before, after)]))
                 judged = contrast.judge(one.model.scores.points)
-                own = judged.estimate[0] - judged.reach[0], judged.estimate[0] + judged.reach[0]
-                low, high = max(own[0], -1.0), min(own[1], 1.0)
+                diff, reach = float(judged.estimate[0]), float(judged.reach[0])
+                ends = max(diff - reach, -1.0), min(diff + reach, 1.0)
                 seeds = int(contrast.num_seeds[0])
-                parts = float(judged.estimate[0]), low, high, *own
-                return Finding(*parts, judged.error[0], judged.freedom[0], np.nan, "", seeds)
+                return Finding(
+                    diff, *ends, *ends, judged.error[0], judged.freedom[0], np.nan, "", seeds
+                )
         return _of_networks(self.arms[before], self.arms[after], score)
 
     def _of_score(self, score: str) -> Sequence[VariantSet]:
@@ -325,7 +326,7 @@ def _list_findings(
         word = SHOWN if abs(diff) > far[m] > TINY else NOT_SHOWN
         if margin is not None and abs(diff) + far[m] <= margin:
             word = EQUIVALENT
-        ends = float(low[m]), float(high[m]), diff - reach, diff + reach
+        ends = float(low[m]), float(high[m]), max(diff - reach, -1.0), min(diff + reach, 1.0)
         rest = float(judged.error[m]), float(judged.freedom[m]), float(verdict.p[m])
         adjusted = bool(abs(diff - shown[m]) > SAME)
         yield Finding(diff, *ends, *rest, word, int(seeds[m]), adjusted)

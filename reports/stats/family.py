@@ -23,6 +23,8 @@ NUM_DRAWS = 2000
 FEWEST_DRAWS = 400
 MAX_JUDGED = 2e8
 """Numbers judged in all draws of a family, about ten seconds; of larger ones there are fewer."""
+MANY_UNITS = 100
+"""Images, or groups of them, from which their spread is known well enough."""
 CHUNK = 4_000_000
 """Numbers held at once."""
 
@@ -110,12 +112,15 @@ def draw_ratios(model: Model, contrasts: Contrasts, num_draws: int, key: str) ->
     digest = hashlib.sha256(f"family\n{key}".encode()).digest()
     rng = np.random.default_rng(int.from_bytes(digest[:16], "big"))
     V, S = model.present.shape
+    units = model.scores.num_units
     spread = np.sqrt(model.variances)[model.groups][:, None]
     step = max(1, CHUNK // max(contrasts.weights.shape[0] * S, 1))
     for first in range(0, num_draws, step):
         count = min(step, num_draws - first)
-        judged = contrasts.judge(rng.normal(size=(count, V, S)) * spread)
+        judged = contrasts.judge(rng.normal(size=(count, V, S)) * spread, are_alike=True)
         moved = contrasts.moves[rng.integers(0, len(contrasts.moves), count)]
+        if units < MANY_UNITS:  # few tell their own spread badly, of each contrast anew
+            moved = moved * np.sqrt((units - 1) / rng.chisquare(units - 1, moved.shape))
         yield over_reach(judged.estimate + moved, judged.reach)
 
 

@@ -76,6 +76,7 @@ class Model:
         self._inverse = np.linalg.pinv(information * (taken > 0), hermitian=True)
         self.groups = np.zeros(len(runs), dtype=np.intp) if groups is None else groups
         left = runs.sum(1) - 1  # degrees of freedom, before seeds take theirs
+        self._left = left
         self.freedom = max(float(left.sum() - taken), 0.0)
         self.freedoms = self._by_group(left) * self.freedom / max(left.sum(), 1.0)
         self.variances = self.pool(scores.points)
@@ -100,6 +101,23 @@ class Model:
         squares = (self.residuals(points) ** 2).sum(-1)
         variances: Floats = self._by_group(squares) / np.maximum(self.freedoms, 1e-12)
         return variances
+
+    def unlike(self, points: Floats) -> Floats:
+        """Return how unlike the variants' residual variances are, (...), beyond chance.
+
+        The squared coefficient of variation of what stands behind them; 0 where they have groups,
+        or too few.
+        """
+        known = self._left > 0
+        if self.groups.max() or known.sum() < 3:
+            return np.zeros(points.shape[:-2])
+        each = self._left[known] * self.freedom / self._left.sum()
+        variances = (self.residuals(points)[..., known, :] ** 2).sum(-1) / each
+        mean = np.maximum(variances.mean(-1), 1e-100)
+        seen = variances.var(axis=-1, ddof=1) / mean**2
+        chance = float((2 / each).mean())
+        unlike: Floats = np.maximum((seen - chance) / (1 + chance), 0.0)
+        return unlike
 
     def judge(self, contrasts: sparse.csr_array) -> Judgement:
         """Estimate contrasts, (M, V)."""
@@ -135,6 +153,10 @@ class Contrasts:
         self.moves = self.of(model.image_moves)
         """What resampling images does to the estimates, (R, M)."""
         self._of_images = self.moves.var(axis=0, ddof=1)
+        squares = np.asarray(weights.power(2).sum(1)).ravel()
+        fourths = np.asarray(weights.power(4).sum(1)).ravel()
+        self._concentration = fourths / np.maximum(squares**2, 1e-300)
+        """How much of each contrast rests on few variants, (M,): 1/2 for a pair."""
 
     def of(self, values: Floats) -> Floats:
         """Return the contrasts, (..., M), of values of variants, (..., V)."""
@@ -142,12 +164,20 @@ class Contrasts:
         found: Floats = np.asarray(self.weights @ flat.T).T
         return found.reshape(*values.shape[:-1], -1)
 
-    def judge(self, points: Floats) -> Judgement:
-        """Estimate the contrasts of scores (..., V, S); the part of images stays the model's."""
+    def judge(self, points: Floats, *, are_alike: bool = False) -> Judgement:
+        """Estimate the contrasts of scores (..., V, S); the part of images stays the model's.
+
+        `are_alike`: whether variants are known to have one variance, as in draws of a null grid.
+        """
         model = self._model
         parts = model.pool(points)[..., None, :] * self._leverage  # (..., M, G)
         pooled = parts.sum(-1)
         freedom = _satterthwaite(parts, model.freedoms)
+        # Where variants are unlike, a pooled variance has the tails of fewer: a mixture of normals
+        # whose variances vary by as much has the kurtosis of Student's t of 4 + 2 / that.
+        unlike = np.zeros(()) if are_alike else model.unlike(points)
+        mixed = unlike[..., None] * self._concentration
+        freedom = 1 / (1 / freedom + mixed / (4 * mixed + 2))
         of_seeds = np.maximum(pooled, self._own_variance(points))
         units = max(model.scores.num_units - 1, 1)
         both = np.stack([of_seeds, np.broadcast_to(self._of_images, of_seeds.shape)], axis=-1)

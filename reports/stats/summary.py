@@ -106,8 +106,10 @@ def _add_differences(joined: pd.DataFrame, intervals: Intervals, baseline: str, 
         for variant in joined.index
     ]
     prefix = f"{score}_diff"
-    means = pd.Series([math.nan if one is None else one.diff for one in found], joined.index)
-    joined[f"{prefix}_mean"] = means.fillna(joined[f"{prefix}_mean"])
+    known = joined[f"{prefix}_mean"]
+    joined[f"{prefix}_mean"] = [
+        mean if one is None else one.diff for mean, one in zip(known, found, strict=True)
+    ]
     for name in ("low", "high", "own_low", "own_high", "p"):
         joined[f"{prefix}_{name}"] = [
             math.nan if one is None else getattr(one, name) for one in found

@@ -62,6 +62,7 @@ def comparison_table(
     frame = comparisons_frame(summary, baseline, comparability)
     names = map_names(summary)
     cells = pd.DataFrame({"variant": [names[name] for name in frame["variant"]]})
+    of = "" if any(frame[f"{PRIMARY}_diff_word"]) else ", these two networks"
     for score in COMPARED:
         shown = zip(
             *(frame[f"{score}_diff_{kind}"] for kind in ("mean", "low", "high")),
@@ -72,7 +73,7 @@ def comparison_table(
             with_interval(ADJUSTED * bool(adjusted) + points(mean), low, high, points)
             for mean, low, high, adjusted in shown
         ]
-        cells[f"Δ {label(score)} [95 %]"] = sign(texts, frame)
+        cells[f"Δ {label(score)}{of} [95 %]"] = sign(texts, frame)
         if f"{score}_diff_without" in frame:
             ends = (frame[f"{score}_diff_without{end}"] for end in ("", "_low", "_high"))
             cells["without outliers"] = [

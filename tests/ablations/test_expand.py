@@ -216,7 +216,7 @@ IDS = {
     "camvid/recipe-cpu": "1cd974eebf0e",
     "paper/nyudv2-inputs": "37982dcf9217",
     "paper/siftflow": "ab6a374a8c55",
-    "quickstart": "49adf83c12a9",
+    "quickstart": "eca640540c21",
 }
 """Hash of the ids of a shipped ablation's runs over FACTS: what was trained is found again."""
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.claims import Claim
 from bench.plan import Plan, PlannedRun, Published, Run
 from bench.spec import DataSpec, EvaluateSpec, ModelSpec, RunSpec, TrainSpec
 from bench.store.runs import Failure, Result, Store
@@ -178,6 +179,7 @@ def grid_plan() -> Plan:
         expectation="resnet50 first; 8s > 16s > 32s everywhere, most of it with the first skip.",
         runs=runs,
         baseline="alexnet-none",
+        claims=(Claim(left="fcn8s", right="none", every="model.backbone"),),
         published=(
             Published(
                 variant="vgg16-fcn8s", source="Long et al. 2015, Table 2",
