@@ -62,7 +62,7 @@ def list_parts(
     plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
-    """List ablations, backbones, skips, heads, upsamplings, fusions or datasets."""
+    """List ablations, or the parts of a kind: backbones, skips, losses, datasets and the rest."""
     if kind not in _LISTINGS:
         raise typer.BadParameter(unknown_name("listing", kind, _LISTINGS))
     if kind != "ablations":
@@ -267,6 +267,7 @@ _LISTINGS: dict[str, Callable[[], Iterable[dict[str, Any]]]] = {
     "upsamplings": _list_registry("fcn", "list_upsamplings"),
     "fusions": _list_registry("fcn", "list_fusions"),
     "datasets": _list_registry("bench.data.registry", "list_datasets"),
+    "losses": _list_registry("bench.run.losses", "list_losses"),
 }
 
 app.add_typer(report_app)

@@ -2,7 +2,7 @@
 
 In: a run's settings. Out: by key of the spec, the digest of a weights file or of a plugin's code,
 or the version of another library. All of it can change a result, so it enters the run's id. A path
-never does, and neither does what is ours or timm's: that is what `SEMANTICS` stands for.
+never does, and neither does what is ours, timm's or torch's: that is what `SEMANTICS` stands for.
 Free of torch, unless a plugin has loaded it: a part that is not ours can only be registered where
 its registry is loaded.
 """
@@ -12,13 +12,14 @@ import hashlib
 import json
 import sys
 import sysconfig
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.machinery import PathFinder
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec, resolve_name
 from pathlib import Path
 
+from bench.settings.calls import read_call
 from bench.spec import RunSpec
 from bench.store.atomic import file_digest
 from fcn.errors import InputError
@@ -30,13 +31,14 @@ REGISTRIES = {
     "model.upsampling_last": "fcn.upsampling.UPSAMPLINGS",
     "model.fusion": "fcn.fusions.FUSIONS",
     "data.dataset": "bench.data.dataset.DATASETS",
+    "train.loss": "bench.run.losses.kinds.LOSSES",
 }
-"""Where the part that a key names is registered."""
+"""Where the parts that a key names are registered."""
 
 LIBRARIES = {"torchvision": "torchvision", "smp": "segmentation-models-pytorch"}
-"""Distributions by what `model.external` calls them."""
+"""Distributions by what `model.external` and `train.loss` call them."""
 
-_OURS = ("fcn", "bench", "reports", "ablations", "timm")
+_OURS = ("fcn", "bench", "reports", "ablations", "timm", "torch")
 
 
 def find_sources(spec: RunSpec) -> dict[str, str]:
@@ -45,16 +47,32 @@ def find_sources(spec: RunSpec) -> dict[str, str]:
     Raises:
         InputError: A part is registered by a module that has no source file.
     """
-    found = dict(_find_weights(spec))
+    found: dict[str, str | None] = dict(_find_weights(spec))
     if spec.model.external is not None:
-        found |= _find_external(spec.model.external)
+        found["model.external"] = _find_external(spec.model.external)
     else:
-        found |= _find_code("model.backbone", _backbone_origin(spec.model.backbone))
+        found["model.backbone"] = _find_code(_backbone_origin(spec.model.backbone))
     for key, registry in REGISTRIES.items():
-        part = value_of(spec, key)
-        if part is not None and not (key.startswith("model.") and spec.model.external):
-            found |= _find_code(key, _origin(registry, str(part)))
-    return found
+        if not (key.startswith("model.") and spec.model.external):
+            found[key] = _find_parts(value_of(spec, key), registry)
+    return {key: source for key, source in found.items() if source is not None}
+
+
+def _find_parts(value: object, registry: str) -> str | None:
+    """Return what stands behind the parts in a value: a name, a call, or several of them."""
+    texts = [value] if isinstance(value, str) else value if isinstance(value, Iterable) else ()
+    names = sorted({read_call(text).name for text in texts})
+    sources = {
+        name: _find_external(name) if _is_of_library(name) else _find_code(_origin(registry, name))
+        for name in names
+    }
+    if len(names) == 1:
+        return sources[names[0]]
+    return ", ".join(f"{name} {one}" for name, one in sources.items() if one) or None
+
+
+def _is_of_library(name: str) -> bool:
+    return ":" in name or name.partition("/")[0] in LIBRARIES
 
 
 def value_of(spec: RunSpec, key: str) -> object:
@@ -112,23 +130,23 @@ def weights_file(pretrained: bool | str) -> Path | None:
     return path if path.is_file() else None
 
 
-def _find_external(name: str) -> dict[str, str]:
+def _find_external(name: str) -> str | None:
     library, slash, _ = name.partition("/")
     if ":" in name:
-        return _find_code("model.external", name.partition(":")[0])
+        return _find_code(name.partition(":")[0])
     package = LIBRARIES.get(library) if slash else None
     if package is None:
-        return {}
+        return None
     try:
-        return {"model.external": f"{package} {version(package)}"}
+        return f"{package} {version(package)}"
     except PackageNotFoundError:
-        return {}
+        return None
 
 
-def _find_code(key: str, module: str | None) -> dict[str, str]:
+def _find_code(module: str | None) -> str | None:
     if module is None or module.partition(".")[0] in _OURS:
-        return {}
-    return {key: f"code {code_digest(module)}"}
+        return None
+    return f"code {code_digest(module)}"
 
 
 def _origin(registry: str, part: str) -> str | None:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     TypeAdapter,
@@ -19,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from bench.settings.calls import spell_call, spell_weighted
 from bench.settings.explain import explain, truths_for_numbers
 from bench.settings.keys import set_keys
 from bench.text import require_file_name
@@ -30,6 +32,11 @@ FileName = Annotated[Name, AfterValidator(require_file_name)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
+
+Call = Annotated[str, Field(max_length=1000), BeforeValidator(spell_call)]
+"""A part by name, with arguments if it takes any: `focal(gamma=3)`, or {name: focal, gamma: 3}."""
+Weighted = Annotated[str | dict[str, Positive], BeforeValidator(spell_weighted)]
+"""One part, or several with their weights."""
 
 STORED = "stored"
 """Context of settings that lie in a store: they were accepted once, and stay readable."""
@@ -143,6 +150,16 @@ class TrainSpec(Schema):
     """Equal parts of each batch whose batch-norm statistics are taken apart. 1 takes those of the
     whole batch, over all devices of the run; 4 trains as on four devices whose batch norms are not
     synchronised, on however many devices it runs."""
+    loss: Weighted = "cross_entropy"
+    """What is made small: a name of `fcn-bench list losses`, with arguments such as
+    cross_entropy(label_smoothing=0.1), smp/Name(args), package.module:callable, or several with
+    their weights, {cross_entropy: 1.0, dice: 0.5}."""
+    loss_reduction: Literal["mean", "sum"] = "mean"
+    """Mean or sum over the pixels of a batch; the paper sums. Learning rates differ by the number
+    of pixels."""
+    loss_sampling: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of the cells of the coarsest features, drawn anew for each image, whose pixels count in
+    the loss: the paper's patch sampling."""
     optimizer: Literal["sgd", "adamw"] = "sgd"
     """Update rule."""
     lr: Positive = 0.01

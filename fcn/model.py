@@ -109,6 +109,16 @@ Network = FCN | LateFusion | External
 stages, `score(images)` and `upsampling(logits, size, cells)`."""
 
 
+def coarsest_stride(model: Network) -> int:
+    """Return the pixels between the coarsest features: a cell of the network's final layer.
+
+    Of a network of another library it is not known, and taken for 32.
+    """
+    if isinstance(model, LateFusion):
+        return max(coarsest_stride(stream) for stream in model.streams.values())
+    return model.output_stride if isinstance(model, FCN) else 32
+
+
 @remember_settings
 def create_model(
     backbone: str,

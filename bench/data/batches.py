@@ -30,8 +30,9 @@ from fcn.errors import InputError
 
 T = TypeVar("T")
 
-ORDER, VIEWS = 0, 1
-"""Streams of random numbers; apart, so that order and views have nothing in common."""
+ORDER, VIEWS, CELLS = 0, 1, 2
+"""Streams of random numbers; apart, so that order, views and sampled cells have nothing in
+common."""
 
 DEVICE_SHARE = 0.25
 """Largest share of a GPU's free memory that images may take; the rest is for training."""
@@ -45,13 +46,14 @@ class Batches:
 
     Args:
         pack: Decoded images.
-        train: Takes `split`, `batch_size`, `crop`, `scale` and `flip` from it.
+        train: Takes `split`, `batch_size`, `crop`, `scale`, `flip` and `loss_sampling` from it.
         input_scale: Resize of every image for the network.
         seed: The run's seed.
         mean: Of each channel, on the scale 0..1.
         std: Of each channel, on the scale 0..1.
         device: Where batches are made.
         part: Number of this process and of all that share each batch.
+        cell: Side of the cells of which `train.loss_sampling` draws, in pixels.
 
     Raises:
         InputError: The split does not exist, images of a batch would differ in size, or there are
@@ -69,7 +71,9 @@ class Batches:
         std: Sequence[float],
         device: torch.device,
         part: tuple[int, int] = (0, 1),
+        cell: int = 32,
     ) -> None:
+        self._cell = cell
         self._pack = pack
         self._train = train
         self._input_scale = input_scale
@@ -98,7 +102,7 @@ class Batches:
 
     def _make(self, numbers: range) -> Iterator[tuple[Tensor, Tensor]]:
         """Make several batches at once: what they need is then in the processor's caches."""
-        chosen, views = [], []
+        chosen, views, drawn = [], [], []
         for index in numbers:
             whole = self.image_indices(index)
             for k in self._share:
@@ -106,6 +110,7 @@ class Batches:
                 size = self._pack.size(whole[k])
                 views.append(draw_view(rng, size, self._train, self._input_scale))
                 chosen.append(whole[k])
+                drawn.append((index, k))
         out_size = self._train.crop or views[0].scaled
         arrays, maps = self._images.take(chosen)
         images = view_images(arrays, views, out_size, **self._statistics)
@@ -113,6 +118,10 @@ class Batches:
             view_targets(labels, views, out_size, ignore_index=target.ignore_index)
             for labels, target in zip(maps, self._pack.targets, strict=True)
         ]
+        if self._train.loss_sampling < 1:
+            counts = send(self._draw_cells(drawn, out_size), images.device)
+            ignored = [target.ignore_index for target in self._pack.targets]
+            seen = [s.where(counts, label) for s, label in zip(seen, ignored, strict=True)]
         targets = seen[0] if len(seen) == 1 else torch.stack(seen, dim=1)
         for k in range(0, len(chosen), len(self._share)):
             batch = slice(k, k + len(self._share))
@@ -124,6 +133,17 @@ class Batches:
         samples = range(index * batch_size, (index + 1) * batch_size)
         orders = {epoch: self._order(epoch) for epoch in {j // num_images for j in samples}}
         return [int(orders[j // num_images][j % num_images]) for j in samples]
+
+    def _draw_cells(self, drawn: Sequence[tuple[int, int]], size: Size) -> NDArray[np.bool_]:
+        """Draw the pixels that count in the loss, (N, h, w), cell by cell, for each image."""
+        rows, columns = (-(-side // self._cell) for side in size)
+        cells = [
+            np.random.default_rng([self._seed, CELLS, *one]).random((rows, columns))
+            < self._train.loss_sampling
+            for one in drawn
+        ]
+        pixels = np.stack(cells).repeat(self._cell, 1).repeat(self._cell, 2)
+        return np.ascontiguousarray(pixels[:, : size[0], : size[1]])
 
     def _draw_order(self, epoch: int) -> NDArray[np.int64]:
         rng = np.random.default_rng([self._seed, ORDER, epoch])

@@ -15,7 +15,7 @@ from bench.data.memory import Binding, Memory, read_memory, remember_binding, re
 from bench.data.packs.pack import Pack, open_pack, pack
 from bench.data.registry import Dataset, open_dataset
 from bench.plan import Run
-from bench.sources import find_sources, value_of
+from bench.sources import REGISTRIES, find_sources, value_of
 from bench.spec import DataSpec, RunSpec
 from bench.store.runs import Store
 from bench.text import our_command
@@ -89,7 +89,8 @@ class Catalog:
         Raises:
             InputError: The source of a part cannot be read.
         """
-        key = json.dumps([spec.model.model_dump(mode="json"), spec.data.dataset])
+        parts = {name: value_of(spec, name) for name in REGISTRIES}
+        key = json.dumps([spec.model.model_dump(mode="json"), parts])
         if key not in self._sources:
             found = find_sources(spec)
             for name in {*found, *(self._recall.binding.sources if self._recall else ())}:

@@ -24,6 +24,7 @@ from bench.data.packs.pack import Pack
 from bench.data.remarks import require_meaning, uses_of
 from bench.plan import Plan, PlannedRun, Run
 from bench.run.batch_norm import require_known_statistics
+from bench.run.losses import require_loss
 from bench.run.weights import load_parent, require_shared
 from bench.spec import ModelSpec, TrainSpec
 from bench.store.runs import Store
@@ -72,6 +73,7 @@ def check_models(plan: Plan, facts: Mapping[str, DatasetFacts]) -> dict[str, Mod
         with naming(plan, planned):
             _require_weights(spec.train, data.classes(spec.data))
             _require_warm_up(spec.train)
+            require_loss(spec.train, data.classes(spec.data))
             options = data.network_options(spec.data)
             size = spec.train.crop or DEFAULT_SIZE
             key = repr((spec.model, options, size))
@@ -111,6 +113,10 @@ def check_images(plan: Plan, packs: Mapping[str, Pack], devices_per_run: int = 1
         with naming(plan, planned):
             require_equal_sizes(pack, spec.train)
             require_shards(spec.train, devices_per_run)
+            if devices_per_run > 1:
+                require_loss(
+                    spec.train, [len(t.class_names) for t in pack.targets], devices_per_run
+                )
             if devices_per_run > 1 or spec.train.batch_norm_groups > 1:
                 require_known_statistics(build(spec.model, pack.network_options()))
             for split in splits:

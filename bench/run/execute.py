@@ -31,7 +31,7 @@ from bench.run.environment import choose_device, configure_torch, describe_envir
 from bench.run.evaluate import save_evaluation
 from bench.run.evaluate_split import describe_others, evaluate_split, named_batches
 from bench.run.log import RunLog
-from bench.run.losses import find_class_weights, network_loss
+from bench.run.losses import create_terms, find_class_weights, network_loss
 from bench.run.optim import create_optimizer
 from bench.run.signals import handlers_kept, stop_on_signals
 from bench.run.train import StepLog, fit, place, require_finite
@@ -40,7 +40,7 @@ from bench.store.atomic import file_digest, write_json
 from bench.store.lease import LEASE_SECONDS, BusyError, DoneError, Lease, LeaseLostError, hold
 from bench.store.records import FileWeights, InputLayer, Weights
 from bench.store.runs import Result, Store
-from fcn.model import Network, create_model
+from fcn.model import Network, coarsest_stride, create_model
 from fcn.weights import find_loaded
 
 
@@ -214,6 +214,8 @@ class _Execution:
             network_loss,
             model,
             targets=self.pack.targets,
+            terms=create_terms(train.loss),
+            reduction=train.loss_reduction,
             class_weights=find_class_weights(train, self.pack, self.device),
             target_weights=train.target_weights,
             add_up=self.group.sum,
@@ -227,6 +229,7 @@ class _Execution:
             std=model.std,
             device=self.device,
             part=(self.group.rank, self.group.size),
+            cell=coarsest_stride(model),
         )
         optimizer = create_optimizer(model, train)
         with self.group.main_process_first():  # it sets damaged checkpoints aside

@@ -17,6 +17,10 @@ RENAMED = {
 """Today's name of each key that had another one. Ids are made of the earlier names, for good."""
 
 
+WHOLE = ("train.loss", "train.optimizer", "train.groups", "train.freeze", "train.aux")
+"""Keys whose value may be a mapping that is one value: a later one takes its place, whole."""
+
+
 def flatten(differences: Mapping[str, Any], *, where: str = "") -> dict[str, Any]:
     """Return values by dotted key, whether they are written dotted or nested.
 
@@ -111,7 +115,7 @@ def _leaves(
     """Yield each value below nested mappings with the keys that lead to it, as they are written."""
     for key, value in differences.items():
         path = (*above, str(key))
-        if isinstance(value, Mapping) and value:
+        if isinstance(value, Mapping) and value and ".".join(path) not in WHOLE:
             yield from _leaves(value, path)
         else:
             yield path, value
@@ -125,5 +129,5 @@ def _put(values: Mapping[str, Any], path: list[str], value: Any, key: str) -> di
     if rest:
         return {**values, head: _put(inner, rest, value, key)}
     # An empty mapping changes nothing in one; all others are values below it.
-    both = isinstance(value, Mapping) and isinstance(inner, Mapping)
+    both = isinstance(value, Mapping) and isinstance(inner, Mapping) and key not in WHOLE
     return {**values, head: dict(inner) if both else value}

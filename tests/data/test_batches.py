@@ -176,3 +176,35 @@ def test_evaluation_batches_have_a_budget_of_pixels(shapes, images, scale, expec
         shapes, "val", input_scale=scale, batch_size=8, batch_pixels=images, **STATISTICS
     )
     assert [len(indices) for indices, _, _ in groups] == expected
+
+
+def test_sampled_cells_count_and_nothing_else_changes(shapes):
+    """A quarter of the cells of 8 pixels, drawn for each image: by seed, batch and place alone."""
+    whole, few = (batches(shapes, loss_sampling=share, crop=(32, 32)) for share in (1.0, 0.25))
+    few._cell = 8
+    kept = []
+    for k in range(40):
+        (images, target), (same_images, sampled) = whole.batch(k), few.batch(k)
+        assert torch.equal(images, same_images)
+        counts = sampled != 255
+        assert torch.equal(sampled[counts], target[counts])
+        # A cell counts as a whole, void pixels aside, or not at all.
+        cells = (counts == (target != 255)).reshape(3, 4, 8, 4, 8).all((2, 4))
+        gone = ~counts.reshape(3, 4, 8, 4, 8).any(4).any(2)
+        assert (cells | gone).all()
+        shown = (target != 255).reshape(3, 4, 8, 4, 8).any(4).any(2)
+        kept += cells[shown].tolist()
+    assert np.mean(kept) == pytest.approx(0.25, abs=0.03)
+    again = batches(shapes, loss_sampling=0.25, crop=(32, 32))
+    again._cell = 8
+    assert same(again.batch(39), (images, sampled))
+
+
+def test_sampled_cells_are_the_same_on_any_number_of_devices(shapes):
+    spec = TrainSpec(batch_size=3, crop=(16, 20), loss_sampling=0.5)
+    one, *two = (
+        Batches(shapes, spec, input_scale=1.0, seed=0, cell=4, part=part, **STATISTICS)
+        for part in ((0, 1), (0, 2), (1, 2))
+    )
+    parts = [source.batch(5)[1] for source in two]
+    assert torch.equal(torch.cat(parts), one.batch(5)[1])
