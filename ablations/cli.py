@@ -254,7 +254,8 @@ def _list_registry(module: str, listing: str) -> Callable[[], Iterable[dict[str,
     def rows() -> Iterable[dict[str, Any]]:
         from importlib import import_module
 
-        return [{"name": name} for name in getattr(import_module(module), listing)()]
+        found = getattr(import_module(module), listing)()
+        return [{"name": one} if isinstance(one, str) else one for one in found]
 
     return rows
 
@@ -268,6 +269,8 @@ _LISTINGS: dict[str, Callable[[], Iterable[dict[str, Any]]]] = {
     "fusions": _list_registry("fcn", "list_fusions"),
     "datasets": _list_registry("bench.data.registry", "list_datasets"),
     "losses": _list_registry("bench.run.losses", "list_losses"),
+    "optimizers": _list_registry("bench.run.optim", "list_optimizers"),
+    "schedules": _list_registry("bench.run.schedules", "list_schedules"),
 }
 
 app.add_typer(report_app)

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from bench.claims import Claim
+from bench.settings.calls import read_call
 from bench.settings.keys import RENAMED, rename_keys, require_one_name
 from bench.spec import Fraction, ModelSpec, Name, RunSpec, Schema, parse
 from fcn.errors import InputError
@@ -160,6 +161,8 @@ def _idle_keys(spec: RunSpec) -> Iterator[tuple[str, str]]:
         yield "model", "input_fusion"
     if spec.train.schedule != "poly":
         yield "train", "power"
+    if read_call(spec.train.optimizer).name not in ("sgd", "adamw"):
+        yield "train", "momentum"
     if not spec.evaluate.eval_every:
         yield "evaluate", "eval_split"
 

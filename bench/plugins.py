@@ -25,7 +25,14 @@ from fcn.registry import BROKEN_PLUGINS, undone_on_error
 
 ENTRY_POINTS = "fcn_bench.plugins"
 
-_BUILT_IN = ("fcn.model", "bench.data.registry", "bench.grid.engines", "bench.run.losses")
+_BUILT_IN = (
+    "fcn.model",
+    "bench.data.registry",
+    "bench.grid.engines",
+    "bench.run.losses",
+    "bench.run.optim",
+    "bench.run.schedules",
+)
 """Modules that register our own parts. They come first, or a plugin could take their names; by
 name, because they load torch, which nobody without plugins should wait for."""
 

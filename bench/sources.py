@@ -32,6 +32,8 @@ REGISTRIES = {
     "model.fusion": "fcn.fusions.FUSIONS",
     "data.dataset": "bench.data.dataset.DATASETS",
     "train.loss": "bench.run.losses.kinds.LOSSES",
+    "train.optimizer": "bench.run.optim.OPTIMIZERS",
+    "train.schedule": "bench.run.schedules.SCHEDULES",
 }
 """Where the parts that a key names are registered."""
 

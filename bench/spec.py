@@ -160,16 +160,18 @@ class TrainSpec(Schema):
     loss_sampling: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of the cells of the coarsest features, drawn anew for each image, whose pixels count in
     the loss: the paper's patch sampling."""
-    optimizer: Literal["sgd", "adamw"] = "sgd"
-    """Update rule."""
+    optimizer: Call = "sgd"
+    """Update rule: sgd, adamw, or any of `fcn-bench list optimizers` with its arguments, such as
+    lamb(betas=[0.9, 0.98])."""
     lr: Positive = 0.01
     """Learning rate at the start (after warm-up), for a loss that is a mean over pixels."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    """Momentum of SGD, or the first beta of AdamW."""
+    """Momentum of sgd, or the first beta of adamw; others have arguments."""
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
     """Decay of weights; vectors (biases, norms) are not decayed."""
-    schedule: Literal["poly", "cosine", "constant"] = "poly"
-    """Shape of the learning rate over the steps."""
+    schedule: Call = "poly"
+    """Shape of the learning rate over the steps after warm-up: a name of `fcn-bench list
+    schedules`, with arguments such as multistep(at=[0.6, 0.9])."""
     power: Positive = 0.9
     """Exponent of the poly schedule."""
     warmup_steps: Annotated[int, Field(ge=0)] = 0

@@ -25,6 +25,8 @@ from bench.data.remarks import require_meaning, uses_of
 from bench.plan import Plan, PlannedRun, Run
 from bench.run.batch_norm import require_known_statistics
 from bench.run.losses import require_loss
+from bench.run.optim import require_optimizer
+from bench.run.schedules import require_schedule
 from bench.run.weights import load_parent, require_shared
 from bench.spec import ModelSpec, TrainSpec
 from bench.store.runs import Store
@@ -74,6 +76,8 @@ def check_models(plan: Plan, facts: Mapping[str, DatasetFacts]) -> dict[str, Mod
             _require_weights(spec.train, data.classes(spec.data))
             _require_warm_up(spec.train)
             require_loss(spec.train, data.classes(spec.data))
+            require_schedule(spec.train)
+            require_optimizer(spec.train)
             options = data.network_options(spec.data)
             size = spec.train.crop or DEFAULT_SIZE
             key = repr((spec.model, options, size))

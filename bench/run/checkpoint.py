@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from bench.faults import fault_point
+from bench.run.optimizer_state import optimizer_tensors, restore_optimizer
 from bench.run.weights import to_plain_memory
 from bench.store.atomic import file_digest, replacing, write_json
 from bench.store.records import Count, Digest, describe_fault
@@ -65,10 +66,7 @@ def save_checkpoint(
 ) -> None:
     """Write a checkpoint, atomically, and remove all but the last two."""
     tensors = {_MODEL + name: tensor for name, tensor in model.state_dict().items()}
-    for index, state in optimizer.state_dict()["state"].items():
-        for name, tensor in state.items():
-            if tensor is not None:  # SGD without momentum keeps None
-                tensors[f"{_OPTIMIZER}{index}.{name}"] = tensor
+    tensors |= {_OPTIMIZER + name: tensor for name, tensor in optimizer_tensors(optimizer).items()}
     path = folder / f"checkpoint-{step:09d}.safetensors"
     with replacing(path) as temporary:
         save_file(to_plain_memory(tensors), temporary)
@@ -132,16 +130,10 @@ def _restore(path: Path, model: nn.Module, optimizer: Optimizer) -> _Manifest:
     if hashlib.sha256(tensor_bytes).hexdigest() != manifest.sha256:
         raise ValueError("its checksum is another")
     tensors = load(tensor_bytes)
-    states: dict[int, dict[str, Tensor]] = {}
-    for key, tensor in _below(tensors, _OPTIMIZER).items():
-        index, _, name = key.partition(".")
-        states.setdefault(int(index), {})[name] = tensor
-    states = dict(sorted(states.items()))  # a file's tensors come in any order
     weights = _below(tensors, _MODEL)
     _require_shapes(weights, model.state_dict())  # torch copies what fits before it complains
     model.load_state_dict(weights)
-    groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": states, "param_groups": groups})
+    restore_optimizer(optimizer, _below(tensors, _OPTIMIZER))
     return manifest
 
 

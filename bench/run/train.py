@@ -16,8 +16,8 @@ from torch.optim import Optimizer
 
 from bench.run.distributed import ALONE, Group, SharedLoss
 from bench.run.ema import decay_at
-from bench.run.optim import lr_at
 from bench.run.outcome import NonFiniteLossError
+from bench.run.schedules import lr_at
 from bench.spec import TrainSpec
 from fcn.model import Network
 

@@ -7,7 +7,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.run.chunking import CHUNK_MIB
 from bench.run.losses import pixel_loss, resolve_class_weights
-from bench.run.optim import create_optimizer, lr_at
+from bench.run.optim import create_optimizer
+from bench.run.schedules import lr_at
 from bench.spec import TrainSpec
 from fcn.alignment import IMAGE_GRID, Grid
 from fcn.upsampling import UPSAMPLINGS, list_upsamplings
