@@ -33,13 +33,15 @@ def check_plan(
 ) -> "dict[str, ModelCost]":
     """Find what would fail before anything is trained: models first, then every image.
 
-    Prints what scoring and a loss take, where that is much, unless `quiet`.
+    Unless `quiet`, prints what scoring and losses take, where that is much, and which parameters
+    are frozen or have a rate of their own.
     """
     with importing():
         from bench.grid.preflight import check_images, check_models, check_starts
         from bench.grid.scoring_memory import scoring_remarks
         from bench.grid.training_memory import loss_remarks
         from reports.stats.asked import require_classes
+        from bench.grid.training_remarks import group_remarks
     specs = {planned.run.fingerprint: planned.run.spec.data for planned in plan.runs}
     facts = {fingerprint: catalog.facts(data) for fingerprint, data in specs.items()}
     costs = check_models(plan, facts)
@@ -50,7 +52,12 @@ def check_plan(
         require_classes(plan, pack.choose(data.inputs, data.targets).class_names)
     check_images(plan, packs, devices_per_run)
     if not quiet:
-        show_remarks([*scoring_remarks(plan, packs), *loss_remarks(plan, packs)], as_json=True)
+        remarks = [
+            *scoring_remarks(plan, packs),
+            *loss_remarks(plan, packs),
+            *group_remarks(plan, facts),
+        ]
+        show_remarks(remarks, as_json=True)
     return costs
 
 

@@ -133,6 +133,29 @@ class DataSpec(Schema):
         return self
 
 
+class GroupSpec(Schema):
+    """How a part of a network learns, beside the rest."""
+
+    lr: Positive = 1.0
+    """Factor on the learning rate; for 0 there is `train.freeze`."""
+    decay: Annotated[float, Field(ge=0)] = 1.0
+    """Factor on the decay of weights; vectors have none."""
+
+
+def _sorted(value: Any) -> Any:
+    """Return a mapping in the order of its keys, which says nothing."""
+    return {key: value[key] for key in sorted(value)} if isinstance(value, Mapping) else value
+
+
+def _with_ends(value: Any) -> Any:
+    """Return parts that are frozen for good, a list or one name, as parts with no last step."""
+    if isinstance(value, str):
+        return {value: None}
+    if isinstance(value, list | tuple) and all(isinstance(one, str) for one in value):
+        return dict.fromkeys(sorted(value))
+    return _sorted(value)
+
+
 class TrainSpec(Schema):
     """How weights are fitted. Durations are steps (optimiser updates) or epochs, never both."""
 
@@ -176,6 +199,17 @@ class TrainSpec(Schema):
     """Exponent of the poly schedule."""
     warmup_steps: Annotated[int, Field(ge=0)] = 0
     """Steps over which the learning rate rises linearly from zero."""
+    groups: Annotated[dict[Name, GroupSpec], BeforeValidator(_sorted)] = {}
+    """Factors on learning rate and decay by part: backbone, head, skip:16, upsampling, bias, norm,
+    or a pattern over names of parameters; {backbone: {lr: 0.1}, bias: {lr: 2}}. They multiply."""
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Factor on the learning rate from each layer of the backbone to the one before it, for
+    networks of timm that know their layers."""
+    freeze: Annotated[
+        dict[Name, Annotated[int, Field(ge=1)] | None], BeforeValidator(_with_ends)
+    ] = {}
+    """Parts that do not train, as `groups` names them: [backbone], or with their last such step,
+    {backbone: 500}."""
     clip_grad_norm: Positive | None = None
     """Largest gradient norm; longer gradients are scaled down to it."""
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0

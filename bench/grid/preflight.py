@@ -24,11 +24,12 @@ from bench.data.packs.pack import Pack
 from bench.data.remarks import require_meaning, uses_of
 from bench.plan import Plan, PlannedRun, Run
 from bench.run.batch_norm import require_known_statistics
+from bench.run.groups import create_groups, describe_groups
 from bench.run.losses import require_loss
 from bench.run.optim import require_optimizer
 from bench.run.schedules import require_schedule
 from bench.run.weights import load_parent, require_shared
-from bench.spec import ModelSpec, TrainSpec
+from bench.spec import ModelSpec, RunSpec, TrainSpec
 from bench.store.runs import Store
 from fcn.errors import InputError, foreign_code
 from fcn.model import Network, create_model, require_weights
@@ -83,6 +84,8 @@ def check_models(plan: Plan, facts: Mapping[str, DatasetFacts]) -> dict[str, Mod
             key = repr((spec.model, options, size))
             if key not in known:
                 known[key] = count_cost(spec.model, options, size)
+            if spec.train.freeze or spec.train.groups or spec.train.layer_decay < 1:
+                _require_groups(spec, options)
             if spec.train.crop is not None:
                 try_training(spec.model, options, spec.train.crop, spec.train)
         costs[planned.variant] = known[key]
@@ -274,6 +277,25 @@ def naming(plan: Plan, planned: PlannedRun) -> Iterator[None]:
         raise InputError(f"{plan.name}, variant {planned.variant}: {error}") from error
 
 
+def _require_groups(spec: RunSpec, options: Mapping[str, Any]) -> None:
+    """Refuse parts without parameters, and training that trains nothing."""
+    model = build_somehow(spec.model, options)
+    list(describe_groups(model, spec.train, spec.model))
+    if spec.train.steps and not create_groups(model, spec.train, spec.model):
+        raise InputError(
+            f"train.freeze {', '.join(spec.train.freeze)} leaves no parameter to train; leave one "
+            "of these out, or give it the step until which it is frozen"
+        )
+
+
+def build_somehow(model_spec: ModelSpec, options: Mapping[str, Any]) -> Network:
+    """Build a network for the names and shapes of its parameters, most likely without memory."""
+    try:
+        return build(model_spec, options)
+    except InputError:  # a network of another library that cannot be built without values
+        return build(model_spec, options, "cpu")
+
+
 def _require_warm_up(train: TrainSpec) -> None:
     """Refuse a warm-up that training never gets out of."""
     if train.steps and train.warmup_steps >= train.steps:
@@ -343,7 +365,4 @@ def _require_shared(run: Run, parent: PlannedRun, facts: Mapping[str, DatasetFac
 def _weights_of(run: Run, facts: Mapping[str, DatasetFacts]) -> dict[str, Tensor]:
     """Return the tensors of a run's network, most likely without memory: names and shapes."""
     options = facts[run.fingerprint].network_options(run.spec.data)
-    try:
-        return build(run.spec.model, options).state_dict()
-    except InputError:  # a network of another library that cannot be built without values
-        return build(run.spec.model, options, "cpu").state_dict()
+    return build_somehow(run.spec.model, options).state_dict()

@@ -231,7 +231,7 @@ class _Execution:
             part=(self.group.rank, self.group.size),
             cell=coarsest_stride(model),
         )
-        optimizer = create_optimizer(model, train)
+        optimizer = create_optimizer(model, train, self.spec.model)
         with self.group.main_process_first():  # it sets damaged checkpoints aside
             resumed = load_checkpoint(self.folder, model, optimizer, self.environment)
         log = RunLog(self.folder / "metrics.jsonl" if self.lease else None, resumed.step)

@@ -14,8 +14,9 @@ from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
 from bench.run.ema import keep_ema
+from bench.run.groups import create_groups
 from bench.settings.calls import Call, read_call, require_arguments
-from bench.spec import TrainSpec
+from bench.spec import ModelSpec, TrainSpec
 from fcn.errors import InputError, foreign_code
 from fcn.registry import Registry, unknown_part
 
@@ -23,7 +24,7 @@ Groups = list[dict[str, Any]]
 """Groups of parameters: `params`, `weight_decay`."""
 
 OPTIMIZERS: Registry[Callable[..., Optimizer]] = Registry("optimizer")
-"""name -> function of (groups, lr) and arguments by name. What is not here is looked for in timm."""
+"""name -> function of (groups, lr) and arguments by name. Other names are looked for in timm."""
 
 _TIMM: Any = timm.optim  # whose factory is typed for itself alone
 
@@ -41,20 +42,22 @@ OWN_KEYS = {"lr": "train.lr", "weight_decay": "train.weight_decay", "momentum": 
 """Arguments that are keys of a spec."""
 
 
-def create_optimizer(model: nn.Module, train: TrainSpec) -> Optimizer:
+def create_optimizer(
+    model: nn.Module, train: TrainSpec, spec: ModelSpec | None = None
+) -> Optimizer:
     """Create the optimiser of `train`; vectors (biases, norms) are not decayed.
 
     With `train.ema_decay` it keeps a moving average of the parameters too.
 
+    Args:
+        model: The network.
+        train: Settings.
+        spec: What the network was built from; only `train.layer_decay` asks.
+
     Raises:
         InputError: The optimiser is unknown, cannot be used, or does not take its arguments.
     """
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": train.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    optimizer = _create(groups, train)
+    optimizer = _create(create_groups(model, train, spec), train)
     keep_ema(optimizer, train)
     return optimizer
 

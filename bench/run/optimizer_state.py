@@ -13,8 +13,8 @@ from torch.optim import Optimizer
 
 _TYPES = {"bool": (bool, torch.bool), "int": (int, torch.int64), "float": (float, torch.float64)}
 _GROUP = "group."
-_GIVEN = {"params", "lr", "ema_decay"}
-"""What a group is given anew before each step."""
+_GIVEN = {"params", "lr", "weight_decay", "lr_scale", "ema_decay"}
+"""What a group is given anew by us."""
 
 
 def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
@@ -24,13 +24,13 @@ def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
         TypeError: It keeps something that is neither a tensor nor a number.
     """
     state = optimizer.state_dict()
-    found = {}
+    found: dict[str, Tensor] = {}
     for index, values in state["state"].items():
         for name, value in values.items():
             if value is not None:  # SGD without momentum keeps None
                 found.update([_to_tensor(f"{index}.{name}", value)])
     for index, group in enumerate(state["param_groups"]):
-        for name in group.keys() - _GIVEN - optimizer.defaults.keys() - {"weight_decay"}:
+        for name in group.keys() - _GIVEN - optimizer.defaults.keys():
             if isinstance(group[name], Tensor | int | float):
                 found.update([_to_tensor(f"{_GROUP}{index}.{name}", group[name])])
     return found

@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 
 from bench.run.distributed import ALONE, Group, SharedLoss
 from bench.run.ema import decay_at
+from bench.run.freezing import Freezer
 from bench.run.outcome import NonFiniteLossError
 from bench.run.schedules import lr_at
 from bench.spec import TrainSpec
@@ -66,15 +67,22 @@ def fit(
         group: The processes that share each batch.
     """
     assert train.steps is not None
+    freezer = Freezer(model, train)
+    freezer.set_step(after + 1)
     shared = SharedLoss(model, loss_fn, train, group)
     device = next(model.parameters()).device
     for step in range(after + 1, train.steps + 1):
         if not model.training:  # the caller may have evaluated since the last step
             model.train()
+            freezer.hold_statistics()
+        if freezer.set_step(step):  # of several processes, all must learn whose gradients come
+            shared = SharedLoss(model, loss_fn, train, group)
         seed_step(seed, step, device, group.rank)
         lr = lr_at(step, train)
         for parameters in optimizer.param_groups:
-            parameters.update(lr=lr, ema_decay=decay_at(step, train))
+            parameters.update(
+                lr=lr * parameters.get("lr_scale", 1.0), ema_decay=decay_at(step, train)
+            )
 
         optimizer.zero_grad(set_to_none=True)
         losses = []
