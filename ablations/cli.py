@@ -13,6 +13,7 @@ import typer
 from ablations.foreign import require_ours
 
 with require_ours():
+    import ablations.data_cli  # noqa: F401  # a command among bench's
     from ablations.execution import check_plan, execute, find_unreadable, say_remarks, try_first
     from ablations.planning import Set, Spec, plan_spec, plan_trial
     from ablations.report_cli import Out, require_folder, say, write
@@ -268,6 +269,7 @@ _LISTINGS: dict[str, Callable[[], Iterable[dict[str, Any]]]] = {
     "upsamplings": _list_registry("fcn", "list_upsamplings"),
     "fusions": _list_registry("fcn", "list_fusions"),
     "datasets": _list_registry("bench.data.registry", "list_datasets"),
+    "augmentations": _list_registry("bench.data.augmentations", "list_augmentations"),
     "losses": _list_registry("bench.run.losses", "list_losses"),
     "optimizers": _list_registry("bench.run.optim", "list_optimizers"),
     "schedules": _list_registry("bench.run.schedules", "list_schedules"),

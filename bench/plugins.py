@@ -27,6 +27,7 @@ ENTRY_POINTS = "fcn_bench.plugins"
 
 _BUILT_IN = (
     "fcn.model",
+    "bench.data.augmentations",
     "bench.data.registry",
     "bench.grid.engines",
     "bench.run.losses",

@@ -34,6 +34,7 @@ REGISTRIES = {
     "train.loss": "bench.run.losses.kinds.LOSSES",
     "train.optimizer": "bench.run.optim.OPTIMIZERS",
     "train.schedule": "bench.run.schedules.SCHEDULES",
+    "train.augment": "bench.data.augmentations.AUGMENTATIONS",
 }
 """Where the parts that a key names are registered."""
 
@@ -69,7 +70,7 @@ def _find_parts(value: object, registry: str) -> str | None:
         for name in names
     }
     if len(names) == 1:
-        return sources[names[0]]
+        return sources[names[0]]  # as earlier versions wrote it, who knew no others
     return ", ".join(f"{name} {one}" for name, one in sources.items() if one) or None
 
 

@@ -225,6 +225,9 @@ class TrainSpec(Schema):
     """Range of the random resize, on top of `data.input_scale`, drawn log-uniformly."""
     flip: bool = True
     """Mirror left and right with probability one half."""
+    augment: tuple[Call, ...] = ()
+    """What happens to each image beside that, in this order: names of `fcn-bench list
+    augmentations` with arguments, such as ColorJitter(brightness=0.4)."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Arithmetic of forward and backward; bf16 is autocast where the device has it."""
     deterministic: bool = False

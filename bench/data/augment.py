@@ -115,6 +115,13 @@ def view_targets(
     return take_nearest(targets, (rows, in_rows), (columns, in_columns), outside=ignore_index)
 
 
+def inside_views(views: Sequence[View], out_size: Size) -> NDArray[np.bool_]:
+    """Return which pixels of the views lie in their images, (N, h, w)."""
+    (_, rows), (_, columns) = (_nearest(views, axis, out_size[axis]) for axis in (0, 1))
+    inside: NDArray[np.bool_] = rows[:, :, None] & columns[:, None, :]
+    return inside
+
+
 def to_network(
     image: NDArray[np.uint8],
     input_scale: float,

@@ -18,11 +18,13 @@ from torch import Tensor
 from bench.data.augment import (
     Size,
     draw_view,
+    inside_views,
     scaled_size,
     to_network,
     view_images,
     view_targets,
 )
+from bench.data.augmentations import Augmentation, Views
 from bench.data.packs.pack import Pack
 from bench.data.resample import Images, send
 from bench.spec import TrainSpec
@@ -30,9 +32,9 @@ from fcn.errors import InputError
 
 T = TypeVar("T")
 
-ORDER, VIEWS, CELLS = 0, 1, 2
-"""Streams of random numbers; apart, so that order, views and sampled cells have nothing in
-common."""
+ORDER, VIEWS, CELLS, AUGMENT = 0, 1, 2, 3
+"""Streams of random numbers; apart, so that order, views, sampled cells and augmentation have
+nothing in common."""
 
 DEVICE_SHARE = 0.25
 """Largest share of a GPU's free memory that images may take; the rest is for training."""
@@ -46,7 +48,8 @@ class Batches:
 
     Args:
         pack: Decoded images.
-        train: Takes `split`, `batch_size`, `crop`, `scale`, `flip` and `loss_sampling` from it.
+        train: Takes `split`, `batch_size`, `crop`, `scale`, `flip`, `augment` and `loss_sampling`
+            from it.
         input_scale: Resize of every image for the network.
         seed: The run's seed.
         mean: Of each channel, on the scale 0..1.
@@ -83,6 +86,10 @@ class Batches:
         require_equal_sizes(pack, train)
         require_shards(train, part[1])
         self._share = shard_of(train.batch_size, *part)
+        ignored = [target.ignore_index for target in pack.targets]
+        self._augmentation = (
+            Augmentation(train.augment, mean, std, ignored) if train.augment else None
+        )
         self._images = _Images(pack, self._indices, device)
         self._at_once = _batches_at_once(train, len(self._share), device)
         self._ready: dict[int, tuple[Tensor, Tensor]] = {}
@@ -118,6 +125,10 @@ class Batches:
             view_targets(labels, views, out_size, ignore_index=target.ignore_index)
             for labels, target in zip(maps, self._pack.targets, strict=True)
         ]
+        if self._augmentation is not None:
+            inside = send(inside_views(views, out_size), images.device)
+            seeds = [_draw_seed(self._seed, AUGMENT, *one) for one in drawn]
+            images, seen = self._augmentation(Views(images, seen, inside), seeds)
         if self._train.loss_sampling < 1:
             counts = send(self._draw_cells(drawn, out_size), images.device)
             ignored = [target.ignore_index for target in self._pack.targets]
@@ -148,6 +159,11 @@ class Batches:
     def _draw_order(self, epoch: int) -> NDArray[np.int64]:
         rng = np.random.default_rng([self._seed, ORDER, epoch])
         return rng.permutation(self._indices)
+
+
+def _draw_seed(*entropy: int) -> int:
+    """Draw a seed for torch, which takes 64 bits, from as many numbers as there are."""
+    return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0])
 
 
 def _batches_at_once(train: TrainSpec, batch_size: int, device: torch.device) -> int:

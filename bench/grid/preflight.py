@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.data.augment import scaled_size
+from bench.data.augmentations import require_augment
 from bench.data.batches import require_equal_sizes, require_shards
 from bench.data.facts import DatasetFacts
 from bench.data.packs.pack import Pack
@@ -77,6 +78,7 @@ def check_models(plan: Plan, facts: Mapping[str, DatasetFacts]) -> dict[str, Mod
             _require_weights(spec.train, data.classes(spec.data))
             _require_warm_up(spec.train)
             require_loss(spec.train, data.classes(spec.data))
+            require_augment(spec.train, spec.data.inputs)
             require_schedule(spec.train)
             require_optimizer(spec.train)
             options = data.network_options(spec.data)

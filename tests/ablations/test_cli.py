@@ -349,6 +349,10 @@ def test_the_installed_command_says_the_same_and_debug_shows_the_traceback(work)
         ("upsamplings", {"bilinear"}),
         ("fusions", {"sum"}),
         ("datasets", {"shapes", "camvid", "folder"}),
+        ("losses", {"cross_entropy", "dice", "lovasz"}),
+        ("optimizers", {"sgd", "adamw", "lamb"}),
+        ("schedules", {"poly", "one_cycle"}),
+        ("augmentations", {"ColorJitter", "RandAugmentColours"}),
     ],
 )
 def test_everything_registered_is_listed(tmp_path, cli, kind, names):

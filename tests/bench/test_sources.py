@@ -48,7 +48,7 @@ def load(monkeypatch, tmp_path):
 def test_every_key_that_names_a_registered_part_is_looked_up():
     """A key that is forgotten here would let a plugin's part change without a new id."""
     named = {"skip", "head", "upsampling", "upsampling_last", "fusion"}
-    levers = {"loss", "optimizer", "schedule"}
+    levers = {"augment", "loss", "optimizer", "schedule"}
     assert {key.partition(".")[2] for key in REGISTRIES} == {*named, *levers, "dataset"}
     for place in REGISTRIES.values():
         module, _, name = place.rpartition(".")
