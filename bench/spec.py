@@ -214,9 +214,15 @@ class TrainSpec(Schema):
     """Largest gradient norm; longer gradients are scaled down to it."""
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Decay per step of a moving average of the weights, which is what is scored; 0 for none."""
-    class_weights: Literal["none", "median_frequency"] | tuple[Positive, ...] = "none"
-    """Weight of each class in the loss: none, median frequency balancing, or one per class (of
-    several targets, one map's classes after the other's)."""
+    class_weights: (
+        Annotated[str, AfterValidator(spell_call)] | tuple[Annotated[float, Field(ge=0)], ...]
+    ) = "none"
+    """Weight of each class in the loss: none, median_frequency, inverse (of its share of pixels),
+    effective_number(beta=0.99), or one per class (of several targets, one map's classes after the
+    other's)."""
+    sampler: Literal["uniform", "balanced"] = "uniform"
+    """Which images are drawn: each once an epoch, or one that shows a class, classes in equal
+    parts."""
     target_weights: tuple[Positive, ...] = ()
     """Weight of each target's loss in their sum; none for 1 each, as in the reference."""
     crop: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] | None = None
@@ -228,8 +234,9 @@ class TrainSpec(Schema):
     augment: tuple[Call, ...] = ()
     """What happens to each image beside that, in this order: names of `fcn-bench list
     augmentations` with arguments, such as ColorJitter(brightness=0.4)."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """Arithmetic of forward and backward; bf16 is autocast where the device has it."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Arithmetic of forward and backward; bf16 is autocast where the device has it, fp16 autocast
+    with a loss that is scaled up and down, for GPUs without bf16."""
     deterministic: bool = False
     """Use only algorithms that give the same bits on every try; on a CPU they do so anyway."""
     channels_last: bool = True

@@ -32,9 +32,8 @@ from fcn.errors import InputError
 
 T = TypeVar("T")
 
-ORDER, VIEWS, CELLS, AUGMENT = 0, 1, 2, 3
-"""Streams of random numbers; apart, so that order, views, sampled cells and augmentation have
-nothing in common."""
+ORDER, VIEWS, CELLS, AUGMENT, BALANCE = 0, 1, 2, 3, 4
+"""Streams of random numbers; apart, so that order, views and the rest have nothing in common."""
 
 DEVICE_SHARE = 0.25
 """Largest share of a GPU's free memory that images may take; the rest is for training."""
@@ -48,8 +47,8 @@ class Batches:
 
     Args:
         pack: Decoded images.
-        train: Takes `split`, `batch_size`, `crop`, `scale`, `flip`, `augment` and `loss_sampling`
-            from it.
+        train: Takes `split`, `batch_size`, `sampler`, `crop`, `scale`, `flip`, `augment` and
+            `loss_sampling` from it.
         input_scale: Resize of every image for the network.
         seed: The run's seed.
         mean: Of each channel, on the scale 0..1.
@@ -95,6 +94,7 @@ class Batches:
         self._ready: dict[int, tuple[Tensor, Tensor]] = {}
         # A batch may lie in two epochs; drawing an order takes long where images are many.
         self._order = lru_cache(maxsize=2)(self._draw_order)
+        self._showing = _images_by_class(pack, train.split) if train.sampler == "balanced" else []
 
     def batch(self, index: int) -> tuple[Tensor, Tensor]:
         """Return this process's share of batch number `index`.
@@ -139,9 +139,15 @@ class Batches:
             yield images[batch], targets[batch]
 
     def image_indices(self, index: int) -> list[int]:
-        """Return the pack's numbers of the images of a batch; every epoch has each once."""
+        """Return the pack's numbers of the images of a batch; every epoch has each once.
+
+        With `train.sampler` balanced, each is drawn from those that show a class, all classes
+        alike.
+        """
         num_images, batch_size = len(self._indices), self._train.batch_size
         samples = range(index * batch_size, (index + 1) * batch_size)
+        if self._showing:
+            return [self._draw_balanced(j) for j in samples]
         orders = {epoch: self._order(epoch) for epoch in {j // num_images for j in samples}}
         return [int(orders[j // num_images][j % num_images]) for j in samples]
 
@@ -156,9 +162,30 @@ class Batches:
         pixels = np.stack(cells).repeat(self._cell, 1).repeat(self._cell, 2)
         return np.ascontiguousarray(pixels[:, : size[0], : size[1]])
 
+    def _draw_balanced(self, sample: int) -> int:
+        rng = np.random.default_rng([self._seed, BALANCE, sample])
+        return int(rng.choice(self._showing[rng.integers(len(self._showing))]))
+
     def _draw_order(self, epoch: int) -> NDArray[np.int64]:
         rng = np.random.default_rng([self._seed, ORDER, epoch])
         return rng.permutation(self._indices)
+
+
+def _images_by_class(pack: Pack, split: str) -> list[NDArray[np.int64]]:
+    """Return, for each class that a split shows, the pack's numbers of the images that show it.
+
+    Of several targets, by the classes of the first.
+
+    Raises:
+        InputError: The split shows no class.
+    """
+    counts = pack.image_class_counts(split, pack.targets[0].name)
+    indices = np.array(pack.indices(split))
+    showing = [indices[counts[:, c] > 0] for c in range(counts.shape[1])]
+    found = [images for images in showing if len(images)]
+    if not found:
+        raise InputError(f"train.sampler balanced: no image of split {split!r} shows a class")
+    return found
 
 
 def _draw_seed(*entropy: int) -> int:

@@ -26,7 +26,7 @@ from bench.data.remarks import require_meaning, uses_of
 from bench.plan import Plan, PlannedRun, Run
 from bench.run.batch_norm import require_known_statistics
 from bench.run.groups import create_groups, describe_groups
-from bench.run.losses import require_loss
+from bench.run.losses import find_weighting, require_loss
 from bench.run.optim import require_optimizer
 from bench.run.schedules import require_schedule
 from bench.run.weights import load_parent, require_shared
@@ -311,6 +311,10 @@ def _require_warm_up(train: TrainSpec) -> None:
 def _require_weights(train: TrainSpec, classes: Sequence[int]) -> None:
     """Refuse lists of weights that do not fit the targets."""
     weights, factors = train.class_weights, train.target_weights
+    if isinstance(weights, str):
+        find_weighting(weights)
+    elif not any(weights):
+        raise InputError("train.class_weights are all 0: nothing could be learned; raise one")
     if not isinstance(weights, str) and len(weights) != sum(classes):
         raise InputError(
             f"train.class_weights has {len(weights)} numbers for {sum(classes)} classes; give one "

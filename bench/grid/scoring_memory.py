@@ -75,7 +75,7 @@ def _estimate_gib(spec: RunSpec, options: Mapping[str, Any], size: tuple[int, in
     channels = sum(options.get("inputs", {"rgb": 3}).values())
     alive = count(model, (1, channels, height, width)).tensor_bytes
     # Under autocast activations have half the bytes, and logits at the label's size do not.
-    return max(alive / (2 if spec.train.precision == "bf16" else 1), logits) / GIB
+    return max(alive / (2 if spec.train.precision in ("bf16", "fp16") else 1), logits) / GIB
 
 
 def _memory_gib() -> tuple[str, float]:

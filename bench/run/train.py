@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 from bench.run.distributed import ALONE, Group, SharedLoss
 from bench.run.ema import decay_at
 from bench.run.freezing import Freezer
+from bench.run.loss_scale import LossScale
 from bench.run.outcome import NonFiniteLossError
 from bench.run.schedules import lr_at
 from bench.spec import TrainSpec
@@ -71,6 +72,7 @@ def fit(
     freezer.set_step(after + 1)
     shared = SharedLoss(model, loss_fn, train, group)
     device = next(model.parameters()).device
+    scale = LossScale(optimizer, train, device)
     for step in range(after + 1, train.steps + 1):
         if not model.training:  # the caller may have evaluated since the last step
             model.train()
@@ -92,12 +94,13 @@ def fit(
             with shared.accumulating(is_last=k == last):
                 with autocast(images.device, train.precision):
                     loss = shared(images, target) / train.grad_accum_steps
-                shared.backward(loss)
+                shared.backward(scale(loss))
             losses.append(loss.detach())
 
         if train.clip_grad_norm is not None:
+            scale.unscale()
             nn.utils.clip_grad_norm_(model.parameters(), train.clip_grad_norm)
-        optimizer.step()
+        scale.step()
         yield StepLog(step=step, loss=group.sum(torch.stack(losses).sum()), lr=lr)
 
 
@@ -136,5 +139,6 @@ def seed_step(seed: int, step: int, device: torch.device, rank: int = 0) -> None
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
-    """Return the context of `train.precision`: autocast to bf16, or nothing."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+    """Return the context of `train.precision`: autocast to bf16 or fp16, or nothing."""
+    dtype = torch.float16 if precision == "fp16" else torch.bfloat16
+    return torch.autocast(device.type, dtype=dtype, enabled=precision != "fp32")

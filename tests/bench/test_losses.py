@@ -330,3 +330,18 @@ def test_one_setting_has_one_spelling():
     assert several == {"cross_entropy": 1.0, "dice": 0.5}
     assert list(several) == ["cross_entropy", "dice"]
     assert math.isclose(create_terms(several)[1].weight, 0.5)
+
+
+def test_small_gradients_of_fp16_scores_are_not_lost():
+    """A mean over many pixels has gradients below what fp16 holds; the loss's scale saves them."""
+    scores, target = torch.randn(3, C, 5, 6) * 0.1, some_target(3, 20, 24)
+    for name in ("cross_entropy", "dice"):
+        half = scores.half().requires_grad_()
+        terms = create_terms({name: 1e-4})
+        upsampling = UPSAMPLINGS["bilinear"](C, Grid(4.0, 1.5), IMAGE_GRID)
+        loss = pixel_loss(half, target, upsampling, ignore_index=VOID, terms=terms)
+        (gradient,) = torch.autograd.grad(loss * 2**16, half)
+        expected = ours({name: 1e-4}, half.detach().float(), target)[1]
+        assert expected.abs().max() < 2e-6
+        assert gradient.dtype == torch.float16
+        torch.testing.assert_close(gradient.float() / 2**16, expected, rtol=2e-3, atol=1e-10)

@@ -6,11 +6,12 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.run.chunking import CHUNK_MIB
-from bench.run.losses import pixel_loss, resolve_class_weights
+from bench.run.losses import find_weighting, pixel_loss, resolve_class_weights
 from bench.run.optim import create_optimizer
 from bench.run.schedules import lr_at
 from bench.spec import TrainSpec
 from fcn.alignment import IMAGE_GRID, Grid
+from fcn.errors import InputError
 from fcn.upsampling import UPSAMPLINGS, list_upsamplings
 
 
@@ -132,6 +133,45 @@ def test_median_frequency_by_hand():
     weights = resolve_class_weights("median_frequency", counts)
     assert weights is not None
     assert weights.tolist() == pytest.approx([0.45 / 0.3, 0.45 / 0.5, 1.0, 1.0])
+
+
+def test_inverse_frequencies_by_hand():
+    # Of 200 pixels 60, 50, 0 and 90: their inverses have the mean (10/3 + 4 + 20/9) / 3 = 86/27.
+    counts = np.array([[30, 50, 0, 20], [30, 0, 0, 70]])
+    weights = resolve_class_weights("inverse", counts)
+    expected = [200 / 60 / (86 / 27), 4 / (86 / 27), 1.0, 200 / 90 / (86 / 27)]
+    assert weights.tolist() == pytest.approx(expected)
+
+
+def test_effective_numbers_by_hand():
+    # Class 0 in two images, 1 in one, 2 in none: with beta 1/2 effectively 3/2 and 1.
+    counts = np.array([[30, 50, 0], [30, 0, 0]])
+    weights = resolve_class_weights("effective_number(beta=0.5)", counts)
+    assert weights.tolist() == pytest.approx([2 / 3 / (5 / 6), 1 / (5 / 6), 1.0])
+
+
+def test_a_class_of_weight_zero_teaches_nothing():
+    logits = torch.randn(1, 3, 4, 4, requires_grad=True)
+    target = torch.tensor([[[0, 1, 1, 2]] * 4])
+    weights = torch.tensor([1.0, 0.0, 1.0])
+    loss = pixel_loss(logits, target, Same(), ignore_index=255, class_weights=weights)
+    (gradient,) = torch.autograd.grad(loss, logits)
+    assert (gradient[..., 1:3] == 0).all()
+    assert (gradient[..., 0] != 0).all()
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("median_freqency", "did you mean 'median_frequency'"),
+        ("effective_number(gamma=1)", "unknown option 'gamma'"),
+        ("effective_number(beta=1)", "give beta from 0 on, below 1"),
+        ("none(beta=1)", "it has no options"),
+    ],
+)
+def test_weights_that_cannot_be_are_named(setting, message):
+    with pytest.raises(InputError, match=message):
+        find_weighting(setting)
 
 
 def test_weights_by_hand_are_taken_as_they_are():

@@ -208,3 +208,18 @@ def test_sampled_cells_are_the_same_on_any_number_of_devices(shapes):
     )
     parts = [source.batch(5)[1] for source in two]
     assert torch.equal(torch.cat(parts), one.batch(5)[1])
+
+
+def test_balanced_images_show_every_class_as_often(shapes):
+    """Twenty thousand draws against the law: a class, then one of the images that show it."""
+    source = batches(shapes, sampler="balanced", batch_size=50)
+    drawn = [i for k in range(400) for i in source.image_indices(k)]
+    counts = shapes.image_class_counts("train", shapes.targets[0].name) > 0
+    present = counts[:, counts.any(0)]
+    expected = (present / present.sum(0)).mean(1)
+    indices = list(shapes.indices("train"))
+    found = np.array([drawn.count(i) for i in indices]) / len(drawn)
+    assert found == pytest.approx(expected, abs=0.015)
+    assert source.image_indices(7) == batches(
+        shapes, sampler="balanced", batch_size=50
+    ).image_indices(7)

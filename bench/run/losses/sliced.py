@@ -5,6 +5,7 @@ along with it: less memory, and most of the time less time, than one pass over t
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +36,10 @@ class Scores:
         """Height and width in pixels."""
         height, width = self.labels.classes.shape[-2:]
         return height, width
+
+    def logits(self, images: slice) -> Tensor:
+        """Return full-size logits of some images, for a look at their values."""
+        return full_precision(self.upsampling(self.coarse[images], self.size))
 
     def slices(self, terms: Sequence[Term]) -> Iterator[slice]:
         """Yield which images are looked at together: all, where a loss needs them so."""
@@ -149,11 +154,11 @@ def _prepare_pixels(
 
 
 def _prepare_sums(term: Term, kind: OfSums, scores: Scores, add_up: AddUp) -> _Ready:
-    labels, size = scores.labels, scores.size
+    labels = scores.labels
     sums: Tensor | None = None
     with torch.no_grad():
-        for images in chunks(scores.coarse, size):
-            logits = full_precision(scores.upsampling(scores.coarse[images], size))
+        for images in chunks(scores.coarse, scores.size):
+            logits = scores.logits(images)
             with without_autocast(logits.device.type):
                 found = kind.sums(logits, labels.part(images))
             sums = found if sums is None else sums + found
@@ -193,10 +198,15 @@ class _SlicedLoss(torch.autograd.Function):
         for term in terms:
             if term.constant is not None:
                 total += term.constant
-        gradients = [torch.zeros_like(x) for x in (coarse, *parameters)]
+        # The scale of an fp16 loss comes later: until then its gradients are too small for fp16.
+        is_half = coarse.dtype == torch.float16
+        kept = coarse.float() if is_half else coarse
+        ctx.dtype = coarse.dtype
+        gradients = [torch.zeros_like(x) for x in (kept, *parameters)]
         for images in slices:
-            with torch.enable_grad():
-                leaf = coarse[images].detach().requires_grad_()
+            context = without_autocast(coarse.device.type) if is_half else nullcontext()
+            with torch.enable_grad(), context:
+                leaf = kept[images].detach().requires_grad_()
                 logits = scores.upsampling(leaf, scores.size)
             grad_logits = _add_terms(terms, images, full_precision(logits.detach()), total)
             with without_autocast(coarse.device.type):  # else it would be in bf16 here
@@ -212,7 +222,7 @@ class _SlicedLoss(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         coarse, *parameters = (grad_output * gradient for gradient in ctx.saved_tensors)
-        return coarse, None, None, None, *parameters
+        return coarse.to(ctx.dtype), None, None, None, *parameters
 
 
 def _add_terms(terms: Sequence[_Ready], images: slice, logits: Tensor, total: Tensor) -> Tensor:
