@@ -40,8 +40,8 @@ def check_plan(
         from bench.grid.preflight import check_images, check_models, check_starts
         from bench.grid.scoring_memory import scoring_remarks
         from bench.grid.training_memory import loss_remarks
-        from reports.stats.asked import require_classes
         from bench.grid.training_remarks import group_remarks
+        from reports.stats.asked import require_classes
     specs = {planned.run.fingerprint: planned.run.spec.data for planned in plan.runs}
     facts = {fingerprint: catalog.facts(data) for fingerprint, data in specs.items()}
     costs = check_models(plan, facts)

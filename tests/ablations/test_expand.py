@@ -217,6 +217,10 @@ IDS = {
     "paper/nyudv2-inputs": "37982dcf9217",
     "paper/siftflow": "ab6a374a8c55",
     "quickstart": "eca640540c21",
+    "recipes/augmentations": "291f397f8c8f",
+    "recipes/finetuning": "0d9e20d50ce5",
+    "recipes/losses": "5d499e8c2568",
+    "recipes/optimizers": "72b97889023b",
 }
 """Hash of the ids of a shipped ablation's runs over FACTS: what was trained is found again."""
 
