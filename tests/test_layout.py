@@ -47,9 +47,11 @@ TORCH_FREE = [
 
 REPORTS_MAY_IMPORT = {
     "bench.store.atomic",
+    "bench.claims",
     "bench.data.packs.groups",
     "bench.data.packs.pack",
     "bench.store.evaluation_file",
+    "bench.store.noted",
     "bench.data.remarks",
     "bench.metrics",
     "bench.outputs.folder",
