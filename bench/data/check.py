@@ -57,6 +57,8 @@ def check(
     if problems or not images:
         return report
     faults = [text for labels in report.labels() for text in labels.faults()]
+    if dataset.refuses_duplicates:
+        faults += report.duplicates()
     return replace(report, problems=tuple(faults))
 
 
@@ -96,7 +98,8 @@ def _examine(
     digest = sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()
     class_counts = tuple(int(n) for n in counts[: len(dataset.class_names)])
     ignored = int(counts[dataset.ignore_index])
-    return ImageFacts(name, split, H, W, class_counts, ignored, digest)
+    moved = dataset.count_moved(split, name)
+    return ImageFacts(name, split, H, W, class_counts, ignored, digest, num_moved=moved)
 
 
 def _examine_more(

@@ -50,6 +50,8 @@ class Dataset(ABC):
     groups: dict[tuple[str, str], str] = field(default_factory=dict, kw_only=True)
     """What an image belongs to, such as its clip, by (split, name): images of one are not
     independent. Empty where it is not known; no part of the fingerprint, as no score needs it."""
+    refuses_duplicates: bool = field(default=False, kw_only=True)
+    """Images that two splits have in common are an error; else they are said."""
 
     def __post_init__(self) -> None:
         first, *more = self.targets
@@ -103,6 +105,10 @@ class Dataset(ABC):
     def is_turned(self, split: str, name: str) -> bool:
         """Return whether a file of an image lies on its side, and is turned upright by its tag."""
         return False
+
+    def count_moved(self, split: str, name: str) -> int:
+        """Return how many pixels of a mask hold something near what they are taken for."""
+        return 0
 
     def describe(self, split: str, name: str) -> str:
         """Name an image in messages, with its files if it has any."""

@@ -40,11 +40,17 @@ class FileDataset(Dataset):
 
     more_files: dict[str, dict[tuple[str, str], Path]] = field(default_factory=dict, kw_only=True)
     """By name of a further input or mask: its file, relative to `root`, by (split, name)."""
+    upright: bool = field(default=True, kw_only=True)
+    """Turn image and first mask as their EXIF orientations say; else both are taken as stored."""
 
     def read(self, split: str, name: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Return the image (H, W, 3) and target (H, W) of an image; reads disk."""
         image, mask = (self._find(path) for path in self.files[split, name])
-        return read_image(image), self.read_labels(mask, self.target_name)
+        return self.read_colours(image), self.read_labels(mask, self.target_name)
+
+    def read_colours(self, path: Path) -> NDArray[np.uint8]:
+        """Return the image (H, W, 3) of a file."""
+        return read_image(path, upright=self.upright)
 
     def read_input(self, split: str, name: str, wanted: Input) -> NDArray[np.uint8]:
         """Return a further input (H, W, channels) of an image; reads disk."""
@@ -69,7 +75,7 @@ class FileDataset(Dataset):
         key = (split, name)
         paths = [*self.files[key], *(files[key] for files in self.more_files.values())]
         images = [self.root / path for path in paths if path.suffix.lower() in SUFFIXES]
-        return any(exif_orientation(path) >= 5 for path in images if path.is_file())
+        return self.upright and any(exif_orientation(p) >= 5 for p in images if p.is_file())
 
     def content(self) -> list[object]:
         """Return the digest of every file by its path below the folder; reads disk."""
@@ -85,12 +91,16 @@ class FileDataset(Dataset):
         return [
             [
                 *key,
-                *(path.as_posix() for path in row),
+                *(self.label(path) for path in row),
                 *(digests[path] for path in row),
                 *self._turned(key),
             ]
             for key, row in sorted(layers.items())
         ]
+
+    def label(self, path: Path) -> str:
+        """Return what stands for a file's place in the fingerprint."""
+        return path.as_posix()
 
     def _turned(self, key: tuple[str, str]) -> list[object]:
         """Return the orientations of masks and grey inputs, if any has one.
@@ -116,8 +126,14 @@ class FileDataset(Dataset):
         return f"{self.root / path} is missing; restore it, or take it off the list of its split"
 
 
-def read_image(path: Path) -> NDArray[np.uint8]:
-    """Read an image of any 8-bit format, upright as its EXIF tag says; (H, W, 3) uint8.
+def read_image(path: Path, *, upright: bool = True, drop_alpha: bool = False) -> NDArray[np.uint8]:
+    """Read an image of any 8-bit format, (H, W, 3) uint8.
+
+    Args:
+        path: The file.
+        upright: Turn it as its EXIF tag says.
+        drop_alpha: Take the colours of transparent pixels as they are stored; else such an image
+            is refused.
 
     Raises:
         InputError: It is missing, damaged, too large, of more than 8 bits or further bands, one of
@@ -125,13 +141,13 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     """
     with opened(path) as image:
         require_image(image, path)
-        upright = ImageOps.exif_transpose(image)
-        if "A" in upright.getbands() or "transparency" in upright.info:
-            rgba = np.asarray(upright.convert("RGBA"))
-            if rgba[..., 3].min() < 255:
+        turned = ImageOps.exif_transpose(image) if upright else image
+        if "A" in turned.getbands() or "transparency" in turned.info:
+            rgba = np.asarray(turned.convert("RGBA"))
+            if rgba[..., 3].min() < 255 and not drop_alpha:
                 raise InputError(f"{path} has transparent pixels; save it without transparency")
             return rgba[..., :3].copy()
-        return np.array(upright.convert("RGB"), dtype=np.uint8)
+        return np.array(turned.convert("RGB"), dtype=np.uint8)
 
 
 def read_input(path: Path, wanted: Input) -> NDArray[np.uint8]:
@@ -214,8 +230,9 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
         if mask.mode not in ("1", "L", "P"):
             kind = "colours" if len(mask.getbands()) > 1 else "more than 8 bits per pixel"
             raise InputError(
-                f"{path} holds {kind} (mode {mask.mode}), not class indices; "
-                "save it as an 8-bit grey or palette PNG whose pixels are class indices"
+                f"{path} holds {kind} (mode {mask.mode}), not class indices; `fcn-bench init NAME "
+                "--images DIR --masks DIR` writes a classes.yaml that says which value or colour "
+                "is which class; or save it as an 8-bit grey or palette PNG of class indices"
             )
         require_image(mask, path)
         indices = np.array(ImageOps.exif_transpose(mask), dtype=np.uint8)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data.labels import Labels, shared_remark
+from bench.data.labels import Labels, name_some, shared_remark
 from bench.data.layers import Target
 from bench.data.problems import join_problems
 from fcn.errors import InputError
@@ -33,6 +33,8 @@ class ImageFacts:
     """Pixels of each class of each further target."""
     more_ignored: dict[str, int] = field(default_factory=dict)
     """Pixels of each further target that equal its `ignore_index`."""
+    num_moved: int = 0
+    """Pixels of the mask that hold something near what they are taken for."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +57,39 @@ class DataReport:
     def remarks(self) -> list[str]:
         """Return what scores on these splits are to be read with, a sentence each."""
         found = [text for labels in self.labels() for text in labels.remarks()]
-        digests = {s: [p.digest for p in self.images if p.split == s] for s in self.splits}
-        pairs = itertools.combinations(digests, 2)
-        numbers = {(a, b): sum(map(set(digests[a]).__contains__, digests[b])) for a, b in pairs}
+        moved = [p for p in self.images if p.num_moved]
+        if moved:
+            pixels = sum(p.height * p.width for p in moved)
+            share = 100 * sum(p.num_moved for p in moved) / pixels
+            found.append(
+                f"{len(moved)} masks hold something else than the values or colours listed; "
+                f"{share:.3g} % of their pixels were taken for the nearest of these (`snap`)"
+            )
+        numbers = {pair: len(names) for pair, names in self._shared().items()}
         return found + shared_remark(numbers)
+
+    def duplicates(self) -> list[str]:
+        """Return, a text for each pair of splits, which images they have in common."""
+        return [
+            f"splits {a!r} and {b!r} have {len(names)} images in common: {name_some(names)}; list "
+            "each in one of the two, or write `duplicates: say` in classes.yaml"
+            for (a, b), names in self._shared().items()
+            if names
+        ]
+
+    def _shared(self) -> dict[tuple[str, str], list[str]]:
+        """Return the images of a split that are in another one too, by pair of splits."""
+        by_split = {s: {p.digest: p.name for p in self.images if p.split == s} for s in self.splits}
+        return {
+            (a, b): [
+                p.name
+                if by_split[a][p.digest] == p.name
+                else f"{p.name} (as {by_split[a][p.digest]})"
+                for p in self.images
+                if p.split == b and p.digest in by_split[a]
+            ]
+            for a, b in itertools.combinations(by_split, 2)
+        }
 
     def labels(self) -> list[Labels]:
         """Return the counts of each target, that of the images first."""

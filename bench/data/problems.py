@@ -2,11 +2,18 @@
 
 import re
 
+from bench.data.formats import SUFFIXES
+
 MAX_LISTED = 20
 """Problems named in one message."""
 
 NUM_ALIKE = 3
 """Of those alike, where there are more problems than that."""
+
+
+_ENDINGS = "|".join(re.escape(suffix) for suffix in sorted(SUFFIXES, key=len, reverse=True))
+_FILE = re.compile(rf"\S*[/\\][^\n]*?(?:{_ENDINGS})(?![\w.])", re.IGNORECASE)
+"""A path of an image, whose folders and name may hold spaces."""
 
 
 def join_problems(problems: list[str]) -> str:
@@ -31,7 +38,7 @@ def join_problems(problems: list[str]) -> str:
 
 def _kind(problem: str) -> str:
     """Return what is wrong, without the names and numbers of one file."""
-    text = re.sub(r"'[^']*'|\S*[/\\]\S*|\d+", "#", problem)
+    text = re.sub(r"'[^']*'|\S*[/\\]\S*|\d+", "#", _FILE.sub("#", problem))
     return re.sub(r"(# \(# pixels\)(, )?)+( and # more)?", "#", text)
 
 

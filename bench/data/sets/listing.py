@@ -6,7 +6,6 @@ lie beside, two of one stem among them.
 """
 
 import re
-import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import yaml
 from bench.data.files import files_below, read_lines
 from bench.data.formats import SUFFIXES
 from bench.data.problems import join_problems
+from bench.data.sets.patterns import compose as _compose
 from fcn.errors import InputError
 
 SPLITS = ("train", "val", "test")
@@ -38,6 +38,8 @@ class Files:
     """Name of the folder in it."""
     by_stem: Mapping[str, list[Path]]
     """Files, relative to `root`, by stem in Unicode's composed form: macOS writes names apart."""
+    expected: str = ""
+    """Where the file of a stem would be, with {stem}; nothing for a PNG in the folder."""
 
     @classmethod
     def below(cls, root: Path, kind: str) -> "Files":
@@ -79,7 +81,8 @@ class Files:
             except InputError as error:
                 problems.append(str(error))
                 continue
-            files[stem] = found or Path(self.kind, f"{stem}.png")
+            usual = self.expected or f"{self.kind}/{{stem}}.png"
+            files[stem] = found or Path(usual.replace("{stem}", stem))
             missing += [] if found else [stem]
         if problems:
             raise InputError(join_problems(problems))
@@ -184,7 +187,3 @@ def _stem(path: Path) -> str:
 def _without_suffix(name: str) -> str:
     path = Path(name)
     return path.with_suffix("").as_posix() if path.suffix.lower() in SUFFIXES else name
-
-
-def _compose(name: str) -> str:
-    return unicodedata.normalize("NFC", name)
