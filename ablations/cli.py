@@ -15,6 +15,7 @@ from ablations.foreign import require_ours
 with require_ours():
     import ablations.data_cli  # noqa: F401  # a command among bench's
     from ablations.execution import check_plan, execute, find_unreadable, say_remarks, try_first
+    from ablations.init_cli import app as init_app
     from ablations.planning import Set, Spec, plan_spec, plan_trial
     from ablations.report_cli import Out, require_folder, say, write
     from ablations.report_cli import app as report_app
@@ -275,6 +276,7 @@ _LISTINGS: dict[str, Callable[[], Iterable[dict[str, Any]]]] = {
     "schedules": _list_registry("bench.run.schedules", "list_schedules"),
 }
 
+app.add_typer(init_app)
 app.add_typer(report_app)
 app.add_typer(bench_app)
 app.add_typer(speed_app)

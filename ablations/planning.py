@@ -40,7 +40,8 @@ def plan_spec(
     Args:
         spec: Name or path.
         store: Remembers what the question met before.
-        data: Folder of the images, if they are at hand.
+        data: Folder of the images, if they are at hand; none for that of a spec's file where a
+            `classes.yaml` lies beside it.
         settings: Texts `key=value` on top of the spec.
         recall: Take what the store remembers of the data without looking at the images.
 
@@ -52,6 +53,9 @@ def plan_spec(
     from bench.settings.yaml_file import parse_setting
 
     given = dict(parse_setting(setting, option="--set") for setting in settings or ())
+    if data is None and not recall and spec.endswith((".yaml", ".yml")):
+        beside = Path(spec).parent  # as `fcn-bench init` writes them
+        data = beside if (beside / "classes.yaml").is_file() else None
     ablation = load_spec(spec, given, settings or ())
     show_remarks([*ablation.notices, *list_unused_values(ablation)], as_json=True)
     return plan_ablation(ablation, store, data, recall=recall)

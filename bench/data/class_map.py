@@ -103,12 +103,17 @@ def channels(keys: Keys) -> NDArray[np.int32]:
     return np.stack([keys >> 16 & 255, keys >> 8 & 255, keys & 255], axis=-1)
 
 
+def rgb_of(key: int) -> tuple[int, int, int]:
+    """Return red, green and blue of a colour."""
+    return key >> 16 & 255, key >> 8 & 255, key & 255
+
+
 def write_key(kind: Kind, key: int) -> str:
     """Write a key as classes.yaml has it."""
     key = int(key)
     if kind == "values":
         return str(key)
-    return "transparent" if key == TRANSPARENT else f"[{key >> 16}, {key >> 8 & 255}, {key & 255}]"
+    return "transparent" if key == TRANSPARENT else str(list(rgb_of(key)))
 
 
 @lru_cache(maxsize=4)

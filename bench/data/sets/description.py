@@ -9,7 +9,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from bench.data.class_map import NUM_KEYS, TRANSPARENT, ClassMap, Kind, colour_key, write_key
+from bench.data.class_map import (
+    NUM_KEYS,
+    TRANSPARENT,
+    ClassMap,
+    Kind,
+    colour_key,
+    rgb_of,
+    write_key,
+)
 from bench.data.dataset import spread_colours
 from bench.data.layers import Palette
 from bench.data.raw_masks import Channel
@@ -137,7 +145,7 @@ class Description(Schema):
         ):
             keys = [_key(colour) for colour in entry.colours]
             own = next((key for key in keys if key != TRANSPARENT), None)
-            from_mask = ours if own is None else (own >> 16, own >> 8 & 255, own & 255)
+            from_mask = ours if own is None else rgb_of(own)
             palette.append(entry.shown or from_mask)
         return tuple(palette)
 

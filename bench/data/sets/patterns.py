@@ -45,7 +45,7 @@ class Pattern:
         """
         plain = text.replace("\\", "/")
         if (root / plain).is_dir():
-            return cls(Path(plain), "{stem}.*")
+            return cls(_from(root, Path(plain)), "{stem}.*")
         if plain.count("{stem}") != 1 or plain.count("{folder}") > 1:
             raise InputError(
                 f"{where} is {text!r}, which is no folder in {root} and no pattern: write "
@@ -57,7 +57,7 @@ class Pattern:
         base = Path("/" if depth and not parts[0] else "", *parts[:depth])
         if not (root / base).is_dir():
             raise InputError(f"{where} is {text!r}, and {root / base} is no folder")
-        return cls(base, "/".join(parts[depth:]))
+        return cls(_from(root, base), "/".join(parts[depth:]))
 
     def find(self, root: Path, passed_over: Collection[Path] = ()) -> dict[str, list[Path]]:
         """Return the files relative to `root` by stem in Unicode's composed form; reads disk.
@@ -93,6 +93,11 @@ class Pattern:
         # Only the ending is read in any case: of stems, some systems tell a from A.
         pieces += [re.escape(tail), f"(?i:{re.escape(suffix)}{ending})"]
         return re.compile("".join(pieces), re.DOTALL)
+
+
+def _from(root: Path, path: Path) -> Path:
+    """Return a path relative to a folder; one that leads out of it whole, as messages show it."""
+    return Path(os.path.abspath(root / path)) if ".." in path.parts else path
 
 
 def compose(name: str) -> str:

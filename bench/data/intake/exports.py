@@ -1,0 +1,149 @@
+"""Masks that tools export in folders of their own: CVAT, Label Studio, and one folder a class.
+
+CVAT's "segmentation mask 1.1": `SegmentationClass/` in the colours of `labelmap.txt`. Label
+Studio's "brush labels to PNG": `task-ID-...-tag-CLASS-N.png` for each part, whose image the JSON
+export names. One folder a class: `road/a.png`, `car/a.png`, white where the class is.
+"""
+
+import re
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.data.class_map import Keys
+from bench.data.intake.drawing import (
+    Imported,
+    find_image,
+    find_json,
+    keep_masks,
+    number_classes,
+    read_json,
+)
+from bench.data.intake.pairing import Named, find_named
+from bench.data.intake.tables import read_table
+from bench.data.raw_masks import read_raw_mask
+from fcn.errors import InputError
+
+TAGGED = re.compile(r"task-(\d+)-.*?-tag-(.+?)(?:-(\d+))?\.png", re.IGNORECASE)
+"""What Label Studio calls a part: task, class, number."""
+UPLOADED = re.compile(r"[0-9a-f]{8}-")
+"""What Label Studio puts before the name of a file that was uploaded."""
+
+
+def import_cvat(images: Named, where: Path, folder: Path) -> Imported:
+    """Find CVAT's masks and names; reads disk.
+
+    Raises:
+        InputError: They are not there.
+    """
+    masks, labels = where / "SegmentationClass", where / "labelmap.txt"
+    if not masks.is_dir() or not labels.is_file():
+        raise InputError(
+            f"{where} has no SegmentationClass/ with labelmap.txt beside it; export from CVAT as "
+            "'Segmentation mask 1.1' and unpack it there"
+        )
+    return Imported(find_named(str(masks), "--masks"), read_table(labels))
+
+
+def import_folders(images: Named, where: Path, folder: Path) -> Imported:
+    """Draw masks from a folder for each class, by the alphabet; reads and writes disk.
+
+    Raises:
+        InputError: There are no such folders, or a file has the name of no image.
+    """
+    if not where.is_dir():
+        raise InputError(f"{where} is no folder; --from folders reads one folder a class in it")
+    folders = sorted(path for path in where.iterdir() if path.is_dir() and path.name[0] != ".")
+    if not folders:
+        raise InputError(f"{where} has no folders, one for each class")
+    numbers, table = number_classes([path.name for path in folders], str(where))
+    parts = _Parts()
+    for one in folders:
+        found = find_named(str(one), "--masks")
+        for path in found.paths:
+            name = path.with_suffix("")
+            if not any(image.with_suffix("") == name for image in images.paths):
+                raise InputError(f"{one / path} has the name of no image below {images.base}")
+            parts.lay(name.as_posix(), found.base / path, numbers[one.name])
+    return Imported(keep_masks(parts.masks, folder), table, parts.said())
+
+
+def import_label_studio(images: Named, where: Path, folder: Path) -> Imported:
+    """Draw masks from Label Studio's parts, in the order of their numbers; reads and writes disk.
+
+    Raises:
+        InputError: Parts, or the JSON that names their images, are not there.
+    """
+    found = find_named(str(where), "--masks")
+    tagged = sorted(
+        (int(match[1]), int(match[3] or 0), match[2], path)
+        for path in found.paths
+        if (match := TAGGED.fullmatch(path.name))
+    )
+    if not tagged:
+        raise InputError(
+            f"{where} has no file such as task-1-annotation-1-by-1-tag-road-0.png; export from "
+            "Label Studio as 'Brush labels to PNG'"
+        )
+    tasks = {int(task["id"]): task for path in find_json(where) for task in _tasks(read_json(path))}
+    numbers, table = number_classes(sorted({tag for _, _, tag, _ in tagged}), str(where))
+    parts = _Parts()
+    for task, _, tag, path in tagged:
+        if task not in tasks:
+            raise InputError(
+                f"{found.base / path} is of task {task}, and no JSON in {where} says which image "
+                "that is; export from Label Studio as JSON too, and put it there"
+            )
+        image = _image_of(images, tasks[task])
+        parts.lay(image.with_suffix("").as_posix(), found.base / path, numbers[tag])
+    return Imported(keep_masks(parts.masks, folder), table, parts.said())
+
+
+class _Parts:
+    """Masks made of parts, a file for each, later over earlier."""
+
+    def __init__(self) -> None:
+        self.masks: dict[str, NDArray[np.uint8]] = {}
+        self._overlaps = 0
+
+    def lay(self, name: str, path: Path, value: int) -> None:
+        """Lay a part, white on black, over the mask of an image; reads disk."""
+        part: Keys = read_raw_mask(path, "values")[0]
+        if len(np.unique(part)) > 2:
+            raise InputError(f"{path} holds more than two values; a part is white on black")
+        mask = self.masks.setdefault(name, np.zeros(part.shape, dtype=np.uint8))
+        if mask.shape != part.shape:
+            raise InputError(f"{path} is of another size than the parts of {name!r} before it")
+        self._overlaps += int(((mask > 0) & (part > 0)).sum())
+        mask[part > 0] = value
+
+    def said(self) -> tuple[str, ...]:
+        """Say what was done."""
+        said = f"{len(self.masks)} masks were drawn from parts; what is in none is background"
+        if not self._overlaps:
+            return (said,)
+        total = sum(mask.size for mask in self.masks.values())
+        share = 100 * self._overlaps / total
+        return (said, f"{share:.3g} % of the pixels are in several parts: the later one counts")
+
+
+def _tasks(values: Any) -> list[dict[str, Any]]:
+    """Return the tasks of an export of Label Studio."""
+    rows = values if isinstance(values, list) else []
+    return [
+        r for r in rows if isinstance(r, dict) and "id" in r and isinstance(r.get("data"), dict)
+    ]
+
+
+def _image_of(images: Named, task: dict[str, Any]) -> Path:
+    told = [PurePosixPath(v).name for v in task["data"].values() if isinstance(v, str)]
+    names = [name for one in told for name in (one, UPLOADED.sub("", one, count=1))]
+    found = next((image for name in names if (image := find_image(images, name))), None)
+    if found is None:
+        raise InputError(
+            f"task {task['id']} is about {', '.join(told) or 'no file'}, which is not below "
+            f"{images.base}"
+        )
+    return found

@@ -1,0 +1,266 @@
+"""A stranger's folder taken in: looked at, described, split, and checked as a run will read it.
+
+In: where images and masks are, and what a person says of them. Out: a folder with `classes.yaml`,
+`splits.yaml`, perhaps `groups.txt`, and a page of images. It appears whole or not at all.
+"""
+
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from shutil import rmtree
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.data.check import check
+from bench.data.class_map import ClassMap
+from bench.data.findings import DataReport
+from bench.data.intake.groups import find_groups, look_alike
+from bench.data.intake.guess import Guess, guess_classes
+from bench.data.intake.imports import import_masks
+from bench.data.intake.pairing import Pair, Pairing, find_named, pair
+from bench.data.intake.preview import draw_page
+from bench.data.intake.snapping import Snap, snapped_keys
+from bench.data.intake.splits import draw_splits, find_splits
+from bench.data.intake.tables import find_table, read_table
+from bench.data.intake.usable import Usable, find_usable
+from bench.data.intake.writing import (
+    relative,
+    write_classes,
+    write_groups,
+    write_pairs,
+    write_splits,
+)
+from bench.data.problems import join_problems
+from bench.data.sets.folder import load_folder
+from bench.store.atomic import umask
+from fcn.errors import InputError
+
+LEAST_PAIRS = 2
+NUM_NAMED = 3
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a person says."""
+
+    images: str
+    """Folder or glob."""
+    masks: str
+    """The same of the masks, or what `source` makes masks of."""
+    source: str = "masks"
+    """What `masks` names; see `bench.data.intake.imports`."""
+    classes: Path | None = None
+    """Table of names; None looks for one."""
+    groups: str = "auto"
+    """What belongs together; see `bench.data.intake.groups`."""
+    snap: Snap = ""
+    """Take masks that are smeared; see `bench.data.intake.snapping`."""
+    split_seed: int = 0
+    """Of splits that are drawn."""
+    draw: bool = False
+    """Draw splits even where some are found."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What was found, for whoever writes a question about it."""
+
+    folder: Path
+    """Where the files are, until they are where they shall be."""
+    report: DataReport
+    """Of a check, as a run will read the images."""
+    splits: Mapping[str, Sequence[str]]
+    said: tuple[str, ...]
+    """What was found and guessed, a sentence each."""
+
+
+@contextmanager
+def taken_in(folder: Path, wishes: Wishes) -> Iterator[Taken]:
+    """Look at a folder of images and masks, and describe it in a new one; reads and writes disk.
+
+    Args:
+        folder: What to make; it must not be there, or be empty.
+        wishes: Where things are.
+
+    Yields:
+        What was found; the new folder lies beside its place until the caller is done.
+
+    Raises:
+        InputError: Nothing that runs can be made of it; each file that is in the way is named.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} is there already; give another name, or move it away")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+    try:
+        yield _take_in(scratch, folder, wishes)
+        scratch.chmod(0o777 & ~umask())  # mkdtemp gives 0700
+        if folder.exists():
+            folder.rmdir()
+        scratch.rename(folder)
+    finally:
+        rmtree(scratch, ignore_errors=True)
+
+
+def _take_in(scratch: Path, folder: Path, wishes: Wishes) -> Taken:
+    images = find_named(wishes.images, "--images")
+    imported = import_masks(wishes.source, images, wishes.masks, scratch / "masks")
+    roots = _places(images.base, imported.masks.base)
+    table = read_table(wishes.classes) if wishes.classes else imported.table or find_table(roots)
+    paired = pair(images, imported.masks)
+    usable = find_usable(paired.pairs, table, lossy=bool(wishes.snap))
+    if len(usable.facts) < LEAST_PAIRS:
+        raise InputError(
+            f"{len(usable.facts)} of {len(paired.pairs)} pairs can be used, which is too few for a "
+            f"question. {join_problems(list(usable.problems))}"
+        )
+    said = [*imported.said, *_say_pairs(paired), *usable.said, *_say_left_out(usable.problems)]
+    counts, settings = usable.counts, _settings(usable)
+    if wishes.snap:
+        keys = snapped_keys(wishes.snap, usable, table)
+        all_exact = all(one.mask.exact for one in usable.facts)
+        settings["snap"] = "all" if all_exact else "lossy"
+        mapping = ClassMap(usable.kind, tuple((key,) for key in keys))
+        counts = {name: _snap(own, mapping) for name, own in counts.items()}
+    total = sum(counts.values(), Counter[int]())
+    guess = guess_classes(usable.kind, total, table, {one.mask.palette for one in usable.facts})
+    pairs = tuple(one.pair for one in usable.facts)
+    splits, source, groups = _split(pairs, counts, guess, roots, wishes)
+    said += [*guess.said, source]
+    _write(scratch, replace(paired, pairs=pairs), guess, settings, said)
+    (scratch / "splits.yaml").write_text(write_splits(splits, source), encoding="utf-8")
+    if groups:
+        listed = {name for names in splits.values() for name in names}
+        own = {name: group for name, group in groups.items() if name in listed}
+        (scratch / "groups.txt").write_text(write_groups(own), encoding="utf-8")
+    return _check(scratch, folder.name, splits, said)
+
+
+def _check(
+    scratch: Path, title: str, splits: Mapping[str, Sequence[str]], said: list[str]
+) -> Taken:
+    """Read everything as a run will read it, and draw the page."""
+    dataset = load_folder(scratch)
+    report = check(dataset)
+    report.raise_problems()
+    said += report.remarks()
+    page = draw_page(dataset, report, title, said)
+    (scratch / "index.html").write_text(page, encoding="utf-8")
+    return Taken(scratch, report, splits, tuple(said))
+
+
+def _settings(usable: Usable) -> dict[str, str]:
+    settings = {} if usable.upright else {"exif": "ignore"}
+    return settings if usable.channel == "colour" else {**settings, "channel": "alpha"}
+
+
+def _say_pairs(paired: Pairing) -> list[str]:
+    said = [f"{len(paired.pairs)} pairs of an image and its mask"]
+    for lone, what in (
+        (paired.lone_images, "images have no mask"),
+        (paired.lone_masks, "masks have no image"),
+    ):
+        if lone:
+            names = ", ".join(str(path) for path in lone[:NUM_NAMED])
+            more = f" and {len(lone) - NUM_NAMED:,} more" if len(lone) > NUM_NAMED else ""
+            said.append(f"{len(lone):,} {what} and are passed over: {names}{more}")
+    return said
+
+
+def _snap(own: Counter[int], mapping: ClassMap) -> Counter[int]:
+    keys = np.array([list(own)], dtype=np.int32)
+    found: Counter[int] = Counter()
+    for near, pixels in zip(mapping.nearest(keys)[0].tolist(), own.values(), strict=True):
+        found[near] += pixels
+    return found
+
+
+def _say_left_out(problems: Sequence[str]) -> list[str]:
+    if not problems:
+        return []
+    return [f"left out: {len(problems)} pairs that cannot be used. {join_problems(list(problems))}"]
+
+
+def _places(images: Path, masks: Path) -> list[Path]:
+    """Return where lists and tables may lie: beside images and masks, and above both."""
+    folders = [images, masks, images.parent, masks.parent]
+    common = Path(os.path.commonpath([images.resolve(), masks.resolve()]))
+    return list(dict.fromkeys([*folders, common]))
+
+
+def _split(
+    pairs: Sequence[Pair],
+    counts: Mapping[str, Counter[int]],
+    guess: Guess,
+    roots: Sequence[Path],
+    wishes: Wishes,
+) -> tuple[dict[str, list[str]], str, dict[str, str]]:
+    """Find splits or draw them, and find groups."""
+    names = [one.name for one in pairs]
+    found, where = ({}, "") if wishes.draw else find_splits(pairs, roots)
+    groups, how = find_groups(names, wishes.groups)
+    if found:
+        used = {name: split for split, own in found.items() for name in own}
+        together = {
+            g: {used[n] for n in names if groups.get(n) == g and n in used}
+            for g in set(groups.values())
+        }
+        if wishes.groups == "auto" and any(len(splits) > 1 for splits in together.values()):
+            groups = {}  # what a split parts was not meant to be one
+        left = len(names) - len(used)
+        more = f"; {left} images are in none and stay out" if left else ""
+        sizes = ", ".join(f"{len(own)} {split}" for split, own in found.items())
+        return found, f"splits ({sizes}) are from {where}{more}", groups
+    class_of = {key: n for n, keys in enumerate(guess.classes.values()) for key in keys}
+    rows = {name: _by_class(counts[name], class_of, len(guess.classes)) for name in names}
+    by_name = {one.name: one.image for one in pairs}
+    in_blocks = (
+        not groups and wishes.groups == "auto" and look_alike([by_name[n] for n in sorted(names)])
+    )
+    drawn = draw_splits(rows, groups, wishes.split_seed, in_blocks=in_blocks)
+    sizes = ", ".join(f"{len(own)} {split}" for split, own in drawn.items())
+    if in_blocks:
+        how = "neighbours look like frames of one film: each split is a block of them"
+    elif groups:
+        how = (
+            f"drawn with seed {wishes.split_seed}, by classes; {len(set(groups.values()))} groups "
+            f"({how}) stay together"
+        )
+    else:
+        how = f"drawn with seed {wishes.split_seed}, by classes, image by image"
+    return drawn, f"no split was found; splits ({sizes}) are new: {how}", groups
+
+
+def _by_class(
+    own: Counter[int], class_of: Mapping[int, int], num_classes: int
+) -> NDArray[np.int64]:
+    row = np.zeros(num_classes, dtype=np.int64)
+    for key, pixels in own.items():
+        if key in class_of:
+            row[class_of[key]] += pixels
+    return row
+
+
+def _write(
+    scratch: Path,
+    paired: Pairing,
+    guess: Guess,
+    settings: Mapping[str, str],
+    said: Sequence[str],
+) -> None:
+    if paired.patterns:
+        # The scratch folder lies beside the one that it becomes: what is seen from both is one.
+        images, masks = (relative(pattern, scratch) for pattern in paired.patterns)
+        places = {"images": images, "masks": masks}
+    else:
+        places = {"pairs": "pairs.csv"}
+        text = write_pairs(paired.pairs, scratch)
+        (scratch / "pairs.csv").write_text(text, encoding="utf-8")
+    heads = [" ".join(line.split()) for line in said]
+    text = write_classes(guess, places=places, settings=settings, said=heads)
+    (scratch / "classes.yaml").write_text(text, encoding="utf-8")

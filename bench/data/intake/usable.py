@@ -1,0 +1,132 @@
+"""Which pairs can be used, how they are read, and what their masks hold.
+
+In: pairs. Out: those that can be used, with the pixels of each value or colour, and a sentence for
+each that cannot.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from bench.data.class_map import Kind
+from bench.data.intake.masks import PairFacts, Size, count_keys, look_at
+from bench.data.intake.pairing import Pair
+from bench.data.intake.tables import Table
+from bench.data.raw_masks import Channel
+from fcn.errors import InputError
+
+SNAPPING = (
+    ". Or take each pixel for the nearest class: `--snap auto`, `--snap 20` for values in steps of "
+    "20, `--snap table` with --classes FILE"
+)
+
+
+@dataclass(frozen=True)
+class Usable:
+    """Pairs, and how they are to be read."""
+
+    facts: tuple[PairFacts, ...]
+    upright: bool = True
+    """Orientations are applied; else images and masks are taken as they are stored."""
+    kind: Kind = "values"
+    channel: Channel = "colour"
+    counts: dict[str, Counter[int]] = field(default_factory=dict)
+    """By name, pixels of each value or colour."""
+    problems: tuple[str, ...] = ()
+    """Why other pairs cannot be used."""
+    said: tuple[str, ...] = ()
+
+
+def find_usable(pairs: Iterable[Pair], table: Table, *, lossy: bool) -> Usable:
+    """Look at all pairs, and count what their masks hold; reads disk.
+
+    Args:
+        pairs: All pairs.
+        table: Names of classes: palettes are taken for their colours where it has these alone.
+        lossy: Take JPEGs too.
+    """
+    return _count(_judge_kind(_fit_sizes(_look(pairs))), table, lossy)
+
+
+def _look(pairs: Iterable[Pair]) -> Usable:
+    facts, problems = [], []
+    for one in pairs:
+        try:
+            facts.append(look_at(one))
+        except InputError as error:
+            problems.append(str(error))
+    return Usable(tuple(facts), problems=tuple(problems))
+
+
+def _fit_sizes(all_of_them: Usable) -> Usable:
+    """Find out whether orientations are to be applied, and name pairs of two sizes."""
+    facts = all_of_them.facts
+    as_shown = [one.image.upright == one.mask.upright for one in facts]
+    as_stored = [one.image.size == one.mask.size for one in facts]
+    upright = sum(as_shown) >= sum(as_stored)
+    fits = as_shown if upright else as_stored
+    problems = [_say_sizes(one, upright) for one, does in zip(facts, fits, strict=True) if not does]
+    return replace(
+        all_of_them,
+        facts=tuple(one for one, does in zip(facts, fits, strict=True) if does),
+        upright=upright,
+        problems=(*all_of_them.problems, *problems),
+        said=_say_turned(facts, upright, as_shown != as_stored),
+    )
+
+
+def _say_sizes(one: PairFacts, upright: bool) -> str:
+    image, mask = (_written(k.upright if upright else k.size) for k in (one.image, one.mask))
+    return (
+        f"{one.pair.image} is {image} pixels and its mask {one.pair.mask} {mask}; make them one "
+        "size (masks by nearest neighbour only)"
+    )
+
+
+def _say_turned(facts: Sequence[PairFacts], upright: bool, sizes_tell: bool) -> tuple[str, ...]:
+    turned = [one for one in facts if max(one.image.orientation, one.mask.orientation) > 1]
+    if not turned:
+        return ()
+    how = "turned upright" if upright else "taken as they are stored (`exif: ignore`)"
+    doubt = (
+        "; sizes cannot tell whether masks were drawn on what a viewer shows: look at the page, "
+        "and write `exif: ignore` if they were not"
+    )
+    said = f"{len(turned)} images have an EXIF orientation and are {how}"
+    return (said if sizes_tell else said + doubt,)
+
+
+def _written(size: Size) -> str:
+    return f"{size[0]}x{size[1]}"
+
+
+def _judge_kind(given: Usable) -> Usable:
+    """Say whether masks hold values or colours, and where."""
+    masks = [one.mask for one in given.facts]
+    if masks and all(look.varied_alpha for look in masks):
+        is_image = all(one.pair.image == one.pair.mask for one in given.facts)
+        if is_image or not any(look.varied_colour for look in masks):
+            return replace(given, kind="values", channel="alpha")
+    has_values = all(look.is_grey or look.palette for look in masks)
+    return replace(given, kind="values" if has_values else "colours")
+
+
+def _count(given: Usable, table: Table, lossy: bool) -> Usable:
+    """Read every mask; name those that cannot be read."""
+    kind = given.kind
+    has_palettes = all(one.mask.palette for one in given.facts)
+    if has_palettes and table.by_colour and not table.by_value:
+        kind = "colours"
+    counts: dict[str, Counter[int]] = {}
+    problems, facts = list(given.problems), []
+    for one in given.facts:
+        try:
+            found = count_keys(
+                one.pair.mask, kind, given.channel, upright=given.upright, lossy=lossy
+            )
+        except InputError as error:
+            problems.append(str(error) if one.mask.exact else f"{error}{SNAPPING}")
+            continue
+        facts.append(one)
+        counts[one.pair.name] = found
+    return replace(given, facts=tuple(facts), kind=kind, counts=counts, problems=tuple(problems))

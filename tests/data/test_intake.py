@@ -1,0 +1,547 @@
+"""Folders as people have them, taken in: the pixels of each class are those that were drawn."""
+
+import json
+from collections import Counter
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from bench.data.intake.drawing import VOID
+from bench.data.intake.groups import find_groups
+from bench.data.intake.guess import voc_colour
+from bench.data.intake.intake import Wishes, taken_in
+from bench.data.intake.pairing import find_named, pair
+from bench.data.intake.splits import draw_splits
+from bench.data.intake.tables import read_table
+from fcn.errors import InputError
+
+H, W = 24, 32
+
+
+def draw(seed, values):
+    """Blocks of values, each value once or more."""
+    rng = np.random.default_rng(seed)
+    return np.kron(rng.permutation(np.resize(values, 12)).reshape(3, 4), np.ones((8, 8), int))
+
+
+def photograph(seed, size=(H, W)):
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (*size, 3), np.uint8))
+
+
+def colour(key):
+    return key >> 16, key >> 8 & 255, key & 255
+
+
+def save(path, image, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path, **options)
+
+
+def write(root, masks, image="images/{}.jpg", mask="masks/{}.png"):
+    for k, (name, drawn) in enumerate(masks.items()):
+        save(root / image.format(name), photograph(k))
+        save(root / mask.format(name), drawn)
+    return root
+
+
+def take(root, tmp_path, images="images", masks="masks", **wishes):
+    """Take a folder in; return its report, classes.yaml and sentences."""
+    folder = tmp_path / "mine"
+    given = Wishes(str(root / images), str(root / masks), **wishes)
+    with taken_in(folder, given) as taken:
+        pass
+    return taken.report, yaml.safe_load((folder / "classes.yaml").read_text()), taken.said
+
+
+def counted(report):
+    """Pixels of each class, over all splits."""
+    totals = sum(report.class_counts(split) for split in report.splits)
+    return dict(zip(report.class_names, totals.tolist(), strict=True))
+
+
+def expected(drawn):
+    return Counter(np.concatenate([mask.ravel() for mask in drawn.values()]).tolist())
+
+
+def grey(values):
+    return Image.fromarray(values.astype(np.uint16 if values.max() > 255 else np.uint8))
+
+
+NAMES = ["a", "b", "c", "d", "e"]
+
+
+class TestKinds:
+    def test_binary_of_0_and_255_has_two_classes_and_no_void(self, tmp_path):
+        drawn = {name: draw(k, [0, 255]) for k, name in enumerate(NAMES)}
+        write(tmp_path, {name: grey(mask) for name, mask in drawn.items()})
+        report, described, said = take(tmp_path, tmp_path)
+        pixels = expected(drawn)
+        assert counted(report) == {"background": pixels[0], "foreground": pixels[255]}
+        assert "void" not in described
+        assert any("255 is the second, not void" in line for line in said)
+
+    @pytest.mark.parametrize(
+        ("values", "void"),
+        [([0, 1, 2, 255], [255]), ([0, 128, 255], None), ([0, 85, 170, 255], None)],
+    )
+    def test_255_is_void_beside_indices_and_a_class_among_spread_greys(
+        self, tmp_path, values, void
+    ):
+        drawn = {name: draw(k, values) for k, name in enumerate(NAMES)}
+        write(tmp_path, {name: grey(mask) for name, mask in drawn.items()})
+        report, described, _ = take(tmp_path, tmp_path)
+        assert described.get("void") == void
+        pixels = expected(drawn)
+        kept = {f"value_{v}": pixels[v] for v in values if v not in (void or [])}
+        assert counted(report) == kept
+
+    def test_colours_of_vocs_map_have_its_indices(self, tmp_path):
+        indices = [0, 7, 34, 57]
+        drawn = {name: draw(k, indices) for k, name in enumerate(NAMES)}
+        rgb = {i: colour(voc_colour(i)) for i in indices}
+        painted = {
+            name: Image.fromarray(np.array([[rgb[v] for v in row] for row in m], np.uint8))
+            for name, m in drawn.items()
+        }
+        write(tmp_path, painted)
+        report, _, _ = take(tmp_path, tmp_path)
+        pixels = expected(drawn)
+        names = {0: "background", 7: "class_7", 34: "class_34", 57: "class_57"}
+        assert counted(report) == {names[i]: pixels[i] for i in indices}
+
+    def test_vocs_palette_gives_its_names_and_void(self, tmp_path):
+        drawn = {name: draw(k, [0, 15, 20, 255]) for k, name in enumerate(NAMES)}
+        palette = [channel for k in range(256) for channel in colour(voc_colour(k))]
+
+        def paint(mask):
+            image = Image.fromarray(mask.astype(np.uint8), "L")
+            image.putpalette(palette)
+            return image
+
+        write(tmp_path, {name: paint(mask) for name, mask in drawn.items()})
+        report, described, _ = take(tmp_path, tmp_path)
+        found = {name: n for name, n in counted(report).items() if n}
+        pixels = expected(drawn)
+        wanted = {"background": pixels[0], "person": pixels[15], "tvmonitor": pixels[20]}
+        assert found == wanted
+        assert described["void"] == [255]
+        assert len(report.class_names) == 21
+        assert described["classes"]["person"]["shown"] == [192, 128, 128]
+
+    def test_sixteen_bits_have_names_from_a_table(self, tmp_path):
+        drawn = {name: draw(k, [0, 7, 300, 65_535]) for k, name in enumerate(NAMES)}
+        write(tmp_path, {name: grey(mask) for name, mask in drawn.items()})
+        (tmp_path / "classes.csv").write_text("id,name\n300,sky\n7,road\n65535,car\n0,void\n")
+        report, described, _ = take(tmp_path, tmp_path)
+        pixels = expected(drawn)
+        assert counted(report) == {"sky": pixels[300], "road": pixels[7], "car": pixels[65_535]}
+        assert described["void"] == [0]
+
+    def test_an_alpha_channel_is_the_mask(self, tmp_path):
+        drawn = {name: draw(k, [0, 255]) for k, name in enumerate(NAMES)}
+        for k, (name, mask) in enumerate(drawn.items()):
+            image = photograph(k)
+            image.putalpha(Image.fromarray(mask.astype(np.uint8)))
+            save(tmp_path / "cut" / f"{name}.png", image)
+        report, described, _ = take(tmp_path, tmp_path, "cut", "cut")
+        pixels = expected(drawn)
+        assert described["channel"] == "alpha"
+        assert list(counted(report).values()) == [pixels[0], pixels[255]]
+
+    def test_smeared_masks_are_refused_and_snapped_on_request(self, tmp_path):
+        values = [0, 60, 120, 180]
+        stored = []
+        for k, name in enumerate(NAMES):
+            save(tmp_path / "images" / f"{name}.jpg", photograph(k))
+            path = tmp_path / "masks" / f"{name}.jpg"
+            save(path, grey(np.roll(draw(k, values), (3, 3), (0, 1))), quality=80)
+            stored.append(np.asarray(Image.open(path), dtype=int))
+        with pytest.raises(InputError, match="0 of 5 pairs can be used") as refused:
+            take(tmp_path, tmp_path)
+        assert "--snap auto" in str(refused.value)
+        assert not (tmp_path / "mine").exists()
+        nearest = np.abs(np.stack(stored)[..., None] - values).argmin(-1)
+        for wish in ("60", "auto"):
+            report, described, said = take(tmp_path, tmp_path, snap=wish)
+            keys = [entry["values"][0] for entry in described["classes"].values()]
+            assert np.abs(np.array(keys) - values).max() <= 2
+            if wish == "60":
+                assert list(counted(report).values()) == np.bincount(nearest.ravel()).tolist()
+            assert described["snap"] == "lossy"
+            assert any("taken for the nearest" in line for line in said)
+            for path in sorted((tmp_path / "mine").iterdir()):
+                path.unlink()
+
+    def test_an_orientation_of_images_alone_is_found_by_sizes(self, tmp_path):
+        tag = Image.Exif()
+        tag[0x0112] = 6
+        for k, name in enumerate(NAMES):
+            upright = photograph(k)
+            save(
+                tmp_path / "up" / f"{name}.jpg",
+                upright.transpose(Image.Transpose.ROTATE_90),
+                exif=tag,
+            )
+            save(tmp_path / "raw" / f"{name}.jpg", upright, exif=tag)
+            save(tmp_path / "masks" / f"{name}.png", grey(draw(k, [0, 1, 2])))
+        _, described, _ = take(tmp_path, tmp_path, "up")
+        assert "exif" not in described
+        for path in sorted((tmp_path / "mine").iterdir()):
+            path.unlink()
+        report, described, _ = take(tmp_path, tmp_path, "raw")
+        assert described["exif"] == "ignore"
+        assert {(p.height, p.width) for p in report.images} == {(H, W)}
+
+    def test_a_pair_that_cannot_be_used_is_named_and_the_rest_goes_on(self, tmp_path):
+        masks = {name: grey(draw(k, [0, 1, 2])) for k, name in enumerate(NAMES)}
+        masks["b"] = masks["b"].crop((0, 0, W, H - 1))
+        write(tmp_path, masks)
+        (tmp_path / "masks" / "c.png").write_bytes(b"no image")
+        report, _, said = take(tmp_path, tmp_path)
+        assert {p.name for p in report.images} == {"a", "d", "e"}
+        (left_out,) = [line for line in said if line.startswith("left out: 2 pairs")]
+        assert "32x24 pixels and its mask" in left_out
+        assert "cannot be decoded" in left_out
+
+    def test_too_many_colours_are_refused_with_the_way_out(self, tmp_path):
+        write(tmp_path, {name: photograph(k) for k, name in enumerate(NAMES)})
+        with pytest.raises(InputError, match=r"different colours, .*`--snap auto`"):
+            take(tmp_path, tmp_path)
+
+    def test_nothing_of_others_is_written_over(self, tmp_path):
+        (tmp_path / "mine").mkdir()
+        (tmp_path / "mine" / "notes.txt").write_text("mine")
+        with pytest.raises(InputError, match="is there already"):
+            take(tmp_path, tmp_path)
+        assert [p.name for p in (tmp_path / "mine").iterdir()] == ["notes.txt"]
+
+    def test_the_page_shows_images_and_escapes_names(self, tmp_path):
+        write(tmp_path, {f"{n}<b>": grey(draw(k, [0, 1, 2])) for k, n in enumerate(NAMES)})
+        take(tmp_path, tmp_path)
+        page = (tmp_path / "mine" / "index.html").read_text()
+        assert page.count("data:image/jpeg;base64,") == 2 * len(NAMES)
+        assert "a&lt;b&gt;" in page
+        assert "<b>" not in page
+
+
+class TestPairing:
+    @pytest.mark.parametrize(
+        ("image", "mask"),
+        [
+            ("images/{}.jpg", "masks/{}.png"),
+            ("all/{}.JPG", "all/{}_mask.png"),
+            ("all/{}.jpg", "all/{}.png"),
+            ("all/{}.png", "all/{}_L.png"),
+            ("images/{}_leftImg8bit.png", "masks/{}_gtFine_labelIds.png"),
+            ("left images/nord/{}.left.png", "gt/nord/{}.gt.labelIds.png"),
+            ("images/img_{}.jpg", "masks/mask_{}.png"),
+            ("images/süd/{}.jpg", "masks/süd/{}-labels.PNG"),
+        ],
+    )
+    @pytest.mark.parametrize(
+        "names", [["a", "b", "c"], ["x.1", "x.2", "x.10"], ["s 1", "s 2", "é"]]
+    )
+    def test_names_that_differ_by_what_all_have(self, tmp_path, image, mask, names):
+        for folder in {image.split("/")[0], mask.split("/")[0]}:
+            (tmp_path / folder).mkdir()
+            for junk in (".DS_Store", "Thumbs.db", "._a.png", "notes.txt"):
+                (tmp_path / folder / junk).write_bytes(b"x")
+        write(tmp_path, {name: grey(draw(1, [0, 1, 2])) for name in names}, image, mask)
+        named = [find_named(str(tmp_path / p.split("/")[0]), "--x") for p in (image, mask)]
+        found = pair(*named)
+        wanted = {(tmp_path / image.format(n), tmp_path / mask.format(n)) for n in names}
+        assert {(one.image, one.mask) for one in found.pairs} == wanted
+        assert found.patterns is not None
+        assert (found.lone_images, found.lone_masks) == ((), ())
+
+    def test_the_telling_one_of_several_masks_is_taken(self, tmp_path):
+        for tail in ("labelIds", "instanceIds", "color"):
+            mask = f"gt/{{}}_gtFine_{tail}.png"
+            write(tmp_path, {n: grey(draw(1, [0, 1])) for n in NAMES}, "im/{}.png", mask)
+        found = pair(
+            find_named(str(tmp_path / "im"), "--i"), find_named(str(tmp_path / "gt"), "--m")
+        )
+        assert {one.mask.name for one in found.pairs} == {f"{n}_gtFine_labelIds.png" for n in NAMES}
+        assert len(found.lone_masks) == 2 * len(NAMES)
+
+    def test_a_folder_for_each_case_is_a_list_of_pairs(self, tmp_path):
+        write(
+            tmp_path,
+            {n: grey(draw(1, [0, 1, 2])) for n in NAMES},
+            "{}/images/x.jpg",
+            "{}/masks/x.png",
+        )
+        report, described, _ = take(tmp_path, tmp_path, "*/images", "*/masks")
+        assert described["pairs"] == "pairs.csv"
+        assert {p.name for p in report.images} == {f"{n}/x" for n in NAMES}
+
+    def test_names_without_anything_in_common_are_shown(self, tmp_path):
+        write(tmp_path, {"a": grey(draw(1, [0, 1]))}, "images/one.jpg", "masks/two.png")
+        with pytest.raises(InputError, match=r"images are called 'one.jpg', masks 'two.png'"):
+            pair(*(find_named(str(tmp_path / p), "--x") for p in ("images", "masks")))
+        with pytest.raises(InputError, match=r"--images .*nothing\*: no image file is there"):
+            find_named(str(tmp_path / "nothing*"), "--images")
+
+
+class TestSplits:
+    @pytest.mark.parametrize(
+        ("lists", "names"),
+        [
+            ({"train.txt": "a\nb\nc", "val.txt": "d\ne"}, None),
+            ({"train.txt": "a.jpg\nb.jpg\nc.jpg", "test.txt": "d.jpg\ne.jpg"}, None),
+            (
+                {
+                    "train.csv": "image,mask\nimages/a.jpg,masks/a.png\nimages/b.jpg,x",
+                    "val.txt": "c",
+                },
+                None,
+            ),
+            (
+                {"train.txt": "images/a.jpg masks/a.png", "val.txt": "images/b.jpg\tmasks/b.png"},
+                None,
+            ),
+            (
+                {"ImageSets/Segmentation/train.txt": "a\nb", "ImageSets/Segmentation/val.txt": "c"},
+                None,
+            ),
+        ],
+    )
+    def test_lists_of_any_form_are_found(self, tmp_path, lists, names):
+        write(tmp_path, {name: grey(draw(k, [0, 1, 2])) for k, name in enumerate(NAMES)})
+        for path, text in lists.items():
+            (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / path).write_text(text)
+        report, _, _ = take(tmp_path, tmp_path)
+        for path, text in lists.items():
+            split = path.rpartition("/")[2].split(".")[0]
+            own = [p.name for p in report.images if p.split == split]
+            wanted = [
+                n
+                for n in NAMES
+                if any(f"{n}{e}" in text.replace("/", "\n").split() for e in ("", ".jpg"))
+                or f"/{n}.jpg" in text
+            ]
+            assert own == wanted
+
+    def test_folders_called_train_and_val_are_splits(self, tmp_path):
+        for split in ("train", "val"):
+            names = {f"{split}/x{k}": grey(draw(k, [0, 1, 2])) for k in range(3)}
+            write(tmp_path, names)
+        report, _, _ = take(tmp_path, tmp_path)
+        assert {(p.split, p.name.split("/")[0]) for p in report.images} == {
+            ("train",) * 2,
+            ("val",) * 2,
+        }
+
+    def test_frames_of_a_clip_stay_together(self, tmp_path):
+        clips = [f"clip{c}/frame_{k:03}" for c in range(3) for k in range(4)]
+        write(tmp_path, {n: grey(draw(k, [0, 1, 2])) for k, n in enumerate(clips)})
+        report, _, said = take(tmp_path, tmp_path)
+        where = {}
+        for p in report.images:
+            where.setdefault(p.name.split("/")[0], set()).add(p.split)
+        assert all(len(splits) == 1 for splits in where.values())
+        assert {s for splits in where.values() for s in splits} == {"train", "val", "test"}
+        assert (tmp_path / "mine" / "groups.txt").read_text().count("clip0/frame_000 clip0\n") == 1
+        assert any("3 groups (by folder) stay together" in line for line in said)
+
+    def test_one_film_is_cut_into_blocks(self, tmp_path):
+        rng = np.random.default_rng(0)
+        scene = rng.integers(0, 256, (H, W, 3)).astype(float)
+        for k in range(20):  # each frame a little further from the first
+            scene += rng.normal(0, 12, scene.shape)
+            frame = Image.fromarray(scene.clip(0, 255).astype(np.uint8))
+            save(tmp_path / "images" / f"{k:03}.png", frame.resize((W, H)))
+            save(tmp_path / "masks" / f"{k:03}.png", grey(draw(k, [0, 1, 2])))
+        report, _, said = take(tmp_path, tmp_path)
+        assert any("frames of one film" in line for line in said)
+        order = [p.split for p in sorted(report.images, key=lambda p: p.name)]
+        assert order == ["train"] * 12 + ["val"] * 4 + ["test"] * 4
+
+    def test_each_split_has_its_share_of_a_rare_class(self):
+        rows = {
+            f"{k:03}": np.array([1000, 200 * (k % 3 == 0), 50 * (k % 20 == 0)]) for k in range(100)
+        }
+        drawn = draw_splits(rows, {}, 3)
+        assert sorted(n for own in drawn.values() for n in own) == sorted(rows)
+        for split, share in {"train": 0.6, "val": 0.2, "test": 0.2}.items():
+            held = sum(rows[n] for n in drawn[split]) / sum(rows.values())
+            assert held == pytest.approx(share, abs=0.05)
+        assert draw_splits(dict(reversed(rows.items())), {}, 3) == drawn
+        assert draw_splits(rows, {}, 4) != drawn
+
+    def test_a_column_says_what_belongs_together(self, tmp_path):
+        table = tmp_path / "patients.csv"
+        table.write_text("file,patient\na.jpg,1\nb.jpg,1\nc.jpg,2\n")
+        groups, _ = find_groups(["a", "b", "c"], f"{table}:patient")
+        assert groups == {"a": "1", "b": "1", "c": "2"}
+        with pytest.raises(InputError, match="no column 'patent'; it has file, patient"):
+            find_groups(["a"], f"{table}:patent")
+        with pytest.raises(InputError, match="no row for 'd'"):
+            find_groups(["d"], f"{table}:patient")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "values", "colours"),
+    [
+        ("classes.txt", "sky\nroad\n", {0: "sky", 1: "road"}, {}),
+        (
+            "labels.txt",
+            "__ignore__\n_background_\ncar\n",
+            {255: "__ignore__", 0: "_background_", 1: "car"},
+            {},
+        ),
+        ("classes.csv", "id,name\n7,road\n23,sky\n", {7: "road", 23: "sky"}, {}),
+        ("class_dict.csv", "name,r,g,b\nroad,1,2,3\n", {}, {0x010203: "road"}),
+        ("label_colors.txt", "1 2 3\troad\n4 5 6\tsky\n", {}, {0x010203: "road", 0x040506: "sky"}),
+        ("labelmap.txt", "# label:color_rgb:parts:actions\nroad:1,2,3::\n", {}, {0x010203: "road"}),
+        ("names.txt", "7: road\n8: big sky\n", {7: "road", 8: "big sky"}, {}),
+        ("classes.json", '{"road": 7, "sky": 8}', {7: "road", 8: "sky"}, {}),
+        ("classes.json", '{"7": "road"}', {7: "road"}, {}),
+        (
+            "classes.json",
+            '[{"name": "road", "id": 7, "color": [1, 2, 3]}]',
+            {7: "road"},
+            {0x010203: "road"},
+        ),
+    ],
+)
+def test_tables_of_any_form(tmp_path, name, text, values, colours):
+    (tmp_path / name).write_text(text)
+    table = read_table(tmp_path / name)
+    assert (dict(table.by_value), dict(table.by_colour)) == (values, colours)
+
+
+class TestImports:
+    def test_labelme_draws_later_over_earlier(self, tmp_path):
+        for k, name in enumerate(NAMES):
+            save(tmp_path / "data" / f"{name}.jpg", photograph(k))
+            boxes = {"car": (2, 2, 12, 9), "person": (8, 5, 20, 15), "__ignore__": (25, 18, 30, 22)}
+            shapes = [
+                {
+                    "label": label,
+                    "shape_type": "polygon",
+                    "points": [[x0, y0], [x1, y0], [x1, y1], [x0, y1]],
+                }
+                for label, (x0, y0, x1, y1) in boxes.items()
+            ]
+            values = {
+                "imagePath": f"{name}.jpg",
+                "imageWidth": W,
+                "imageHeight": H,
+                "shapes": shapes,
+            }
+            (tmp_path / "data" / f"{name}.json").write_text(json.dumps(values))
+        report, _, _ = take(tmp_path, tmp_path, "data", "data", source="labelme")
+        # Outlines belong to a shape: both ends count.
+        person, ignored = 13 * 11, 6 * 5
+        car = 11 * 8 - 5 * 5
+        rest = H * W - person - ignored - car
+        wanted = {"background": 5 * rest, "car": 5 * car, "person": 5 * person}
+        assert counted(report) == wanted
+        assert sum(p.num_ignored for p in report.images) == 5 * ignored
+
+    def test_panoptic_segments_are_their_categories(self, tmp_path):
+        drawn = {name: draw(k, [0, 1, 2]) for k, name in enumerate(NAMES)}
+        images, annotations = [], []
+        for k, (name, mask) in enumerate(drawn.items()):
+            save(tmp_path / "images" / f"{name}.jpg", photograph(k))
+            ids = np.where(mask == 0, 0, mask * 70_000 + k)
+            rgb = np.dstack([ids & 255, ids >> 8 & 255, ids >> 16]).astype(np.uint8)
+            save(tmp_path / "panoptic" / f"{name}.png", Image.fromarray(rgb))
+            images.append({"id": k, "file_name": f"{name}.jpg", "height": H, "width": W})
+            segments = [{"id": c * 70_000 + k, "category_id": 10 * c} for c in (1, 2)]
+            annotations.append(
+                {"image_id": k, "file_name": f"{name}.png", "segments_info": segments}
+            )
+        categories = [{"id": 10, "name": "tree"}, {"id": 20, "name": "wall"}]
+        whole = {"images": images, "annotations": annotations, "categories": categories}
+        (tmp_path / "panoptic.json").write_text(json.dumps(whole))
+        report, _, _ = take(tmp_path, tmp_path, "images", "panoptic.json", source="coco")
+        pixels = expected(drawn)
+        assert {n: c for n, c in counted(report).items() if c} == {
+            "tree": pixels[1],
+            "wall": pixels[2],
+        }
+        assert sum(p.num_ignored for p in report.images) == pixels[0]
+
+    def test_polygons_and_run_lengths_lie_the_small_over_the_large(self, tmp_path):
+        masks = pytest.importorskip("pycocotools.mask")
+        small, large = np.zeros((H, W), np.uint8), np.zeros((H, W), np.uint8)
+        small[5:9, 6:10], large[2:20, 3:25] = 1, 1
+        runs = masks.encode(np.asfortranarray(small))
+        images, annotations = [], []
+        for k, name in enumerate(NAMES):
+            save(tmp_path / "images" / f"{name}.jpg", photograph(k))
+            images.append({"id": k, "file_name": f"{name}.jpg", "height": H, "width": W})
+            annotations += [
+                {
+                    "image_id": k,
+                    "category_id": 3,
+                    "segmentation": {"size": [H, W], "counts": runs["counts"].decode()},
+                },
+                {"image_id": k, "category_id": 1, "segmentation": [[3, 2, 25, 2, 25, 20, 3, 20]]},
+            ]
+        categories = [{"id": 1, "name": "table"}, {"id": 3, "name": "cup"}]
+        whole = {"images": images, "annotations": annotations, "categories": categories}
+        (tmp_path / "instances.json").write_text(json.dumps(whole))
+        report, _, _ = take(tmp_path, tmp_path, "images", "instances.json", source="coco")
+        cup, table = int(small.sum()), int(large.sum() - small.sum())
+        rest = H * W - cup - table
+        assert counted(report) == {"background": 5 * rest, "table": 5 * table, "cup": 5 * cup}
+
+    def test_cvats_masks_have_the_names_of_its_label_map(self, tmp_path):
+        rgb = {0: (0, 0, 0), 1: (250, 50, 83), 2: (51, 221, 255)}
+        drawn = {name: draw(k, [0, 1, 2]) for k, name in enumerate(NAMES)}
+        painted = {
+            n: Image.fromarray(np.array([[rgb[v] for v in row] for row in m], np.uint8))
+            for n, m in drawn.items()
+        }
+        write(tmp_path, painted, mask="export/SegmentationClass/{}.png")
+        write(tmp_path, painted, mask="export/SegmentationObject/{}.png")
+        lines = [
+            "# label:color_rgb:parts:actions",
+            "background:0,0,0::",
+            "cat:250,50,83::",
+            "dog:51,221,255::",
+        ]
+        (tmp_path / "export" / "labelmap.txt").write_text("\n".join(lines))
+        report, _, _ = take(tmp_path, tmp_path, masks="export", source="cvat")
+        pixels = expected(drawn)
+        assert counted(report) == {"background": pixels[0], "cat": pixels[1], "dog": pixels[2]}
+
+    def test_label_studios_parts_are_laid_over_their_images(self, tmp_path):
+        drawn = {name: draw(k, [0, 1, 2]) for k, name in enumerate(NAMES)}
+        tasks = []
+        for k, (name, mask) in enumerate(drawn.items()):
+            save(tmp_path / "images" / f"{name}.jpg", photograph(k))
+            for value, tag in {1: "road", 2: "sky"}.items():
+                part = Image.fromarray(np.where(mask == value, 255, 0).astype(np.uint8))
+                path = tmp_path / "export" / f"task-{k + 7}-annotation-{k}-by-1-tag-{tag}-0.png"
+                save(path, part)
+            tasks.append({"id": k + 7, "data": {"image": f"/data/upload/1/0a1b2c3d-{name}.jpg"}})
+        with pytest.raises(InputError, match=r"no JSON in .* says which image"):
+            take(tmp_path, tmp_path, masks="export", source="label-studio")
+        (tmp_path / "export" / "tasks.json").write_text(json.dumps(tasks))
+        report, _, _ = take(tmp_path, tmp_path, masks="export", source="label-studio")
+        pixels = expected(drawn)
+        assert counted(report) == {"background": pixels[0], "road": pixels[1], "sky": pixels[2]}
+
+    def test_a_folder_for_each_class(self, tmp_path):
+        drawn = {name: draw(k, [0, 1, 2]) for k, name in enumerate(NAMES)}
+        for k, (name, mask) in enumerate(drawn.items()):
+            save(tmp_path / "images" / f"{name}.jpg", photograph(k))
+            for value, tag in {1: "road", 2: "sky"}.items():
+                part = Image.fromarray(np.where(mask == value, 255, 0).astype(np.uint8))
+                save(tmp_path / "masks" / tag / f"{name}.png", part)
+        report, _, _ = take(tmp_path, tmp_path, source="folders")
+        pixels = expected(drawn)
+        assert counted(report) == {"background": pixels[0], "road": pixels[1], "sky": pixels[2]}
+
+    def test_an_unknown_source_suggests_the_nearest(self, tmp_path):
+        write(tmp_path, {name: grey(draw(k, [0, 1, 2])) for k, name in enumerate(NAMES)})
+        with pytest.raises(InputError, match="did you mean 'labelme'"):
+            take(tmp_path, tmp_path, source="labelm")
+        assert VOID == 255
