@@ -85,12 +85,13 @@ def write_question(name: str, taken: "Taken") -> str:
     sides = [min(p.height, p.width) for p in taken.report.images if p.split == "train"]
     crop = max(32, min(LARGEST_CROP, min(sides)) // 32 * 32)
     batch = min(BATCH_SIZE, len(taken.splits["train"]))
+    see = "" if taken.inputs == ("rgb",) else f", inputs: [{', '.join(taken.inputs)}]"
     return f"""\
 name: {word(name)}
 question: How much mIoU do finer skips add over stride-32 prediction on these images?
 expectation: fcn8s > fcn16s > fcn32s; most of it with the first skip.
 common:
-  data: {{dataset: folder}}        # classes.yaml, beside this file, says what is in it
+  data: {{dataset: folder{see}}}        # classes.yaml, beside this file, says what is in it
   model: {{backbone: resnet18, score_init: random}}     # pretrained: true starts from ImageNet
   train:
     epochs: {EPOCHS}

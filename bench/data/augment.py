@@ -89,7 +89,7 @@ def view_images(
     device = images.device if isinstance(images, Tensor) else torch.device("cpu")
     statistics = _statistics(tuple(mean), tuple(std), device)
     if all(_is_whole(view, out_size) for view in views):
-        whole = images if isinstance(images, Tensor) else torch.from_numpy(np.stack(images))
+        whole = images if isinstance(images, Tensor) else send(np.stack(images), device)
         return normalise(whole, statistics).permute(0, 3, 1, 2)
     rows, columns = (_axis(views, axis, out_size[axis]) for axis in (0, 1))
     return resample(images, rows, columns, statistics)
@@ -133,7 +133,7 @@ def to_network(
     """Turn one image or several of one size into the network's input, nothing random.
 
     Args:
-        image: (H, W, K) or (N, H, W, K), uint8.
+        image: (H, W, K) or (N, H, W, K), uint8 or uint16.
         input_scale: Factor by which they are resized; 1 gives the original pixels.
         mean: Of each channel, on the scale 0..1.
         std: Of each channel, on the scale 0..1.

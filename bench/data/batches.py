@@ -80,7 +80,7 @@ class Batches:
         self._train = train
         self._input_scale = input_scale
         self._seed = seed
-        self._statistics = {"mean": tuple(mean), "std": tuple(std)}
+        self._statistics = dict(zip(("mean", "std"), pack.scale_statistics(mean, std), strict=True))
         self._indices = np.array(pack.indices(train.split))
         require_equal_sizes(pack, train)
         require_shards(train, part[1])
@@ -277,6 +277,7 @@ def eval_batches(
         InputError: The split does not exist.
     """
     sized = ((i, pack.size(i)) for i in pack.indices(split))
+    mean, std = pack.scale_statistics(mean, std)
     groups = groups_of_one_size(sized, input_scale, batch_size, batch_pixels)
     for group in islice(groups, part[0], None, part[1]):
         images = np.stack([pack.image(i) for i in group])
@@ -323,7 +324,8 @@ class _Images:
         self._row = {int(i): row for row, i in enumerate(indices)}
         self._resident: tuple[Tensor, Tensor] | None = None
         sizes = [pack.size(i) for i in self._row]
-        num_bytes = (pack.num_channels + len(pack.targets)) * sum(H * W for H, W in sizes)
+        width = np.dtype(pack.pixel_type).itemsize
+        num_bytes = (width * pack.num_channels + len(pack.targets)) * sum(H * W for H, W in sizes)
         if device.type == "cuda" and len(set(sizes)) == 1:
             free, _ = torch.cuda.mem_get_info(device)
             if num_bytes < DEVICE_SHARE * free:
@@ -346,7 +348,9 @@ class _Images:
         """Return images (N, H, W, K) and targets (N, T, H, W), padded to the largest."""
         sizes = [self._pack.size(i) for i in indices]
         H, W = _largest(sizes)
-        images = np.zeros((len(indices), H, W, self._pack.num_channels), dtype=np.uint8)
+        images = np.zeros(
+            (len(indices), H, W, self._pack.num_channels), dtype=self._pack.pixel_type
+        )
         targets = np.zeros((len(indices), len(self._pack.targets), H, W), dtype=np.uint8)
         for k, (i, (h, w)) in enumerate(zip(indices, sizes, strict=True)):
             images[k, :h, :w] = self._pack.image(i)

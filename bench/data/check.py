@@ -112,10 +112,11 @@ def _examine_more(
     layers, ranges, counts, ignored = [], {}, {}, {}
     for wanted in dataset.more_inputs:
         layer = dataset.read_input(facts.split, facts.name, wanted)
-        if layer.shape != (*size, wanted.channels) or layer.dtype != np.uint8:
+        kind = np.dtype(np.uint16 if wanted.value_range else np.uint8)
+        if layer.shape != (*size, wanted.channels) or layer.dtype != kind:
             raise InputError(
                 f"{where}: input {wanted.name!r} has shape {layer.shape} ({layer.dtype}), not "
-                f"{(*size, wanted.channels)} (uint8) as the image; {advice(layer.shape[:2])}"
+                f"{(*size, wanted.channels)} ({kind}) as the image; {advice(layer.shape[:2])}"
             )
         ranges[wanted.name] = (int(layer.min()), int(layer.max()))
         layers.append(layer)

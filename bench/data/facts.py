@@ -15,6 +15,7 @@ from bench.data.layers import (
 )
 from bench.spec import DataSpec
 from bench.store.records import CLOSED, Count, Digest
+from fcn.errors import InputError
 
 
 @dataclass(frozen=True, config=CLOSED)
@@ -37,8 +38,15 @@ class DatasetFacts:
         """Return how `fcn.create_model` builds a network for the layers that a spec asks for.
 
         Raises:
-            InputError: The dataset does not have one of them.
+            InputError: The dataset does not have one of them, or it is for reports alone.
         """
+        deep = [one.name for one in self.more_inputs if one.value_range]
+        if deep and COLOUR.name in data.inputs:
+            raise InputError(
+                f"data.inputs {list(data.inputs)} has rgb, and these images have more than 8 bits "
+                "or other bands: rgb is what reports show of them. Write data.inputs: "
+                f"[{deep[0]}]"
+            )
         inputs = choose_inputs((COLOUR, *self.more_inputs), data.inputs)
         return network_options(inputs, self.classes(data))
 

@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ImageOps
 
+from bench.data.bands import read_bands
 from bench.data.dataset import Dataset
 from bench.data.formats import MAX_PIXELS as MAX_PIXELS
 from bench.data.formats import (
@@ -108,7 +110,8 @@ class FileDataset(Dataset):
         Earlier versions turned images and TIFFs alone: what is read otherwise now has another
         fingerprint.
         """
-        grey = [one.name for one in self.more_inputs if one.channels == 1]
+        own = [one for one in self.more_inputs if one.name in self.more_files]
+        grey = [one.name for one in own if one.channels == 1]
         names = [*grey, *(target.name for target in self.more_targets)]
         paths = [self.files[key][1], *(self.more_files[name][key] for name in names)]
         suffixes = SUFFIXES - {".tif", ".tiff"}
@@ -151,13 +154,15 @@ def read_image(path: Path, *, upright: bool = True, drop_alpha: bool = False) ->
 
 
 def read_input(path: Path, wanted: Input) -> NDArray[np.uint8]:
-    """Read a file of an input, (H, W, channels) uint8.
+    """Read a file of an input, (H, W, channels) uint8; uint16 for an input with a `value_range`.
 
-    Files of 16 bits, such as depth, become 8 by the logarithm of their values.
+    Other files of 16 bits, such as depth, become 8 by the logarithm of their values.
 
     Raises:
         InputError: It is missing or damaged, or not what the input is.
     """
+    if wanted.value_range:
+        return np.asarray(require_bands(read_bands(path), wanted, path))
     if wanted.channels == 3:
         return read_image(path)
     if wanted.channels != 1:
@@ -182,6 +187,20 @@ def read_input(path: Path, wanted: Input) -> NDArray[np.uint8]:
     if wanted.log_range is None:
         return values.astype(np.uint8)[..., None]
     return encode_log(values, wanted.log_range, path)[..., None]
+
+
+def require_bands(bands: NDArray[np.uint16], wanted: Input, path: Path) -> Any:
+    """Return bands that are as many as an input has.
+
+    Raises:
+        InputError: They are not.
+    """
+    if bands.shape[2] != wanted.channels:
+        raise InputError(
+            f"{path} has {bands.shape[2]} bands, and input {wanted.name!r} {wanted.channels}; give "
+            "all images the same bands"
+        )
+    return bands
 
 
 def image_mode(path: Path) -> str:

@@ -17,7 +17,7 @@ Palette = tuple[tuple[int, int, int], ...]
 
 @dataclass(frozen=True)
 class Input:
-    """One kind of image, 8 bits a channel."""
+    """One kind of image, 8 bits a channel; 16 where it has a `value_range`."""
 
     name: str
     channels: int = 3
@@ -28,6 +28,9 @@ class Input:
     log_range: tuple[float, float] | None = None
     """For files of 16 bits, such as depth in millimetres: the values that become 0 and 255, with
     logarithms between; None for files of 8 bits."""
+    value_range: tuple[float, float] | None = None
+    """For channels that are kept with 16 bits: the values that are 0 and 1 for the network; None
+    for 8 bits, 0..255."""
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Input":
@@ -132,9 +135,30 @@ def network_options(inputs: Sequence[Input], num_classes: Sequence[int]) -> dict
     return options
 
 
+def scale_statistics(
+    inputs: Sequence[Input], mean: Sequence[float], std: Sequence[float]
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and deviation as they are to be applied to stored values over 255.
+
+    For 8 bits these are the ones given, on the scale 0..1; where an input has a `value_range` of
+    its own, they are moved and stretched so that its ends are 0 and 1.
+
+    Args:
+        inputs: What the network sees.
+        mean: Of each channel of all of them, on the scale 0..1.
+        std: Likewise.
+    """
+    ends = [one.value_range or (0.0, 255.0) for one in inputs for _ in range(one.channels)]
+    if all(one.value_range is None for one in inputs):
+        return tuple(mean), tuple(std)
+    moved = [(low + m * (high - low)) / 255 for (low, high), m in zip(ends, mean, strict=True)]
+    stretched = [s * (high - low) / 255 for (low, high), s in zip(ends, std, strict=True)]
+    return tuple(moved), tuple(stretched)
+
+
 def to_json(layer: Input | Target) -> dict[str, Any]:
-    """Return plain values."""
-    return asdict(layer)
+    """Return plain values; what most inputs do not have is left out, as it was before it was."""
+    return {k: v for k, v in asdict(layer).items() if v is not None or k != "value_range"}
 
 
 def _require(key: str, kind: str, known: Iterable[str], names: Sequence[str]) -> None:

@@ -19,31 +19,40 @@ HALF_BITS = FRACTION_BITS // 2
 """Bits of one half of a weight; products of a half and a pixel add up exactly, in TF32 too."""
 
 Images = Tensor | Sequence[NDArray[np.uint8]]
-"""N images, each (H, W, K) uint8, or masks, each (H, W) uint8: arrays of any sizes, which a
-CPU reads, or a tensor on the device that is to read it, padded below and to the right."""
+"""N images, each (H, W, K) uint8 (or uint16, as a tensor int16 of the same bits), or masks, each
+(H, W) uint8: arrays of any sizes, which a CPU reads, or a tensor on the device that is to read it,
+padded below and to the right."""
 
 Indices = tuple[NDArray[np.int64], NDArray[np.bool_]]
 """Index of the pixel read at each place of N views, (N, length), and whether it lies inside."""
 
 
 def send(array: NDArray[Any], device: torch.device) -> Tensor:
-    """Copy an array to a device without waiting for what the device is doing."""
-    tensor = torch.from_numpy(array)
+    """Copy an array to a device without waiting for what the device is doing.
+
+    What torch can do with uint16 is little: it is taken for int16, the same bits; see `levels`.
+    """
+    tensor = torch.from_numpy(array.view(np.int16) if array.dtype == np.uint16 else array)
     if device.type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
+
+
+def levels(images: Tensor) -> Tensor:
+    """Return the values of images as float32, which holds whole numbers of 16 bits."""
+    return (images.int() & 0xFFFF).float() if images.dtype == torch.int16 else images.float()
 
 
 def normalise(images: Tensor, statistics: Tensor) -> Tensor:
     """Return images as float32, less the mean, over the standard deviation.
 
     Args:
-        images: (..., W, K) of 0..255.
-        statistics: Mean and standard deviation of each channel on the scale 0..1, (2, K).
+        images: (..., W, K) of 0..255, or of 16 bits.
+        statistics: Mean and standard deviation of each channel of images over 255, (2, K).
     """
     # Whole rows: arithmetic over few channels is slow.
     mean, std = statistics.repeat(1, images.shape[-2])
-    rows = images.flatten(-2).float().div_(255).sub_(mean).div_(std)
+    rows = levels(images.flatten(-2)).div_(255).sub_(mean).div_(std)
     return rows.view(images.shape)
 
 
@@ -60,7 +69,9 @@ def resample(images: Images, rows: Axis, columns: Axis, statistics: Tensor) -> T
         (N, K, h, w) float32, channels last; 0 outside the images.
     """
     arrays = arrays_for_cpu(images)
-    if arrays is not None:
+    if is_deep(images):
+        seen = _multiply_deep(_pad(images), rows, columns)
+    elif arrays is not None:
         seen = torch.from_numpy(_resize_one_by_one(arrays, rows, columns))
     else:
         assert isinstance(images, Tensor)
@@ -134,6 +145,45 @@ def _multiply_together(images: Tensor, rows: Axis, columns: Axis) -> Tensor:
     for axis in (columns, rows):
         seen = _multiply(seen, _matrices(axis, seen.shape[-1], seen.device)).mT
     return seen.permute(0, 2, 3, 1)
+
+
+def is_deep(images: Images) -> bool:
+    """Say whether images have 16 bits a channel."""
+    if isinstance(images, Tensor):
+        return images.dtype == torch.int16
+    return bool(images[0].dtype == np.uint16)
+
+
+def _pad(images: Images) -> Tensor:
+    """Return images as one tensor, padded below and to the right."""
+    if isinstance(images, Tensor):
+        return images
+    shape = np.array([image.shape for image in images]).max(0)
+    whole = np.zeros((len(images), *shape), dtype=np.uint16)
+    for n, image in enumerate(images):
+        whole[n, : image.shape[0], : image.shape[1]] = image
+    return send(whole, torch.device("cpu"))
+
+
+def _multiply_deep(images: Tensor, rows: Axis, columns: Axis) -> Tensor:
+    """Make the views of 16-bit images, (N, h, w, K), on every device by the same whole numbers.
+
+    Each byte of a value adds up exactly, as 8-bit images do; together they are 38 bits.
+    """
+    seen = levels(images.permute(0, 3, 1, 2))
+    for axis in (columns, rows):
+        weights = _matrices(axis, seen.shape[-1], seen.device)
+        upper = (seen / 256).floor()
+        total = (_sum(upper, weights) << 8) + _sum(seen - 256 * upper, weights)
+        seen = (total + (1 << FRACTION_BITS - 1) >> FRACTION_BITS).float().mT
+    return seen.permute(0, 2, 3, 1)
+
+
+def _sum(pixels: Tensor, weights: Tensor) -> Tensor:
+    """Weigh whole numbers up to 255, (N, K, L, size), and add them up: (N, K, L, length) int64."""
+    upper, lower = weights >> HALF_BITS, weights & (1 << HALF_BITS) - 1
+    sums = [(pixels @ half.float()[:, None].mT).long() for half in (upper, lower)]
+    return (sums[0] << HALF_BITS) + sums[1]
 
 
 def _multiply(pixels: Tensor, weights: Tensor) -> Tensor:

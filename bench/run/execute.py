@@ -305,6 +305,9 @@ class _Execution:
 
 
 def _describe_input(one: Input) -> InputLayer:
-    return InputLayer(
+    layer = InputLayer(
         name=one.name, channels=one.channels, mean=one.mean, std=one.std, log_range=one.log_range
     )
+    if one.value_range:
+        layer["value_range"] = one.value_range
+    return layer

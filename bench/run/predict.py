@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from bench.data.bands import render
 from bench.data.batches import groups_of_one_size
 from bench.data.files import read_input
 from bench.data.layers import Input
@@ -151,8 +152,7 @@ def _read(
         read_input(_find(image.path, one, folders, image.inside, list_files), one) for one in inputs
     ]
     require_one_size(image.path, layers)
-    first = layers[0]
-    shown = first if first.shape[2] == 3 else first[..., :1].repeat(3, axis=2)
+    shown = render(layers[0], *(inputs[0].value_range or (0, 255)))
     return _Read(image.path, shown, np.concatenate(layers, axis=2))
 
 

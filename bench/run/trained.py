@@ -14,7 +14,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from bench.data.augment import to_network
-from bench.data.layers import COLOUR, Input, network_options
+from bench.data.layers import COLOUR, Input, network_options, scale_statistics
 from bench.plugins import load_plugins
 from bench.run.environment import choose_device, configure_torch
 from bench.run.evaluate import Predictor
@@ -109,8 +109,8 @@ class Trained:
         the same images gives the same bits.
 
         Args:
-            image: (H, W, 3), uint8, any size; for a run with more inputs all of them side by side,
-                (H, W, K), in the order of `inputs`.
+            image: (H, W, 3), uint8, any size (uint16 for a run on 16 bits); for a run with more
+                inputs all of them side by side, (H, W, K), in the order of `inputs`.
             target: One of `targets`.
 
         Raises:
@@ -118,11 +118,12 @@ class Trained:
                 the network or too large for the memory.
         """
         pixels, K = np.asarray(image), sum(one.channels for one in self.inputs)
-        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != K:
+        kind = np.dtype(np.uint16 if any(one.value_range for one in self.inputs) else np.uint8)
+        if pixels.dtype != kind or pixels.ndim != 3 or pixels.shape[2] != K:
             seen = " and ".join(f"{one.name} ({one.channels})" for one in self.inputs)
             raise InputError(
                 f"the image is {pixels.dtype} of shape {pixels.shape}; this run sees {seen}: give "
-                f"uint8 of shape (height, width, {K})"
+                f"{kind} of shape (height, width, {K})"
             )
         if target not in self.targets:
             raise InputError(unknown_name("target", target, self.targets))
@@ -139,7 +140,7 @@ class Trained:
             InputError: They are too small for the network, or one is too large for the memory.
         """
         size = (pixels.shape[1], pixels.shape[2])
-        mean, std = self._model.mean, self._model.std
+        mean, std = scale_statistics(self.inputs, self._model.mean, self._model.std)
         try:
             images = to_network(pixels, self.input_scale, mean=mean, std=std, device=self._device)
             parts = self._predictor.fallback(lambda x: self._predictor.predict(x, size), images)

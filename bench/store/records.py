@@ -142,6 +142,7 @@ class InputLayer(TypedDict):
     mean: tuple[int | float, ...]
     std: tuple[int | float, ...]
     log_range: tuple[int | float, int | float] | None
+    value_range: NotRequired[tuple[int | float, int | float]]
 
 
 @dataclass(frozen=True, config=CLOSED)

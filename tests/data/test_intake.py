@@ -205,6 +205,26 @@ class TestKinds:
         assert "32x24 pixels and its mask" in left_out
         assert "cannot be decoded" in left_out
 
+    def test_images_of_sixteen_bits_have_the_range_of_train(self, tmp_path):
+        masks = {name: grey(draw(k, [0, 1, 2])) for k, name in enumerate(NAMES)}
+        write(tmp_path, masks, image="images/{}.png")
+        (tmp_path / "train.txt").write_text("a\nb\n")
+        (tmp_path / "val.txt").write_text("c\nd\ne\n")
+        values = {
+            n: np.random.default_rng(k).integers(900, 9000 * (k + 1), (H, W))
+            for k, n in enumerate(NAMES)
+        }
+        for name, levels in values.items():
+            Image.fromarray(levels.astype(np.uint16)).save(tmp_path / "images" / f"{name}.png")
+        _, described, _ = take(tmp_path, tmp_path)
+        trained = np.stack([values["a"], values["b"]])
+        low, high = int(trained.min()), int(trained.max())
+        bands = described["bands"]
+        assert (bands["number"], bands["range"]) == (1, [low, high])
+        scaled = (trained - low) / (high - low)
+        assert bands["mean"] == [pytest.approx(scaled.mean(), abs=1e-4)]
+        assert bands["std"] == [pytest.approx(scaled.std(), abs=1e-4)]
+
     def test_too_many_colours_are_refused_with_the_way_out(self, tmp_path):
         write(tmp_path, {name: photograph(k) for k, name in enumerate(NAMES)})
         with pytest.raises(InputError, match=r"different colours, .*`--snap auto`"):

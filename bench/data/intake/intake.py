@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from bench.data.check import check
 from bench.data.class_map import ClassMap
 from bench.data.findings import DataReport
+from bench.data.intake.depth import measure_bands
 from bench.data.intake.groups import find_groups, look_alike
 from bench.data.intake.guess import Guess, guess_classes
 from bench.data.intake.imports import import_masks
@@ -77,6 +78,8 @@ class Taken:
     splits: Mapping[str, Sequence[str]]
     said: tuple[str, ...]
     """What was found and guessed, a sentence each."""
+    inputs: tuple[str, ...] = ("rgb",)
+    """What a network is to see."""
 
 
 @contextmanager
@@ -132,6 +135,9 @@ def _take_in(scratch: Path, folder: Path, wishes: Wishes) -> Taken:
     pairs = tuple(one.pair for one in usable.facts)
     splits, source, groups = _split(pairs, counts, guess, roots, wishes)
     said += [*guess.said, source]
+    if usable.facts[0].image.bands:
+        trained = [one.pair.image for one in usable.facts if one.pair.name in splits["train"]]
+        settings["bands"] = measure_bands(trained, usable.upright, said)
     _write(scratch, replace(paired, pairs=pairs), guess, settings, said)
     (scratch / "splits.yaml").write_text(write_splits(splits, source), encoding="utf-8")
     if groups:
@@ -151,7 +157,8 @@ def _check(
     said += report.remarks()
     page = draw_page(dataset, report, title, said)
     (scratch / "index.html").write_text(page, encoding="utf-8")
-    return Taken(scratch, report, splits, tuple(said))
+    inputs = tuple(one.name for one in dataset.more_inputs) or ("rgb",)
+    return Taken(scratch, report, splits, tuple(said), inputs)
 
 
 def _settings(usable: Usable) -> dict[str, str]:

@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from bench.data.bands import read_bands
 from bench.data.class_map import Kind
-from bench.data.formats import EXACT_FORMATS, exif_orientation, opened
+from bench.data.formats import EXACT_FORMATS, exif_orientation, opened, require_image
 from bench.data.intake.pairing import Pair
-from bench.data.raw_masks import Channel, read_raw_mask
+from bench.data.raw_masks import DEEP_MODES, Channel, read_raw_mask
+from fcn.errors import InputError
 
 Size = tuple[int, int]
 """Width and height in pixels, as files have them."""
@@ -39,6 +41,8 @@ class Look:
     """It shows more than one colour."""
     palette: tuple[int, ...] = ()
     """Of a palette: red, green, blue of each index."""
+    bands: int = 0
+    """Of an image of more than 8 bits, or of other bands than colours; 0 for others."""
 
     @property
     def upright(self) -> Size:
@@ -79,10 +83,28 @@ def count_keys(
 
 def _look(path: Path, *, is_mask: bool) -> Look:
     orientation = exif_orientation(path)
+    if not is_mask and _is_deep(path):
+        bands = read_bands(path, upright=False)
+        return Look(bands.shape[1::-1], orientation, "bands", True, bands=bands.shape[2])
     with opened(path) as image:
         exact = image.format in EXACT_FORMATS
         look = Look(image.size, orientation, image.mode, exact)
         return _look_inside(image, look) if is_mask else look
+
+
+def _is_deep(path: Path) -> bool:
+    """Say whether an image has more than 8 bits, or bands that RGB would lack."""
+    try:
+        with opened(path) as image:
+            require_image(image, path)
+    except InputError:
+        return path.suffix.lower() in (".tif", ".tiff") or _is_grey_of_16_bits(path)
+    return False
+
+
+def _is_grey_of_16_bits(path: Path) -> bool:
+    with opened(path) as image:
+        return image.mode in DEEP_MODES
 
 
 def _look_inside(image: Image.Image, look: Look) -> Look:

@@ -45,7 +45,7 @@ def find_usable(pairs: Iterable[Pair], table: Table, *, lossy: bool) -> Usable:
         table: Names of classes: palettes are taken for their colours where it has these alone.
         lossy: Take JPEGs too.
     """
-    return _count(_judge_kind(_fit_sizes(_look(pairs))), table, lossy)
+    return _count(_judge_kind(_fit_sizes(_fit_bands(_look(pairs)))), table, lossy)
 
 
 def _look(pairs: Iterable[Pair]) -> Usable:
@@ -56,6 +56,24 @@ def _look(pairs: Iterable[Pair]) -> Usable:
         except InputError as error:
             problems.append(str(error))
     return Usable(tuple(facts), problems=tuple(problems))
+
+
+def _fit_bands(given: Usable) -> Usable:
+    """Name images of other bands than most have."""
+    numbers = Counter(one.image.bands for one in given.facts)
+    usual = numbers.most_common(1)[0][0] if numbers else 0
+    problems = [
+        f"{one.pair.image} has {_say_bands(one.image.bands)}, and most images have "
+        f"{_say_bands(usual)}; give all images the same bands"
+        for one in given.facts
+        if one.image.bands != usual
+    ]
+    facts = tuple(one for one in given.facts if one.image.bands == usual)
+    return replace(given, facts=facts, problems=(*given.problems, *problems))
+
+
+def _say_bands(number: int) -> str:
+    return f"{number} bands of up to 16 bits" if number else "colours of 8 bits"
 
 
 def _fit_sizes(all_of_them: Usable) -> Usable:

@@ -27,6 +27,7 @@ from bench.data.layers import (
     choose_inputs,
     choose_targets,
     network_options,
+    scale_statistics,
 )
 from bench.data.packs.groups import keep_groups, read_groups
 from bench.data.packs.index import damaged, read_index
@@ -37,13 +38,20 @@ from fcn.errors import InputError
 __all__ = ["DataReport", "Pack", "check", "open_pack", "pack"]
 
 
+Pixels = NDArray[np.uint8] | NDArray[np.uint16]
+"""Channels of 8 bits, or of 16 where an input has a `value_range`."""
+
+
+PixelType = type[np.uint8] | type[np.uint16]
+
+
 @dataclass(frozen=True)
 class _Layer:
     """One file of a pack."""
 
     number: int
     """Place of its checksum in an entry's."""
-    pixels: NDArray[np.uint8]
+    pixels: Pixels
     channels: int
     checked: set[int] = field(default_factory=set)
     """Images whose bytes this process has looked at: a disk may change one without a word."""
@@ -69,11 +77,13 @@ class Pack:
         self.splits = tuple(dict.fromkeys(entry.split for entry in self._entries))
         self.available_inputs = (COLOUR, *more_inputs)
         self.available_targets = (first, *more_targets)
-        channels = [3, 1, *(one.channels for one in more_inputs), *(1 for _ in more_targets)]
+        kinds: list[tuple[int, PixelType]] = [(3, np.uint8), (1, np.uint8)]
+        kinds += [(one.channels, np.uint16 if one.value_range else np.uint8) for one in more_inputs]
+        kinds += [(1, np.uint8)] * len(more_targets)
         layers = [
-            _Layer(number, _map(folder / name, count * num_pixels), count)
-            for number, (name, count) in enumerate(
-                zip(file_names(more_inputs, more_targets), channels, strict=True)
+            _Layer(number, _map(folder / name, count * num_pixels, kind), count)
+            for number, (name, (count, kind)) in enumerate(
+                zip(file_names(more_inputs, more_targets), kinds, strict=True)
             )
         ]
         inputs, targets = layers[2 : 2 + len(more_inputs)], layers[2 + len(more_inputs) :]
@@ -131,6 +141,17 @@ class Pack:
         """Channels of the inputs chosen, together."""
         return sum(one.channels for one in self.inputs)
 
+    @property
+    def pixel_type(self) -> PixelType:
+        """What `image` gives: 16 bits if one of the inputs chosen has them."""
+        return np.uint16 if any(one.value_range for one in self.inputs) else np.uint8
+
+    def scale_statistics(
+        self, mean: Sequence[float], std: Sequence[float]
+    ) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Return statistics on the scale 0..1 as they are to be applied to `image` over 255."""
+        return scale_statistics(self.inputs, mean, std)
+
     def network_options(self) -> dict[str, Any]:
         """Return how `fcn.create_model` builds a network for what is chosen."""
         return network_options(self.inputs, [len(one.class_names) for one in self.targets])
@@ -148,12 +169,12 @@ class Pack:
         return found
 
     def image(self, index: int) -> NDArray[np.uint8]:
-        """Return an image, (H, W, num_channels) uint8; one input is a read-only view.
+        """Return an image, (H, W, num_channels) of `pixel_type`; one input is a read-only view.
 
         Raises:
             InputError: Its bytes are not those that were packed. This is looked at once.
         """
-        parts = [self._cut(self._inputs[one.name], index) for one in self.inputs]
+        parts: list[Any] = [self._cut(self._inputs[one.name], index) for one in self.inputs]
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
 
     def target(self, index: int) -> NDArray[np.uint8]:
@@ -162,10 +183,10 @@ class Pack:
         Raises:
             InputError: As for `image`.
         """
-        parts = [self._cut(self._targets[one.name], index)[..., 0] for one in self.targets]
+        parts: list[Any] = [self._cut(self._targets[t.name], index)[..., 0] for t in self.targets]
         return parts[0] if len(parts) == 1 else np.stack(parts)
 
-    def _cut(self, layer: "_Layer", index: int) -> NDArray[np.uint8]:
+    def _cut(self, layer: "_Layer", index: int) -> Pixels:
         at = self._entries[index]
         stop = at.offset + at.height * at.width
         pixels = layer.pixels[layer.channels * at.offset : layer.channels * stop]
@@ -281,7 +302,8 @@ def pack(dataset: Dataset, packs_dir: Path) -> Pack:
     return open_pack(packs_dir, fingerprint)
 
 
-def _map(path: Path, num_bytes: int) -> NDArray[np.uint8]:
+def _map(path: Path, num_values: int, kind: PixelType) -> Pixels:
+    num_bytes = num_values * np.dtype(kind).itemsize
     if not path.is_file() or path.stat().st_size != num_bytes or num_bytes == 0:
         raise InputError(damaged(path.parent, f"{path.name} is missing or cut"))
-    return np.asarray(np.memmap(path, dtype=np.uint8, mode="r"))
+    return np.asarray(np.memmap(path, dtype=kind, mode="r"))

@@ -6,13 +6,16 @@ In: a `Description`, and the splits and groups beside it. Out: a dataset like an
 import csv
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data.files import FileDataset, read_image, read_lines
+from bench.data.bands import read_bands, render
+from bench.data.files import FileDataset, read_image, read_lines, require_bands
+from bench.data.layers import Input
 from bench.data.raw_masks import read_raw_mask
-from bench.data.sets.description import Description
+from bench.data.sets.description import BANDS, Description
 from bench.data.sets.listing import Files
 from bench.data.sets.patterns import Pattern, compose
 from fcn.errors import InputError
@@ -29,9 +32,25 @@ class DescribedDataset(FileDataset):
     """What the files mean."""
 
     def read_colours(self, path: Path) -> NDArray[np.uint8]:
-        """Return the image (H, W, 3) of a file; its transparency may be the mask."""
+        """Return the image (H, W, 3) of a file, or what can be shown of its bands.
+
+        Its transparency may be the mask.
+        """
+        if bands := self.description.bands:
+            return render(self._read_bands(path), *bands.range)
         is_mask = self.description.channel == "alpha"
         return read_image(path, upright=self.upright, drop_alpha=is_mask)
+
+    def read_input(self, split: str, name: str, wanted: Input) -> Any:
+        """Return the bands (H, W, bands) uint16 of an image, or another input of it."""
+        if wanted.name != BANDS:
+            return super().read_input(split, name, wanted)
+        return self._read_bands(self._find(self.files[split, name][0]))
+
+    def _read_bands(self, path: Path) -> NDArray[np.uint16]:
+        bands = read_bands(path, upright=self.upright)
+        assert self.description.bands is not None
+        return np.asarray(require_bands(bands, self.description.bands.layer, path))
 
     def read_labels(self, path: Path, target: str) -> NDArray[np.uint8]:
         """Return the classes (H, W) of a mask; further masks hold class indices."""

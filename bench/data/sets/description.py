@@ -19,12 +19,14 @@ from bench.data.class_map import (
     write_key,
 )
 from bench.data.dataset import spread_colours
-from bench.data.layers import Palette
+from bench.data.layers import Input, Palette
 from bench.data.raw_masks import Channel
 from bench.settings.yaml_file import load_yaml
 from bench.spec import Name, Schema, parse
 
 FILE = "classes.yaml"
+BANDS = "bands"
+"""Name of the input that images of more than 8 bits, or of other bands, are."""
 Byte = Annotated[int, Field(ge=0, le=255)]
 Value = Annotated[int, Field(ge=0, lt=NUM_KEYS["values"])]
 Colour = (
@@ -45,6 +47,32 @@ class ClassEntry(Schema):
     """Colour in which reports draw it; none for its first colour, or one of our own."""
 
 
+class BandsEntry(Schema):
+    """Images of 16 bits, or of other bands than red, green and blue."""
+
+    number: Annotated[int, Field(ge=1, le=512)] = 1
+    """Bands of each image."""
+    range: tuple[float, float]
+    """Values that are 0 and 1 for the network; `fcn-bench init` measures them on train."""
+    mean: tuple[float, ...] = ()
+    """Of each band, once the range is 0..1; none for that of the weights."""
+    std: tuple[Annotated[float, Field(gt=0)], ...] = ()
+    """Likewise."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> "BandsEntry":
+        if self.range[0] >= self.range[1]:
+            raise ValueError(f"range {list(self.range)} must rise from black to white")
+        if any(given and len(given) != self.number for given in (self.mean, self.std)):
+            raise ValueError(f"mean and std have a number for each of {self.number} bands")
+        return self
+
+    @property
+    def layer(self) -> Input:
+        """The input that a network sees."""
+        return Input(BANDS, self.number, self.mean, self.std, value_range=self.range)
+
+
 class Description(Schema):
     """What the files of a folder mean."""
 
@@ -62,6 +90,8 @@ class Description(Schema):
     """What values and colours are that stand nowhere here."""
     channel: Channel = "colour"
     """Where files hold the mask: alpha, in how transparent they are."""
+    bands: BandsEntry | None = None
+    """What images of more than 8 bits, or of other bands, hold; none for 8 bits and RGB."""
     exif: Literal["apply", "ignore"] = "apply"
     """Whether images and masks are turned upright as their EXIF orientation says; ignore leaves
     both as they are stored."""

@@ -76,13 +76,16 @@ def _load_described(
     if (root / "classes.txt").is_file():
         raise InputError(f"{root} has {FILE} and classes.txt, which may differ; keep one of them")
     description = read_description(path)
+    listed = _listed(root, *find_files(root, description, path), ignore_index, inputs, targets)
+    if description.bands:
+        listed["more_inputs"] = (description.bands.layer, *listed["more_inputs"])
     return DescribedDataset(
         class_names=tuple(description.classes),
         palette=description.palette,
         description=description,
         upright=description.exif == "apply",
         refuses_duplicates=description.duplicates == "refuse",
-        **_listed(root, *find_files(root, description, path), ignore_index, inputs, targets),
+        **listed,
     )
 
 
