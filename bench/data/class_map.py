@@ -42,20 +42,23 @@ class ClassMap:
         """Return plain values that say everything that decides a label."""
         return [self.kind, self.classes, sorted(self.void), self.others_are_void]
 
-    def apply(self, keys: Keys, ignore_index: int, path: Path) -> NDArray[np.uint8]:
+    def apply(
+        self, keys: Keys, ignore_index: int, path: Path, way_out: str = ""
+    ) -> NDArray[np.uint8]:
         """Return the class of each pixel, (H, W).
 
         Args:
             keys: The mask as it was written.
             ignore_index: Label of void.
             path: Its file, named in messages.
+            way_out: What to do about a key that is not listed, for the message.
 
         Raises:
             InputError: It holds a key that is not listed.
         """
         found = _table(self)[keys]
         if not self.others_are_void and not found.all():
-            raise InputError(f"{path} holds {self._name_unknown(keys[found == 0])}")
+            raise InputError(f"{path} holds {self._name_unknown(keys[found == 0])}{way_out}")
         # 0 is not listed, C + 1 void: both lie beyond the classes once 1 is taken off.
         labels = found - np.uint16(1)
         return np.where(labels < len(self.classes), labels, ignore_index).astype(np.uint8)
@@ -87,10 +90,7 @@ class ClassMap:
         named = ", ".join(f"{write_key(self.kind, keys[i])} ({counts[i]} pixels)" for i in order)
         more = f" and {len(keys) - NUM_NAMED} more" if len(keys) > NUM_NAMED else ""
         what = "the values" if self.kind == "values" else "the colours"
-        return (
-            f"{what} {named}{more}, of no class in classes.yaml; list them with a class or under "
-            "`void`, or write `others: void`"
-        )
+        return f"{what} {named}{more}, of no class"
 
 
 def colour_key(red: int, green: int, blue: int) -> int:

@@ -7,13 +7,23 @@ others register theirs with `@DATASETS.register("name")`.
 from pathlib import Path
 
 from bench.data.dataset import DATASETS, Dataset
-from bench.data.sets import camvid, folder, nyudv2, shapes, siftflow
+from bench.data.sets import (
+    ade20k,
+    camvid,
+    cityscapes,
+    coco_stuff,
+    folder,
+    nyudv2,
+    pets,
+    shapes,
+    siftflow,
+)
 from bench.settings.calls import require_arguments
 from bench.spec import DataSpec
 
 __all__ = ["BUILT_IN", "DATASETS", "Dataset", "list_datasets", "open_dataset"]
 
-BUILT_IN = (camvid, folder, nyudv2, shapes, siftflow)
+BUILT_IN = (ade20k, camvid, cityscapes, coco_stuff, folder, nyudv2, pets, shapes, siftflow)
 """Modules whose loaders come with the project."""
 
 

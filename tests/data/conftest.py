@@ -1,13 +1,26 @@
 """Small datasets of every kind, in a temporary folder."""
 
 import pytest
-from small_datasets import write_camvid, write_folder, write_nyudv2, write_siftflow
+from small_datasets import (
+    write_ade20k,
+    write_camvid,
+    write_cityscapes,
+    write_coco_stuff,
+    write_folder,
+    write_nyudv2,
+    write_pets,
+    write_siftflow,
+)
 
 from bench.data.registry import open_dataset
 from bench.spec import DataSpec
 
 SMALL = {"shapes": {"size": 32, "num_train": 6, "num_val": 2, "num_test": 3}}
 WRITERS = {
+    "ade20k": write_ade20k,
+    "cityscapes": write_cityscapes,
+    "coco_stuff": write_coco_stuff,
+    "pets": write_pets,
     "camvid": write_camvid,
     "folder": write_folder,
     "nyudv2": write_nyudv2,

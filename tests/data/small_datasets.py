@@ -89,5 +89,75 @@ def write_siftflow(root):
     return root
 
 
+def write_values(image_path, mask_path, size, key, values):
+    """Write an image and a mask in which each of some values occurs."""
+    rng = np.random.default_rng(key)
+    write_layer(image_path, rng.integers(0, 256, (*size, 3), dtype=np.uint8))
+    write_layer(
+        mask_path,
+        rng.permutation(np.resize(values, size[0] * size[1])).astype(np.uint8).reshape(size),
+    )
+
+
+def write_cityscapes(root):
+    for split, cities in {
+        "train": ("aachen", "bremen"),
+        "val": ("lindau",),
+        "test": ("bonn",),
+    }.items():
+        for k, city in enumerate(cities):
+            for frame in range(2):
+                stem = f"{split}/{city}/{city}_00000{frame}_000019"
+                image = root / "leftImg8bit" / f"{stem}_leftImg8bit.png"
+                mask = root / "gtFine" / f"{stem}_gtFine_labelIds.png"
+                values = range(34) if split != "test" else [0]
+                write_values(image, mask, (16, 32), [k, frame], list(values))
+                write_layer(
+                    mask.with_name(mask.name.replace("labelIds", "instanceIds")),
+                    np.zeros((16, 32), np.uint16),
+                )
+    return root
+
+
+def write_ade20k(root):
+    for split, folder in {"train": "training", "val": "validation"}.items():
+        for k in range(2):
+            stem = f"{folder}/ADE_{split}_0000000{k}"
+            paths = root / "images" / f"{stem}.jpg", root / "annotations" / f"{stem}.png"
+            write_values(*paths, (16, 20), [k, len(split)], list(range(151)))
+    lines = ["Idx\tRatio\tTrain\tVal\tStuff\tName"]
+    names = ["wall", "building, edifice", "screen, silver screen", "screen, CRT screen"]
+    names += [f"thing {n}" for n in range(4, 150)]
+    lines += [f"{n}\t0.1\t9\t9\t1\t{name}" for n, name in enumerate(names, start=1)]
+    (root / "objectInfo150.txt").write_text("\n".join(lines))
+    return root
+
+
+def write_pets(root):
+    lists = {"trainval": ("Abyssinian_1", "beagle_2"), "test": ("pug_3",)}
+    for k, (name, stems) in enumerate(lists.items()):
+        for n, stem in enumerate(stems):
+            mask = root / "annotations" / "trimaps" / f"{stem}.png"
+            write_values(root / "images" / f"{stem}.jpg", mask, (16, 20), [k, n], [1, 2, 3])
+            (mask.parent / f"._{stem}.png").write_bytes(b"as in the published archive")
+        lines = ["#Image CLASS-ID SPECIES BREED ID"] * (name == "test")
+        text = "\n".join([*lines, *(f"{stem} 1 1 1" for stem in stems)])
+        (root / "annotations" / f"{name}.txt").write_text(text)
+    return root
+
+
+def write_coco_stuff(root):
+    never = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83, 91}
+    values = [*(label - 1 for label in range(1, 183) if label not in never), 255]
+    for folder in ("train2017", "val2017"):
+        for k in range(2):
+            stem = f"00000000000{k}"
+            mask = root / "stuffthingmaps" / folder / f"{stem}.png"
+            write_values(root / folder / f"{stem}.jpg", mask, (16, 20), [k, len(folder)], values)
+    lines = ["0: unlabeled", *(f"{label}: label {label}" for label in range(1, 183))]
+    (root / "labels.txt").write_text("\n".join(lines))
+    return root
+
+
 def open_folder(root, **options):
     return open_dataset(DataSpec(dataset="folder", options=options), root)

@@ -4,9 +4,11 @@ In: a `Description`, and the splits and groups beside it. Out: a dataset like an
 """
 
 import csv
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +17,14 @@ from bench.data.bands import read_bands, render
 from bench.data.files import FileDataset, read_image, read_lines, require_bands
 from bench.data.layers import Input
 from bench.data.raw_masks import read_raw_mask
-from bench.data.sets.description import BANDS, Description
+from bench.data.sets.description import BANDS, ClassEntry, Description
 from bench.data.sets.listing import Files
 from bench.data.sets.patterns import Pattern, compose
 from fcn.errors import InputError
 
+VOID = 255
+"""Label of void in published sets, once masks are read."""
+WAY_OUT = " in classes.yaml; list them with a class or under `void`, or write `others: void`"
 COLUMNS = ("name", "image", "mask")
 """Of the file that `pairs` names."""
 
@@ -30,6 +35,30 @@ class DescribedDataset(FileDataset):
 
     description: Description = field(kw_only=True)
     """What the files mean."""
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        description: Description,
+        root: Path,
+        splits: Mapping[str, tuple[str, ...]],
+        files: Mapping[tuple[str, str], tuple[Path, Path]],
+        *,
+        groups: Mapping[tuple[str, str], str] = MappingProxyType({}),
+    ) -> "DescribedDataset":
+        """Return a published set: files that are known, masks that are described."""
+        return cls(
+            name=name,
+            class_names=tuple(description.classes),
+            palette=description.palette,
+            ignore_index=VOID,
+            splits=dict(splits),
+            root=root,
+            files=dict(files),
+            groups=dict(groups),
+            description=description,
+        )
 
     def read_colours(self, path: Path) -> NDArray[np.uint8]:
         """Return the image (H, W, 3) of a file, or what can be shown of its bands.
@@ -89,7 +118,30 @@ class DescribedDataset(FileDataset):
         if d.snap == "all" or (d.snap == "lossy" and not exact):
             near = mapping.nearest(keys)
             keys, moved = near, int((near != keys).sum())
-        return mapping.apply(keys, self.ignore_index, path), moved
+        way_out = WAY_OUT if self.name == "folder" else "; fetch the file again"
+        return mapping.apply(keys, self.ignore_index, path, way_out), moved
+
+
+def describe_values(
+    classes: Mapping[str, list[int]],
+    *,
+    shown: Mapping[str, tuple[int, int, int]] = MappingProxyType({}),
+    void: Sequence[int] = (),
+    others: Literal["refuse", "void"] = "refuse",
+) -> Description:
+    """Describe masks of values.
+
+    Args:
+        classes: Values of each class, in the order of their indices.
+        shown: Colours in which classes are drawn.
+        void: Values that do not count.
+        others: What further values are.
+    """
+    return Description(
+        classes={n: ClassEntry(values=v, shown=shown.get(n)) for n, v in classes.items()},
+        void=list(void),
+        others=others,
+    )
 
 
 def find_files(root: Path, description: Description, where: Path) -> tuple[Files, Files]:
