@@ -3,6 +3,7 @@
 In: a plan, a store, an engine. Out: runs in the store, and how many are not done.
 """
 
+from contextlib import nullcontext
 from threading import Thread
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from rich.console import Console
 
 from ablations.report_cli import say
 from bench.cli.command import end_at_once, show_remarks
+from bench.cli.progress import image_progress
 from bench.importing import importing
 from fcn.errors import InputError
 
@@ -47,7 +49,8 @@ def check_plan(
     costs = check_models(plan, facts)
     check_starts(plan, facts, store)
     catalog.remember()
-    packs = {fingerprint: catalog.pack(data) for fingerprint, data in specs.items()}
+    with nullcontext() if quiet else image_progress() as progress:
+        packs = {fingerprint: catalog.pack(data, progress) for fingerprint, data in specs.items()}
     for data, pack in ((specs[fingerprint], pack) for fingerprint, pack in packs.items()):
         require_classes(plan, pack.choose(data.inputs, data.targets).class_names)
     check_images(plan, packs, devices_per_run)

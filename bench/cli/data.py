@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli.command import AsJson, DataDir, Plugins, RunsDir, open_store, show, show_remarks
+from bench.cli.progress import image_progress
 from bench.plugins import load_plugins
 
 if TYPE_CHECKING:
@@ -26,7 +27,9 @@ def check_data(
     from bench.data.check import check
     from bench.data.registry import open_dataset
 
-    report = check(open_dataset(data_spec(dataset, option or []), data))
+    opened = open_dataset(data_spec(dataset, option or []), data)
+    with image_progress() as progress:
+        report = check(opened, progress=progress)
     if not report.problems:
         show_remarks(report.remarks(), as_json)
     show(report.rows(), as_json)
@@ -46,7 +49,9 @@ def prepare_data(
     from bench.data.catalog import Catalog
     from bench.data.remarks import remarks
 
-    packed = Catalog(open_store(runs), data).pack(data_spec(dataset, option or []))
+    catalog = Catalog(open_store(runs), data)
+    with image_progress() as progress:
+        packed = catalog.pack(data_spec(dataset, option or []), progress)
     show_remarks(remarks(packed))
     typer.echo(f"{packed.folder}: {len(packed)} images, fingerprint {packed.fingerprint[:16]}")
 

@@ -10,6 +10,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.data.check import Progress
 from bench.data.facts import DatasetFacts
 from bench.data.memory import Binding, Memory, read_memory, remember_binding, remember_dataset
 from bench.data.packs.pack import Pack, open_pack, pack
@@ -100,8 +101,12 @@ class Catalog:
                 self._met.setdefault(name, {})[str(value_of(spec, name))] = source
         return self._sources[key]
 
-    def pack(self, data: DataSpec) -> Pack:
+    def pack(self, data: DataSpec, progress: Progress | None = None) -> Pack:
         """Read and check every image of a dataset, decode it into the store, and remember it.
+
+        Args:
+            data: The dataset.
+            progress: Called with the number of images read, and of all.
 
         Raises:
             InputError: An image or label cannot be used, each is named; or files changed since
@@ -109,7 +114,7 @@ class Catalog:
         """
         key = key_of(data)
         facts = self.facts(data)
-        packed = pack(self._dataset(key, data), self._store.packs_dir)
+        packed = pack(self._dataset(key, data), self._store.packs_dir, progress)
         if packed.fingerprint != facts.fingerprint:
             raise InputError(
                 f"files of dataset {data.dataset!r} changed while they were read (fingerprint "

@@ -16,7 +16,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data.check import check
+from bench.data.check import Progress, check
 from bench.data.dataset import Dataset
 from bench.data.findings import DataReport
 from bench.data.layers import (
@@ -277,8 +277,13 @@ def as_reported(whole: Pack, targets: Sequence[str]) -> Pack:
     return whole.choose((COLOUR.name,), targets[:1]) if targets else whole
 
 
-def pack(dataset: Dataset, packs_dir: Path) -> Pack:
+def pack(dataset: Dataset, packs_dir: Path, progress: Progress | None = None) -> Pack:
     """Check a dataset and write its pack, unless it is there already; reads and writes disk.
+
+    Args:
+        dataset: What to pack.
+        packs_dir: Where packs are.
+        progress: Called with the number of images read, and of all.
 
     Raises:
         InputError: Images cannot be used, the first twenty problems are named; or they changed
@@ -288,7 +293,7 @@ def pack(dataset: Dataset, packs_dir: Path) -> Pack:
     folder = packs_dir / fingerprint[:16]
     if not folder.exists():
         with scratch_beside(folder) as scratch:
-            write_pack(dataset, fingerprint, scratch)
+            write_pack(dataset, fingerprint, scratch, progress)
             now = dataset.fingerprint()
             if now != fingerprint:
                 raise InputError(

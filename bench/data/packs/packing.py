@@ -11,8 +11,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from zlib import crc32
 
-from bench.data.check import Layers, check
+from bench.data.check import Progress, check
 from bench.data.dataset import Dataset
+from bench.data.examine import Layers
 from bench.data.layers import Input, Target
 from bench.data.packs.index import INDEX, Entry, PackIndex, write_index
 from bench.store.atomic import file_digest, naming, sync_folder, umask
@@ -28,7 +29,9 @@ _IN_USE: dict[tuple[int, int], int] = {}
 """Descriptors of the packs that this process needs, by device and inode."""
 
 
-def write_pack(dataset: Dataset, fingerprint: str, folder: Path) -> None:
+def write_pack(
+    dataset: Dataset, fingerprint: str, folder: Path, progress: Progress | None = None
+) -> None:
     """Check a dataset and write it into a folder.
 
     Raises:
@@ -47,7 +50,7 @@ def write_pack(dataset: Dataset, fingerprint: str, folder: Path) -> None:
             for file, content in zip(files, contents, strict=True):
                 file.write(content)
 
-        report = check(dataset, keep)
+        report = check(dataset, keep, progress)
         report.raise_problems()
         for file in files:
             file.flush()

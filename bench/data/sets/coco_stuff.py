@@ -23,7 +23,8 @@ VOID = 255
 SPLITS = {"train": "train2017", "val": "val2017"}
 FETCH = (
     "unpack train2017.zip, val2017.zip (cocodataset.org) there, and "
-    "stuffthingmaps_trainval2017.zip in its folder stuffthingmaps; labels.txt is in nightrome/cocostuff on GitHub"
+    "stuffthingmaps_trainval2017.zip in "
+    "its folder stuffthingmaps; labels.txt is in nightrome/cocostuff on GitHub"
 )
 
 
