@@ -64,3 +64,25 @@ def test_claims_that_must_hold_decide_the_exit_code_and_are_noted_before_the_run
     none = call("fcn16s > fcn32s", "report", "q.yaml", "--claims-must-hold", "--set", "claims=[]")
     assert isinstance(none.exception, InputError)
     assert "claims nothing" in str(none.exception)
+
+
+def test_a_question_of_one_seed_learns_from_another_how_far_seeds_spread(tmp_path, monkeypatch):
+    """Named by a path beside it; before that has run, and where it is none, the page says so."""
+    monkeypatch.chdir(tmp_path)
+    spec = SPEC.partition("seeds:")[0]
+    (tmp_path / "specs").mkdir()
+    (tmp_path / "specs" / "wide.yaml").write_text(f"{spec}seeds: [0, 1]\n")
+    (tmp_path / "specs" / "one.yaml").write_text(f"{spec}spread_of: wide.yaml\n")
+
+    def run(*words):
+        result = CliRunner().invoke(app, [str(word) for word in words])
+        assert result.exit_code == 0, result.output
+        return (tmp_path / "out" / "one" / "index.html").read_text() if "one" in words[1] else ""
+
+    before = run("run", "specs/one.yaml", "--devices", "cpu")
+    assert "is unknown: one seed tells nothing of how far seeds spread. wide has no two" in before
+    run("run", "specs/wide.yaml", "--devices", "cpu")
+    assert "if seeds spread here as in wide, in points" in run("report", "specs/one.yaml")
+    (tmp_path / "specs" / "one.yaml").write_text(f"{spec}spread_of: wied.yaml\n")
+    result = CliRunner().invoke(app, ["check", "specs/one.yaml"])
+    assert "wied.yaml does not exist" in str(result.exception or result.output)
