@@ -122,6 +122,8 @@ def count_others(root: Path, run_id: str, environment: Environment) -> int:
 
 
 def _is_beside(folder: Path, environment: Environment) -> bool:
+    if (folder / "result.json").exists():
+        return False  # soon said of most of a large store
     holder = current_holder(folder)
     if holder is None or holder.host != socket.gethostname():
         return False
