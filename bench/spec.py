@@ -234,6 +234,9 @@ class TrainSpec(Schema):
     augment: tuple[Call, ...] = ()
     """What happens to each image beside that, in this order: names of `fcn-bench list
     augmentations` with arguments, such as ColorJitter(brightness=0.4)."""
+    select: Call = "last"
+    """Which step's weights are kept: last, or best(metric="miou", patience=5) of
+    `evaluate.eval_split`, whose scores in a row without a better one end training."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Arithmetic of forward and backward; bf16 is autocast where the device has it, fp16 autocast
     with a loss that is scaled up and down, for GPUs without bf16."""

@@ -29,6 +29,7 @@ from bench.run.groups import create_groups, describe_groups
 from bench.run.losses import find_weighting, require_loss
 from bench.run.optim import require_optimizer
 from bench.run.schedules import require_schedule
+from bench.run.selection import read_select
 from bench.run.weights import load_parent, require_shared
 from bench.spec import ModelSpec, RunSpec, TrainSpec
 from bench.store.runs import Store
@@ -80,6 +81,7 @@ def check_models(plan: Plan, facts: Mapping[str, DatasetFacts]) -> dict[str, Mod
             require_loss(spec.train, data.classes(spec.data))
             require_augment(spec.train, spec.data.inputs)
             require_schedule(spec.train)
+            read_select(spec)
             require_optimizer(spec.train)
             options = data.network_options(spec.data)
             size = spec.train.crop or DEFAULT_SIZE

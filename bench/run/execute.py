@@ -33,6 +33,7 @@ from bench.run.evaluate_split import describe_others, evaluate_split, named_batc
 from bench.run.log import RunLog
 from bench.run.losses import create_terms, find_class_weights, network_loss
 from bench.run.optim import create_optimizer
+from bench.run.selection import Selection, read_select
 from bench.run.signals import handlers_kept, stop_on_signals
 from bench.run.train import StepLog, fit, place, require_finite
 from bench.run.weights import copy_from_parents, require_planned, save_weights
@@ -140,6 +141,7 @@ class _Execution:
             after_batch=self.show_life,
         )
         self.notes: tuple[str, ...] = ()
+        self.selection: Selection | None = None
         self.measure_step: Callable[[], float | None] = lambda: None
 
     def complete(self) -> None:
@@ -185,12 +187,15 @@ class _Execution:
             boundary=None if outlines is None else outlines.sum(0, dtype=np.int64).tolist(),
             notes=(*self.notes, *self.group.notes(self.spec.model.dropout)),
             step_memory_mib=step_memory,
+            selected_step=self.selection.step if self.selection else None,
             **asdict(measure_costs(model, next(batches)[1][:1], self.count_others)),
         )
         fault_point("result.writing")
         self.lease.check()
         self.store.publish(result)
         remove_checkpoints(self.folder)
+        if self.selection:
+            self.selection.remove_files()
 
     def start_model(self) -> tuple[Network, Weights]:
         """Create the network as it is before the first step, and say where its weights are from."""
@@ -241,13 +246,19 @@ class _Execution:
             fit, model, batches, loss_fn, optimizer, seed=self.spec.seed, group=self.group
         )
         steps = fit_further(train, after=resumed.step)
+        best = read_select(self.spec)
+        if best:
+            self.selection = Selection(best, self.folder, log.evaluations, self.group)
         saved = time.monotonic()
         with stop_on_signals() as stop:
             for step_log in steps:
                 self.note_step(step_log, log)
-                self.watch(model, optimizer, step_log.step, log)
+                is_better = self.watch(model, optimizer, step_log.step, log)
+                if self.selection and self.selection.has_ended():
+                    break
                 stopping = self.group.any(stop.requested)
-                if step_log.step < (train.steps or 0) and self.is_due(saved, stopping):
+                is_due = is_better or self.is_due(saved, stopping)
+                if step_log.step < (train.steps or 0) and is_due:
                     log.sync()
                     self.save(model, optimizer, step_log.step)
                     saved = time.monotonic()
@@ -256,7 +267,10 @@ class _Execution:
                             f"stopped by a signal after step {step_log.step}"
                         )
         log.sync()
-        swap_ema(optimizer)
+        if self.selection and train.steps:
+            self.notes = (*self.notes, self.selection.restore(model))
+        else:
+            swap_ema(optimizer)
         require_finite(model)
         one_more = train.model_copy(update={"steps": (train.steps or 0) + 1})
         further = fit_further(one_more, after=train.steps or 0)
@@ -294,14 +308,18 @@ class _Execution:
         if self.lease:
             save_checkpoint(self.folder, model, optimizer, step, self.environment)
 
-    def watch(self, model: Network, optimizer: Optimizer, step: int, log: RunLog) -> None:
-        """Score a split along the way, where the spec asks for it."""
+    def watch(self, model: Network, optimizer: Optimizer, step: int, log: RunLog) -> bool:
+        """Score a split along the way, where the spec asks for it; say whether it is the best."""
         settings = self.spec.evaluate
-        if settings.eval_every and step % settings.eval_every == 0:
-            log.flush()
-            with ema_applied(optimizer):
-                evaluation = self.evaluate(model, split=settings.eval_split)
+        is_last = bool(self.selection) and step == self.spec.train.steps
+        if not settings.eval_every or (step % settings.eval_every and not is_last):
+            return False
+        log.flush()
+        with ema_applied(optimizer):
+            evaluation = self.evaluate(model, split=settings.eval_split)
             log.add_evaluation(step, settings.eval_split, evaluation)
+            counts = evaluation.confusion.tolist()
+            return bool(self.selection and self.selection.take(step, counts, model))
 
 
 def _describe_input(one: Input) -> InputLayer:

@@ -39,6 +39,8 @@ class RunLog:
     def __init__(self, path: Path | None, after: int) -> None:
         kept, self.notes = _read_rows(path, after) if path else ([], ())
         """What a reader of the result must know."""
+        self.evaluations = [EvalRow(**row) for row in kept if "confusion" in row]
+        """What was scored along the way up to step `after`."""
         self.seconds = max((row["seconds"] for row in kept if "seconds" in row), default=0.0)
         self._pending: list[tuple[StepLog, float]] = []
         self._mark = time.perf_counter()

@@ -17,7 +17,10 @@ RENAMED = {
 """Today's name of each key that had another one. Ids are made of the earlier names, for good."""
 
 
-WHOLE = ("train.loss", "train.optimizer", "train.groups", "train.freeze", "train.aux")
+WHOLE = tuple(
+    f"train.{key}"
+    for key in ("loss", "optimizer", "schedule", "select", "groups", "freeze", "class_weights")
+)
 """Keys whose value may be a mapping that is one value: a later one takes its place, whole."""
 
 

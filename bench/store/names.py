@@ -15,7 +15,7 @@ _RUN_ID = re.compile("[0-9a-f]{16}")
 _CHECKPOINT = re.compile(r"checkpoint-\d{9}\.(json|safetensors)")
 _RUN_FILES = re.compile(
     r"spec\.yaml|(env|attempts|notes|failure|result)\.json|metrics\.jsonl|heartbeat|log\.txt"
-    rf"|model\.safetensors|{_CHECKPOINT.pattern}"
+    rf"|model\.safetensors|best-\d{{9}}\.safetensors|{_CHECKPOINT.pattern}"
 )
 _FILES_BELOW = {"eval": re.compile(r".+\.npz"), "quarantine": _CHECKPOINT}
 _LEASE = re.compile(r"lease-\d{6}")

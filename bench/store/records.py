@@ -186,6 +186,8 @@ class Result:
     """Most that tensors took in a training step, in MiB."""
     peak_memory_mib: Annotated[float, Field(ge=0)] | None = None
     """Of earlier versions: tensors on a GPU, the whole process with its libraries on a CPU."""
+    selected_step: Count | None = None
+    """Step whose weights were kept, the best along the way; None for the last."""
     others: dict[str, TargetCounts] = field(default_factory=dict)
     """Further targets by name."""
     inputs: tuple[InputLayer, ...] = ()

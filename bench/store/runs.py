@@ -7,10 +7,11 @@ packs/<fingerprint>/           decoded images, shared by all runs
              env.json          versions, device, threads of the last attempt
              metrics.jsonl     one line per logged step
              checkpoint-*      the last two: tensors, and a manifest with their checksum
+             best-*            weights of the best steps so far, where a run chooses its step
              attempts.json     who began the run, and when
              lease-*           who makes it now, with files on their way (`bench.store.lease`)
              notes.json        what was met on the way: damage, inexact resumes
-             model.safetensors weights after the last step
+             model.safetensors weights after the last step, or of the best
              eval/<split>.npz  confusion matrix and prediction of each image
              failure.json      why the last attempt ended early
              result.json       written last, by rename: its presence means done

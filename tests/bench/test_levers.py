@@ -1,0 +1,75 @@
+"""Runs with every lever: stopped at a step and resumed, they give the same bits as if never stopped.
+
+Each loss, optimiser, schedule and augmentation by itself is long; a seeded sample of them, several
+at once, stands for all of them otherwise.
+"""
+
+import random
+import zlib
+
+import pytest
+from attempts import bits
+
+from bench.data.augmentations import AUGMENTATIONS
+from bench.run import outcome
+from bench.run.execute import Options, execute
+from bench.run.losses import LOSSES
+from bench.run.optim import list_optimizers
+from bench.run.schedules import SCHEDULES
+
+OPTIONS = Options(device="cpu", threads=1)
+NEEDED = {
+    "ColorJitter": "ColorJitter(brightness=0.5)",
+    "GaussianBlur": "GaussianBlur(kernel_size=3)",
+    "RandomAdjustSharpness": "RandomAdjustSharpness(sharpness_factor=2)",
+    "RandomAffine": "RandomAffine(degrees=10)",
+    "RandomPosterize": "RandomPosterize(bits=3)",
+    "RandomRotation": "RandomRotation(degrees=10)",
+    "RandomSolarize": "RandomSolarize(threshold=100)",
+}
+LEVERS = {
+    "loss": [*LOSSES, "smp/DiceLoss", "cross_entropy(label_smoothing=0.1)"],
+    "optimizer": [row["name"] for row in list_optimizers() if not row["note"]],
+    "schedule": list(SCHEDULES),
+    "augment": [NEEDED.get(name, name) for name in AUGMENTATIONS],
+}
+
+
+def differences_of(**chosen):
+    found = {f"train.{key}": value for key, value in chosen.items()}
+    if "augment" in chosen:
+        found["train.augment"] = [chosen["augment"]]
+    return {"train.lr": 1e-3, "train.ema_decay": 0.9, "train.warmup_steps": 1, **found}
+
+
+def resumed_equals_whole(tiny_run, stopped_after, differences, stop_at):
+    whole, run = tiny_run(differences, folder="whole")
+    assert execute(whole.run_dir(run.id), OPTIONS) == outcome.DONE
+    store, run = tiny_run(differences, folder="stopped")
+    with stopped_after(stop_at):
+        assert execute(store.run_dir(run.id), OPTIONS) == outcome.STOPPED
+    assert execute(store.run_dir(run.id), OPTIONS) == outcome.DONE
+    assert bits(store, run) == bits(whole, run)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_sample_of_levers_is_resumed_to_the_same_bits(tiny_run, stopped_after, seed):
+    rng = random.Random(seed)
+    chosen = {key: rng.choice(names) for key, names in LEVERS.items()}
+    more = {
+        "loss_sampling": 0.5,
+        "sampler": "balanced",
+        "class_weights": "inverse",
+        "groups": {"backbone": {"lr": 0.5}},
+    }
+    settings = differences_of(**chosen, **more)
+    resumed_equals_whole(tiny_run, stopped_after, settings, rng.randint(1, 5))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("key", "name"), [(key, name) for key, names in LEVERS.items() for name in names]
+)
+def test_each_lever_is_resumed_to_the_same_bits(tiny_run, stopped_after, key, name):
+    stop_at = 1 + zlib.crc32(name.encode()) % 5
+    resumed_equals_whole(tiny_run, stopped_after, differences_of(**{key: name}), stop_at)
