@@ -142,6 +142,15 @@ class GroupSpec(Schema):
     """Factor on the decay of weights; vectors have none."""
 
 
+class AuxSpec(Schema):
+    """A loss on an earlier score of the network."""
+
+    stride: Annotated[int, Field(ge=2)]
+    """Pixels between the cells of that score: 32 for the first of an FCN-8s, 16 for the next."""
+    weight: Positive = 0.4
+    """Factor on its loss beside that of the network's own score."""
+
+
 def _sorted(value: Any) -> Any:
     """Return a mapping in the order of its keys, which says nothing."""
     return {key: value[key] for key in sorted(value)} if isinstance(value, Mapping) else value
@@ -183,6 +192,9 @@ class TrainSpec(Schema):
     loss_sampling: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of the cells of the coarsest features, drawn anew for each image, whose pixels count in
     the loss: the paper's patch sampling."""
+    aux: AuxSpec | None = None
+    """The same loss on a score that finer ones are fused with, {stride: 32, weight: 0.4}; none for
+    none. It trains alone: scores are those of the whole network."""
     optimizer: Call = "sgd"
     """Update rule: sgd, adamw, or any of `fcn-bench list optimizers` with its arguments, such as
     lamb(betas=[0.9, 0.98])."""

@@ -42,6 +42,7 @@ class FCN(nn.Module):
         skips: Stride -> skip, in the order of fusing, from coarse to fine.
         upsampling: Logits of the finest grid -> pixels.
         scores: The finest map -> logits; None where it is logits already.
+        grids: Stride -> where class scores of that stride sit, which later ones are fused with.
     """
 
     def __init__(
@@ -51,8 +52,10 @@ class FCN(nn.Module):
         skips: Mapping[int, Skip],
         upsampling: nn.Module,
         scores: nn.Module | None = None,
+        grids: Mapping[int, Grid] | None = None,
     ) -> None:
         super().__init__()
+        self.grids = dict(grids or {})
         self.backbone = backbone
         self.head = head
         self.skips = nn.ModuleDict({str(stride): skip for stride, skip in skips.items()})
@@ -97,11 +100,23 @@ class FCN(nn.Module):
         Raises:
             InputError: The images are too small for the backbone.
         """
+        return self.score_with(images)[0]
+
+    def score_with(self, images: Tensor, earlier: int | None = None) -> tuple[Tensor, Tensor]:
+        """Return logits as `score` does, and those of an earlier stride, one of `grids`.
+
+        Args:
+            images: As for `forward`.
+            earlier: The stride; None for that of the coarsest features.
+        """
         features = self.backbone(images)
         logits: Tensor = self.head(features[self.output_stride])
+        seen = logits
         for stride, skip in self.skips.items():
             logits = skip(logits, features[int(stride)])
-        return logits if self.scores is None else self.scores(logits)
+            if int(stride) == earlier:
+                seen = logits
+        return (logits if self.scores is None else self.scores(logits)), seen
 
 
 Network = FCN | LateFusion | External
@@ -294,4 +309,9 @@ def _create_fcn(
             return CroppedUpsampling(number, finest.grid, last)
         return UPSAMPLINGS[last](number, finest.grid, IMAGE_GRID)
 
-    return FCN(trunk, first, skips, per_target(classes, to_pixels), scores)
+    grids = {}
+    if not (strategy.widths or config.pad100):  # maps are class scores, each where its tap is
+        grids = {coarsest: start.grid}
+        grids |= {s: Grid(trunk.taps[s].stride, trunk.taps[s].offset) for s in list(skips)[:-1]}
+        grids = grids if skips and strategy.merge == "fuse" else {}
+    return FCN(trunk, first, skips, per_target(classes, to_pixels), scores, grids)

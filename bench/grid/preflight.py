@@ -26,7 +26,7 @@ from bench.data.remarks import require_meaning, uses_of
 from bench.plan import Plan, PlannedRun, Run
 from bench.run.batch_norm import require_known_statistics
 from bench.run.groups import create_groups, describe_groups
-from bench.run.losses import find_weighting, require_loss
+from bench.run.losses import aux_upsampling, find_weighting, require_loss
 from bench.run.optim import require_optimizer
 from bench.run.schedules import require_schedule
 from bench.run.selection import read_select
@@ -88,6 +88,8 @@ def check_models(plan: Plan, facts: Mapping[str, DatasetFacts]) -> dict[str, Mod
             key = repr((spec.model, options, size))
             if key not in known:
                 known[key] = count_cost(spec.model, options, size)
+            if spec.train.aux is not None:
+                aux_upsampling(build_somehow(spec.model, options), spec.train.aux)
             if spec.train.freeze or spec.train.groups or spec.train.layer_decay < 1:
                 _require_groups(spec, options)
             if spec.train.crop is not None:

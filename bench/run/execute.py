@@ -223,6 +223,7 @@ class _Execution:
             reduction=train.loss_reduction,
             class_weights=find_class_weights(train, self.pack, self.device),
             target_weights=train.target_weights,
+            aux=train.aux,
             add_up=self.group.sum,
         )
         batches = Batches(

@@ -19,7 +19,16 @@ RENAMED = {
 
 WHOLE = tuple(
     f"train.{key}"
-    for key in ("loss", "optimizer", "schedule", "select", "groups", "freeze", "class_weights")
+    for key in (
+        "loss",
+        "aux",
+        "optimizer",
+        "schedule",
+        "select",
+        "groups",
+        "freeze",
+        "class_weights",
+    )
 )
 """Keys whose value may be a mapping that is one value: a later one takes its place, whole."""
 

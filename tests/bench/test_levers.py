@@ -1,4 +1,4 @@
-"""Runs with every lever: stopped at a step and resumed, they give the same bits as if never stopped.
+"""Runs with every lever, stopped and resumed: the same bits as if they never had been stopped.
 
 Each loss, optimiser, schedule and augmentation by itself is long; a seeded sample of them, several
 at once, stands for all of them otherwise.

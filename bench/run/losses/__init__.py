@@ -1,5 +1,6 @@
 """Losses by name: logits and target to one number, the same bits every time on every device."""
 
+from bench.run.losses.aux_score import aux_upsampling
 from bench.run.losses.class_weights import (
     find_class_weights,
     find_weighting,
@@ -16,6 +17,7 @@ __all__ = [
     "PerImage",
     "PerPixel",
     "Whole",
+    "aux_upsampling",
     "create_terms",
     "find_class_weights",
     "find_weighting",

@@ -5,10 +5,12 @@ from collections.abc import Callable, Sequence
 from torch import Tensor, nn
 
 from bench.data.layers import Target
+from bench.run.losses.aux_score import aux_upsampling
 from bench.run.losses.kinds import Labels
 from bench.run.losses.sliced import Scores, sliced_loss
 from bench.run.losses.terms import CROSS_ENTROPY, Reduction, Term
-from fcn.model import Network
+from bench.spec import AuxSpec
+from fcn.model import FCN, Network
 from fcn.targets import split_targets
 
 
@@ -22,6 +24,7 @@ def network_loss(
     reduction: Reduction = "mean",
     class_weights: Sequence[Tensor | None] = (),
     target_weights: Sequence[float] = (),
+    aux: AuxSpec | None = None,
     add_up: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
     """Loss of a network over labelled pixels; see `pixel_loss`.
@@ -37,35 +40,48 @@ def network_loss(
         class_weights: For each target the weight of each class, (C,), by which its mean is
             weighted, or None; none for no weights.
         target_weights: Factor on each target's loss; none for 1 each, as in the reference.
+        aux: An earlier score whose loss is added.
         add_up: Adds up a number over the processes that share the batch.
 
     Returns:
         The loss, (), float32.
     """
-    classes = [len(one.class_names) for one in targets]
-    parts = split_targets(model.score(images), model.upsampling, classes)
-    labels = [target] if len(targets) == 1 else target.unbind(1)
-    losses = [
-        pixel_loss(
-            scores,
-            own,
-            upsampling,
-            ignore_index=one.ignore_index,
-            terms=terms,
-            reduction=reduction,
-            class_weights=weights,
-            add_up=add_up,
-        )
-        for (scores, upsampling), own, one, weights in zip(
-            parts, labels, targets, class_weights or [None] * len(targets), strict=True
-        )
-    ]
-    if target_weights:
-        losses = [weight * loss for weight, loss in zip(target_weights, losses, strict=True)]
-    total, *others = losses
-    for loss in others:
-        total = total + loss
-    return total
+    labels = [target] if len(targets) == 1 else list(target.unbind(1))
+
+    def loss_of(scores: Tensor, upsampling: nn.Module) -> Tensor:
+        classes = [len(one.class_names) for one in targets]
+        losses = [
+            pixel_loss(
+                own_scores,
+                own,
+                own_upsampling,
+                ignore_index=one.ignore_index,
+                terms=terms,
+                reduction=reduction,
+                class_weights=weights,
+                add_up=add_up,
+            )
+            for (own_scores, own_upsampling), own, one, weights in zip(
+                split_targets(scores, upsampling, classes),
+                labels,
+                targets,
+                class_weights or [None] * len(targets),
+                strict=True,
+            )
+        ]
+        if target_weights:
+            losses = [weight * loss for weight, loss in zip(target_weights, losses, strict=True)]
+        total, *others = losses
+        for loss in others:
+            total = total + loss
+        return total
+
+    if aux is None:
+        return loss_of(model.score(images), model.upsampling)
+    upsampling = aux_upsampling(model, aux)
+    assert isinstance(model, FCN)
+    scores, earlier = model.score_with(images, aux.stride)
+    return loss_of(scores, model.upsampling) + aux.weight * loss_of(earlier, upsampling)
 
 
 def pixel_loss(
