@@ -49,6 +49,11 @@ def restore_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> No
             states.setdefault(int(index), {})[name] = value
     # A file's tensors come in any order.
     optimizer.load_state_dict({"state": dict(sorted(states.items())), "param_groups": groups})
+    for parameter, values in optimizer.state.items():
+        for name, value in values.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                # In a parameter's own layout: sums over it are then taken in the same order.
+                values[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def _to_tensor(name: str, value: Any) -> tuple[str, Tensor]:

@@ -25,7 +25,8 @@ NOTES = {row["name"]: row["note"] for row in list_optimizers() if row["note"]}
 
 def small_net():
     torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 2, 1))
+    net = nn.Sequential(nn.Conv2d(3, 20, 3), nn.BatchNorm2d(20), nn.ReLU(), nn.Conv2d(20, 20, 3))
+    return net.to(memory_format=torch.channels_last)
 
 
 def train_further(model, optimizer, train, steps):
