@@ -252,6 +252,9 @@ class TrainSpec(Schema):
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Arithmetic of forward and backward; bf16 is autocast where the device has it, fp16 autocast
     with a loss that is scaled up and down, for GPUs without bf16."""
+    checkpoint_activations: bool = False
+    """Keep the inputs of the network's blocks alone, and make the rest anew on the way back: less
+    memory, more time, the same bits, so it is no part of a run's id."""
     deterministic: bool = False
     """Use only algorithms that give the same bits on every try; on a CPU they do so anyway."""
     channels_last: bool = True

@@ -24,6 +24,7 @@ from bench.data.facts import DatasetFacts
 from bench.data.packs.pack import Pack
 from bench.data.remarks import require_meaning, uses_of
 from bench.plan import Plan, PlannedRun, Run
+from bench.run.activations import require_blocks
 from bench.run.batch_norm import require_known_statistics
 from bench.run.groups import create_groups, describe_groups
 from bench.run.losses import aux_upsampling, find_weighting, require_loss
@@ -88,6 +89,7 @@ def check_models(plan: Plan, facts: Mapping[str, DatasetFacts]) -> dict[str, Mod
             key = repr((spec.model, options, size))
             if key not in known:
                 known[key] = count_cost(spec.model, options, size)
+            require_blocks(build_somehow(spec.model, options), spec.train)
             if spec.train.aux is not None:
                 aux_upsampling(build_somehow(spec.model, options), spec.train.aux)
             if spec.train.freeze or spec.train.groups or spec.train.layer_decay < 1:
@@ -127,9 +129,10 @@ def check_images(plan: Plan, packs: Mapping[str, Pack], devices_per_run: int = 1
             require_equal_sizes(pack, spec.train)
             require_shards(spec.train, devices_per_run)
             if devices_per_run > 1:
-                require_loss(
-                    spec.train, [len(t.class_names) for t in pack.targets], devices_per_run
-                )
+                classes = [len(target.class_names) for target in pack.targets]
+                require_loss(spec.train, classes, devices_per_run)
+                model = build_somehow(spec.model, pack.network_options())
+                require_blocks(model, spec.train, devices_per_run)
             if devices_per_run > 1 or spec.train.batch_norm_groups > 1:
                 require_known_statistics(build(spec.model, pack.network_options()))
             for split in splits:

@@ -23,6 +23,7 @@ from bench.data.catalog import open_data
 from bench.data.layers import COLOUR, Input
 from bench.faults import fault_point
 from bench.run import outcome
+from bench.run.activations import checkpoint_blocks
 from bench.run.checkpoint import load_checkpoint, remove_checkpoints, save_checkpoint
 from bench.run.costs import count_others, measure_costs, measure_step_memory
 from bench.run.distributed import Group, joined
@@ -237,6 +238,7 @@ class _Execution:
             part=(self.group.rank, self.group.size),
             cell=coarsest_stride(model),
         )
+        checkpoint_blocks(model, train)
         optimizer = create_optimizer(model, train, self.spec.model)
         with self.group.main_process_first():  # it sets damaged checkpoints aside
             resumed = load_checkpoint(self.folder, model, optimizer, self.environment)
