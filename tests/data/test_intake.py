@@ -258,6 +258,7 @@ class TestPairing:
             ("left images/nord/{}.left.png", "gt/nord/{}.gt.labelIds.png"),
             ("images/img_{}.jpg", "masks/mask_{}.png"),
             ("images/süd/{}.jpg", "masks/süd/{}-labels.PNG"),
+            ("all/{}/image.png", "all/{}/mask.png"),
         ],
     )
     @pytest.mark.parametrize(
@@ -373,11 +374,11 @@ class TestSplits:
         for k in range(20):  # each frame a little further from the first
             scene += rng.normal(0, 12, scene.shape)
             frame = Image.fromarray(scene.clip(0, 255).astype(np.uint8))
-            save(tmp_path / "images" / f"{k:03}.png", frame.resize((W, H)))
-            save(tmp_path / "masks" / f"{k:03}.png", grey(draw(k, [0, 1, 2])))
+            save(tmp_path / "images" / f"{k}.png", frame.resize((W, H)))
+            save(tmp_path / "masks" / f"{k}.png", grey(draw(k, [0, 1, 2])))
         report, _, said = take(tmp_path, tmp_path)
         assert any("frames of one film" in line for line in said)
-        order = [p.split for p in sorted(report.images, key=lambda p: p.name)]
+        order = [p.split for p in sorted(report.images, key=lambda p: int(p.name))]
         assert order == ["train"] * 12 + ["val"] * 4 + ["test"] * 4
 
     def test_each_split_has_its_share_of_a_rare_class(self):

@@ -73,6 +73,11 @@ def look_alike(images: Sequence[Path]) -> bool:
     return bool(neighbours < ALIKE * apart)
 
 
+def natural(name: str) -> tuple[tuple[int, str], ...]:
+    """Return what sorts names as people do: frame 9 before frame 10."""
+    return tuple((int(p), "") if p.isdigit() else (-1, p) for p in re.split(r"(\d+)", name))
+
+
 def _by_folder(names: Sequence[str]) -> dict[str, str]:
     return {name: PurePosixPath(name).parent.as_posix() for name in names}
 

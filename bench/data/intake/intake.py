@@ -20,7 +20,7 @@ from bench.data.check import check
 from bench.data.class_map import ClassMap
 from bench.data.findings import DataReport
 from bench.data.intake.depth import measure_bands
-from bench.data.intake.groups import find_groups, look_alike
+from bench.data.intake.groups import find_groups, look_alike, natural
 from bench.data.intake.guess import Guess, guess_classes
 from bench.data.intake.imports import import_masks
 from bench.data.intake.pairing import Pair, Pairing, find_named, pair
@@ -227,7 +227,9 @@ def _split(
     rows = {name: _by_class(counts[name], class_of, len(guess.classes)) for name in names}
     by_name = {one.name: one.image for one in pairs}
     in_blocks = (
-        not groups and wishes.groups == "auto" and look_alike([by_name[n] for n in sorted(names)])
+        not groups
+        and wishes.groups == "auto"
+        and look_alike([by_name[n] for n in sorted(names, key=natural)])
     )
     drawn = draw_splits(rows, groups, wishes.split_seed, in_blocks=in_blocks)
     sizes = ", ".join(f"{len(own)} {split}" for split, own in drawn.items())

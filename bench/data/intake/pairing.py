@@ -149,12 +149,17 @@ class _Affix:
     folders: str = "all"
     """Which folders are part of a stem: all below the base, all but those called images, masks and
     the like, or none."""
+    is_whole: bool = False
+    """The head is all of the name: folders alone tell files apart, as in `ID/image.png`."""
 
     def core(self, path: Path) -> str | None:
         """Return the stem of a file; None for one without head or tail."""
         name = compose(path.stem)
-        if not (name.startswith(self.head) and name.endswith(self.tail)):
+        fits = name.startswith(self.head) and name.endswith(self.tail)
+        if not fits or (self.is_whole and name != self.head):
             return None
+        if self.is_whole:
+            return "/".join(_folders(path, self.folders)) or None
         core = name[len(self.head) : len(name) - len(self.tail)]
         if len(self.head) + len(self.tail) >= len(name):
             return None
@@ -189,8 +194,12 @@ def _tell_apart(images: Named, masks: Named) -> tuple[Named, Named]:
         rest = tuple(path for path in images.paths if path not in set(masks.paths))
         return (Named(images.base, rest), masks) if rest else (images, masks)
     tails = "|".join(re.escape(tail[1:]) for tail in MASK_TAILS)
-    called = re.compile(rf".*[ ._-](?:{tails})", re.IGNORECASE)
-    named = {path for path in images.paths if called.fullmatch(path.stem)}
+    called = re.compile(rf"(?:.*[ ._-])?(?:{tails})", re.IGNORECASE)
+    named = {
+        path
+        for path in images.paths
+        if called.fullmatch(path.stem) or any(map(_OF_MASKS.fullmatch, path.parent.parts))
+    }
     if not named:
         photographs = {path for path in images.paths if path.suffix.lower() in (".jpg", ".jpeg")}
         named = set(images.paths) - photographs
@@ -229,7 +238,9 @@ def _affixes(files: Named, folders: str) -> list[_Affix]:
     heads |= Counter(m[0] for name in names if (m := re.match(r"[^\W\d]+(?=\d)", name)))
     least = max(2, COMMON * len(names))
     common = [["", *(k for k, n in c.most_common(12) if n >= least)] for c in (heads, tails)]
-    return [_Affix(head, tail, folders) for head, tail in product(*common)]
+    parts = [_Affix(head, tail, folders) for head, tail in product(*common)]
+    whole = [name for name, count in Counter(names).most_common(4) if count >= least]
+    return parts + [_Affix(name, "", folders, is_whole=True) for name in whole]
 
 
 def _telling(tail: str) -> int:
@@ -248,9 +259,12 @@ def _folders(path: Path, which: str) -> tuple[str, ...]:
     return tuple(p for p in parts if not _KIND.fullmatch(p)) if which == "plain" else ()
 
 
+_MASK_FOLDERS = (
+    "masks?|labels?|annotations?|gts?|gtfine|ground_?truth|segmentation(class)?|targets?|segs?"
+)
+_OF_MASKS = re.compile(_MASK_FOLDERS, re.IGNORECASE)
 _KIND = re.compile(
-    r"(images?|imgs?|jpegimages|photos?|pictures?|leftimg8bit|rgb|masks?|labels?|annotations?|gts?|"
-    r"gtfine|ground_?truth|segmentation(class)?|targets?|segs?)",
+    rf"(images?|imgs?|jpegimages|photos?|pictures?|leftimg8bit|rgb|{_MASK_FOLDERS})",
     re.IGNORECASE,
 )
 
@@ -281,6 +295,8 @@ def _write(files: Named, affix: _Affix, paths: Sequence[Path]) -> str:
     endings = {path.suffix for path in paths}
     ending = endings.pop() if len({e.lower() for e in endings}) == 1 else ".*"
     is_nested = any(len(path.relative_to(files.base).parts) > 1 for path in paths)
+    if affix.is_whole:
+        return (files.base / f"{{stem}}/{affix.head}{ending}").as_posix()
     folder = "{folder}/" if is_nested and affix.head else ""
     name = f"{folder}{affix.head}{{stem}}{affix.tail}{ending}"
     return (files.base / name).as_posix()

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.files import files_below, read_lines
+from bench.data.intake.groups import natural
 from bench.data.intake.pairing import Pair
 from bench.data.sets.patterns import compose
 from fcn.errors import InputError
@@ -75,7 +76,7 @@ def draw_splits(
     """
     names = sorted(counts)
     if in_blocks:
-        return _cut(names)
+        return _cut(sorted(names, key=natural))
     members: dict[str, list[str]] = {}
     for name in names:
         members.setdefault(groups.get(name, name), []).append(name)
