@@ -53,10 +53,11 @@ def init(
 ) -> None:
     """Look at images and masks, and write a question about them that runs as it is."""
     from bench.cli.command import show, show_remarks
+    from bench.cli.progress import image_progress
     from bench.data.intake.intake import Wishes, taken_in
 
     wishes = Wishes(images, masks, source, classes, groups, snap, split_seed, draw_splits)
-    with taken_in(name, wishes) as taken:
+    with image_progress("looking at images") as progress, taken_in(name, wishes, progress) as taken:
         text = write_question(name.resolve().name, taken)
         (taken.folder / "question.yaml").write_text(text, encoding="utf-8")
         show_remarks(taken.said)

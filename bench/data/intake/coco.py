@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from bench.data.formats import opened, require_exact
 from bench.data.intake.drawing import (
     VOID,
+    Finder,
     Imported,
-    find_image,
     find_json,
     keep_masks,
     number_classes,
@@ -38,6 +38,7 @@ def import_coco(images: Named, where: Path, folder: Path) -> Imported:
     """
     masks: dict[str, NDArray[np.uint8]] = {}
     said: list[str] = []
+    finder = Finder(images)
     found = [(path, v) for path in find_json(where) if _is_coco(v := read_json(path))]
     if not found:
         raise InputError(
@@ -53,7 +54,7 @@ def import_coco(images: Named, where: Path, folder: Path) -> Imported:
         told = {int(one["id"]): one for one in values["images"]}
         missing = 0
         for number, annotations in _by_image(values["annotations"]).items():
-            image = find_image(images, str(told[number]["file_name"])) if number in told else None
+            image = finder.find(str(told[number]["file_name"])) if number in told else None
             if image is None:
                 missing += 1
                 continue

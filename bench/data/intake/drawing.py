@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -65,12 +65,21 @@ def keep_masks(masks: Mapping[str, NDArray[np.uint8]], folder: Path) -> Named:
     return find_named(str(folder), "--masks")
 
 
-def find_image(images: Named, told: str) -> Path | None:
-    """Return the image, relative to their base, that an export calls by its path or its name."""
-    wanted = Path(told.replace("\\", "/"))
-    alike = [path for path in images.paths if path.name == wanted.name]
-    longer = [path for path in alike if str(wanted).endswith(str(path))]
-    return next(iter(longer or alike if len(longer or alike) == 1 else ()), None)
+class Finder:
+    """Images by what an export calls them: a path from anywhere, or a name."""
+
+    def __init__(self, images: Named) -> None:
+        self._by_name: dict[str, list[Path]] = {}
+        for path in images.paths:
+            self._by_name.setdefault(path.name, []).append(path)
+
+    def find(self, told: str) -> Path | None:
+        """Return an image, relative to the base of all; None where none, or several, are meant."""
+        wanted = PurePosixPath(told.replace("\\", "/"))
+        alike = self._by_name.get(wanted.name, [])
+        longer = [path for path in alike if str(wanted).endswith(path.as_posix())]
+        found = longer or alike
+        return found[0] if len(found) == 1 else None
 
 
 def find_json(where: Path) -> list[Path]:

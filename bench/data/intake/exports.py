@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from bench.data.class_map import Keys
 from bench.data.intake.drawing import (
+    Finder,
     Imported,
-    find_image,
     find_json,
     keep_masks,
     number_classes,
@@ -60,11 +60,12 @@ def import_folders(images: Named, where: Path, folder: Path) -> Imported:
         raise InputError(f"{where} has no folders, one for each class")
     numbers, table = number_classes([path.name for path in folders], str(where))
     parts = _Parts()
+    known = {path.with_suffix("") for path in images.paths}
     for one in folders:
         found = find_named(str(one), "--masks")
         for path in found.paths:
             name = path.with_suffix("")
-            if not any(image.with_suffix("") == name for image in images.paths):
+            if name not in known:
                 raise InputError(f"{one / path} has the name of no image below {images.base}")
             parts.lay(name.as_posix(), found.base / path, numbers[one.name])
     return Imported(keep_masks(parts.masks, folder), table, parts.said())
@@ -89,14 +90,14 @@ def import_label_studio(images: Named, where: Path, folder: Path) -> Imported:
         )
     tasks = {int(task["id"]): task for path in find_json(where) for task in _tasks(read_json(path))}
     numbers, table = number_classes(sorted({tag for _, _, tag, _ in tagged}), str(where))
-    parts = _Parts()
+    parts, finder = _Parts(), Finder(images)
     for task, _, tag, path in tagged:
         if task not in tasks:
             raise InputError(
                 f"{found.base / path} is of task {task}, and no JSON in {where} says which image "
                 "that is; export from Label Studio as JSON too, and put it there"
             )
-        image = _image_of(images, tasks[task])
+        image = _image_of(finder, images, tasks[task])
         parts.lay(image.with_suffix("").as_posix(), found.base / path, numbers[tag])
     return Imported(keep_masks(parts.masks, folder), table, parts.said())
 
@@ -137,10 +138,10 @@ def _tasks(values: Any) -> list[dict[str, Any]]:
     ]
 
 
-def _image_of(images: Named, task: dict[str, Any]) -> Path:
+def _image_of(finder: Finder, images: Named, task: dict[str, Any]) -> Path:
     told = [PurePosixPath(v).name for v in task["data"].values() if isinstance(v, str)]
     names = [name for one in told for name in (one, UPLOADED.sub("", one, count=1))]
-    found = next((image for name in names if (image := find_image(images, name))), None)
+    found = next((image for name in names if (image := finder.find(name))), None)
     if found is None:
         raise InputError(
             f"task {task['id']} is about {', '.join(told) or 'no file'}, which is not below "

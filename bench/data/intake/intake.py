@@ -16,7 +16,7 @@ from shutil import rmtree
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data.check import check
+from bench.data.check import Progress, check
 from bench.data.class_map import ClassMap
 from bench.data.findings import DataReport
 from bench.data.intake.depth import measure_bands
@@ -83,12 +83,13 @@ class Taken:
 
 
 @contextmanager
-def taken_in(folder: Path, wishes: Wishes) -> Iterator[Taken]:
+def taken_in(folder: Path, wishes: Wishes, progress: Progress | None = None) -> Iterator[Taken]:
     """Look at a folder of images and masks, and describe it in a new one; reads and writes disk.
 
     Args:
         folder: What to make; it must not be there, or be empty.
         wishes: Where things are.
+        progress: Called with the number of files looked at, and of all, twice over.
 
     Yields:
         What was found; the new folder lies beside its place until the caller is done.
@@ -101,7 +102,7 @@ def taken_in(folder: Path, wishes: Wishes) -> Iterator[Taken]:
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
     try:
-        yield _take_in(scratch, folder, wishes)
+        yield _take_in(scratch, folder, wishes, progress)
         scratch.chmod(0o777 & ~umask())  # mkdtemp gives 0700
         if folder.exists():
             folder.rmdir()
@@ -110,13 +111,13 @@ def taken_in(folder: Path, wishes: Wishes) -> Iterator[Taken]:
         rmtree(scratch, ignore_errors=True)
 
 
-def _take_in(scratch: Path, folder: Path, wishes: Wishes) -> Taken:
+def _take_in(scratch: Path, folder: Path, wishes: Wishes, progress: Progress | None) -> Taken:
     images = find_named(wishes.images, "--images")
     imported = import_masks(wishes.source, images, wishes.masks, scratch / "masks")
     roots = _places(images.base, imported.masks.base)
     table = read_table(wishes.classes) if wishes.classes else imported.table or find_table(roots)
     paired = pair(images, imported.masks)
-    usable = find_usable(paired.pairs, table, lossy=bool(wishes.snap))
+    usable = find_usable(paired.pairs, table, lossy=bool(wishes.snap), progress=progress)
     if len(usable.facts) < LEAST_PAIRS:
         raise InputError(
             f"{len(usable.facts)} of {len(paired.pairs)} pairs can be used, which is too few for a "
@@ -144,15 +145,19 @@ def _take_in(scratch: Path, folder: Path, wishes: Wishes) -> Taken:
         listed = {name for names in splits.values() for name in names}
         own = {name: group for name, group in groups.items() if name in listed}
         (scratch / "groups.txt").write_text(write_groups(own), encoding="utf-8")
-    return _check(scratch, folder.name, splits, said)
+    return _check(scratch, folder.name, splits, said, progress)
 
 
 def _check(
-    scratch: Path, title: str, splits: Mapping[str, Sequence[str]], said: list[str]
+    scratch: Path,
+    title: str,
+    splits: Mapping[str, Sequence[str]],
+    said: list[str],
+    progress: Progress | None,
 ) -> Taken:
     """Read everything as a run will read it, and draw the page."""
     dataset = load_folder(scratch)
-    report = check(dataset)
+    report = check(dataset, progress=progress)
     report.raise_problems()
     said += report.remarks()
     page = draw_page(dataset, report, title, said)

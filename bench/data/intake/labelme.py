@@ -16,8 +16,8 @@ from PIL import Image, ImageDraw
 
 from bench.data.files import read_lines
 from bench.data.intake.drawing import (
+    Finder,
     Imported,
-    find_image,
     find_json,
     keep_masks,
     number_classes,
@@ -42,9 +42,10 @@ def import_labelme(images: Named, where: Path, folder: Path) -> Imported:
     used = sorted({str(shape["label"]) for v in found.values() for shape in v["shapes"]})
     names = [*(read_lines(labels) if labels else ()), *used]
     numbers, table = number_classes(dict.fromkeys(names), str(labels or where))
+    finder, beside = Finder(images), {one.stem: one for one in images.paths}
     masks, lone = {}, []
     for path, values in found.items():
-        image = find_image(images, values["imagePath"]) or find_image(images, _beside(images, path))
+        image = finder.find(values["imagePath"]) or beside.get(path.stem)
         if image is None:
             lone.append(path)
             continue
@@ -64,11 +65,6 @@ def _is_labelme(values: Any) -> bool:
         and isinstance(values.get("imagePath"), str)
         and all(isinstance(s, dict) and "label" in s for s in values["shapes"])
     )
-
-
-def _beside(images: Named, path: Path) -> str:
-    """Return the name of an image of the same stem, if there is one."""
-    return next((p.name for p in images.paths if p.stem == path.stem), path.name)
 
 
 def _draw(path: Path, values: dict[str, Any], numbers: dict[str, int]) -> NDArray[np.uint8]:

@@ -5,9 +5,10 @@ each that cannot.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from bench.data.check import Progress
 from bench.data.class_map import Kind
 from bench.data.intake.masks import PairFacts, Size, count_keys, look_at
 from bench.data.intake.pairing import Pair
@@ -37,20 +38,25 @@ class Usable:
     said: tuple[str, ...] = ()
 
 
-def find_usable(pairs: Iterable[Pair], table: Table, *, lossy: bool) -> Usable:
+def find_usable(
+    pairs: Sequence[Pair], table: Table, *, lossy: bool, progress: Progress | None = None
+) -> Usable:
     """Look at all pairs, and count what their masks hold; reads disk.
 
     Args:
         pairs: All pairs.
         table: Names of classes: palettes are taken for their colours where it has these alone.
         lossy: Take JPEGs too.
+        progress: Called with the number of pairs looked at, and of all.
     """
-    return _count(_judge_kind(_fit_sizes(_fit_bands(_look(pairs)))), table, lossy)
+    seen = _look(pairs, progress or (lambda done, total: None))
+    return _count(_judge_kind(_fit_sizes(_fit_bands(seen))), table, lossy)
 
 
-def _look(pairs: Iterable[Pair]) -> Usable:
+def _look(pairs: Sequence[Pair], progress: Progress) -> Usable:
     facts, problems = [], []
-    for one in pairs:
+    for number, one in enumerate(pairs, start=1):
+        progress(number, len(pairs))
         try:
             facts.append(look_at(one))
         except InputError as error:
