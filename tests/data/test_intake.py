@@ -225,6 +225,18 @@ class TestKinds:
         assert bands["mean"] == [pytest.approx(scaled.mean(), abs=1e-4)]
         assert bands["std"] == [pytest.approx(scaled.std(), abs=1e-4)]
 
+    def test_tiffs_of_many_bands_are_taken_in_whole(self, tmp_path):
+        tifffile = pytest.importorskip("tifffile")
+        names = [f"{place}_{k}" for place in ("north", "south") for k in range(4)]
+        write(tmp_path, {name: grey(draw(k, [0, 1, 2])) for k, name in enumerate(names)})
+        for k, name in enumerate(names):
+            (tmp_path / "images" / f"{name}.jpg").unlink()
+            bands = np.random.default_rng(k).integers(0, 4000, (H, W, 4)).astype(np.uint16)
+            tifffile.imwrite(tmp_path / "images" / f"{name}.tif", bands, photometric="minisblack")
+        report, described, _ = take(tmp_path, tmp_path)
+        assert described["bands"]["number"] == 4
+        assert len(report.images) == 8
+
     def test_too_many_colours_are_refused_with_the_way_out(self, tmp_path):
         write(tmp_path, {name: photograph(k) for k, name in enumerate(NAMES)})
         with pytest.raises(InputError, match=r"different colours, .*`--snap auto`"):
@@ -359,6 +371,11 @@ class TestSplits:
     def test_frames_of_a_clip_stay_together(self, tmp_path):
         clips = [f"clip{c}/frame_{k:03}" for c in range(3) for k in range(4)]
         write(tmp_path, {n: grey(draw(k, [0, 1, 2])) for k, n in enumerate(clips)})
+        for name in clips:  # one scene a clip, with a little noise
+            scene = np.asarray(photograph(int(name[4])), dtype=int)
+            noise = np.random.default_rng(int(name[-3:])).integers(-20, 20, scene.shape)
+            frame = Image.fromarray((scene + noise).clip(0, 255).astype(np.uint8))
+            save(tmp_path / "images" / f"{name}.jpg", frame)
         report, _, said = take(tmp_path, tmp_path)
         where = {}
         for p in report.images:
@@ -367,6 +384,27 @@ class TestSplits:
         assert {s for splits in where.values() for s in splits} == {"train", "val", "test"}
         assert (tmp_path / "mine" / "groups.txt").read_text().count("clip0/frame_000 clip0\n") == 1
         assert any("3 groups (by folder) stay together" in line for line in said)
+
+    def test_breeds_are_no_clips(self, tmp_path):
+        breeds = [f"{breed}_{k}" for breed in ("beagle", "pug", "sphynx") for k in range(5)]
+        write(tmp_path, {n: grey(draw(k, [0, 1, 2])) for k, n in enumerate(breeds)})
+        report, _, said = take(tmp_path, tmp_path)
+        assert any("look no more alike than any two" in line for line in said)
+        assert not (tmp_path / "mine" / "groups.txt").exists()
+        assert {p.name.split("_")[0] for p in report.images if p.split == "train"} == {
+            "beagle",
+            "pug",
+            "sphynx",
+        }
+
+    def test_edges_that_look_like_classes_are_said(self, tmp_path):
+        masks = {name: draw(k, [0, 100, 200]) for k, name in enumerate(NAMES)}
+        masks["a"] = np.kron(masks["a"], np.ones((10, 10), int))
+        masks["a"][0, :20] = range(20, 40)
+        write(tmp_path, {name: grey(mask) for name, mask in masks.items()})
+        save(tmp_path / "images" / "a.jpg", photograph(0, masks["a"].shape))
+        _, _, said = take(tmp_path, tmp_path)
+        assert any("20 of 23 values hold less than 0.01 %" in line for line in said)
 
     def test_one_film_is_cut_into_blocks(self, tmp_path):
         rng = np.random.default_rng(0)
@@ -396,12 +434,12 @@ class TestSplits:
     def test_a_column_says_what_belongs_together(self, tmp_path):
         table = tmp_path / "patients.csv"
         table.write_text("file,patient\na.jpg,1\nb.jpg,1\nc.jpg,2\n")
-        groups, _ = find_groups(["a", "b", "c"], f"{table}:patient")
+        groups, _ = find_groups(dict.fromkeys("abc", table), f"{table}:patient")
         assert groups == {"a": "1", "b": "1", "c": "2"}
         with pytest.raises(InputError, match="no column 'patent'; it has file, patient"):
-            find_groups(["a"], f"{table}:patent")
+            find_groups({"a": table}, f"{table}:patent")
         with pytest.raises(InputError, match="no row for 'd'"):
-            find_groups(["d"], f"{table}:patient")
+            find_groups({"d": table}, f"{table}:patient")
 
 
 @pytest.mark.parametrize(

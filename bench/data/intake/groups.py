@@ -5,13 +5,16 @@ together; or whether neighbours look alike, so that a split is made of blocks.
 """
 
 import csv
+import itertools
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+from PIL import Image
 
+from bench.data.bands import read_bands, render
 from bench.data.files import read_lines
 from bench.data.formats import opened
 from fcn.errors import InputError
@@ -20,24 +23,28 @@ LEAST = 2
 """Images of a group, on average, from which one is thought to be meant."""
 ALIKE = 0.5
 """Difference of neighbours over that of any two images, below which they are frames of a film."""
+RELATED = 0.8
+"""The same of neighbours in a group and images of two groups, from which names are no clips: breeds
+of dogs, say, of which every split is to have some."""
 NUM_COMPARED = 60
+THUMBNAIL = (16, 16)
 ALLOWED = "write auto, none, folder, prefix, or FILE.csv:COLUMN"
 
 
-def find_groups(names: Sequence[str], wanted: str) -> tuple[dict[str, str], str]:
+def find_groups(images: Mapping[str, Path], wanted: str) -> tuple[dict[str, str], str]:
     """Find the group of each image.
 
     Args:
-        names: Of the images.
+        images: Files by name; some are read for `auto`.
         wanted: auto, none, folder, prefix, or FILE.csv:COLUMN.
 
     Returns:
-        The groups, none where nothing tells any, and how they were found.
+        The groups, none where nothing tells any, and how they were found, or why not.
 
     Raises:
         InputError: What is wanted cannot be had.
     """
-    ways = {"folder": _by_folder, "prefix": _by_prefix}
+    ways, names = {"folder": _by_folder, "prefix": _by_prefix}, sorted(images, key=natural)
     if wanted == "none":
         return {}, ""
     if wanted == "auto":
@@ -45,7 +52,12 @@ def find_groups(names: Sequence[str], wanted: str) -> tuple[dict[str, str], str]
             groups = find(names)
             counts = Counter(groups.values())
             if len(counts) >= 2 and len(names) >= LEAST * len(counts) and min(counts.values()) > 1:
-                return groups, f"by {way}"
+                if are_related(images, groups):
+                    return groups, f"by {way}"
+                return {}, (
+                    f"names have {len(counts)} groups by {way}, whose images look no more alike "
+                    f"than any two: they are not kept together (--groups {way} does)"
+                )
         return {}, ""
     if wanted in ways:
         groups = ways[wanted](names)
@@ -76,6 +88,20 @@ def look_alike(images: Sequence[Path]) -> bool:
 def natural(name: str) -> tuple[tuple[int, str], ...]:
     """Return what sorts names as people do: frame 9 before frame 10."""
     return tuple((int(p), "") if p.isdigit() else (-1, p) for p in re.split(r"(\d+)", name))
+
+
+def are_related(images: Mapping[str, Path], groups: Mapping[str, str]) -> bool:
+    """Say whether neighbours in a group look more alike than images of two groups; reads some."""
+    members: dict[str, list[str]] = {}
+    for name in sorted(groups, key=natural):
+        members.setdefault(groups[name], []).append(name)
+    chosen = [own[:2] for own in list(members.values())[: NUM_COMPARED // 2]]
+    if len(chosen) < 10:  # few groups: more of each
+        chosen = [own[: NUM_COMPARED // len(chosen)] for own in chosen]
+    small = [np.stack([_thumbnail(images[name]) for name in own]) for own in chosen]
+    within = np.concatenate([np.abs(own[1:] - own[:-1]).mean((1, 2)) for own in small])
+    apart = [np.abs(a[: len(b)] - b[: len(a)]).mean() for a, b in itertools.pairwise(small)]
+    return bool(within.mean() < RELATED * np.mean(apart))
 
 
 def _by_folder(names: Sequence[str]) -> dict[str, str]:
@@ -112,8 +138,14 @@ def _by_column(path: Path, column: str, names: Sequence[str]) -> dict[str, str]:
 
 
 def _thumbnail(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-    with opened(path) as image:
-        deep = image.mode == "F" or image.mode.startswith("I")
-        pixels = np.asarray(image.resize((16, 16)) if deep else image.convert("L").resize((16, 16)))
-    values = pixels.astype(np.float64)
+    """Return a small grey image, less its mean, over its deviation: light changes in a clip."""
+    try:
+        with opened(path) as image:
+            deep = image.mode == "F" or image.mode.startswith("I")
+            small = image.resize(THUMBNAIL) if deep else image.convert("L").resize(THUMBNAIL)
+    except InputError:  # of many bands, which Pillow does not read
+        first = read_bands(path)[..., :1]
+        low, high = int(first.min()), int(first.max())
+        small = Image.fromarray(render(first, low, max(high, low + 1))[..., 0]).resize(THUMBNAIL)
+    values = np.asarray(small).astype(np.float64)
     return np.asarray((values - values.mean()) / max(float(values.std()), 1e-9))

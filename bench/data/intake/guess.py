@@ -18,6 +18,9 @@ VOC = (
     *("train", "tvmonitor"),
 )
 MOST_CLASSES = 254
+RARE = 1e-4
+"""Share of all pixels below which a value or colour may be an edge's."""
+MANY_RARE = 8
 VOC_BORDER = colour_key(224, 224, 192)
 
 
@@ -74,6 +77,14 @@ def guess_classes(
             "how many pixels that moves"
         )
     said: list[str] = []
+    total = sum(pixels.values())
+    rare = [key for key, number in pixels.items() if number < RARE * total]
+    if len(rare) >= MANY_RARE and 2 * len(rare) >= len(pixels):
+        said.append(
+            f"{len(rare)} of {len(pixels)} {kind} hold less than {100 * RARE:g} % of all pixels "
+            "each: if these are smooth edges, and no classes, `--snap auto` takes them for the "
+            "nearest frequent ones"
+        )
     names = _names(kind, pixels, table, palettes, said)
     shown = {}
     if kind == "values" and len(palettes) == 1:

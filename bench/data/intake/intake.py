@@ -215,7 +215,8 @@ def _split(
     """Find splits or draw them, and find groups."""
     names = [one.name for one in pairs]
     found, where = ({}, "") if wishes.draw else find_splits(pairs, roots)
-    groups, how = find_groups(names, wishes.groups)
+    images = {one.name: one.image for one in pairs}
+    groups, how = find_groups(images, wishes.groups)
     if found:
         used = {name: split for split, own in found.items() for name in own}
         together = {
@@ -230,11 +231,10 @@ def _split(
         return found, f"splits ({sizes}) are from {where}{more}", groups
     class_of = {key: n for n, keys in enumerate(guess.classes.values()) for key in keys}
     rows = {name: _by_class(counts[name], class_of, len(guess.classes)) for name in names}
-    by_name = {one.name: one.image for one in pairs}
     in_blocks = (
         not groups
         and wishes.groups == "auto"
-        and look_alike([by_name[n] for n in sorted(names, key=natural)])
+        and look_alike([images[n] for n in sorted(names, key=natural)])
     )
     drawn = draw_splits(rows, groups, wishes.split_seed, in_blocks=in_blocks)
     sizes = ", ".join(f"{len(own)} {split}" for split, own in drawn.items())
@@ -246,7 +246,8 @@ def _split(
             f"({how}) stay together"
         )
     else:
-        how = f"drawn with seed {wishes.split_seed}, by classes, image by image"
+        alone = f"drawn with seed {wishes.split_seed}, by classes, image by image"
+        how = f"{alone}; {how}" if how else alone
     return drawn, f"no split was found; splits ({sizes}) are new: {how}", groups
 
 
