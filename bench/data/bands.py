@@ -94,12 +94,13 @@ def _read_tiff(path: Path) -> Bands:
             f"{path} cannot be decoded ({str(error)[:200]}); save it as a TIFF without "
             "compression, or with deflate"
         ) from None
-    if "Y" not in axes or "X" not in axes or values.ndim not in (2, 3):
-        raise InputError(f"{path} has axes {axes}; rows, columns and bands are wanted")
     if values.ndim == 2:
         return _to_uint16(values, path)[..., None]
-    (other,) = (k for k, axis in enumerate(axes) if axis not in "YX")
-    return _to_uint16(np.moveaxis(values, other, -1), path)
+    if values.ndim != 3:
+        raise InputError(f"{path} has axes {axes} of {shape}; rows, columns and bands are wanted")
+    # Pages in a row may be bands, or rows of an image that was written without saying what is what.
+    told = [k for k, axis in enumerate(axes) if axis in "SC"]
+    return _to_uint16(np.moveaxis(values, told[0] if told else int(np.argmin(shape)), -1), path)
 
 
 def _to_uint16(values: NDArray[Any], path: Path) -> Bands:
