@@ -41,8 +41,10 @@ def show_batch(
     with importing():
         from bench.cli.batch_grid import draw_batch
         from bench.data.augmentations import require_augment
-    require_augment(chosen.train, chosen.data.inputs)
-    sheet = draw_batch(catalog.pack(chosen.data), chosen, batch)
+    packed = catalog.pack(chosen.data)
+    first = packed.choose(chosen.data.inputs, ()).inputs[0]
+    require_augment(chosen.train, chosen.data.inputs, first.channels)
+    sheet = draw_batch(packed, chosen, batch)
     if out.suffix.lower() != ".png":
         raise InputError(f"--out {out}: give the name of a .png file")
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -84,7 +84,7 @@ class Augmentation:
         from torchvision import tv_tensors
 
         colours, others = views.images[n, :3], views.images[n, 3:]
-        # Resampling gives whole numbers; this gives them back.
+        # Resampling gives whole numbers; this gives them back (of 16 bits the upper 8).
         pixels = (colours * self._std + self._mean).mul_(255).round_().clamp_(0, 255)
         labels = [target[n].float() for target in views.targets]
         maps = torch.cat([torch.stack([views.inside[n].float(), *labels]), others])
@@ -112,22 +112,23 @@ def list_augmentations() -> list[str]:
     return list(AUGMENTATIONS)
 
 
-def require_augment(train: TrainSpec, inputs: Sequence[str]) -> None:
+def require_augment(train: TrainSpec, inputs: Sequence[str], channels: int = 3) -> None:
     """See that the transforms of a run exist and work, by trying them.
 
     Args:
         train: Takes `augment` and `crop` from it.
         inputs: `data.inputs`.
+        channels: Of the first of these.
 
     Raises:
         InputError: One is unknown, does not take its arguments, or fails; or there is no colour.
     """
     if not train.augment:
         return
-    if inputs[0] != "rgb":
+    if inputs[0] != "rgb" or channels != 3:
         raise InputError(
-            f"train.augment needs rgb as the first of data.inputs, not {', '.join(inputs)}; put "
-            "it first, or leave train.augment out"
+            f"train.augment needs three colours, rgb, as the first of data.inputs, not "
+            f"{', '.join(inputs)} ({channels} channels); put them first, or leave train.augment out"
         )
     height, width = train.crop or (64, 64)
     augmentation = Augmentation(train.augment, [0.5] * 3, [0.25] * 3, [255])

@@ -127,6 +127,7 @@ def check_images(plan: Plan, packs: Mapping[str, Pack], devices_per_run: int = 1
             splits.add(spec.train.split)
         with naming(plan, planned):
             require_equal_sizes(pack, spec.train)
+            require_augment(spec.train, spec.data.inputs, pack.inputs[0].channels)
             require_shards(spec.train, devices_per_run)
             if devices_per_run > 1:
                 classes = [len(target.class_names) for target in pack.targets]

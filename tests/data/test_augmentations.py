@@ -166,7 +166,8 @@ def test_what_cannot_be_is_named_before_training(augment, message):
         require_augment(TrainSpec(augment=[augment]), ["rgb"])
 
 
-def test_depth_alone_is_refused():
-    with pytest.raises(InputError, match="needs rgb as the first"):
-        require_augment(TrainSpec(augment=["RandomInvert"]), ["depth"])
+def test_what_has_no_colours_is_refused():
+    for inputs, channels in ((["depth"], 1), (["rgb"], 5)):
+        with pytest.raises(InputError, match="needs three colours, rgb, as the first"):
+            require_augment(TrainSpec(augment=["RandomInvert"]), inputs, channels)
     require_augment(TrainSpec(), ["depth"])
