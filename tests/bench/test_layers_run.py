@@ -13,7 +13,8 @@ from bench.metrics import summarize
 from bench.run import outcome
 from bench.run.evaluate import evaluate
 from bench.run.execute import Options, execute
-from bench.run.losses import network_loss, split_class_weights
+from bench.run.losses import network_loss
+from bench.run.losses.class_weights import split_class_weights
 from bench.run.predict import predict
 from bench.run.weights import load_weights
 from fcn.errors import InputError
