@@ -18,6 +18,7 @@ from bench.cli.command import open_store
 from bench.plan import Plan, PlannedRun
 from bench.plugins import load_plugins
 from bench.settings.yaml_file import write_setting
+from bench.store.run_names import names_of
 from bench.store.runs import Store
 from fcn.errors import InputError
 
@@ -120,6 +121,7 @@ def run(
             Request(where.root, devices, slots, plugins, address, devices_per_run=devices_per_run),
         )
         costs = check_plan(planned, where, catalog, devices_per_run, quiet=not progress)
+        where.names.add(names_of(planned))
         ordered = longest_first(planned, {variant: cost.gmacs for variant, cost in costs.items()})
         console = (
             Console(highlight=False) if progress else Console(quiet=True, force_terminal=False)

@@ -14,11 +14,20 @@ from ablations.foreign import require_ours
 
 with require_ours():
     import ablations.data_cli  # noqa: F401  # a command among bench's
-    from ablations.execution import check_plan, execute, find_unreadable, say_remarks, try_first
+    from ablations.evaluations_cli import app as evaluations_app
+    from ablations.execution import (
+        check_plan,
+        execute,
+        find_plan_paces,
+        find_unreadable,
+        say_remarks,
+        try_first,
+    )
     from ablations.init_cli import app as init_app
-    from ablations.planning import Set, Spec, plan_spec, plan_trial
+    from ablations.planning import LimitImages, Only, Set, Spec, plan_spec, plan_trial
     from ablations.report_cli import Out, require_folder, say, write
     from ablations.report_cli import app as report_app
+    from ablations.spec_cli import app as spec_app
     from ablations.speed_cli import app as speed_app
     from bench.cli.app import app as bench_app
     from bench.cli.command import AsJson, DataDir, Plugins, RunsDir, open_store, run_app, show
@@ -28,6 +37,8 @@ with require_ours():
     from fcn.registry import unknown_name
 
 if TYPE_CHECKING:
+    from bench.grid.engines import Request
+    from bench.grid.pace import Pace
     from bench.grid.preflight import ModelCost
     from bench.plan import Plan
     from bench.store.runs import Store
@@ -35,9 +46,15 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
     help="From a question about segmentation networks to a report one can publish.",
 )
+
+
+CHECK_SECONDS, RUN_SECONDS = 20.0, 5.0
+"""Time for timing steps: in place of training, and before it."""
+
+Devices = Annotated[list[str] | None, typer.Option("--devices", help="As --device; repeatable.")]
+Slots = Annotated[int | None, typer.Option(help="Runs at a time on each device.", min=1)]
 
 
 def _show_version(wanted: bool) -> None:
@@ -79,18 +96,21 @@ def check(
     runs: RunsDir = Path("runs"),
     settings: Set = None,
     plugin: Plugins = None,
+    only: Only = None,
+    limit_images: LimitImages = None,
+    device: Devices = None,
+    slots: Slots = None,
     as_json: AsJson = False,
 ) -> None:
-    """Validate a spec, build every model on the meta device, read the data; print plan and cost."""
+    """Validate a spec, build every model, read the data; print the plan and how long it takes.
+
+    How long is known from this store's past runs, or a step of each variant is timed.
+    """
     load_plugins(plugin)
     store = open_store(runs)
-    plan, catalog = plan_spec(spec, store, data, settings)
+    plan, catalog = plan_spec(spec, store, data, settings, only=only, limit_images=limit_images)
     costs = check_plan(plan, store, catalog)
-    rows = _plan_rows(plan, store, costs)
-    say_remarks(plan, store, as_json)
-    show(rows, as_json)
-    if not as_json:
-        say(_summary(plan, rows))
+    _show_plan(plan, store, costs, device, slots, as_json)
 
 
 @app.command()
@@ -101,10 +121,10 @@ def run(
     out: Out = None,
     settings: Set = None,
     plugin: Plugins = None,
-    device: Annotated[
-        list[str] | None, typer.Option("--devices", help="As --device; repeatable.")
-    ] = None,
-    slots: Annotated[int | None, typer.Option(help="Runs at a time on each device.", min=1)] = None,
+    only: Only = None,
+    limit_images: LimitImages = None,
+    device: Devices = None,
+    slots: Slots = None,
     devices_per_run: Annotated[
         int, typer.Option(help="GPUs, or CPU processes, that each run is spread over.", min=1)
     ] = 1,
@@ -134,19 +154,19 @@ def run(
         bool, typer.Option("--dry-run", help="Print the plan; run nothing.")
     ] = False,
 ) -> None:
-    """Train what is missing, evaluate it, write the report."""
+    """Train what is missing, evaluate it, write the report; print the answer and the scores."""
     from bench.grid.controller import Policy
     from bench.grid.engines import Request, create_engine
     from bench.grid.order import longest_first
+    from bench.store.run_names import names_of
 
     load_plugins(plugin)
     store = open_store(runs)
-    plan, catalog = plan_spec(spec, store, data, settings)
+    plan, catalog = plan_spec(spec, store, data, settings, only=only, limit_images=limit_images)
     missing = [run for run in plan.unique_runs() if store.status(run.id) != "done"]
     if dry_run:
         costs = check_plan(plan, store, catalog)
-        say_remarks(plan, store)
-        show(_plan_rows(plan, store, costs), as_json=False)
+        _show_plan(plan, store, costs, device, slots, as_json=False)
         return
     require_folder(plan, out)  # before hours are spent on what could not be told
     num_undone = 0
@@ -158,19 +178,24 @@ def run(
         costs = check_plan(plan, store, catalog, devices_per_run)
         say_remarks(plan, store)
         if smoke:
-            try_first(plan_trial(spec, store, data, settings), store, chosen)
+            try_first(plan_trial(plan), store, chosen)
             chosen = create_engine(engine, request)  # a plan's end stops its engine
         policy = Policy(fail_fast=fail_fast, retry_failed=retry_failed)
         ordered = longest_first(plan, {variant: cost.gmacs for variant, cost in costs.items()})
-        num_undone = execute(ordered, store, chosen, policy)
+        paces = _foresee(plan, store, costs, engine, request)
+        store.names.add(names_of(plan))
+        num_undone = execute(ordered, store, chosen, policy, paces)
     else:
+        store.names.add(names_of(plan))  # they may have been made under other names
         say_remarks(plan, store)
     try:
         write(plan, store, out)
     except (InputError, OSError):
         say(
             _say_without_report(
-                plan, num_undone, _report_command(spec, runs, data, settings, plugin)
+                plan,
+                num_undone,
+                _report_command(spec, runs, data, settings, plugin, only, limit_images),
             )
         )
         raise
@@ -189,11 +214,14 @@ def _report_command(
     data: Path | None,
     settings: list[str] | None,
     plugins: list[str] | None,
+    only: list[str] | None,
+    limit_images: int | None,
 ) -> str:
     """Return the command that writes a report alone, but for its folder."""
     words = ["fcn-bench", "report", spec, "--runs", str(runs)]
     words += ["--data", str(data)] if data else []
-    for option, values in (("--set", settings), ("--plugin", plugins)):
+    words += ["--limit-images", str(limit_images)] if limit_images else []
+    for option, values in (("--set", settings), ("--plugin", plugins), ("--only", only)):
         words += [word for value in values or () for word in (option, value)]
     return shlex.join(words)
 
@@ -212,36 +240,41 @@ def _say_without_report(plan: "Plan", num_undone: int, command: str) -> str:
     )
 
 
-def _plan_rows(plan: "Plan", store: "Store", costs: "dict[str, ModelCost]") -> list[dict[str, Any]]:
-    from bench.store.state import state_of
+def _show_plan(
+    plan: "Plan",
+    store: "Store",
+    costs: "dict[str, ModelCost]",
+    devices: list[str] | None,
+    slots: int | None,
+    as_json: bool,
+) -> None:
+    """Print a plan's runs with what they cost, and how long they take where that can be known."""
+    from ablations.plan_listing import plan_rows, sum_up
+    from bench.grid.engines import Request, slots_here
 
-    rows = []
-    for planned in plan.runs:
-        cost = costs[planned.variant]
-        rows.append(
-            {
-                "variant": planned.variant,
-                "seed": planned.run.spec.seed,
-                "id": planned.run.id,
-                "state": state_of(store, planned.run.id),
-                "steps": planned.run.spec.train.steps,
-                "images": planned.run.num_images,
-                "parameters": cost.num_parameters,
-                "GMACs": round(cost.gmacs, 3),
-                "at": "x".join(map(str, cost.size)),
-            }
-        )
-    return rows
+    places = slots_here(Request(store.root, devices or ["auto"], slots))
+    paces = find_plan_paces(plan, store, costs, places, CHECK_SECONDS)
+    say_remarks(plan, store, as_json)
+    show(plan_rows(plan, store, costs, paces, as_json=as_json), as_json)
+    if not as_json:
+        say(sum_up(plan, store, paces, places))
 
 
-def _summary(plan: "Plan", rows: list[dict[str, Any]]) -> str:
-    """Say in a line what a plan asks for; three passes' worth of MACs are forward and backward."""
-    todo = {row["id"]: row for row in rows if row["state"] != "done"}.values()
-    peta = sum(3 * row["GMACs"] * row["images"] for row in todo) / 1e6
-    return (
-        f"{plan.name}: {len(rows)} runs, {len(todo)} to do, "
-        f"about {peta:.3g} PMACs of training (forward and backward)"
-    )
+def _foresee(
+    plan: "Plan", store: "Store", costs: "dict[str, ModelCost]", engine: str, request: "Request"
+) -> "dict[str, Pace]":
+    """Estimate, and say, how long a plan takes on this machine; nothing of a cluster's."""
+    from ablations.plan_listing import sum_up
+    from bench.grid.engines import slots_here
+
+    if engine not in ("auto", "local", "warm"):
+        return {}
+    places = slots_here(request)
+    # A GPU is left to the runs: whoever times a step keeps a part of its memory to the end.
+    budget = RUN_SECONDS if places[0].devices == ("cpu",) else 0.0
+    paces = find_plan_paces(plan, store, costs, places, budget)
+    say(sum_up(plan, store, paces, places))
+    return paces
 
 
 def _list_ablations() -> Iterable[dict[str, Any]]:
@@ -278,6 +311,8 @@ _LISTINGS: dict[str, Callable[[], Iterable[dict[str, Any]]]] = {
 
 app.add_typer(init_app)
 app.add_typer(report_app)
+app.add_typer(spec_app)
+app.add_typer(evaluations_app, name="evaluations")
 app.add_typer(bench_app)
 app.add_typer(speed_app)
 

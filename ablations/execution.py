@@ -17,10 +17,14 @@ from bench.importing import importing
 from fcn.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from bench.data.catalog import Catalog
     from bench.grid.contracts import Engine
     from bench.grid.controller import Policy
+    from bench.grid.pace import Pace
     from bench.grid.preflight import ModelCost
+    from bench.grid.slots import Slot
     from bench.plan import Plan
     from bench.store.runs import Store
 
@@ -49,6 +53,8 @@ def check_plan(
     costs = check_models(plan, facts)
     check_starts(plan, facts, store)
     catalog.remember()
+    if not quiet:
+        show_remarks(catalog.packing_remarks(specs.values()), as_json=True)
     with nullcontext() if quiet else image_progress() as progress:
         packs = {fingerprint: catalog.pack(data, progress) for fingerprint, data in specs.items()}
     for data, pack in ((specs[fingerprint], pack) for fingerprint, pack in packs.items()):
@@ -64,6 +70,29 @@ def check_plan(
     return costs
 
 
+def find_plan_paces(
+    plan: "Plan",
+    store: "Store",
+    costs: "dict[str, ModelCost]",
+    slots: "Sequence[Slot]",
+    budget_seconds: float,
+) -> "dict[str, Pace]":
+    """Estimate how long each variant takes; its data is packed already.
+
+    Args:
+        plan: What is to be run.
+        store: Where.
+        costs: What `check_plan` returned.
+        slots: Where runs are made, the first of them.
+        budget_seconds: Time to spend on timing steps, where past runs do not tell.
+    """
+    from bench.data.remarks import stored_packs
+    from bench.grid.timing import find_paces
+
+    packs = stored_packs(plan, store.packs_dir)
+    return find_paces(plan, store, packs, costs, slots[0], budget_seconds)
+
+
 def say_remarks(plan: "Plan", store: "Store", as_json: bool = False) -> None:
     """Say what the scores of a plan are to be read with, as far as its data are in the store."""
     from bench.data.remarks import plan_remarks, stored_packs
@@ -72,8 +101,17 @@ def say_remarks(plan: "Plan", store: "Store", as_json: bool = False) -> None:
     show_remarks([*plan.remarks, *plan_remarks(plan, packs)], as_json)
 
 
-def execute(plan: "Plan", store: "Store", engine: "Engine", policy: "Policy") -> int:
-    """Execute what is missing of a plan; return the number of its runs that are not done."""
+def execute(
+    plan: "Plan",
+    store: "Store",
+    engine: "Engine",
+    policy: "Policy",
+    paces: "Mapping[str, Pace] | None" = None,
+) -> int:
+    """Execute what is missing of a plan; return the number of its runs that are not done.
+
+    `paces` says how long each variant is expected to take, where that is known.
+    """
     from bench.grid.controller import execute_plan
     from bench.grid.progress import GridProgress
     from bench.run.signals import interrupt_on_signals
@@ -85,7 +123,7 @@ def execute(plan: "Plan", store: "Store", engine: "Engine", policy: "Policy") ->
     try:
         with (
             interrupt_on_signals(),
-            GridProgress(plan, store, Console(highlight=False)) as progress,
+            GridProgress(plan, store, Console(highlight=False), paces or {}) as progress,
         ):
             return execute_plan(plan, store, engine, progress, policy)
     except KeyboardInterrupt:

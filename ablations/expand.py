@@ -178,7 +178,8 @@ def _run_of(
                 f"{ablation}, variant {variant}: "
                 + unknown_name(f"split of dataset {spec.data.dataset}:", split, facts.num_images)
             )
-    train = resolve_steps(spec.train, facts.num_images[spec.train.split])
+    num_images = facts.num_images[spec.train.split]
+    train = resolve_steps(spec.train, min(num_images, spec.data.limit_images or num_images))
     parent = runs[train.init_from, seed].run.id if train.init_from else None
     streams = tuple(runs[name, seed].run.id for name in train.init_streams)
     resolved = spec.model_copy(update={"train": train, "seed": seed})

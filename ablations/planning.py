@@ -6,6 +6,7 @@ In: a name or path, settings on top of it, a store. Out: a `Plan`, and the catal
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,7 @@ import typer
 from bench.cli.command import show_remarks
 from bench.plugins import named_plugins
 from fcn.errors import InputError
+from fcn.registry import unknown_name
 
 if TYPE_CHECKING:
     from ablations.spec import Ablation
@@ -23,8 +25,39 @@ if TYPE_CHECKING:
 
 TRIAL_STEPS = 2
 
-Spec = Annotated[str, typer.Argument(help="Name of an ablation, or path of a YAML file.")]
+LIMIT = "data.limit_images"
+
+
+def complete_spec(incomplete: str) -> list[str]:
+    """Complete the name of an ablation, or the path of a YAML file."""
+    from ablations.registry import list_ablations
+
+    head = Path(incomplete) if incomplete.endswith("/") else Path(incomplete).parent
+    found = [path for ending in ("*.yaml", "*.yml") for path in sorted(head.glob(ending))]
+    folders = [path for path in sorted(head.glob("*/")) if not path.name.startswith(".")]
+    known = [*list_ablations(), *map(str, found), *(f"{path}/" for path in folders)]
+    return [name for name in known if name.startswith(incomplete)]
+
+
+Spec = Annotated[
+    str,
+    typer.Argument(
+        help="Name of an ablation, or path of a YAML file.", autocompletion=complete_spec
+    ),
+]
 Set = Annotated[list[str] | None, typer.Option("--set", help="key=value on top of the spec.")]
+Only = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="This variant alone, and those that it starts from; * and ? stand for anything; "
+        "repeatable."
+    ),
+]
+LimitImages = Annotated[
+    int | None,
+    typer.Option(help="For a trial: so many images of each split at most; other runs, with ids "
+                 "of their own, marked as a trial.", min=1),
+]  # fmt: skip
 
 
 def plan_spec(
@@ -34,6 +67,8 @@ def plan_spec(
     settings: list[str] | None,
     *,
     recall: bool = False,
+    only: Sequence[str] | None = None,
+    limit_images: int | None = None,
 ) -> "tuple[Plan, Catalog]":
     """Load a spec and expand it.
 
@@ -44,21 +79,60 @@ def plan_spec(
             `classes.yaml` lies beside it.
         settings: Texts `key=value` on top of the spec.
         recall: Take what the store remembers of the data without looking at the images.
+        only: Variants to keep, with those that they start from; None keeps all.
+        limit_images: Most images of each split; the plan then has a name of its own.
 
     Raises:
-        InputError: The spec is wrong, or its data is not there; or the store remembers several
-            data sets for it, and has runs over each.
+        InputError: The spec is wrong, a variant is unknown, or its data is not there; or the store
+            remembers several data sets for it, and has runs over each.
     """
     from ablations.expand import list_unused_values
     from bench.settings.yaml_file import parse_setting
 
-    given = dict(parse_setting(setting, option="--set") for setting in settings or ())
+    settings = [*(settings or ()), *([f"{LIMIT}={limit_images}"] if limit_images else [])]
+    given = dict(parse_setting(setting, option="--set") for setting in settings)
     if data is None and not recall and spec.endswith((".yaml", ".yml")):
         beside = Path(spec).parent  # as `fcn-bench init` writes them
         data = beside if (beside / "classes.yaml").is_file() else None
-    ablation = load_spec(spec, given, settings or ())
+    ablation = load_spec(spec, given, settings)
     show_remarks([*ablation.notices, *list_unused_values(ablation)], as_json=True)
-    return plan_ablation(ablation, store, data, recall=recall)
+    plan, catalog = plan_ablation(ablation, store, data, recall=recall)
+    if limit_images:
+        plan = replace(plan, name=f"{plan.name}-trial")
+    return keep_only(plan, only) if only else plan, catalog
+
+
+def keep_only(plan: "Plan", wanted: Sequence[str]) -> "Plan":
+    """Return a plan of some variants, and of those whose weights they start from.
+
+    Args:
+        plan: A question's.
+        wanted: Names of variants, or patterns such as `alexnet-*`.
+
+    Raises:
+        InputError: One of these is no variant's.
+    """
+    for pattern in wanted:
+        if not any(fnmatchcase(name, pattern) for name in plan.variants):
+            raise InputError(f"--only: {unknown_name('variant', pattern, plan.variants)}")
+    runs = {planned.run.id: planned for planned in plan.runs}
+    todo = [one for one in plan.runs if any(fnmatchcase(one.variant, name) for name in wanted)]
+    kept: dict[str, None] = {}
+    while todo:
+        planned = todo.pop()
+        kept[planned.variant] = None
+        todo += [runs[parent] for parent in planned.run.parents if parent in runs]
+    return replace(
+        plan,
+        runs=tuple(one for one in plan.runs if one.variant in kept),
+        baseline=plan.baseline if plan.baseline in kept and len(kept) > 1 else None,
+        published=tuple(one for one in plan.published if one.variant in kept),
+        command=shlex.join(
+            [*shlex.split(plan.command), *(w for n in wanted for w in ("--only", n))]
+        ),
+        claims=plan.claims if len(kept) == len(plan.variants) else (),  # they are about the whole
+        is_part=len(kept) < len(plan.variants),
+    )
 
 
 def load_spec(spec: str, given: Mapping[str, Any], settings: Sequence[str]) -> "Ablation":
@@ -152,9 +226,8 @@ def _choose(found: "list[tuple[Plan, Catalog]]", store: "Store") -> "tuple[Plan,
     return chosen
 
 
-def plan_trial(spec: str, store: "Store", data: Path | None, settings: list[str] | None) -> "Plan":
-    """Plan two steps of every variant with the first seed; takes what `plan_spec` takes."""
-    plan, _ = plan_spec(spec, store, data, settings)
+def plan_trial(plan: "Plan") -> "Plan":
+    """Return a plan of two steps of every variant of a plan, with its first seed."""
     seed = plan.runs[0].run.spec.seed
     trials: dict[str, Run] = {}
     runs = []

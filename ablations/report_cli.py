@@ -1,5 +1,6 @@
 """Commands that tell: report (once, or following a grid) and compare. Neither trains anything."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -7,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from ablations.planning import Set, Spec, plan_spec
+from ablations.planning import LimitImages, Only, Set, Spec, plan_spec
 from bench.cli.command import AsJson, DataDir, Plugins, RunsDir, open_store, show, show_json
 from bench.importing import importing
 from bench.plugins import load_plugins
@@ -34,6 +35,8 @@ def report(
     data: DataDir = None,
     settings: Set = None,
     plugin: Plugins = None,
+    only: Only = None,
+    limit_images: LimitImages = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Write it again while runs go on, until all ended.")
     ] = False,
@@ -48,7 +51,9 @@ def report(
     """Write the report of what the store holds; nothing is trained."""
     load_plugins(plugin)
     store = open_store(runs)
-    plan, _ = plan_spec(spec, store, data, settings, recall=data is None)
+    plan, _ = plan_spec(
+        spec, store, data, settings, recall=data is None, only=only, limit_images=limit_images
+    )
     if claims_must_hold and not plan.claims:
         raise InputError(f"{plan.name} claims nothing; write `claims:` into its spec")
     require_folder(plan, out)
@@ -140,10 +145,16 @@ def _require_held(plan: "Plan", store: "Store") -> None:
 
 
 def write(plan: "Plan", store: "Store", out: Path | None) -> None:
-    """Write a plan's report; say what must be known of its numbers, and where it is."""
+    """Write a plan's report; say what must be known of its numbers, the answer, and where it is."""
     with importing():
         from reports.page import write_report
-    page = write_report(plan, store, _folder(plan, out), chosen=out is not None, say=say)
+        from reports.study import read_study
+        from reports.terminal import print_answer
+    study = read_study(plan, store)
+    folder, chosen = _folder(plan, out), out is not None
+    page = write_report(plan, store, folder, chosen=chosen, say=say, study=study)
+    # Where there is no terminal, a table is as wide as it needs to be.
+    print_answer(study, Console(highlight=False, width=None if sys.stdout.isatty() else 1000))
     say(f"report: {page}")
 
 
@@ -178,4 +189,5 @@ def _watch(plan: "Plan", store: "Store", out: Path | None, every: float) -> None
 
 
 def _folder(plan: "Plan", out: Path | None) -> Path:
-    return out or Path("out") / plan.name
+    """Return a report's folder; that of a part of a question is not that of the whole."""
+    return out or Path("out") / (f"{plan.name}-part" if plan.is_part else plan.name)

@@ -226,6 +226,8 @@ class Plan:
     """What a reader must know of how the plan came about: remembered sources, unreadable runs."""
     spec_file: str = ""
     """Absolute path of the spec's file; empty for one that is found by its name alone."""
+    is_part: bool = False
+    """Whether somebody left variants of the question out, to try the others."""
 
     @property
     def variants(self) -> list[str]:

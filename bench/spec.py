@@ -123,6 +123,8 @@ class DataSpec(Schema):
     input_scale: Annotated[float, Field(gt=0, le=4)] = 1.0
     """Factor by which images are resized for the network, in training and evaluation alike.
     Scores are always taken at the label's own size."""
+    limit_images: Annotated[int, Field(ge=1)] | None = None
+    """Most images of each split, for a trial, which reports call so; none for all."""
 
     @model_validator(mode="after")
     def _each_once(self) -> "DataSpec":

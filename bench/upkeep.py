@@ -108,6 +108,18 @@ def prune(store: Store, *, failed: bool = False, run_ids: list[str] | None = Non
     return freed
 
 
+def remove_run(store: Store, run_id: str) -> int:
+    """Remove one run, finished or not, and nothing else; return the bytes that were freed.
+
+    Raises:
+        InputError: The run is being made, or files in its folder are not ours.
+    """
+    folder = store.run_dir(run_id)
+    _require_ours(folder)
+    _refuse_live(folder)
+    return _remove_run(folder)
+
+
 def _find_leftovers_in(folder: Path) -> Iterator[Finding]:
     """Find what is left over in the folder of a run that nobody makes."""
     scratch = [

@@ -51,6 +51,7 @@ def write_report(
     refresh_seconds: int | None = None,
     chosen: bool = False,
     say: Callable[[str], None] | None = None,
+    study: Study | None = None,
 ) -> Path:
     """Write the report of a plan and return the path of its `index.html`.
 
@@ -64,6 +65,7 @@ def write_report(
         refresh_seconds: Have the page load itself again after so long; None for a page at rest.
         chosen: Whether somebody named `out_dir`: then another report there is replaced too.
         say: Called with each remark that a terminal has room for.
+        study: What `read_study` read of the two; None reads it.
 
     Raises:
         InputError: Files in `out_dir` that would be replaced are not of this report.
@@ -71,7 +73,7 @@ def write_report(
     """
     folder = open_folder(plan, out_dir, chosen=chosen)
     folder.require(list_possible(plan))
-    study = read_study(plan, store)
+    study = study or read_study(plan, store)
     figures, gallery = draw_figures(study), draw_gallery(study)
     drawn = [*figures, *gallery.pair, *gallery.images]
     texts = {

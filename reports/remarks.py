@@ -83,6 +83,9 @@ def name_means(comparability: Comparability) -> dict[str, str]:
 
 def _list_facts(record: Record, store: Store) -> Iterator[Fact]:
     """Yield what the counts and the log of a run say that its scores do not."""
+    limit = record.planned.run.spec.data.limit_images
+    if limit is not None:
+        yield 0, f"trial: no more than {number_of(limit, 'image')} of each split were used"
     result = record.result
     if result is None:
         return

@@ -21,7 +21,7 @@ REPORTS = [
     {"remarks", "study"},
     {"tables"},
     {"figures", "images", "answer"},
-    {"page", "compare", "scalars", "simulate"},
+    {"page", "compare", "scalars", "simulate", "terminal", "evaluations"},
     {"watch"},
 ]
 """Rooms of reports, from records to the page; each imports from those before it, or its like."""
@@ -46,8 +46,8 @@ TORCH_FREE = [
 ]
 
 REPORTS_MAY_IMPORT = {
-    "bench.store.atomic",
     "bench.claims",
+    "bench.store.atomic",
     "bench.data.packs.groups",
     "bench.data.packs.pack",
     "bench.store.evaluation_file",
@@ -59,6 +59,7 @@ REPORTS_MAY_IMPORT = {
     "bench.store.records",
     "bench.spec",
     "bench.store.runs",
+    "bench.store.scored",
     "bench.text",
 }
 

@@ -11,6 +11,7 @@ from bench.cli.command import (
     AsJson,
     Device,
     Plugins,
+    RunName,
     RunsDir,
     end_at_once,
     open_store,
@@ -18,14 +19,20 @@ from bench.cli.command import (
     show_json,
 )
 from bench.cli.data import data_app
+from bench.cli.evaluations import Overlap, Tile, Tta
+from bench.cli.evaluations import app as evaluations_app
+from bench.cli.exports import app as exports_app
 from bench.cli.runs import runs_app
 from bench.grid.slots import Slot, share_threads
 from bench.importing import importing
 from bench.plugins import load_plugins
 from bench.text import clean_block
 from fcn.errors import InputError
+from fcn.registry import unknown_name
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
+app.add_typer(evaluations_app)
+app.add_typer(exports_app)
 app.add_typer(runs_app, name="runs")
 app.add_typer(data_app, name="data")
 
@@ -103,14 +110,23 @@ def _leave(run_dir: Path, code: int, *, at_once: bool = False) -> NoReturn:
 
 @app.command()
 def predict(
-    run: Annotated[str, typer.Argument(help="Id of a finished run, or its first digits.")],
-    images: Annotated[list[Path], typer.Argument(help="Images of any size, folders of them.")],
+    run: RunName,
+    images: Annotated[
+        list[Path],
+        typer.Argument(help="Images of any size, folders of them, or - for a list on stdin."),
+    ],
     runs: RunsDir = Path("runs"),
     out: Annotated[Path, typer.Option(help="Folder for masks and overlays.")] = Path("predictions"),
     more: Annotated[
         list[str] | None,
         typer.Option("--input", help="depth=FOLDER: files of a further input, of the same stems."),
     ] = None,
+    tta: Tta = "",
+    tile: Tile = "",
+    overlap: Overlap = None,
+    probabilities: Annotated[
+        str, typer.Option(help="Write NAME-probabilities.npz too: float, 16 or 8 (bits).")
+    ] = "",
     device: Device = "auto",
     plugin: Plugins = None,
 ) -> None:
@@ -118,20 +134,35 @@ def predict(
 
     Folders are walked, and kept in --out. What cannot be read is named, and the rest is done.
     """
+    images = [path for given in images for path in _read_list(given)]
     store = open_store(runs)
     run_id = store.find(run)
     load_plugins(plugin)
     folders = _input_folders(more or [])
     with importing():
-        from bench.cli.predictions import predict_files
+        from bench.cli.predictions import PROBABILITIES, predict_files
         from bench.run.environment import choose_device
+        from bench.run.views import Views
+    if probabilities and probabilities not in PROBABILITIES:
+        raise InputError(unknown_name("form of --probabilities:", probabilities, PROBABILITIES))
+    views, chosen = Views.read(tta, tile, overlap), choose_device(device)
     num_failed = 0
-    for told in predict_files(store, run_id, images, out, choose_device(device), folders):
+    for told in predict_files(store, run_id, images, out, chosen, folders, views, probabilities):
         num_failed += isinstance(told, InputError)
         typer.echo(clean_block(told), err=isinstance(told, InputError))
     if num_failed:
         typer.echo(f"{num_failed} images could not be predicted; the rest is done", err=True)
         raise typer.Exit(1)
+
+
+def _read_list(given: Path) -> list[Path]:
+    """Return a path, or those that are listed on standard input for `-`, one a line."""
+    if str(given) != "-":
+        return [given]
+    paths = [Path(line) for line in sys.stdin.read().splitlines() if line.strip()]
+    if not paths:
+        raise InputError("- stands for a list of images on standard input, and there is none")
+    return paths
 
 
 def _input_folders(texts: list[str]) -> dict[str, Path]:

@@ -26,6 +26,25 @@ DISK_ERROR = 74
 
 RunsDir = Annotated[Path, typer.Option("--runs", help="Folder of the run store.")]
 DataDir = Annotated[Path | None, typer.Option("--data", help="Folder of the images.")]
+
+
+def complete_run(context: typer.Context, incomplete: str) -> list[str]:
+    """Complete the name or id of a run: of the store that the line names so far, or of `runs`."""
+    root = Path(context.params.get("runs") or "runs")
+    if not (root / "store.json").is_file():
+        return []
+    store = open_store(root)
+    known = [*map(str, store.names.ids), *store.run_ids()]
+    return sorted(name for name in known if name.startswith(incomplete))
+
+
+RunName = Annotated[
+    str,
+    typer.Argument(
+        help="A run: its id, its first digits, or ABLATION/VARIANT/SEED.",
+        autocompletion=complete_run,
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, mps, cuda or cuda:N.")]
 Plugins = Annotated[

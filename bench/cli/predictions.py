@@ -4,19 +4,28 @@ In: image files and folders of them. Out: the paths that were written, and the i
 not be predicted, as they come.
 """
 
+import io
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from bench.outputs.stream import Manifest
 from bench.run.images import find_images, name_results, require_room
-from bench.run.predict import ENDINGS, predict, save_prediction
+from bench.run.predict import ENDINGS, WHOLE, predict, save_prediction
+from bench.run.views import Views
 from bench.run.weights import finished_result
 from bench.store.runs import Store
 from fcn.errors import InputError
+
+PROBABILITIES = ("float", "16", "8")
+"""Forms in which probabilities are kept."""
+PROBABILITY_FILE = "-probabilities.npz"
 
 
 def predict_files(
@@ -26,6 +35,8 @@ def predict_files(
     out: Path,
     device: torch.device,
     folders: Mapping[str, Path],
+    views: Views = WHOLE,
+    probabilities: str = "",
 ) -> Iterator[Path | InputError]:
     """Predict images and the images in folders; write a mask and an overlay of each target.
 
@@ -36,6 +47,8 @@ def predict_files(
         out: Folder of what is written.
         device: Where to compute.
         folders: For each further input of the run, where files of the same stems are.
+        views: How each image is looked at.
+        probabilities: One of `PROBABILITIES`, to write them too; empty for none.
 
     Yields:
         Each path that was written, and why an image could not be predicted.
@@ -47,6 +60,7 @@ def predict_files(
     palettes = {name: other["palette"] for name, other in result.others.items()}
     palettes = {"": result.palette, **{f"-{name}": own for name, own in palettes.items()}}
     endings = [f"{target}{ending}" for target in palettes for ending in ENDINGS]
+    endings += [PROBABILITY_FILE] if probabilities else []
     images = find_images(given, out)
     stems = name_results(images, endings)
     manifest = Manifest(out, f"run-{run_id}")
@@ -57,7 +71,8 @@ def predict_files(
         named = str(path) in str(error)
         skipped.append(error if named else InputError(f"{path}: {error}"))
 
-    for found in predict(store, run_id, images, device, folders, skip):
+    keep = bool(probabilities)
+    for found in predict(store, run_id, images, device, folders, skip, views, keep):
         yield from skipped
         skipped.clear()
         write = partial(manifest.write, of=_source(found.path, out))
@@ -72,7 +87,32 @@ def predict_files(
                     "--out, or make room there"
                 ) from error
             yield from written
+        if found.probabilities is not None:
+            path = out / stems[found.path]
+            path = path.with_name(path.name + PROBABILITY_FILE)
+            write(path, pack_probabilities(found.probabilities, probabilities))
+            yield path
     yield from skipped
+
+
+def pack_probabilities(values: NDArray[np.float32], form: str) -> bytes:
+    """Return the probabilities of an image as a compressed .npz: `probabilities`, (C, H, W).
+
+    Args:
+        values: (C, H, W), fractions.
+        form: "float" keeps them; "16" and "8" are whole numbers, the largest one for 1.
+    """
+    if form != "float":
+        kind = np.uint16 if form == "16" else np.uint8
+        scaled = (values * np.iinfo(kind).max).round().astype(kind)
+        return _as_npz(scaled)
+    return _as_npz(values)
+
+
+def _as_npz(values: NDArray[Any]) -> bytes:
+    file = io.BytesIO()
+    np.savez_compressed(file, probabilities=values)
+    return file.getvalue()
 
 
 def _source(image: Path, out: Path) -> str:

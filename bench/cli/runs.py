@@ -1,39 +1,79 @@
-"""Commands over the store: runs list, show, verify, prune."""
+"""Commands over the store: runs list, show, verify, prune, export, import, reproduce."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from bench.cli.command import AsJson, RunsDir, open_store, show, show_json
-from fcn.errors import InputError
+from bench.cli.command import (
+    AsJson,
+    Device,
+    Plugins,
+    RunName,
+    RunsDir,
+    complete_run,
+    open_store,
+    show,
+    show_json,
+)
+from bench.plugins import load_plugins
+from bench.text import clean_block
 
-if TYPE_CHECKING:
-    from bench.store.runs import Store
 runs_app = typer.Typer(no_args_is_help=True, help="Look into the store.")
+
+Named = Annotated[
+    list[str],
+    typer.Argument(
+        help="Runs, by id, its first digits, or ABLATION/VARIANT/SEED.",
+        autocompletion=complete_run,
+    ),
+]
 
 
 @runs_app.command("list")
-def list_runs(runs: RunsDir = Path("runs"), as_json: AsJson = False) -> None:
-    """List every run of a store with its scores and state.
+def list_runs(
+    runs: RunsDir = Path("runs"),
+    ablation: Annotated[
+        str, typer.Option(help="Runs of this question; * and ? stand for anything.")
+    ] = "",
+    variant: Annotated[str, typer.Option(help="Runs of this variant; likewise.")] = "",
+    state: Annotated[
+        list[str] | None,
+        typer.Option(help="done, running, stopped, failed, missing or unreadable; repeatable."),
+    ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(help="KEY=VALUE, such as model.skip=fcn8s; repeatable."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the runs of a store: question and variant, state, score, age and size.
 
-    States: done, running, stopped (it goes on from its checkpoint), failed, missing.
+    States: done, running, stopped (it goes on from its checkpoint), failed, missing (it was
+    planned and has not begun). What was written last comes last. --json has more columns.
     """
-    store = open_store(runs)
-    show([_row(store, run_id) for run_id in store.run_ids()], as_json)
+    from bench.cli.run_rows import Filter, list_rows, show_row
+
+    wanted = Filter.read(ablation, variant, state or (), where or ())
+    rows = sorted(list_rows(open_store(runs), wanted), key=lambda row: str(row["changed"]))
+    show(rows if as_json else [show_row(row) for row in rows], as_json)
 
 
 @runs_app.command("show")
 def show_run(
-    run: Annotated[str, typer.Argument(help="Run id, or its first digits.")],
+    run: RunName,
     runs: RunsDir = Path("runs"),
     as_json: AsJson = False,
 ) -> None:
-    """Show one run: settings, state, scores, where it ran."""
+    """Show one run: its names, settings, state, scores, where it ran."""
+    from bench.cli.run_rows import run_row
+
     store = open_store(runs)
     run_id = store.find(run)
     result, failure = store.result(run_id), store.failure(run_id)
-    values = _row(store, run_id) | {
+    row = run_row(store, run_id, store.names.by_id.get(run_id, ()))
+    assert row is not None
+    values = row | {
         "folder": str(store.run_dir(run_id)),
         "parent": store.run(run_id).parent,
         "streams": list(store.run(run_id).streams),
@@ -62,7 +102,12 @@ def verify_runs(runs: RunsDir = Path("runs"), as_json: AsJson = False) -> None:
 
 @runs_app.command("prune")
 def prune_runs(
-    run: Annotated[list[str] | None, typer.Argument(help="Runs to remove, by id.")] = None,
+    run: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Runs to remove, by id or ABLATION/VARIANT/SEED.", autocompletion=complete_run
+        ),
+    ] = None,
     runs: RunsDir = Path("runs"),
     failed: Annotated[
         bool, typer.Option("--failed", help="Remove failed runs too; what was stopped goes on.")
@@ -76,38 +121,67 @@ def prune_runs(
     typer.echo(f"{freed / 2**20:.1f} MiB freed")
 
 
-def _row(store: "Store", run_id: str) -> dict[str, Any]:
-    from bench.metrics import summarize
-    from bench.store.state import state_of
+@runs_app.command("export")
+def export_runs_to(
+    run: Named,
+    to: Annotated[Path, typer.Option(help="File to write, such as runs.tar.")],
+    runs: RunsDir = Path("runs"),
+    with_data: Annotated[
+        bool, typer.Option("--with-data", help="Add their decoded images, which reports draw.")
+    ] = False,
+) -> None:
+    """Write finished runs into one file, which `runs import` puts into another store."""
+    from bench.transfer import export_runs
 
-    try:
-        spec = store.run(run_id).spec
-        result = store.result(run_id)
-        failure = None if result else store.failure(run_id)
-    except InputError as error:
-        return dict.fromkeys(_COLUMNS) | {"id": run_id, "state": "unreadable", "reason": str(error)}
-    scores = None if result is None else summarize(result.confusion)
-    return {
-        "id": run_id,
-        "state": state_of(store, run_id),
-        "reason": None if failure is None else failure.reason,
-        "backbone": spec.model.external or spec.model.backbone,
-        "skip": None if spec.model.external else spec.model.skip,
-        "dataset": spec.data.dataset,
-        "steps": spec.train.steps,
-        "seed": spec.seed,
-        "pixel_acc": None if scores is None else round(scores.pixel_acc, 4),
-        "miou": None if scores is None else round(scores.miou, 4),
-        "seconds": None
-        if result is None
-        else round(result.train_seconds + result.evaluate_seconds, 1),
-    }
+    store = open_store(runs)
+    ids = list(dict.fromkeys(store.find(name) for name in run))
+    size = export_runs(store, ids, to, with_data=with_data)
+    typer.echo(f"{to}: {len(ids)} runs, {size / 2**20:.1f} MiB")
 
 
-_COLUMNS = (
-    *("id", "state", "reason", "backbone", "skip", "dataset", "steps", "seed"),
-    *("pixel_acc", "miou", "seconds"),
-)
+@runs_app.command("import")
+def import_runs_from(
+    file: Annotated[Path, typer.Argument(help="What `runs export` wrote.")],
+    runs: RunsDir = Path("runs"),
+) -> None:
+    """Put the runs of a file into a store, each checked first; a run that is there stays."""
+    from bench.transfer import import_runs
+
+    store = open_store(runs)
+    for taken in import_runs(store, file):
+        typer.echo(clean_block(taken))
+
+
+@runs_app.command("reproduce")
+def reproduce_run(
+    run: RunName,
+    runs: RunsDir = Path("runs"),
+    device: Device = "auto",
+    threads: Annotated[
+        int | None, typer.Option(help="CPU threads; as many as the run had by default.", min=1)
+    ] = None,
+    keep: Annotated[
+        Path | None, typer.Option(help="Folder of a new store for the second run; none is kept.")
+    ] = None,
+    plugin: Plugins = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a finished run again from its record, and say whether the same bits came out.
+
+    Ends with 1 where they did not: then by how much they differ is said, and what has changed.
+    """
+    load_plugins(plugin)
+    from bench.grid.reproduce import reproduce
+
+    store = open_store(runs)
+    found = reproduce(store, store.find(run), device, threads, plugin or (), keep)
+    if as_json:
+        show_json(found.to_json())
+    else:
+        for line in found.lines():
+            typer.echo(clean_block(line))
+    if not found.is_same:
+        raise typer.Exit(1)
 
 
 def _flatten(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

@@ -7,6 +7,7 @@ store remembers of the question.
 
 import json
 import shlex
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from bench.data.check import Progress
 from bench.data.facts import DatasetFacts
 from bench.data.memory import Binding, Memory, read_memory, remember_binding, remember_dataset
 from bench.data.packs.pack import Pack, open_pack, pack
+from bench.data.packs.space import packing_remark
 from bench.data.registry import Dataset, open_dataset
 from bench.plan import Run
 from bench.sources import REGISTRIES, find_sources, value_of
@@ -100,6 +102,15 @@ class Catalog:
             for name, source in found.items():
                 self._met.setdefault(name, {})[str(value_of(spec, name))] = source
         return self._sources[key]
+
+    def packing_remarks(self, of: Iterable[DataSpec]) -> Iterator[str]:
+        """Yield what is to be said before datasets are packed: of each whose pack is large."""
+        for data in of:
+            folder = self._store.packs_dir / self.facts(data).fingerprint[:16]
+            if not folder.exists():
+                remark = packing_remark(self._dataset(key_of(data), data), folder)
+                if remark is not None:
+                    yield remark
 
     def pack(self, data: DataSpec, progress: Progress | None = None) -> Pack:
         """Read and check every image of a dataset, decode it into the store, and remember it.

@@ -56,7 +56,7 @@ def create_engine(name: str, request: Request) -> Engine:
         InputError: There is no such engine, or it cannot do what is asked.
     """
     if name == "auto":
-        slots = _slots_here(request)
+        slots = slots_here(request)
         on_cpu = all(slot.devices == ("cpu",) for slot in slots)
         name = "warm" if on_cpu and "forkserver" in get_all_start_methods() else "local"
     return ENGINES[name](request)
@@ -64,7 +64,7 @@ def create_engine(name: str, request: Request) -> Engine:
 
 @ENGINES.register("local")
 def _local(request: Request) -> Engine:
-    return LocalEngine(_slots_here(request), absolute(request.plugins))
+    return LocalEngine(slots_here(request), absolute(request.plugins))
 
 
 @ENGINES.register("warm")
@@ -75,7 +75,7 @@ def _warm(request: Request) -> Engine:
             "process on one device; leave one of the two out, or choose --engine local, or "
             "--engine ray for the machines of a cluster"
         )
-    return WarmEngine(_slots_here(request), absolute(request.plugins))
+    return WarmEngine(slots_here(request), absolute(request.plugins))
 
 
 @ENGINES.register("ray")
@@ -85,8 +85,12 @@ def _ray(request: Request) -> Engine:
     return RayEngine(nodes, plugins, request.address, insecure=request.insecure)
 
 
-def _slots_here(request: Request) -> list[Slot]:
-    """Lay out the slots of this machine."""
+def slots_here(request: Request) -> list[Slot]:
+    """Lay out the slots of this machine.
+
+    Raises:
+        InputError: A device is not there, or the request is about a cluster.
+    """
     with importing():
         from bench.run.environment import choose_device, list_gpus
     if request.address is not None or request.insecure:

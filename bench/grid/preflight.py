@@ -119,7 +119,7 @@ def check_images(plan: Plan, packs: Mapping[str, Pack], devices_per_run: int = 1
     fitting: set[str] = set()
     for planned in first_seeds(plan):
         spec = planned.run.spec
-        pack = packs[planned.run.fingerprint].choose(spec.data.inputs, spec.data.targets)
+        pack = packs[planned.run.fingerprint].seen_by(spec.data)
         splits = {spec.evaluate.split}
         if spec.evaluate.eval_every:
             splits.add(spec.evaluate.eval_split)

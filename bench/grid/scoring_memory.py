@@ -34,7 +34,7 @@ def scoring_remarks(plan: Plan, packs: Mapping[str, Pack]) -> Iterator[str]:
     variants: dict[tuple[str, tuple[int, int], float], list[str]] = {}
     for planned in {planned.variant: planned for planned in plan.runs}.values():
         spec = planned.run.spec
-        pack = packs[planned.run.fingerprint].choose(spec.data.inputs, spec.data.targets)
+        pack = packs[planned.run.fingerprint].seen_by(spec.data)
         split, size = _largest(pack, spec)
         if math.prod(scaled_size(size, spec.data.input_scale)) < LARGE_PX:
             continue

@@ -129,8 +129,7 @@ class _Execution:
         self.device = choose_device(options.device)
         self.group = group
         self.environment = describe_environment(self.device, group.size)
-        data = self.spec.data
-        self.pack = open_data(store, self.run).choose(data.inputs, data.targets)
+        self.pack = open_data(store, self.run).seen_by(self.spec.data)
         if lease:
             write_json(self.folder / "env.json", self.environment)
         self.evaluate = partial(

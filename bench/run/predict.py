@@ -23,6 +23,7 @@ from bench.data.layers import Input
 from bench.run.evaluate_split import BATCH_PIXELS, BATCH_SIZE
 from bench.run.images import ImageFile, files_by_stem, find_beside
 from bench.run.trained import Trained
+from bench.run.views import Views, largest
 from bench.store.runs import Store
 from fcn.errors import InputError
 
@@ -31,6 +32,9 @@ OVERLAY = 0.5
 
 ENDINGS = ("-mask.png", "-overlay.png")
 """What is written of a prediction."""
+
+WHOLE = Views()
+"""Each image once and whole, as runs are scored."""
 
 Listing = Callable[[Path], dict[str, list[Path]]]
 """Lists a folder's images by stem."""
@@ -45,6 +49,8 @@ class Prediction:
     """The image, or the first input in its place, (H, W, 3)."""
     preds: dict[str, NDArray[np.uint8]]
     """Predicted classes (H, W) by target, the first one's name empty."""
+    probabilities: NDArray[np.float32] | None = None
+    """Of each class of the first target, (C, H, W), where they are asked for."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,8 @@ def predict(
     device: torch.device,
     folders: Mapping[str, Path] = MappingProxyType({}),
     skip: Callable[[Path, InputError], None] | None = None,
+    views: Views = WHOLE,
+    keep_probabilities: bool = False,
 ) -> Iterator[Prediction]:
     """Predict each image at its own size; sets torch's algorithms and threads as the run did.
 
@@ -75,6 +83,8 @@ def predict(
         device: Where to compute.
         folders: For each further input of the run, where files of the same stems are.
         skip: Is told of each image that cannot be predicted, and why; None has it raised.
+        views: How each image is looked at; seen once and whole, it is seen as it was scored.
+        keep_probabilities: Give the probabilities of the first target too.
 
     Yields:
         The prediction of each.
@@ -105,6 +115,10 @@ def predict(
 
     for group in groups_of_one_size(readable(), trained.input_scale, BATCH_SIZE, BATCH_PIXELS):
         try:
+            if not views.is_plain or keep_probabilities:
+                for read in group:
+                    yield _look(trained, read, views, keep_probabilities)
+                continue
             found = trained.predict_batch(np.stack([read.pixels for read in group]))
         except InputError as error:  # all of one size: what one is too small for, all are
             for read in group:
@@ -112,6 +126,19 @@ def predict(
         else:
             for read, preds in zip(group, found, strict=True):
                 yield Prediction(read.path, read.shown, preds)
+
+
+def _look(trained: Trained, read: _Read, views: Views, keep_probabilities: bool) -> Prediction:
+    """Predict one image by several views, or with its probabilities."""
+    size = read.shown.shape[:2]
+    preds = {name: np.zeros(size, np.uint8) for name in trained.targets}
+    kept = np.zeros((trained.classes[0], *size), np.float32) if keep_probabilities else None
+    for part, found in trained.predict_parts(read.pixels, views):
+        for name, probabilities in found.items():
+            preds[name][part.place] = largest(probabilities)
+        if kept is not None:
+            kept[(slice(None), *part.place)] = found[""].cpu().numpy()
+    return Prediction(read.path, read.shown, preds, kept)
 
 
 def _require_folders(inputs: Sequence[Input], folders: Mapping[str, Path]) -> None:

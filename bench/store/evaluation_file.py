@@ -10,12 +10,12 @@ import zlib
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.store.records import Result
+from bench.store.records import TargetCounts
 from bench.text import remaking
 from fcn.errors import InputError
 
@@ -40,24 +40,44 @@ class UnusableCountsError(InputError):
         self.why = why
 
 
+class Counted(Protocol):
+    """A record of counts: that of a run, or of an evaluation after training."""
+
+    @property
+    def num_images(self) -> int:
+        """Number of images."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes."""
+
+    @property
+    def digests(self) -> Mapping[str, str]:
+        """sha256 of files."""
+
+    def counted(self, target: str | None = None) -> TargetCounts:
+        """Return the counts of a target."""
+
+
 class EvaluationFile:
     """Counts and kept predictions of one split.
 
     Args:
         path: The file.
         result: Record of the run, which the file must be what it says.
+        way_out: What to do where it is not; None for what one does of a run.
 
     Raises:
         UnusableCountsError: It is missing, damaged, of another run, or does not fit the record.
     """
 
-    def __init__(self, path: Path, result: Result) -> None:
-        self.path, self._result = path, result
+    def __init__(self, path: Path, result: Counted, way_out: str | None = None) -> None:
+        self.path, self._result, self._way_out = path, result, way_out
         try:
             content = path.read_bytes()
         except OSError as error:
             raise self._unusable(f"cannot be read ({error.strerror})") from None
-        recorded = result.digests.get(f"eval/{path.name}")
+        recorded = result.digests.get(f"eval/{path.name}", result.digests.get(path.name))
         if recorded is not None and hashlib.sha256(content).hexdigest() != recorded:
             raise self._unusable("are not what the run wrote: the checksum is another")
         try:
@@ -126,5 +146,7 @@ class EvaluationFile:
         return array
 
     def _unusable(self, why: str) -> UnusableCountsError:
-        run_id, root = self._result.run_id, self.path.parents[3]
+        if self._way_out is not None:
+            return UnusableCountsError(self.path, why, self._way_out)
+        run_id, root = self.path.parent.parent.name, self.path.parents[3]
         return UnusableCountsError(self.path, why, remaking(run_id, root))

@@ -19,7 +19,7 @@ _RUN_FILES = re.compile(
 )
 _FILES_BELOW = {"eval": re.compile(r".+\.npz"), "quarantine": _CHECKPOINT}
 _LEASE = re.compile(r"lease-\d{6}")
-_PACK_FILES = re.compile(r"index\.json|(images|targets|input-.+|target-.+)\.bin")
+_PACK_FILES = re.compile(r"(index|groups)\.json|(images|targets|input-.+|target-.+)\.bin")
 
 
 def list_run_dirs(root: Path) -> Iterator[Path]:

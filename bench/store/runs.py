@@ -2,6 +2,7 @@
 
 store.json                     format version
 datasets.json                  what was met outside: data, weights, plugins (`bench.data.memory`)
+names.jsonl                    what questions call their runs (`bench.store.run_names`)
 packs/<fingerprint>/           decoded images, shared by all runs
 <2 hex>/<id>/spec.yaml         the run, written once
              env.json          versions, device, threads of the last attempt
@@ -46,6 +47,7 @@ from bench.store.records import (
     read_record,
     read_rows,
 )
+from bench.store.run_names import RunNames
 from bench.text import our_command, remaking
 from fcn.errors import InputError
 
@@ -90,7 +92,13 @@ class Store:
         return Path(self._file(run_id, ""))
 
     def find(self, prefix: str) -> str:
-        """Return the one run id that starts with `prefix`."""
+        """Return the one run id that starts with `prefix`, or that `ablation/variant/seed` names.
+
+        Raises:
+            InputError: There is none, or more than one.
+        """
+        if "/" in prefix:
+            return self._find_named(prefix)
         found = [run_id for run_id in self.run_ids() if run_id.startswith(prefix)]
         if len(found) != 1:
             what = "no run" if not found else f"{len(found)} runs"
@@ -99,6 +107,17 @@ class Store:
                 f"{our_command('runs list', self.root)} shows the ids"
             )
         return found[0]
+
+    def _find_named(self, name: str) -> str:
+        run_id = self.names.find(name)
+        if not self.has(run_id):
+            raise InputError(f"{name} is run {run_id}, which {self.root} does not have (any more)")
+        return run_id
+
+    @property
+    def names(self) -> RunNames:
+        """What questions call the runs, as it stands now."""
+        return RunNames(self.root)
 
     def run_ids(self) -> Iterator[str]:
         """Yield the ids of all runs with a folder, sorted."""

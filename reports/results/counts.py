@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from bench.data.packs.groups import read_groups
 from bench.metrics import BOUNDARY_SCORE, SCORES, class_counts, score_boundary, score_counts
-from bench.store.evaluation_file import UnusableCountsError
+from bench.store.evaluation_file import EvaluationFile, UnusableCountsError
 from bench.store.runs import Result, Store
+from bench.store.scored import Scored, counts_file
 
 Floats = NDArray[np.float64]
 
@@ -58,9 +59,28 @@ def read_counts(store: Store, result: Result, target: str | None = None) -> Coun
             no labelled pixel.
     """
     file = store.evaluation(result)
+    class_names = tuple(result.counted(target)["class_names"])
+    groups = _find_groups(store, str(result.run["fingerprint"]), result.split, file.names)
+    return _condense(file, class_names, groups, target)
+
+
+def read_scored_counts(store: Store, scored: Scored) -> Counts:
+    """Read the counts of an evaluation after training.
+
+    Raises:
+        UnusableCountsError: As `read_counts`.
+    """
+    file = counts_file(store.root, scored)
+    groups = _find_groups(store, scored.fingerprint, scored.split, file.names)
+    return _condense(file, scored.class_names, groups, None)
+
+
+def _condense(
+    file: EvaluationFile, class_names: tuple[str, ...], groups: list[str], target: str | None
+) -> Counts:
+    """Put a file's counts so that they can be compared: labelled images alone, by name."""
     names, confusions = file.names, file.confusions(target)
     boundaries = None if target else file.boundaries()
-    class_names = tuple(result.counted(target)["class_names"])
     C = len(class_names)
     order = np.argsort(names, kind="stable")
     condensed = class_counts(confusions)
@@ -73,7 +93,7 @@ def read_counts(store: Store, result: Result, target: str | None = None) -> Coun
     parts = [condensed.reshape(len(order), 3 * C)]
     if boundaries is not None:
         parts.append(boundaries[order].reshape(len(order), 2 * C))
-    groups = _find_groups(store, result, names) or file.groups()
+    groups = groups or file.groups()
     return Counts(
         values=np.concatenate(parts, axis=1),
         class_names=class_names,
@@ -83,13 +103,13 @@ def read_counts(store: Store, result: Result, target: str | None = None) -> Coun
     )
 
 
-def _find_groups(store: Store, result: Result, names: Sequence[str]) -> list[str]:
+def _find_groups(store: Store, fingerprint: str, split: str, names: Sequence[str]) -> list[str]:
     """Return the group of each image as the store knows them now, if it does.
 
     They may be told after the run was made.
     """
-    pack = store.packs_dir / str(result.run["fingerprint"])[:16]
-    known = read_groups(pack).get(result.split, {})
+    pack = store.packs_dir / fingerprint[:16]
+    known = read_groups(pack).get(split, {})
     return [known[name] for name in names] if all(name in known for name in names) else []
 
 

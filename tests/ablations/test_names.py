@@ -3,7 +3,7 @@
 import pytest
 
 from ablations.expand import expand, list_unused_values
-from ablations.planning import plan_trial
+from ablations.planning import plan_spec, plan_trial
 from ablations.registry import load_ablation
 from bench.data.catalog import Catalog
 from bench.data.facts import DatasetFacts
@@ -310,7 +310,8 @@ def test_a_trial_has_two_steps_of_every_variant_whatever_it_states(tmp_path):
         f"question: q\ncommon: {{{common}, train: {{steps: 9, warmup_steps: 5}}}}\nseeds: [3, 4]\n"
         "variants: {a: {}, b: {train.steps: 7, train.init_from: a}, c: {train.epochs: 9}}\n"
     )
-    plan = plan_trial(str(path), Store(tmp_path / "runs"), None, ["train.warmup_steps=1"])
+    store = Store(tmp_path / "runs")
+    plan = plan_trial(plan_spec(str(path), store, None, ["train.warmup_steps=1"])[0])
     assert [(one.variant, one.run.spec.train.steps) for one in plan.runs] == [
         ("a", 2), ("c", 2), ("b", 2)
     ]  # fmt: skip

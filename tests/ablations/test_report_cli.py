@@ -94,4 +94,9 @@ def test_a_report_says_on_the_terminal_what_must_be_known_of_its_runs(
     write(Plan("q", "Which?", "", (planned,)), store, tmp_path / "out")
     lines = capsys.readouterr().out.splitlines()
     said = ["note: net: collapsed: every labelled pixel is called a (seed 0)."]
-    assert lines == [*said[:num_remarks], f"report: {tmp_path / 'out' / 'index.html'}"]
+    assert lines[:num_remarks] == said[:num_remarks]
+    best, head, row, last = lines[num_remarks:]
+    assert best.startswith("best: net")
+    assert head.split()[:3] == ["variant", "seeds", "mIoU"]
+    assert row.split()[0] == "net"
+    assert last == f"report: {tmp_path / 'out' / 'index.html'}"

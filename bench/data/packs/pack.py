@@ -32,6 +32,7 @@ from bench.data.layers import (
 from bench.data.packs.groups import keep_groups, read_groups
 from bench.data.packs.index import damaged, read_index
 from bench.data.packs.packing import file_names, keep_in_use, publish, scratch_beside, write_pack
+from bench.spec import DataSpec
 from bench.store.atomic import file_digest
 from fcn.errors import InputError
 
@@ -93,6 +94,7 @@ class Pack:
         self._targets = dict(
             zip((t.name for t in self.available_targets), (layers[1], *targets), strict=True)
         )
+        self._limit: int | None = None
         self.inputs: tuple[Input, ...] = (COLOUR,)
         """What `image` gives, side by side."""
         self.targets: tuple[Target, ...] = (first,)
@@ -114,6 +116,16 @@ class Pack:
         chosen = copy.copy(self)
         chosen.inputs = choose_inputs(self.available_inputs, inputs)
         chosen.targets = choose_targets(self.available_targets, targets)
+        return chosen
+
+    def seen_by(self, data: DataSpec) -> "Pack":
+        """Return the same pack as a run sees it: its inputs and targets, its share of each split.
+
+        Raises:
+            InputError: The dataset has no such input or target.
+        """
+        chosen = self.choose(data.inputs, data.targets)
+        chosen._limit = data.limit_images
         return chosen
 
     @property
@@ -157,7 +169,9 @@ class Pack:
         return network_options(self.inputs, [len(one.class_names) for one in self.targets])
 
     def indices(self, split: str) -> list[int]:
-        """Return the numbers of a split's images, in the dataset's order.
+        """Return the numbers of a split's images, in the dataset's order; of a trial, some of them.
+
+        These are evenly spaced: neighbours, as of one clip, would say less.
 
         Raises:
             InputError: There is no such split, or it is empty.
@@ -166,7 +180,8 @@ class Pack:
         if not found:
             known = ", ".join(self.splits)
             raise InputError(f"the dataset has no split {split!r}; it has {known}")
-        return found
+        number = min(len(found), self._limit or len(found))
+        return [found[i * len(found) // number] for i in range(number)]
 
     def image(self, index: int) -> NDArray[np.uint8]:
         """Return an image, (H, W, num_channels) of `pixel_type`; one input is a read-only view.

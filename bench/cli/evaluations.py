@@ -1,0 +1,202 @@
+"""`fcn-bench evaluate`: scores after training, of runs, model folders and masks of other tools."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bench.cli.command import (
+    AsJson,
+    DataDir,
+    Device,
+    Plugins,
+    RunsDir,
+    complete_run,
+    open_store,
+    show,
+    show_remarks,
+)
+from bench.cli.data import data_spec
+from bench.importing import importing
+from bench.plugins import load_plugins
+from fcn.errors import InputError
+
+if TYPE_CHECKING:
+    from bench.spec import DataSpec
+    from bench.store.runs import Store
+    from bench.store.scored import Scored
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
+
+Tta = Annotated[
+    str, typer.Option(help="Views to average: flip, and factors of size, as in flip,0.75,1.25.")
+]
+Tile = Annotated[str, typer.Option(help="Cut images into tiles, HEIGHTxWIDTH or one number.")]
+Overlap = Annotated[
+    int | None, typer.Option(help="Pixels that tiles share; a quarter of a side by default.")
+]
+
+
+@app.command()
+def evaluate(
+    what: Annotated[
+        list[str],
+        typer.Argument(
+            help="Runs (id, or ABLATION/VARIANT/SEED), model folders, folders of masks.",
+            autocompletion=complete_run,
+        ),
+    ],
+    runs: RunsDir = Path("runs"),
+    dataset: Annotated[
+        str | None, typer.Option(help="Name of a dataset; that of the run by default.")
+    ] = None,
+    data: DataDir = None,
+    option: Annotated[list[str] | None, typer.Option(help="key=value of the dataset.")] = None,
+    split: Annotated[str | None, typer.Option(help="Split; the run's own by default.")] = None,
+    limit_images: Annotated[
+        int | None, typer.Option(help="Only so many images of the split.", min=1)
+    ] = None,
+    input_scale: Annotated[
+        float, typer.Option(help="Resize of images for a model folder, as data.input_scale.")
+    ] = 1.0,
+    tta: Tta = "",
+    tile: Tile = "",
+    overlap: Overlap = None,
+    name: Annotated[
+        str | None, typer.Option(help="What a model or masks are called in tables.")
+    ] = None,
+    device: Device = "auto",
+    plugin: Plugins = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score what was trained, here or elsewhere, on any split with the same classes.
+
+    The records stay in the store, beside the runs' own; `evaluations` shows and compares them.
+    """
+    load_plugins(plugin)
+    with importing():
+        from bench.data.catalog import Catalog, open_data
+        from bench.run.environment import choose_device
+        from bench.run.evaluate_other import evaluate_subject
+        from bench.run.views import Views
+    store, views = open_store(runs), Views.read(tta, tile, overlap)
+    chosen = choose_device(device)
+    rows = []
+    for text in what:
+        kind, run_id = _find_subject(store, text)
+        spec, own_split = _choose_data(store, run_id, dataset, option, data)
+        if limit_images is not None:
+            spec = spec.model_copy(update={"limit_images": limit_images})
+        at = split or own_split
+        if at is None:
+            raise InputError(f"{text} is no run, so that no split is its own; give --split")
+        run = store.run(run_id) if run_id and dataset is None and data is None else None
+        whole = open_data(store, run) if run else Catalog(store, data).pack(spec)
+        pack = whole.seen_by(
+            spec.model_copy(update={"inputs": ("rgb",), "targets": spec.targets[:1]})
+        )
+        subject = _make_subject(
+            store, kind, run_id, Path(text), pack, at, chosen, views, input_scale, name
+        )
+        progress = _progress(text) if sys.stderr.isatty() else (lambda done, total: None)
+        scored, _ = evaluate_subject(store, subject, pack, spec, at, views, chosen, progress)
+        rows.append(evaluation_row(scored))
+    show(rows, as_json)
+    if len(rows) > 1 and not as_json:
+        ids = " ".join(str(row["evaluation"]) for row in rows)
+        show_remarks([f"`fcn-bench evaluations compare {ids}` says what differs, with intervals"])
+
+
+def evaluation_row(scored: "Scored") -> dict[str, Any]:
+    """Return the row of an evaluation: what was scored, on what, and the scores in percent."""
+    from bench.metrics import summarize
+
+    scores = summarize(scored.confusion)
+    return {
+        "evaluation": scored.id,
+        "of": scored.label,
+        "kind": scored.kind,
+        "seed": scored.seed,
+        "on": f"{scored.dataset} {scored.split}",
+        "images": scored.num_images,
+        "seen": scored.views,
+        "mIoU, %": f"{100 * scores.miou:.1f}",
+        "pixel acc, %": f"{100 * scores.pixel_acc:.1f}",
+        "mean acc, %": f"{100 * scores.mean_acc:.1f}",
+    }
+
+
+def _find_subject(store: "Store", text: str) -> tuple[str, str | None]:
+    """Say what a text names: a model folder, a folder of masks, or a run, with its id."""
+    from bench.store.scored import MASKS, MODEL, RUN
+
+    path = Path(text)
+    if path.is_dir() and (path / "spec.yaml").is_file():
+        return RUN, store.find(path.name)
+    if path.is_dir() and (path / "config.json").is_file():
+        return MODEL, None
+    if path.is_dir():
+        return MASKS, None
+    if path.exists():
+        raise InputError(
+            f"{path} is a file; give a run, a model folder (of fcn.save_pretrained or `fcn-bench "
+            "export`), or a folder of masks"
+        )
+    return RUN, store.find(text)
+
+
+def _choose_data(
+    store: "Store",
+    run_id: str | None,
+    dataset: str | None,
+    options: Sequence[str] | None,
+    data: Path | None,
+) -> "tuple[DataSpec, str | None]":
+    """Return which data set is meant, and the split that is a run's own."""
+    if run_id is None:
+        if dataset is None:
+            raise InputError(
+                "which images these are judged by is not said; give --dataset NAME, and --data DIR "
+                "where it has a folder"
+            )
+        return data_spec(dataset, list(options or ())), None
+    spec = store.run(run_id).spec
+    if dataset is None:
+        own = spec.data.model_copy(update={"limit_images": None})
+        return own, spec.evaluate.split
+    return data_spec(dataset, list(options or ())), spec.evaluate.split
+
+
+def _make_subject(
+    store: "Store",
+    kind: str,
+    run_id: str | None,
+    path: Path,
+    pack: Any,
+    split: str,
+    device: Any,
+    views: Any,
+    input_scale: float,
+    name: str | None,
+) -> Any:
+    from bench.run.evaluate_other import subject_of_masks, subject_of_model, subject_of_run
+    from bench.store.scored import MASKS
+
+    if run_id is not None:
+        return subject_of_run(store, run_id, pack, device, views)
+    label = name or path.name
+    if kind == MASKS:
+        if not views.is_plain:
+            raise InputError(f"{path} holds masks: --tta and --tile are about networks")
+        return subject_of_masks(path, pack, split, label)
+    return subject_of_model(path, pack, device, views, input_scale, label)
+
+
+def _progress(text: str) -> Any:
+    def tell(done: int, total: int) -> None:
+        end = "\n" if done == total else "\r"
+        sys.stderr.write(f"{text}: {done} of {total} images{end}")
+
+    return tell

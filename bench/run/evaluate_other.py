@@ -1,0 +1,306 @@
+"""Scores after training: any run, model folder or folder of masks, on any split, looked at anyhow.
+
+In: what is scored, and packed images with the same classes. Out: a `Scored` in the store, with
+counts image by image. A run on its own split, seen once and whole, gets the counts of its record.
+"""
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from bench.data.batches import groups_of_one_size
+from bench.data.files import read_mask
+from bench.data.formats import opened
+from bench.data.layers import COLOUR
+from bench.data.packs.pack import Pack
+from bench.metrics import count_mask
+from bench.run.environment import describe_environment
+from bench.run.evaluate import Evaluation, choose_kept, save_evaluation
+from bench.run.evaluate_split import BATCH_PIXELS, BATCH_SIZE
+from bench.run.images import files_by_stem
+from bench.run.trained import Segmenter, Trained
+from bench.run.views import Views
+from bench.spec import DataSpec
+from bench.store.atomic import file_digest
+from bench.store.runs import Store
+from bench.store.scored import (
+    COUNTS,
+    MASKS,
+    MODEL,
+    RUN,
+    Scored,
+    folder_of,
+    name_evaluation,
+    read_scored,
+    write_scored,
+)
+from fcn.errors import InputError
+from fcn.hub import WEIGHTS, from_pretrained
+
+MASK_ENDINGS = ("", "-mask", "_mask", "_pred", "_prediction")
+"""What may follow an image's name in that of its mask; ours is `-mask`."""
+
+Predict = Callable[[list[int]], list[NDArray[np.uint8]]]
+"""Images of a pack of one size, by number -> the class of each pixel, (H, W) each."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is scored."""
+
+    kind: str
+    source: str
+    label: str
+    content: str
+    """sha256, in hex, of weights or masks."""
+    predict: Predict
+    input_scale: float | None = None
+    seed: int = 0
+    class_names: tuple[str, ...] | None = None
+    """Where it knows them."""
+
+
+def subject_of_run(
+    store: Store, run_id: str, pack: Pack, device: torch.device, views: Views
+) -> Subject:
+    """Take a finished run.
+
+    Raises:
+        InputError: It cannot be used, or sees or gives what the pack does not have.
+    """
+    trained = Trained(store, run_id, device)
+    run, result = store.run(run_id), store.result(run_id)
+    assert result is not None
+    names = store.names.by_id.get(run_id, ())
+    label = f"{names[0].ablation}/{names[0].variant}" if names else run_id
+    inputs, targets = (one.name for one in trained.inputs), (one.name for one in pack.targets)
+    chosen = pack.choose(tuple(inputs), tuple(targets))
+    return Subject(
+        kind=RUN,
+        source=run_id,
+        label=label,
+        content=result.digests[WEIGHTS],
+        predict=_predicting(trained, chosen, views),
+        input_scale=trained.input_scale,
+        seed=run.spec.seed,
+        class_names=result.class_names,
+    )
+
+
+def subject_of_model(
+    folder: Path, pack: Pack, device: torch.device, views: Views, input_scale: float, label: str
+) -> Subject:
+    """Take a model folder that `fcn.save_pretrained` or `fcn-bench export` wrote.
+
+    Raises:
+        InputError: It holds none, or one with another number of classes or inputs.
+    """
+    model = from_pretrained(folder)
+    settings = getattr(model, "settings", {})
+    classes = int(settings.get("num_classes", 0))
+    if classes != pack.num_classes or len(model.mean) != 3:
+        raise InputError(
+            f"{folder} tells {classes} classes apart in {len(model.mean)} channels; the data set "
+            f"has {pack.num_classes} classes, and images have 3: they do not fit"
+        )
+    network = Segmenter(model.to(device), (COLOUR,), [classes], [""], input_scale, "fp32", device)
+    return Subject(
+        kind=MODEL,
+        source=str(folder),
+        label=label,
+        content=file_digest(folder / WEIGHTS),
+        predict=_predicting(network, pack, views),
+        input_scale=input_scale,
+    )
+
+
+def subject_of_masks(folder: Path, pack: Pack, split: str, label: str) -> Subject:
+    """Take a folder of masks that another tool predicted, one for each image of a split.
+
+    A mask has the image's name and size, and holds class indices or the data set's colours.
+
+    Raises:
+        InputError: Masks are missing, or there are several for an image.
+    """
+    found = files_by_stem(folder)
+    files = {i: _find_mask(found, pack.name(i), folder) for i in pack.indices(split)}
+    missing = [pack.name(i) for i, path in files.items() if path is None]
+    if missing:
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise InputError(
+            f"{folder} has no mask of {', '.join(missing[:3])}{more} of split {split!r}; masks are "
+            f"found by the image's name, with {' '.join(MASK_ENDINGS[1:])} behind it or nothing"
+        )
+    masks = {i: path for i, path in files.items() if path is not None}
+    content = hashlib.sha256()
+    for i, path in masks.items():
+        content.update(f"{pack.name(i)} {file_digest(path)}\n".encode())
+
+    def predict(indices: list[int]) -> list[NDArray[np.uint8]]:
+        return [_read_prediction(masks[i], pack, i) for i in indices]
+
+    return Subject(MASKS, str(folder), label, content.hexdigest(), predict)
+
+
+def evaluate_subject(
+    store: Store,
+    subject: Subject,
+    pack: Pack,
+    data: DataSpec,
+    split: str,
+    views: Views,
+    device: torch.device,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[Scored, bool]:
+    """Score a subject on a split, unless it was, and keep the record.
+
+    Args:
+        store: Where the record goes.
+        subject: What is scored.
+        pack: Decoded images of the data set.
+        data: Which data set that is.
+        split: Name of the split.
+        views: How images were looked at.
+        device: Where it is computed.
+        progress: Called with the number of images that are done, and of all.
+
+    Returns:
+        The record, and whether it is new.
+
+    Raises:
+        InputError: Classes differ, a mask cannot be used, or a network cannot see an image.
+    """
+    _require_classes(subject, pack)
+    indices = pack.indices(split)
+    way = {"views": str(views), "scale": subject.input_scale}
+    content = [subject.kind, subject.content, pack.fingerprint, split, data.limit_images, way]
+    evaluation_id = name_evaluation({"content": content, "format": 1})
+    known = read_scored(store.root, evaluation_id)
+    if known is not None:
+        return known, False
+    start = time.perf_counter()
+    evaluation = _count(subject, pack, indices, progress)
+    seconds = time.perf_counter() - start
+    store.begin()
+    counts = folder_of(store.root, evaluation_id) / COUNTS
+    save_evaluation(counts, evaluation, pack.groups(split))
+    scored = Scored(
+        id=evaluation_id,
+        kind=subject.kind,  # type: ignore[arg-type]  # one of our own words
+        label=subject.label,
+        source=subject.source,
+        content=subject.content,
+        seed=subject.seed,
+        dataset=data.dataset,
+        options=data.options,
+        fingerprint=pack.fingerprint,
+        split=split,
+        views=str(views),
+        input_scale=subject.input_scale,
+        num_images=len(indices),
+        class_names=pack.class_names,
+        palette=pack.palette,
+        confusion=evaluation.confusion.tolist(),
+        seconds=seconds,
+        environment=describe_environment(device),
+        digests={COUNTS: file_digest(counts)},
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    write_scored(store.root, scored)
+    return scored, True
+
+
+def _count(
+    subject: Subject, pack: Pack, indices: list[int], progress: Callable[[int, int], None]
+) -> Evaluation:
+    names = [pack.name(i) for i in indices]
+    kept = set(choose_kept(names))
+    confusions, predictions = [], {}
+    scale = subject.input_scale or 1.0
+    sized = ((i, pack.size(i)) for i in indices)
+    for group in groups_of_one_size(sized, scale, BATCH_SIZE, BATCH_PIXELS):
+        for i, pred in zip(group, subject.predict(group), strict=True):
+            target = pack.target(i)
+            confusions.append(count_mask(target, pred, pack.num_classes, pack.ignore_index))
+            if pack.name(i) in kept:
+                predictions[pack.name(i)] = pred
+        progress(len(confusions), len(indices))
+    return Evaluation(names, np.stack(confusions).astype(np.int32), predictions)
+
+
+def _predicting(network: Segmenter, pack: Pack, views: Views) -> Predict:
+    """Return what predicts images of a pack: as runs are scored, or by views."""
+
+    def predict(indices: list[int]) -> list[NDArray[np.uint8]]:
+        if views.is_plain:
+            found = network.predict_batch(np.stack([pack.image(i) for i in indices]))
+            return [preds[""] for preds in found]
+        return [network.predict_views(pack.image(i), views)[""] for i in indices]
+
+    return predict
+
+
+def _require_classes(subject: Subject, pack: Pack) -> None:
+    if subject.class_names is not None and subject.class_names != pack.class_names:
+        raise InputError(
+            f"{subject.label} tells {', '.join(subject.class_names)} apart, and the data set has "
+            f"{', '.join(pack.class_names)}: scores need the same classes in the same order; "
+            "rename or reorder those of the data set (classes.txt)"
+        )
+
+
+def _find_mask(found: dict[str, list[Path]], name: str, folder: Path) -> Path | None:
+    """Return the mask of an image; None where there is none."""
+    stem = Path(name).as_posix()
+    files = [path for ending in MASK_ENDINGS for path in found.get(stem + ending, ())]
+    if len(files) > 1:
+        listed = ", ".join(str(path.relative_to(folder)) for path in files[:3])
+        raise InputError(f"{folder} has several masks of image {name}: {listed}; keep one")
+    return files[0] if files else None
+
+
+def _read_prediction(path: Path, pack: Pack, index: int) -> NDArray[np.uint8]:
+    """Read a predicted mask and see that it fits its image."""
+    with opened(path) as image:
+        is_colour = image.mode in ("RGB", "RGBA")
+        pred = _by_colour(path, image, pack) if is_colour else None
+    pred = read_mask(path) if pred is None else pred
+    size = pack.size(index)
+    if pred.shape != size:
+        raise InputError(
+            f"{path} is {pred.shape[1]}x{pred.shape[0]}, its image {size[1]}x{size[0]}; scores are "
+            "taken at the label's own size: have the tool write masks of that size"
+        )
+    labelled = pack.target(index) != pack.ignore_index
+    wrong = np.unique(pred[labelled & (pred >= pack.num_classes)])
+    if len(wrong):
+        raise InputError(
+            f"{path} holds {', '.join(map(str, wrong[:5]))} where the label has a class; the "
+            f"classes are 0 to {pack.num_classes - 1}, in the order {', '.join(pack.class_names)}"
+        )
+    return np.where(pred < pack.num_classes, pred, 0).astype(np.uint8)
+
+
+def _by_colour(path: Path, image: Image.Image, pack: Pack) -> NDArray[np.uint8]:
+    """Read a mask in the data set's display colours."""
+    colours = np.asarray(image.convert("RGB")).astype(np.int64)
+    codes = colours @ np.array([65536, 256, 1])
+    known = {(r << 16) + (g << 8) + b: c for c, (r, g, b) in enumerate(pack.palette)}
+    found, places = np.unique(codes, return_inverse=True)
+    foreign = [code for code in found.tolist() if code not in known]
+    if foreign:
+        shown = ", ".join(f"#{code:06x}" for code in foreign[:3])
+        raise InputError(
+            f"{path} holds colours that are no class's ({shown}); save class indices as an 8-bit "
+            "grey or palette PNG, or the colours of the data set"
+        )
+    classes = np.array([known[code] for code in found.tolist()], dtype=np.uint8)
+    return classes[places.reshape(codes.shape)]

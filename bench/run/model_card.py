@@ -1,0 +1,154 @@
+"""A model card made from a run's record: data, recipe, scores with intervals, limits.
+
+In: a finished run. Out: `README.md` beside its weights, as model hubs show it. Nothing in it is
+typed by hand: what the record does not say is not said.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from bench.metrics import summarize
+from bench.store.atomic import replacing
+from bench.store.evaluation_file import UnusableCountsError
+from bench.store.runs import Result, Store
+from bench.text import clean
+from fcn.errors import InputError
+
+CARD = "README.md"
+FIRST_LINES = "---\nlibrary_name: fcn-bench\npipeline_tag: image-segmentation\n"
+NUM_RESAMPLES = 1000
+SCORES = {"miou": "mIoU", "pixel_acc": "pixel accuracy", "mean_acc": "mean accuracy"}
+
+
+def write_card(store: Store, run_id: str, folder: Path) -> Path:
+    """Write the card of a run into a folder; over nothing but an earlier card of ours.
+
+    Raises:
+        InputError: Another README.md is there.
+    """
+    path = folder / CARD
+    if path.exists() and not path.read_text(encoding="utf-8").startswith(FIRST_LINES):
+        raise InputError(f"{path} is not one of ours; move it away, or give another --out")
+    with replacing(path) as temporary:
+        temporary.write_text(make_card(store, run_id), encoding="utf-8")
+    return path
+
+
+def make_card(store: Store, run_id: str) -> str:
+    """Return the card of a finished run, in Markdown.
+
+    Raises:
+        InputError: The run is not finished.
+    """
+    result, run = store.result(run_id), store.run(run_id)
+    if result is None:
+        raise InputError(f"run {run_id} is not finished")
+    spec, train = run.spec, run.spec.train
+    network = spec.model.external or f"{spec.model.backbone}, skip {spec.model.skip}"
+    starts = spec.model.pretrained if spec.model.pretrained is not False else "random"
+    crop = "whole images" if train.crop is None else f"crops of {train.crop[0]}x{train.crop[1]}"
+    names = store.names.by_id.get(run_id, ())
+    settings = json.dumps(spec.model_dump(mode="json", exclude_defaults=True), indent=1)
+    title = str(names[0]) if names else run_id
+    lines = [
+        f"{FIRST_LINES}tags: [semantic-segmentation, fcn]\n---\n",
+        f"# {_plain(title)}\n",
+        f"Semantic segmentation: {_plain(network)}, {result.num_parameters / 1e6:.1f} M "
+        "parameters.\n",
+        "## Use\n",
+        "```python\nimport fcn\n\nmodel = fcn.from_pretrained(FOLDER)\n"
+        "logits = model(images)  # (N, 3, H, W), normalised by model.mean and model.std\n```\n",
+        f"Images are resized by {spec.data.input_scale:g} for the network (`data.input_scale`).\n",
+        "## Classes\n",
+        _numbered(result),
+        "## Data and recipe\n",
+        f"Data set `{_plain(spec.data.dataset)}` (fingerprint `{run.fingerprint[:16]}`), split "
+        f"`{_plain(train.split)}`; start: {_plain(starts)} weights"
+        f"{f', then run `{run.parent}`' if run.parent else ''}; {train.steps} steps of "
+        f"{train.batch_size} images ({crop}), {train.optimizer}, learning rate {train.lr:g}, "
+        f"schedule {train.schedule}, {train.precision}, seed {spec.seed}.\n",
+        "## Scores\n",
+        *_scores(store, result),
+        "## Limits\n",
+        *_limits(result, spec.data.limit_images),
+        "## Provenance\n",
+        f"Run `{run_id}` of fcn-bench {_plain(result.environment.get('fcn-bench', ''))}, finished "
+        f"{result.finished}, on {_plain(result.environment.get('device_name', 'some device'))} "
+        f"with torch {_plain(result.environment.get('torch', ''))}. All settings:\n",
+        f"```json\n{settings}\n```",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _numbered(result: Result) -> str:
+    return "\n".join(f"{i}. {_plain(name)}" for i, name in enumerate(result.class_names)) + "\n"
+
+
+def _scores(store: Store, result: Result) -> list[str]:
+    """Return a table of scores, with 95 % intervals over the choice of images."""
+    scores, intervals = summarize(result.confusion), _intervals(store, result)
+    rows = ["| score | % | 95 % |", "| --- | ---: | ---: |"]
+    for name, shown in SCORES.items():
+        ends = intervals.get(name)
+        between = "–" if ends is None else f"[{100 * ends[0]:.1f}, {100 * ends[1]:.1f}]"
+        rows.append(f"| {shown} | {100 * getattr(scores, name):.1f} | {between} |")
+    of_classes = [
+        f"| IoU {_plain(name)} | {'–' if np.isnan(iou) else f'{100 * iou:.1f}'} | |"
+        for name, iou in zip(result.class_names, scores.iou, strict=True)
+    ]
+    note = (
+        f"\nOn the {result.num_images} images of split `{_plain(result.split)}`, at the label's "
+        "own size, seen once and whole. Intervals: the choice of images, resampled; what another "
+        "training run would give is not in them.\n"
+    )
+    return ["\n".join([*rows, *of_classes]), note]
+
+
+def _intervals(store: Store, result: Result) -> dict[str, tuple[float, float]]:
+    """Return 95 % intervals by resampling images; groups of images are drawn together."""
+    try:
+        file = store.evaluation(result)
+        confusions = file.confusions().astype(np.int64)
+        groups = file.groups() or file.names
+    except UnusableCountsError:
+        return {}
+    _, places = np.unique(groups, return_inverse=True)
+    units = np.zeros((places.max() + 1, *confusions.shape[1:]), np.int64)
+    np.add.at(units, places, confusions)
+    rng = np.random.default_rng(0)
+    found: dict[str, list[float]] = {name: [] for name in SCORES}
+    for _ in range(NUM_RESAMPLES):
+        drawn = units[rng.integers(0, len(units), len(units))].sum(0)
+        scores = summarize(drawn)
+        for name, values in found.items():
+            values.append(getattr(scores, name))
+    ends = {name: np.nanpercentile(values, [2.5, 97.5]) for name, values in found.items()}
+    return {name: (float(low), float(high)) for name, (low, high) in ends.items()}
+
+
+def _limits(result: Result, limit: int | None) -> list[str]:
+    confusion = np.asarray(result.confusion)
+    absent = [n for n, row in zip(result.class_names, confusion, strict=True) if not row.sum()]
+    never = [
+        name
+        for c, name in enumerate(result.class_names)
+        if confusion[c].sum() and not confusion[:, c].sum()
+    ]
+    lines = ["- One run with one seed: another would differ."]
+    if limit is not None:
+        lines.append(f"- A trial on at most {limit} images of each split.")
+    if absent:
+        lines.append(f"- Not judged, for want of labels: {', '.join(map(_plain, absent))}.")
+    if never:
+        lines.append(f"- Never predicted: {', '.join(map(_plain, never))}.")
+    lines += [f"- {_plain(note)}." for note in result.notes]
+    lines.append("- Nothing is known of images unlike those of its data set.\n")
+    return lines
+
+
+def _plain(text: object) -> str:
+    """Return text in which nothing is markup."""
+    escaped = clean(text).replace("|", "\\|").replace("<", "&lt;").replace("`", "'")
+    return " ".join(escaped.split())

@@ -1,0 +1,216 @@
+"""Scores after training: of runs anywhere, of model folders, of other tools' masks."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import fcn
+from bench.data.catalog import Catalog, open_data
+from bench.metrics import score
+from bench.run.evaluate_other import (
+    evaluate_subject,
+    subject_of_masks,
+    subject_of_model,
+    subject_of_run,
+)
+from bench.run.execute import Options, execute
+from bench.run.trained import Trained
+from bench.run.views import Views, parts_of
+from bench.store.run_names import RunName
+from bench.store.scored import counts_file, find_scored, list_scored
+from fcn.errors import InputError
+from reports.evaluations import compare_evaluations, evaluations_table
+
+CPU = torch.device("cpu")
+LEARNT = {
+    "data.options": {"size": 48, "num_train": 12, "num_val": 4, "num_test": 6},
+    "model.dropout": 0.0,
+    "train.steps": 12,
+    "evaluate.eval_every": 0,
+}
+
+
+@pytest.fixture
+def trained(tiny_run):
+    store, run = tiny_run(LEARNT)
+    assert execute(store.run_dir(run.id), Options("cpu", 1)) == 0
+    store.names.add([(run.id, RunName("q", "a", 0))])
+    return store, run, open_data(store, run)
+
+
+def scored_run(store, run, pack, split="test", views=Views()):  # noqa: B008
+    subject = subject_of_run(store, run.id, pack, CPU, views)
+    return evaluate_subject(store, subject, pack, run.spec.data, split, views, CPU)[0]
+
+
+def test_a_run_on_its_own_split_gets_the_counts_of_its_record(trained):
+    store, run, pack = trained
+    scored = scored_run(store, run, pack)
+    assert scored.confusion == store.result(run.id).confusion
+    assert scored.label == "q/a"
+    _, recorded = store.confusions(run.id, "test")
+    assert np.array_equal(counts_file(store.root, scored).confusions(), recorded)
+    assert find_scored(store.root, scored.id[:6]) == scored
+    assert [one.id for one in list_scored(store.root)] == [scored.id]
+
+
+def test_the_same_is_not_scored_twice_and_another_split_is_another(trained):
+    store, run, pack = trained
+    subject = subject_of_run(store, run.id, pack, CPU, Views())
+    words = (subject, pack, run.spec.data)
+    first, is_new = evaluate_subject(store, *words, "val", Views(), CPU)
+    again, is_new_again = evaluate_subject(store, *words, "val", Views(), CPU)
+    assert (is_new, is_new_again) == (True, False)
+    assert first == again
+    assert first.num_images == 4
+    assert scored_run(store, run, pack).id != first.id
+
+
+def test_what_is_seen_mirrored_and_at_other_sizes_is_the_mean_of_probabilities(trained):
+    """Second route: each view through the network alone, and torch's own arithmetic."""
+    store, run, pack = trained
+    network = Trained(store, run.id, CPU)
+    model, pixels = network.model, pack.image(pack.indices("test")[0])
+    found = network.predict_parts(pixels, Views.read("flip,0.75"))
+    (_, by_target), *rest = found
+    assert not rest
+    image = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None] / 255
+    shape = (1, 3, 1, 1)
+    image = (image - torch.tensor(model.mean).view(shape)) / torch.tensor(model.std).view(shape)
+    with torch.no_grad():
+        plain = model(image).softmax(1)
+        flipped = model(image.flip(-1)).flip(-1).softmax(1)
+    whole = network.predict_parts(pixels, Views.read("flip"))
+    torch.testing.assert_close(next(whole)[1][""], ((plain + flipped) / 2)[0], rtol=0, atol=1e-5)
+    probabilities = by_target[""]
+    torch.testing.assert_close(probabilities.sum(0), torch.ones(48, 48))
+    assert probabilities.shape == (pack.num_classes, 48, 48)
+
+
+@pytest.mark.parametrize("size", [(40, 100), (64, 64), (65, 300), (10, 10)])
+@pytest.mark.parametrize("overlap", [0, 1, 16, 40])
+def test_tiles_keep_each_pixel_once_and_see_around_it(size, overlap):
+    views = Views(tile=(64, 64), overlap=overlap)
+    counted = np.zeros(size, int)
+    for part in parts_of(size, views):
+        rows, columns = part.seen
+        seen = np.arange(size[0] * size[1]).reshape(size)[rows, columns]
+        assert seen.shape == (min(64, size[0]), min(64, size[1]))
+        counted[part.place] += 1
+        whole = np.arange(size[0] * size[1]).reshape(size)
+        assert np.array_equal(seen[part.kept], whole[part.place])
+        for axis in (0, 1):  # what is kept is away from borders that are not the image's
+            kept, at = part.kept[axis], part.seen[axis]
+            assert kept.start >= overlap // 2 or at.start == 0
+            assert (at.stop - at.start) - kept.stop >= overlap // 2 or at.stop == size[axis]
+    assert (counted == 1).all()
+
+
+def test_tiles_without_a_seam_are_the_whole(trained):
+    """A tile as large as the image is the image."""
+    store, run, pack = trained
+    network = Trained(store, run.id, CPU)
+    pixels = pack.image(pack.indices("test")[1])
+    whole = network.predict_views(pixels, Views())[""]
+    assert np.array_equal(network.predict_views(pixels, Views(tile=(64, 64), overlap=8))[""], whole)
+    tiled = network.predict_views(pixels, Views(tile=(32, 32), overlap=16))[""]
+    assert tiled.shape == whole.shape
+
+
+@pytest.mark.parametrize(
+    ("tta", "tile", "overlap", "said"),
+    [("flp", "", None, "flip"), ("0", "", None, "0.1"), ("", "0", None, "HEIGHTxWIDTH"),
+     ("", "3x4x5", None, "one number"), ("", "64", 64, "overlap"), ("", "", 3, "--tile")],
+)  # fmt: skip
+def test_views_that_cannot_be_are_named(tta, tile, overlap, said):
+    with pytest.raises(InputError, match=said):
+        Views.read(tta, tile, overlap)
+
+
+def write_masks(folder, pack, split, change=lambda pred: pred, ending=".png"):
+    folder.mkdir()
+    preds, targets = [], []
+    rng = np.random.default_rng(0)
+    for i in pack.indices(split):
+        target = pack.target(i)
+        pred = rng.integers(0, pack.num_classes, target.shape).astype(np.uint8)
+        pred = np.where(rng.random(target.shape) < 0.7, np.minimum(target, pred.max()), pred)
+        preds.append(pred.astype(np.uint8))
+        targets.append(target)
+        Image.fromarray(change(preds[-1])).save(folder / f"{pack.name(i)}{ending}")
+    return targets, preds
+
+
+@pytest.mark.parametrize("ending", [".png", "-mask.png", "_pred.png"])
+def test_masks_of_another_tool_are_scored_as_runs_are(trained, tmp_path, ending):
+    store, run, pack = trained
+    targets, preds = write_masks(tmp_path / "theirs", pack, "test", ending=ending)
+    subject = subject_of_masks(tmp_path / "theirs", pack, "test", "theirs")
+    scored, _ = evaluate_subject(store, subject, pack, run.spec.data, "test", Views(), CPU)
+    expected = score(targets, preds, pack.num_classes, pack.ignore_index)
+    from bench.metrics import summarize
+
+    assert summarize(scored.confusion).miou == expected.miou
+    # The same masks in colours are the same masks.
+    colours = np.array(pack.palette, np.uint8)
+    write_masks(tmp_path / "colours", pack, "test", lambda pred: colours[pred])
+    subject = subject_of_masks(tmp_path / "colours", pack, "test", "in colours")
+    again, _ = evaluate_subject(store, subject, pack, run.spec.data, "test", Views(), CPU)
+    assert again.confusion == scored.confusion
+
+    frame = compare_evaluations(store, [scored_run(store, run, pack), scored])
+    assert list(frame["kind"]) == ["run", "masks"]
+    ours = summarize(store.result(run.id).confusion).miou
+    assert frame["miou_diff"][1] == pytest.approx(expected.miou - ours)
+    assert frame["miou_diff_low"][1] < frame["miou_diff"][1] < frame["miou_diff_high"][1]
+    assert frame["word"][1] == ""  # one seed gives no verdict
+    assert list(evaluations_table(frame).cells["scored"]) == ["q/a", "theirs"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda p: p.unlink(), "has no mask of"),
+        (lambda p: Image.new("L", (5, 5)).save(p), "own size"),
+        (lambda p: Image.new("L", (48, 48), 200).save(p), "holds 200 where the label has a class"),
+        (lambda p: Image.new("RGB", (48, 48), (1, 2, 3)).save(p), "#010203"),
+        (lambda p: p.write_bytes(b"no image"), "image|decode|format"),
+        (lambda p: p.with_name(f"{p.stem}_pred.png").write_bytes(p.read_bytes()), "several masks"),
+    ],
+)
+def test_a_mask_that_cannot_be_scored_is_named(trained, tmp_path, damage, said):
+    store, run, pack = trained
+    write_masks(tmp_path / "theirs", pack, "test")
+    damage(tmp_path / "theirs" / f"{pack.name(pack.indices('test')[2])}.png")
+
+    def evaluate():
+        subject = subject_of_masks(tmp_path / "theirs", pack, "test", "theirs")
+        evaluate_subject(store, subject, pack, run.spec.data, "test", Views(), CPU)
+
+    with pytest.raises(InputError, match=said):
+        evaluate()
+    assert list(list_scored(store.root)) == []
+
+
+def test_a_model_folder_is_scored_like_the_run_that_it_is_from(trained, tmp_path):
+    store, run, pack = trained
+    fcn.save_pretrained(Trained(store, run.id, CPU).model, tmp_path / "model")
+    subject = subject_of_model(tmp_path / "model", pack, CPU, Views(), 1.0, "ours elsewhere")
+    scored, _ = evaluate_subject(store, subject, pack, run.spec.data, "test", Views(), CPU)
+    recorded = np.array(store.result(run.id).confusion)
+    # Another memory layout adds up in another order: single pixels may differ.
+    assert np.abs(np.array(scored.confusion) - recorded).sum() <= 0.002 * recorded.sum()
+
+
+def test_other_classes_are_refused(trained, tiny_run, tmp_path):
+    store, run, pack = trained
+    subject = subject_of_run(store, run.id, pack, CPU, Views())
+    other = run.spec.data.model_copy(update={"options": {**LEARNT["data.options"], "depth": True}})
+    other_pack = Catalog(store, None).pack(other)
+    assert evaluate_subject(store, subject, other_pack, other, "val", Views(), CPU)[1]
+    from dataclasses import replace
+
+    strange = replace(subject, class_names=("a", "b"))
+    with pytest.raises(InputError, match="same classes in the same order"):
+        evaluate_subject(store, strange, pack, run.spec.data, "val", Views(), CPU)

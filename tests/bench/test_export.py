@@ -1,0 +1,94 @@
+"""Networks in other programs' hands are the networks; their cards say what the record says."""
+
+import numpy as np
+import pytest
+import torch
+
+import fcn
+from bench.data.catalog import open_data
+from bench.metrics import summarize
+from bench.run import export as module
+from bench.run.execute import Options, execute
+from bench.run.export import export_run
+from bench.run.trained import Trained
+from fcn.errors import InputError
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def trained(tiny_run):
+    store, run = tiny_run({"train.steps": 2, "evaluate.eval_every": 0})
+    execute(store.run_dir(run.id), Options("cpu", 1))
+    pack = open_data(store, run)
+    images = [pack.image(i) for i in pack.indices("test")[:2]]
+    images = [np.tile(image, (3, 4, 1))[:70] for image in images]
+    images.append(images[0][:65, :97].copy())
+    return store, run, images
+
+
+def own_logits(store, run, image):
+    model = Trained(store, run.id, CPU).model
+    x = (torch.from_numpy(image.copy()) / 255 - torch.tensor(model.mean)) / torch.tensor(model.std)
+    with torch.no_grad():
+        return model(x.permute(2, 0, 1)[None]).numpy()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("to", ["onnx", "torch-export"])
+def test_an_exported_program_gives_the_networks_logits_at_any_size(trained, tmp_path, to):
+    store, run, images = trained
+    if to == "onnx":
+        onnxruntime = pytest.importorskip("onnxruntime")
+        pytest.importorskip("onnxscript")
+    path = tmp_path / "net"
+    said = export_run(store, run.id, to, path, images, preprocess=True)
+    assert "70x128 and 65x97" in said
+    for image in (images[1], images[2]):
+        if to == "onnx":
+            session = onnxruntime.InferenceSession(str(path))
+            (found,) = session.run(None, {"images": image[None]})
+        else:
+            found = torch.export.load(path).module()(torch.from_numpy(image.copy())[None])
+            found = found.detach().numpy()
+        np.testing.assert_allclose(found, own_logits(store, run, image), atol=1e-4)
+    with pytest.raises(InputError, match="is there already"):
+        export_run(store, run.id, to, path, images)
+
+
+def test_a_program_that_is_not_the_network_is_not_kept(trained, tmp_path, monkeypatch):
+    store, run, images = trained
+
+    def wrong(net, example, path, any_size):
+        path.write_bytes(b"program")
+        return lambda x: net(x).detach().numpy() + 1
+
+    monkeypatch.setitem(module._WRITERS, "onnx", wrong)
+    with pytest.raises(InputError, match="it was not kept"):
+        export_run(store, run.id, "onnx", tmp_path / "net.onnx", images)
+    assert list(tmp_path.glob("*net*")) == []
+
+
+def test_a_hub_folder_loads_and_its_card_says_what_the_record_says(trained, tmp_path):
+    store, run, images = trained
+    folder = tmp_path / "model"
+    export_run(store, run.id, "hf", folder, [])
+    model = fcn.from_pretrained(folder)
+    x = (torch.from_numpy(images[0].copy()) / 255 - torch.tensor(model.mean)) / torch.tensor(
+        model.std
+    )
+    with torch.no_grad():
+        found = model(x.permute(2, 0, 1)[None]).numpy()
+    np.testing.assert_allclose(found, own_logits(store, run, images[0]), atol=1e-5)
+    card = (folder / "README.md").read_text()
+    result = store.result(run.id)
+    scores = summarize(result.confusion)
+    assert f"| mIoU | {100 * scores.miou:.1f} | [" in card
+    assert all(f". {name}\n" in card for name in result.class_names)
+    assert run.id in card
+    export_run(store, run.id, "hf", folder, [])  # what we wrote is replaced
+    (folder / "README.md").write_text("mine")
+    with pytest.raises(InputError, match="is not one of ours"):
+        export_run(store, run.id, "hf", folder, [])
+    with pytest.raises(InputError, match="weights, not a program"):
+        export_run(store, run.id, "safetensors", folder, [], preprocess=True)
