@@ -296,8 +296,8 @@ def test_a_pack_on_its_way_stays(tiny_run, monkeypatch):
 
     pruned = []
 
-    def write_and_prune(dataset, fingerprint, folder, **settings):
-        write_pack(dataset, fingerprint, folder, **settings)
+    def write_and_prune(dataset, fingerprint, folder, *settings):
+        write_pack(dataset, fingerprint, folder, *settings)
         store = Store(folder.parent.parent)
         pruned.append(prune(store))
 
