@@ -24,6 +24,7 @@ ROOT = Path(__file__).parent.parent.parent
 TINY = {
     "grid.model.backbone": ["test_resnet"],
     "grid.model.skip": ["fcn32s", "fcn16s"],
+    "seeds": [0],
     "baseline": "test_resnet-fcn32s",
     "train.steps": 2,
     "train.warmup_steps": 0,

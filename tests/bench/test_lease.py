@@ -108,8 +108,10 @@ def test_no_decision_is_made_by_the_clock_on_the_wall():
     files = [path for room in ("store", "grid", "run") for path in (root / room).glob("*.py")]
     assert len(files) > 30
     users = {p.name for p in files if re.search(r"time\.time\(|datetime\.now\(", p.read_text())}
-    # Times for people: begun, finished; and the age of leftovers in a store that only can be read.
-    assert users == {"holder.py", "execute.py", "scratch.py"}
+    # Times for people: begun, finished, claimed; and the age of leftovers in a store that only can
+    # be read.
+    told = {"holder.py", "execute.py", "evaluate_other.py", "noted.py"}
+    assert users == told | {"scratch.py"}
 
 
 def test_a_released_lease_leaves_only_the_record(run_dir):
