@@ -42,7 +42,7 @@ from reports.stats.intervals import Intervals
 from reports.stats.pairs import Arm, measure_arm
 from reports.stats.summary import add_intervals, list_changes, summarize_variants
 from reports.stats.units import MAX_LOOKED_AT, Resamples
-from reports.style import FAINT
+from reports.style import FAINT, label
 from reports.tables.changes import STAR, list_table
 from reports.tables.comparisons import comparison_table
 from reports.tables.summary import summary_table
@@ -123,7 +123,7 @@ class Page(NamedTuple):
     is_refused: bool
     """Whether a claim is not held though it is as true."""
     covered: float
-    """Share of pairs whose own interval covers the true difference."""
+    """Share of pairs whose own interval covers the true difference; NaN where none is judged."""
     power: float
     """Share of true differences that are shown; NaN where there are none."""
 
@@ -225,9 +225,8 @@ def _false_verdicts(
     cells: pd.DataFrame, truth: Mapping[str, float], baseline: str
 ) -> Iterator[bool]:
     """Say of each verdict in the table against the baseline whether it is false."""
-    for name, verdict, text in zip(
-        cells["variant"], cells["verdict"], cells["Δ mIoU [95 %]"], strict=True
-    ):
+    column = next(name for name in cells if name.startswith(f"Δ {label(PRIMARY)}"))
+    for name, verdict, text in zip(cells["variant"], cells["verdict"], cells[column], strict=True):
         if str(verdict).startswith(SHOWN):
             yield not _is_true(truth[name] - truth[baseline], text)
 
@@ -270,7 +269,8 @@ def _judge_pairs(findings: Findings, truth: Mapping[str, float]) -> tuple[float,
                 covered.append(found.own_low <= gain <= found.own_high)
                 if abs(gain) > TINY:
                     shown.append(found.word == SHOWN)
-    return float(np.mean(covered)), float(np.mean(shown)) if shown else math.nan
+    means = [float(np.mean(values)) if values else math.nan for values in (covered, shown)]
+    return means[0], means[1]
 
 
 TINY = 1e-9
