@@ -225,7 +225,7 @@ def _false_verdicts(
     cells: pd.DataFrame, truth: Mapping[str, float], baseline: str
 ) -> Iterator[bool]:
     """Say of each verdict in the table against the baseline whether it is false."""
-    column = next(name for name in cells if name.startswith(f"Δ {label(PRIMARY)}"))
+    column = next(name for name in map(str, cells) if name.startswith(f"Δ {label(PRIMARY)}"))
     for name, verdict, text in zip(cells["variant"], cells["verdict"], cells[column], strict=True):
         if str(verdict).startswith(SHOWN):
             yield not _is_true(truth[name] - truth[baseline], text)
