@@ -17,7 +17,7 @@ from reports.marks import Remarks, map_names
 from reports.remarks import find_remarks
 from reports.results.frame import Record, class_frame, read_records, runs_frame
 from reports.results.settings import find_factors
-from reports.stats.asked import resolve_claims
+from reports.stats.asked import list_levels, resolve_claims
 from reports.stats.changes import (
     find_changes,
     find_interactions,
@@ -133,7 +133,7 @@ def read_study(plan: Plan, store: Store) -> Study:
     runs = runs_frame(plan, store, records)
     factors = find_factors(plan)
     causes = list_causes(factors)
-    levels = _list_levels(runs, causes)
+    levels = list_levels(plan)
     intervals = find_intervals(
         records,
         store,
@@ -194,12 +194,6 @@ def _read_other(plan: Plan | None, store: Store) -> Other | None:
     if plan is None:
         return None
     return Other(plan.name, find_intervals(read_records(plan, store), store).findings)
-
-
-def _list_levels(runs: pd.DataFrame, causes: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Return the level of each variant by factor."""
-    variants = runs.drop_duplicates("variant").set_index("variant")
-    return {name: {str(v): str(x) for v, x in variants[name].items()} for name in causes}
 
 
 def is_grouped(runs: pd.DataFrame) -> bool:

@@ -14,6 +14,8 @@ from bench.plan import Plan
 
 NOT_FACTORS = {"seed", "model.backbone", "model.skip"}
 """Keys with a column of their own."""
+NOT_CAUSES = ("train.init_from", "train.init_streams")
+"""Factors that follow from others: the name of a parent says nothing about what was changed."""
 
 
 def flat_settings(plan: Plan) -> list[dict[str, Any]]:

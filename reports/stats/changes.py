@@ -9,13 +9,11 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
+from reports.results.settings import NOT_CAUSES
 from reports.stats.contrasts import PRIMARY, Finding
 from reports.stats.effects import Effect, less, mean_effect
 from reports.stats.intervals import Intervals
 from reports.stats.summary import list_changes
-
-NOT_CAUSES = ("train.init_from", "train.init_streams")
-"""Factors that follow from others: the name of a parent says nothing about what was changed."""
 
 
 def list_causes(factors: Sequence[str]) -> list[str]:

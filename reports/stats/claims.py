@@ -23,7 +23,7 @@ from scipy import stats
 from fcn.registry import unknown_name
 from reports.stats.asked import Asked, Question
 from reports.stats.contrasts import list_sets
-from reports.stats.costs import COSTS, EXACT, MEASURED, Cost
+from reports.stats.costs import COSTS, MEASURED, Cost
 from reports.stats.effects import Levels
 from reports.stats.family import NUM_DRAWS, draw_ratios, over_reach
 from reports.stats.model import LEVEL, Contrasts, Floats, t_quantile
@@ -227,20 +227,16 @@ def _measure_cost(asked: Asked, costs: Mapping[str, Cost]) -> Measured | None:
     if cost is None or not {left, right} <= set(cost.typical):
         return None
     estimate = math.log(cost.typical[right] / cost.typical[left])
-    reach, ratios = 0.0, np.zeros(NUM_DRAWS)
-    if cost.name in MEASURED:
-        if cost.freedom < 1:
-            return None
-        shares = 1 / cost.num_runs[left] + 1 / cost.num_runs[right]
-        reach = float(t_quantile(cost.freedom)) * cost.spread * math.sqrt(shares)
-        rng = _generator(f"{asked.score} {left} {right}")
-        ratios = rng.standard_t(cost.freedom, NUM_DRAWS) / float(t_quantile(cost.freedom))
-    elif cost.name not in EXACT:
-        reach = math.log1p(0.01)
     runs = min(cost.num_runs[left], cost.num_runs[right])
-    # What is equal is at most as much.
-    nudge = 1e-12 if reach == 0 else 0.0
-    return Measured(asked, estimate + nudge, reach, reach**2, 0.0, runs, 0, ratios)
+    if cost.name not in MEASURED:  # what is told apart by nothing is at most as much
+        estimate += cost.tolerance
+        return Measured(asked, estimate, 0.0, 0.0, 0.0, runs, 0, np.zeros(NUM_DRAWS))
+    if cost.freedom < 1:
+        return None
+    quantile, error = float(t_quantile(cost.freedom)), cost.error(left, right)
+    rng = _generator(f"{asked.score} {left} {right}")
+    ratios = rng.standard_t(cost.freedom, NUM_DRAWS) / quantile
+    return Measured(asked, estimate, quantile * error, error**2, 0.0, runs, 0, ratios)
 
 
 def _advise(worst: Measured, lower: float, upper: float) -> str:
@@ -264,9 +260,3 @@ def _advise(worst: Measured, lower: float, upper: float) -> str:
 def _generator(key: str) -> np.random.Generator:
     digest = hashlib.sha256(f"claims\n{key}".encode()).digest()
     return np.random.default_rng(int.from_bytes(digest[:16], "big"))
-
-
-def scores_of(questions: Sequence[Question]) -> list[str]:
-    """List the scores that claims are about, costs left out."""
-    asked = (one.score for question in questions for one in question.asked)
-    return [name for name in dict.fromkeys(asked) if name not in COSTS]

@@ -49,14 +49,20 @@ class Cost:
         if one not in self.typical or other not in self.typical:
             return False
         far = abs(math.log(self.typical[one] / self.typical[other]))
-        if self.name in EXACT:
-            return far > 1e-9
         if self.name not in MEASURED:
-            return far > math.log1p(COUNTED)
+            return far > self.tolerance
         if self.freedom < 1:
             return False  # one run each: nobody knows what another would take
-        shares = 1 / self.num_runs[one] + 1 / self.num_runs[other]
-        return far > self.critical * self.spread * math.sqrt(shares)
+        return far > self.critical * self.error(one, other)
+
+    @property
+    def tolerance(self) -> float:
+        """Logarithm of the ratio up to which what is not timed is the same."""
+        return 1e-9 if self.name in EXACT else math.log1p(COUNTED)
+
+    def error(self, one: str, other: str) -> float:
+        """Return the standard error of the logarithm of two variants' ratio."""
+        return self.spread * math.sqrt(1 / self.num_runs[one] + 1 / self.num_runs[other])
 
     @property
     def critical(self) -> float:

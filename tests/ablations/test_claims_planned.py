@@ -86,3 +86,15 @@ def test_a_question_of_one_seed_learns_from_another_how_far_seeds_spread(tmp_pat
     (tmp_path / "specs" / "one.yaml").write_text(f"{spec}spread_of: wied.yaml\n")
     result = CliRunner().invoke(app, ["check", "specs/one.yaml"])
     assert "wied.yaml does not exist" in str(result.exception or result.output)
+
+
+def test_stages_that_start_from_one_another_are_steps_of_one_factor(call, tmp_path):
+    """The name of a parent differs with the skip: it is no context of its own."""
+    staged = SPEC.replace(
+        "grid: {model.skip: [fcn32s, fcn16s]}",
+        "variants:\n  coarse: {model.skip: fcn32s}\n"
+        "  fine: {model.skip: fcn16s, train.init_from: coarse}",
+    ).replace("  - num_parameters of fcn32s <= fcn16s\n", "")
+    (tmp_path / "staged.yaml").write_text(staged.replace("CLAIM", "fcn16s > fcn32s"))
+    result = CliRunner().invoke(app, ["check", "staged.yaml"])
+    assert result.exit_code == 0, result.exception or result.output

@@ -245,6 +245,11 @@ def test_costs_are_judged_on_logarithms_and_counts_exactly(claiming):
     assert verdicts[-1].advice == "runs that record train_seconds"
     ratio = claims_table(verdicts).cells["found [bounds]"][0]
     assert float(ratio.split()[0]) == pytest.approx(0.105, rel=0.03)
+    for ratio, word in ((0.995, HELD), (0.9, NOT_HELD)):  # memories within a hundredth are equal
+        asked = claiming("step_memory_mib of vgg16-fcn8s <= vgg16-none", variants=GRID)
+        memory = runs["variant"].map({"vgg16-none": 100.0 * ratio, "vgg16-fcn8s": 100.0})
+        (one,) = judge(asked, {}, measure_costs(runs.assign(step_memory_mib=memory)))
+        assert one.word == word
     single = make_runs({"vgg16-none": [1.0], "vgg16-fcn8s": [9.0]})
     alone = judge(plan, {}, measure_costs(single))
     assert [one.word for one in alone] == [UNDECIDED, UNDECIDED, HELD, UNDECIDED]
