@@ -18,6 +18,7 @@ from fcn.errors import InputError
 if TYPE_CHECKING:
     from bench.plan import Plan
     from bench.store.runs import Store
+    from reports.study import Study
 
 CLAIMS_OPEN = 4
 """Exit code where a claim that must hold is not held."""
@@ -61,14 +62,11 @@ def report(
         from reports.scalars import export_scalars, open_export
 
         open_export(plan, tensorboard)
-    if watch:
-        _watch(plan, store, out, every)
-    else:
-        write(plan, store, out)
+    study = _watch(plan, store, out, every) if watch else write(plan, store, out)
     if tensorboard:
         say(f"scalars of {export_scalars(plan, store, tensorboard)} runs: {tensorboard}")
     if claims_must_hold:
-        _require_held(plan, store)
+        _require_held(study)
 
 
 @app.command()
@@ -131,21 +129,24 @@ def compare(
             say(remark)
 
 
-def _require_held(plan: "Plan", store: "Store") -> None:
+def _require_held(study: "Study") -> None:
     """Leave with exit code 4 where a claim is not held."""
     from reports.stats.claims import HELD
-    from reports.study import read_study
 
-    open_claims = [one for one in read_study(plan, store).verdicts if one.word != HELD]
+    open_claims = [one for one in study.verdicts if one.word != HELD]
     for one in open_claims:
         say(f"{one.word}: {one.question.claim}")
     if open_claims:
-        say(f"{len(open_claims)} of {len(plan.claims)} claims are not held")
+        say(f"{len(open_claims)} of {len(study.verdicts)} claims are not held")
         raise typer.Exit(CLAIMS_OPEN)
 
 
-def write(plan: "Plan", store: "Store", out: Path | None) -> None:
-    """Write a plan's report; say what must be known of its numbers, the answer, and where it is."""
+def write(plan: "Plan", store: "Store", out: Path | None) -> "Study":
+    """Write a plan's report; say what must be known of its numbers, the answer, and where it is.
+
+    Returns:
+        What it was written from.
+    """
     with importing():
         from reports.page import write_report
         from reports.study import read_study
@@ -156,6 +157,7 @@ def write(plan: "Plan", store: "Store", out: Path | None) -> None:
     # Where there is no terminal, a table is as wide as it needs to be.
     print_answer(study, Console(highlight=False, width=None if sys.stdout.isatty() else 1000))
     say(f"report: {page}")
+    return study
 
 
 def require_folder(plan: "Plan", out: Path | None) -> None:
@@ -176,7 +178,9 @@ def say(text: str) -> None:
     Console(highlight=False).print(Text(clean_block(text)), soft_wrap=True)
 
 
-def _watch(plan: "Plan", store: "Store", out: Path | None, every: float) -> None:
+def _watch(plan: "Plan", store: "Store", out: Path | None, every: float) -> "Study":
+    """Write a report again and again until all runs ended; return what is known then."""
+    from reports.study import read_study
     from reports.watch import watch_report
 
     try:
@@ -186,6 +190,7 @@ def _watch(plan: "Plan", store: "Store", out: Path | None, every: float) -> None
         write(plan, store, out)  # so that the page does not go on loading itself
         raise typer.Exit(130) from None
     say(f"report: {page}")
+    return read_study(plan, store)
 
 
 def _folder(plan: "Plan", out: Path | None) -> Path:

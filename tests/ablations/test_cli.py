@@ -5,13 +5,11 @@ import re
 import shlex
 import subprocess
 import sys
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from everyday import command_line
 from PIL import Image
-
-from ablations.cli import main
 
 SPEC = """
 question: Does a skip help on these images?
@@ -26,27 +24,10 @@ baseline: coarse
 """
 
 
-@dataclass
-class Ended:
-    returncode: int
-    stdout: str
-    stderr: str
-
-
 @pytest.fixture
 def cli(monkeypatch, capsys):
     """Run a command line in this process, which has torch loaded: cli("run", ..., cwd=folder)."""
-
-    def run(*words, cwd):
-        monkeypatch.chdir(cwd)
-        monkeypatch.setattr(sys, "argv", ["fcn-bench", *map(str, words)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = capsys.readouterr()
-        return Ended(ended.value.code or 0, said.out, said.err)
-
-    return run
+    return command_line(monkeypatch, capsys)
 
 
 @pytest.fixture
