@@ -56,6 +56,7 @@ def expand(
         baseline=ablation.baseline,
         published=tuple(ablation.published),
         margin=ablation.margin,
+        answer=ablation.answer or "",
         claims=tuple(ablation.claims),
         note=ablation.note,
         command=command,

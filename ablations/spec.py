@@ -5,7 +5,7 @@ nested; `bench.spec.RunSpec` says what they mean, and judges them once everythin
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 
@@ -74,6 +74,9 @@ class Ablation(Schema):
     called equivalent. None calls nothing so."""
     claims: list[Sentence] = []
     """What is expected, in sentences that the report judges (`bench.claims`)."""
+    answer: Literal["claims", "effect", "ranking"] | None = None
+    """What the report begins with: the verdicts on claims, what changing one thing brings, or the
+    order of variants. By default claims where there are any, effects for a grid, else a ranking."""
     spread_of: str | None = None
     """Another ablation, by name or path, whose runs on the same images tell how far seeds spread
     where this one has one seed."""

@@ -177,6 +177,10 @@ class PlannedRun:
     run: Run
 
 
+CLAIMS, EFFECT, RANKING = ANSWERS = ("claims", "effect", "ranking")
+"""What a report may begin with: verdicts on claims, what changes bring, the order of variants."""
+
+
 class Published(Schema):
     """A number from the literature, shown beside ours. Scores are fractions."""
 
@@ -216,6 +220,8 @@ class Plan:
     """Smallest difference of the primary score that matters, a fraction; None for none."""
     claims: tuple[Claim, ...] = ()
     """What is expected, judged by the report."""
+    answer: str = ""
+    """What the report begins with, one of `ANSWERS`; empty for what suits the question."""
     spread_of: "Plan | None" = None
     """Another question whose runs tell how far seeds spread."""
     note: str = ""

@@ -1,7 +1,7 @@
-"""The answer in the first lines: the best variant, how sure that is, what each change brings.
+"""The answer in the first lines: what it is about, the best variant, and how sure that is.
 
-In: the frame of runs and the summary of variants. Out: words and numbers, unescaped.
-No verdict on the expectation: that is the reader's, who sees both.
+In: the frame of runs and the summary of variants. Out: words and numbers, unescaped. What each
+change brings is said in `reports.statements`.
 """
 
 import math
@@ -11,50 +11,67 @@ from typing import Any
 
 import pandas as pd
 
+from bench.plan import CLAIMS, EFFECT, RANKING, Plan
 from bench.text import clean
-from reports.formats import Table
 from reports.marks import map_names
 from reports.stats.comparability import Comparability
 from reports.stats.contrasts import EQUIVALENT, NOT_SHOWN, Finding
 from reports.stats.intervals import Intervals
-from reports.stats.summary import summarize_difference
-from reports.style import label, number_of, percent, points, with_interval, with_spread
-from reports.tables.changes import describe_changes, tabulate_changes
-from reports.tables.comparisons import comparison_table
+from reports.stats.summary import CHAINED, summarize_difference
+from reports.style import (
+    enumerate_names,
+    label,
+    number_of,
+    percent,
+    places,
+    points,
+    with_interval,
+    with_spread,
+)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a reader learns before the first table."""
+    """What a reader learns of the variants before the first table."""
 
     best: str
     """Variant of highest mean mIoU, as it is shown; empty where there is none."""
     numbers: tuple[tuple[str, str], ...]
     """Name and value of the best variant's scores."""
     remarks: tuple[str, ...]
-    """How far it is ahead: of the next, of the baseline."""
-    changes: tuple[tuple[str, Table], ...]
-    """What each factor's changes bring: a heading and a table for each."""
-    changes_note: str
-    """How to read these tables."""
+    """Who is not told apart from it, and how far it is ahead: of the next, of the baseline."""
     progress: str
     """How many of the planned runs are finished."""
-    comparisons: Table | None = None
-    """Each variant against the baseline, with intervals, tests and costs; its caption says how to
-    read them. None without a baseline or counts."""
     notes: tuple[str, ...] = ()
     """What could not be compared, and why."""
     no_best: str = ""
     """Why no variant is the best though runs have finished."""
 
 
+def choose_kinds(plan: Plan, changes: pd.DataFrame) -> list[str]:
+    """Say what the answer to a question is made of, in order; the question may say what is first.
+
+    Claims where there are any. Then the effect of its factors, where a change was made in several
+    contexts or the skip alone was changed, else a ranking of variants.
+
+    Args:
+        plan: The question.
+        changes: `changes.find_changes`.
+    """
+    same = changes.groupby(["factor", "before", "after"]).size()
+    is_ladder = len(changes) > 0 and set(changes["factor"]) == {CHAINED}
+    own = EFFECT if is_ladder or (same > 1).any() else RANKING
+    if plan.answer in (EFFECT, RANKING):
+        own = plan.answer
+    kinds = [CLAIMS, own] if plan.claims else [own]
+    return kinds[::-1] if plan.answer in (EFFECT, RANKING) else kinds
+
+
 def find_answer(
     runs: pd.DataFrame,
     summary: pd.DataFrame,
-    changes: pd.DataFrame,
     baseline: str | None,
     intervals: Intervals | None = None,
-    means: pd.DataFrame | None = None,
 ) -> Answer:
     """Put the result of an ablation into a few lines.
 
@@ -62,35 +79,39 @@ def find_answer(
         runs: `frame.runs_frame`.
         summary: `stats.summarize_variants`; with `intervals`, after `stats.add_intervals`; with
             remarks, after `Remarks.complete`.
-        changes: `changes.find_changes`.
         baseline: Variant that the others are compared with.
         intervals: What the counts say; without them spreads are those over seeds alone.
-        means: `changes.find_main_effects`.
     """
     intervals = intervals or Intervals.none()
     if not (summary["num_done"] > 0).any():
-        return Answer("", (), (), (), "", _progress(runs))
+        return Answer("", (), (), _progress(runs))
     ranked = summary[summary["miou_mean"].notna()].sort_values(
         "miou_mean", ascending=False, kind="stable"
     )
     no_best = _why_no_best(list(ranked["variant"]), intervals.comparability)
-    shown = map_names(summary)
-    differences = None
-    if baseline is not None and len(intervals.scores) and len(summary) > 1:
-        differences = comparison_table(summary, baseline, intervals.comparability)
+    remarks: list[str] = []
+    if not no_best:
+        shown = map_names(summary)
+        remarks += _tell_ties(ranked, shown)
+        remarks += _remarks(runs, list(ranked["variant"]), baseline, intervals, shown)
     return Answer(
-        best="" if no_best else shown[ranked.iloc[0]["variant"]],
+        best="" if no_best else map_names(summary)[ranked.iloc[0]["variant"]],
         numbers=() if no_best else _list_numbers(ranked.iloc[0]),
-        remarks=()
-        if no_best
-        else tuple(_remarks(runs, list(ranked["variant"]), baseline, intervals, shown)),
-        changes=tuple(tabulate_changes(changes, baseline, means)),
-        changes_note=describe_changes(changes),
+        remarks=tuple(remarks),
         progress=_progress(runs),
-        comparisons=differences,
         notes=tuple(clean(note) for note in intervals.notes),
         no_best=no_best,
     )
+
+
+def _tell_ties(ranked: pd.DataFrame, shown: Mapping[str, str]) -> list[str]:
+    """Say who is not told apart from the best; nothing where one seed gives no verdict."""
+    if not ranked.get("miou_best", pd.Series(False, ranked.index)).any():
+        return []
+    tied = [shown[name] for name in ranked.loc[ranked["miou_tied"], "variant"]]
+    if not tied:
+        return ["It is shown to be better than every other variant."]
+    return [f"Not told apart from it: {enumerate_names(tied)}."]
 
 
 def _why_no_best(scored: Sequence[str], comparability: Comparability) -> str:
@@ -107,6 +128,8 @@ def _why_no_best(scored: Sequence[str], comparability: Comparability) -> str:
 def _list_numbers(best: "pd.Series[Any]") -> tuple[tuple[str, str], ...]:
     """Show the scores of the best variant, and what its mean is over where that must be said."""
     numbers = [("finished seeds", f"{best.num_done} of {best.num_planned}")]
+    if not math.isnan(best.get("miou_rank_low", math.nan)):
+        numbers.insert(0, ("place", places(best["miou_rank_low"], best["miou_rank_high"])))
     for score in ("pixel_acc", "miou"):
         shown = with_spread(percent(best[f"{score}_mean"]), best[f"{score}_std"])
         ends = [best.get(f"{score}_{end}", math.nan) for end in ("low", "high")]

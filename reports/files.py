@@ -10,12 +10,13 @@ import json
 import os
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bench.outputs.folder import Outputs
 from bench.plan import Plan
 from bench.text import clean
+from reports.results.settings import find_factors
 
 PAGE = "index.html"
 COUNTS = "counts.npz"
@@ -27,14 +28,14 @@ TABLES = (
 EXPORTS = tuple(f"tables/{name}.{suffix}" for name in TABLES for suffix in ("csv", "md", "tex"))
 """Paths of all files that a report may have beside its page."""
 DRAWINGS = (
-    *("scores", "grid", "interaction", "differences", "costs", "curves", "curves-images"),
-    *("curves-seconds", "classes", "confusion", "bound"),
+    *("scores", "grid", "differences", "costs", "curves", "curves-images", "curves-seconds"),
+    *("classes", "class-gains", "confusion", "bound"),
 )
 """Names of the figures of any report, each in every form."""
 FORMS = (".svg", "-dark.svg", ".png")
 IMAGES = ("closeups", "errors", "image-1", "image-2", "image-3")
 """Names of those that are pixels alone."""
-EARLIER_DRAWINGS = ("curves-pictures",)
+EARLIER_DRAWINGS = ("curves-pictures", "interaction")
 EARLIER_IMAGES = ("picture-1", "picture-2", "picture-3")
 """Names that version 0.1 gave, which kept no list of its files."""
 
@@ -74,11 +75,18 @@ def list_possible(plan: Plan) -> list[str]:
     absent |= set() if plan.claims else {"claims"}
     absent |= {"comparisons"} if plan.baseline is None or len(plan.variants) < 2 else set()
     tables = [path for path in EXPORTS if Path(path).stem not in absent]
-    return [PAGE, COUNTS, *SUMMARIES, *tables, *_list_figures({*DRAWINGS, *IMAGES})]
+    effects = [name_effects(factor) for factor in ("skip", "backbone", *find_factors(plan))]
+    figures = _list_figures({*DRAWINGS, *IMAGES, *effects}, effects)
+    return [PAGE, COUNTS, *SUMMARIES, *tables, *figures]
 
 
-def _list_figures(names: set[str]) -> Iterator[str]:
-    drawings, images = (*DRAWINGS, *EARLIER_DRAWINGS), (*IMAGES, *EARLIER_IMAGES)
+def name_effects(factor: str) -> str:
+    """Return the name of the figure of what changing a factor brings."""
+    return f"effects-{re.sub(r'[^a-z0-9_]+', '-', factor.lower())}"
+
+
+def _list_figures(names: set[str], effects: Sequence[str] = ()) -> Iterator[str]:
+    drawings, images = (*DRAWINGS, *EARLIER_DRAWINGS, *effects), (*IMAGES, *EARLIER_IMAGES)
     yield from (f"figures/{name}{form}" for name in drawings if name in names for form in FORMS)
     yield from (f"figures/{name}.png" for name in images if name in names)
 

@@ -54,6 +54,11 @@ class Remarks:
         ]
 
     @property
+    def warnings(self) -> list[str]:
+        """Return what nobody may miss: of all that was judged, what makes its numbers mean less."""
+        return [text for rank, text in self.general if rank == 0]
+
+    @property
     def caption(self) -> str:
         """Return the sentences as a table's caption holds them; of many, the first."""
         texts = [

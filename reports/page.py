@@ -17,18 +17,21 @@ from markupsafe import Markup
 from bench.plan import Plan
 from bench.store.runs import Store
 from bench.text import clean, clean_block
-from reports.answer import find_answer
+from reports.answer import choose_kinds, find_answer
 from reports.figures.illustration import Illustration
 from reports.figures.listing import draw_figures
 from reports.files import COUNTS, PAGE, list_possible, open_folder
 from reports.formats import MARK, Table, escape_markdown, to_csv, to_html, to_markdown
 from reports.images.gallery import Gallery, draw_gallery
 from reports.results.counts_file import pack_counts
+from reports.statements import state_changes, tell_shares
 from reports.study import Study, read_study
 from reports.style import enumerate_names
 from reports.tables import provenance
+from reports.tables.changes import describe_changes, tabulate_changes
 from reports.tables.claims import claims_table
 from reports.tables.classes import class_grid, class_table, summarize_classes
+from reports.tables.comparisons import comparison_table
 from reports.tables.exports import write_exports
 from reports.tables.other_targets import other_targets_table
 from reports.tables.published import published_table
@@ -36,7 +39,12 @@ from reports.tables.runs import runs_table
 from reports.tables.summary import summary_table
 
 CONTENTS = (
-    *(("summary", "Summary"), ("costs", "Learning and costs"), ("images", "Images")),
+    *(
+        ("effects", "Effects"),
+        ("summary", "Summary"),
+        ("costs", "Learning and costs"),
+        ("images", "Images"),
+    ),
     *(("classes", "Classes"), ("published", "Published"), ("runs", "Runs and provenance")),
     ("conventions", "How to read this"),
 )
@@ -104,9 +112,16 @@ def _render(
     anchors = [run.anchor for variant in facts.values() for run in variant]
     in_order = sorted(anchors, key=lambda anchor: int(anchor.removeprefix("run-")))
     variants = [f"variant-{i}" for i, _ in enumerate(facts)]
+    names, comparisons = [figure.name for figure in figures], _compare_variants(study)
+    has_effects = len(study.changes) > 0 or comparisons is not None or "differences" in names
     css, script = _asset("page.css"), _asset("page.js")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    environment.filters |= {"clean": clean, "clean_block": clean_block, "table": _table}
+    environment.filters |= {
+        "clean": clean,
+        "clean_block": clean_block,
+        "table": _table,
+        "whole": _whole,
+    }
     grid = class_grid(study.classes, plan.variants) if len(study.classes) else None
     table = summary_table(summary, study.comparability, plan.baseline)
     return environment.from_string(_asset("page.html.jinja")).render(
@@ -116,14 +131,21 @@ def _render(
         script=Markup(script),
         script_digest=_digest(script),
         refresh_seconds=refresh_seconds,
-        contents=_list_contents(plan, [figure.name for figure in figures]),
-        answer=find_answer(
-            runs, summary, study.changes, plan.baseline, study.intervals, study.main_effects
-        ),
+        contents=_list_contents(plan, names, has_effects=has_effects),
+        has_effects=has_effects,
+        answer=find_answer(runs, summary, plan.baseline, study.intervals),
+        kinds=choose_kinds(plan, study.changes),
+        statements=state_changes(study.changes, study.main_effects, study.interactions),
+        shares=tell_shares(study.shares),
+        first_figure=_choose_figure(figures),
+        effects=list(tabulate_changes(study.changes, plan.baseline, study.main_effects)),
+        effects_note=describe_changes(study.changes),
+        comparisons=comparisons,
         claims=claims_table(study.verdicts) if study.verdicts else None,
         unfinished=provenance.list_unfinished(records),
         footnotes=provenance.list_footnotes(records),
-        remarks=_list_remarks(study),
+        warnings=study.remarks.warnings,
+        remarks=[one for one in _list_remarks(study) if one[1] not in study.remarks.warnings],
         mark=MARK if study.remarks.runs else "",
         summary=_link_rows(to_html(table), variants),
         summary_note=table.caption,
@@ -146,9 +168,30 @@ def _render(
     )
 
 
-def _list_contents(plan: Plan, figures: Sequence[str]) -> list[tuple[str, str]]:
+def _choose_figure(figures: Sequence[Illustration]) -> str:
+    """Return the name of the figure that stands beside the answer; empty for none.
+
+    What the first factor's changes bring; else differences to the baseline; else scores.
+    """
+    names = [figure.name for figure in figures]
+    wanted = [name for name in names if name.startswith("effects-")] + ["differences", "scores"]
+    return next((name for name in wanted if name in names), "")
+
+
+def _compare_variants(study: Study) -> Table | None:
+    """Return the table of each variant against the baseline; None without one, or counts."""
+    baseline = study.plan.baseline
+    if baseline is None or not len(study.intervals.scores) or len(study.summary) < 2:
+        return None
+    return comparison_table(study.summary, baseline, study.comparability)
+
+
+def _list_contents(
+    plan: Plan, figures: Sequence[str], *, has_effects: bool
+) -> list[tuple[str, str]]:
     absent = set() if plan.published else {"published"}
     absent |= set() if {"curves", "costs"} & set(figures) else {"costs"}
+    absent |= set() if has_effects else {"effects"}
     return [part for part in CONTENTS if part[0] not in absent]
 
 
@@ -162,6 +205,11 @@ def _digest(text: str) -> str:
 
 def _table(table: Table) -> Markup:
     return to_html(table)
+
+
+def _whole(text: str) -> str:
+    """Keep an interval on one line."""
+    return re.sub(r"[^ ]+ \[[^]]*\]", lambda found: found[0].replace(" ", "\u00a0"), text)
 
 
 def _link_rows(html: Markup, anchors: Sequence[str]) -> Markup:

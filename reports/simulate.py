@@ -3,14 +3,15 @@
 Grids of variants whose truth is known are put through the report's own statistics, tables and
 marks: counts of images are drawn, with difficulty shared by all variants, an effect of each variant
 on each image, of each run on each image, and of seeds. A page is false if anything on it claims a
-difference that is not there: a verdict, a mark behind a change, a mean or a context, a variant that
-is not among those tied with the best. Nothing here trains a network.
+difference that is not there: a verdict, a sentence at its head, a mark behind a change, a mean or a
+context, a place, a variant that is not among those tied with the best. Nothing here trains.
 """
 
 import argparse
 import math
+import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -26,6 +27,7 @@ from reports.figures.canvas import Drawing
 from reports.figures.effects import plot_differences
 from reports.formats import Table
 from reports.results.counts import Counts, score_flat
+from reports.statements import Statement, state_changes
 from reports.stats.asked import Asked, Question
 from reports.stats.bootstrap import Floats
 from reports.stats.changes import (
@@ -173,6 +175,8 @@ def _read_page(
         *_false_verdicts(comparison_table(summary, baseline).cells, truth, baseline),
         *_false_marks(summary_table(summary, baseline=baseline), summary, truth),
         *_false_changes(list_table(changes, means, apart).cells, changes, truth),
+        *_false_statements(state_changes(changes, means, apart), changes, truth),
+        *_false_places(summary, truth),
     ]
     if has_figures:
         false += _false_colours(plot_differences(summary, baseline), summary, truth, baseline)
@@ -256,6 +260,36 @@ def _false_changes(
     for text, gain in zip(cells["Δ mIoU"], expected, strict=True):
         if text.endswith(STAR[SHOWN]):
             yield not _is_true(gain, text)
+
+
+def _false_statements(
+    statements: Sequence[Statement], changes: pd.DataFrame, truth: Mapping[str, float]
+) -> Iterator[bool]:
+    """Say of each sentence at the head of the page whether a gain in it, or a span, is false."""
+    pairs = zip(changes["variant_before"], changes["variant_after"], strict=True)
+    own = changes.assign(gain=[truth[after] - truth[before] for before, after in pairs])
+    groups = own.groupby(["before", "after"])["gain"]
+    for lead, rest in statements:
+        found = _FROM_TO.match(lead)
+        if found is None:
+            continue
+        gains = groups.get_group(found.groups())
+        if " gains " in lead or " loses " in lead:
+            gain = float(gains.mean())
+            yield not (abs(gain) > TINY and (gain > 0) == (" gains " in lead))
+        if "(shown" in rest:
+            yield float(np.ptp(gains)) <= TINY
+
+
+_FROM_TO = re.compile(r"From (\S+) to ([^\s,]+)")
+
+
+def _false_places(summary: pd.DataFrame, truth: Mapping[str, float]) -> Iterator[bool]:
+    """Say of each variant whether places that it is said not to have could be its own."""
+    for row in summary[summary[f"{PRIMARY}_rank_low"].notna()].to_dict("records"):
+        others = [truth[name] - truth[row["variant"]] for name in truth if name != row["variant"]]
+        yield row[f"{PRIMARY}_rank_low"] - 1 > sum(gain > TINY for gain in others)
+        yield len(truth) - row[f"{PRIMARY}_rank_high"] > sum(gain < -TINY for gain in others)
 
 
 def _judge_pairs(findings: Findings, truth: Mapping[str, float]) -> tuple[float, float]:

@@ -24,12 +24,16 @@ from reports.stats.changes import (
     find_main_effects,
     list_causes,
     list_effects,
+    list_factors,
+    list_groups,
 )
 from reports.stats.claims import Verdict, judge_claims
+from reports.stats.class_gains import find_class_gains
 from reports.stats.comparability import Comparability
 from reports.stats.costs import add_costs, measure_costs
 from reports.stats.intervals import Intervals, Other, find_intervals
 from reports.stats.other_targets import other_targets_frame
+from reports.stats.shares import share_variance
 from reports.stats.summary import (
     add_intervals,
     has_grid,
@@ -94,6 +98,19 @@ class Study:
     def interactions(self) -> pd.DataFrame:
         """How far each context is from that (`changes.find_interactions`)."""
         return find_interactions(self.changes, self.intervals)
+
+    @property
+    def class_gains(self) -> pd.DataFrame:
+        """What the first factor's change brings to each class (`class_gains.find_class_gains`)."""
+        factors = list_factors(self.changes)
+        own = self.changes[self.changes["factor"].isin(factors[:1])]
+        groups = list_groups(own) or [own]
+        return find_class_gains(groups[0], self.intervals)
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """What the scatter of scores is due to (`shares.share_variance`)."""
+        return share_variance(self.intervals.arms, list_levels(self.plan))
 
     def is_ranked(self, score: str = "miou") -> bool:
         """Say whether all variants may be ranked by a score."""

@@ -92,6 +92,13 @@ def with_interval(
     return text if MISSING in (text, shown) else f"{text} {shown}"
 
 
+def places(first: float, last: float) -> str:
+    """Write the places that a variant may have: "1", "1 to 3"; NaN for unknown."""
+    if math.isnan(first):
+        return MISSING
+    return f"{first:.0f}" if first == last else f"{first:.0f} to {last:.0f}"
+
+
 def p_value(p: float) -> str:
     """Write a probability: "≤0.001", "0.012", "0.34"; one at the floor of the draws is a bound."""
     if math.isnan(p):

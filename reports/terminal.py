@@ -7,9 +7,11 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from bench.plan import EFFECT
 from bench.text import clean, clean_block
-from reports.answer import find_answer
+from reports.answer import choose_kinds, find_answer
 from reports.formats import Table
+from reports.statements import state_changes
 from reports.study import Study
 from reports.tables.summary import summary_table
 
@@ -22,17 +24,15 @@ DISPENSABLE = (
 
 def print_answer(study: Study, console: Console) -> None:
     """Print the best variant, how sure that is, and the score of each variant."""
-    answer = find_answer(
-        study.runs,
-        study.summary,
-        study.changes,
-        study.plan.baseline,
-        study.intervals,
-        study.main_effects,
-    )
+    answer = find_answer(study.runs, study.summary, study.plan.baseline, study.intervals)
     if not (study.summary["num_done"] > 0).any():
         _print(console, f"{answer.progress}: no scores yet")
         return
+    for verdict in study.verdicts:
+        _print(console, f"{verdict.word}: {verdict.question.claim}", style="bold")
+    if EFFECT in choose_kinds(study.plan, study.changes):
+        for lead, rest in state_changes(study.changes, study.main_effects, study.interactions):
+            _print(console, " ".join(filter(None, [lead, rest])))
     if answer.no_best:
         _print(console, f"{answer.no_best}.")
     else:
@@ -40,8 +40,6 @@ def print_answer(study: Study, console: Console) -> None:
         _print(console, f"best: {answer.best}: {said}", style="bold")
     for remark in answer.remarks:
         _print(console, remark)
-    for verdict in study.verdicts:
-        _print(console, f"{verdict.word}: {verdict.question.claim}")
     shown = study.drawn_summary.reset_index(drop=True)
     table = summary_table(shown, study.comparability, study.plan.baseline)
     console.print(_fit(table, console))

@@ -15,12 +15,12 @@ FLOORS = ["fcn", "bench", "reports", "ablations"]
 """Each may import from those before it."""
 
 REPORTS = [
-    {"style", "formats", "files", "marks"},
-    {"results"},
+    {"style", "formats", "marks"},
+    {"results", "files"},
     {"stats"},
     {"remarks", "study"},
     {"tables"},
-    {"figures", "images", "answer"},
+    {"figures", "images", "answer", "statements"},
     {"page", "compare", "scalars", "simulate", "terminal", "evaluations"},
     {"watch"},
 ]

@@ -11,7 +11,6 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from reports.figures.canvas import WIDTH, Drawing, new_figure
-from reports.figures.effects import MARKERS
 from reports.stats.costs import Cost
 from reports.style import (
     FAINT,
@@ -32,6 +31,7 @@ COSTS = {
     "train_seconds": "training time",
 }
 """What each cost is called."""
+MARKERS = "osD^vPX"
 ROUND = [m * 10.0**e for e in range(-6, 15) for m in (1, 2, 5)]
 ROUND_SECONDS = [
     *(x for x in ROUND if x < 1),
@@ -70,7 +70,7 @@ def plot_costs(
     shown = list_costs(costs)
     by = "backbone" if grouped else "variant"
     palette = colours(list(dict.fromkeys(done[by])) if grouped else ["all"])
-    signs = {skip: MARKERS[i % 7] for i, skip in enumerate(dict.fromkeys(done["skip"]))}
+    signs = {skip: MARKERS[i % len(MARKERS)] for i, skip in enumerate(dict.fromkeys(done["skip"]))}
     bands = -(-len(shown) // 3)
     columns = -(-len(shown) // bands)
     with theme():

@@ -1,9 +1,10 @@
-"""Figures of effects: how skip and backbone act on each other, and how far from the baseline.
+"""Figures of effects: what each change brings, on average and in each context, and differences.
 
-In: summaries by variant, in fractions. Out: drawings.
+In: frames of changes and summaries by variant, in fractions. Out: drawings.
 """
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,43 +13,112 @@ from matplotlib.ticker import FuncFormatter
 
 from reports.figures.canvas import WIDTH, Drawing, new_figure
 from reports.stats.contrasts import SHOWN
-from reports.style import FAINT, INK, colours, figure_label, label, percent, points, theme
+from reports.style import FAINT, INK, RIGHT, WASH, figure_label, label, points, theme, with_interval
 
-MARKERS = "osD^vPX"
+MAX_ROWS = 36
+"""Rows of a figure of effects; of more changes, contexts are left out, then the last changes."""
+PRIMARY_DIFF = "miou_diff"
 
 
-def plot_interaction(summary: pd.DataFrame) -> Drawing:
-    """Draw mean mIoU over skips, a line for each backbone: parallel lines are no interaction."""
-    backbones, skips = (list(dict.fromkeys(summary[name])) for name in ("backbone", "skip"))
-    cells = summary.set_index(["backbone", "skip"])
-    palette = colours(backbones)
-    size = (min(WIDTH, 4.2 + 0.9 * len(skips)), 4.0)
-    ends = []
+class Effects(NamedTuple):
+    """One change: its rows in the frames of changes, of means and of interactions."""
+
+    contexts: pd.DataFrame
+    mean: pd.DataFrame
+    """One row; none where there is one context."""
+    apart: pd.DataFrame
+
+
+def plot_effects(effects: Sequence[Effects]) -> Drawing:
+    """Draw what changes of one factor bring, and how far each context is from the mean.
+
+    A thick bar is the mean over contexts, thin ones below it are the contexts; at the right stands
+    what each context has more than the mean. Bars are the intervals that decide.
+    """
+    rows = list(_list_rows(_fit(effects)))
+    has_apart = any(len(one.apart) for one in effects)
     with theme():
-        figure, axes = new_figure(size, 1, 1)
-        ax = axes[0, 0]
-        for k, backbone in enumerate(backbones):
-            index = pd.MultiIndex.from_product([[backbone], skips])
-            mean, std = (
-                cells[f"miou_{kind}"].reindex(index).to_numpy(float) for kind in ("mean", "std")
-            )
-            x = np.arange(len(skips)) + 0.02 * (k - (len(backbones) - 1) / 2)  # bars side by side
-            ax.errorbar(
-                x, mean, yerr=std, color=palette[backbone], marker=MARKERS[k % len(MARKERS)],
-                markersize=6, linewidth=1.6, elinewidth=1.2,
-            )  # fmt: skip
-            for where, skip, value in zip(x, skips, mean, strict=True):
-                figure.name_point(ax, where, value, f"{backbone}-{skip}: {percent(value)}")
-            known = np.flatnonzero(~np.isnan(mean))
-            if len(known):
-                ends.append((float(mean[known[-1]]), float(x[known[-1]]), backbone))
-        ax.set_xticks(range(len(skips)), [figure_label(skip, 22) for skip in skips])
-        ax.set_xlim(-0.3, len(skips) - 0.7)
-        ax.set_title("mIoU, %")
-        ax.grid(False, axis="x")
-        ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{100 * y:g}"))
-        _name_lines(ax, ends, palette)
+        figure, axes = new_figure(
+            (WIDTH, 1.0 + 0.205 * len(rows)),
+            1,
+            1 + has_apart,
+            sharey=True,
+            width_ratios=[3, 2][: 1 + has_apart],
+        )
+        panels = axes.flat
+        for ax in panels:
+            ax.axvline(0, color=INK, linewidth=1.0)
+            ax.grid(False, axis="y")
+            ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: points(x).removesuffix(".0")))
+        for y, row in enumerate(rows):
+            if row.is_mean:
+                for ax in panels:
+                    ax.axhspan(y - 0.5, y + 0.5, color=WASH, linewidth=0, zorder=0)
+            _draw_bar(figure, panels[0], y, row, row.own)
+            if has_apart and row.apart is not None:
+                _draw_bar(figure, panels[1], y, row, row.apart)
+        panels[0].set_yticks(range(len(rows)), [row.label for row in rows])
+        for text, row in zip(panels[0].get_yticklabels(), rows, strict=True):
+            text.set(fontweight="bold" if row.is_mean else "normal", fontsize=9)
+        panels[0].set_ylim(len(rows) - 0.4, -0.6)
+        panels[0].set_title(f"Change of {label('miou')}, points")
+        if has_apart:
+            panels[1].set_title("In a context less the mean")
+            panels[1].tick_params(axis="y", length=0)
     return figure
+
+
+class _Row(NamedTuple):
+    label: str
+    is_mean: bool
+    own: Mapping[Any, Any]
+    apart: Mapping[Any, Any] | None
+    """The row of interactions."""
+
+
+def _list_rows(effects: Sequence[Effects]) -> list[_Row]:
+    rows = []
+    for one in effects:
+        if len(one.mean):
+            own = one.mean.iloc[0].to_dict()
+            rows.append(_Row(_name_change(own), True, own, None))
+        apart = {row["context"]: row for row in one.apart.to_dict("records")}
+        for own in one.contexts.to_dict("records"):
+            name = figure_label(own["context"], 30) if len(one.mean) else _name_change(own)
+            rows.append(_Row(name, not len(one.mean), own, apart.get(own["context"])))
+    return rows
+
+
+def _fit(effects: Sequence[Effects]) -> Sequence[Effects]:
+    """Leave out contexts, then changes, until the figure can be read."""
+    if sum(1 + len(one.contexts) for one in effects) > MAX_ROWS and len(effects[0].mean):
+        effects = [one._replace(contexts=one.contexts[:0], apart=one.apart[:0]) for one in effects]
+    kept, number = [], 0
+    for one in effects:
+        number += max(len(one.mean), 0) + len(one.contexts)
+        if number <= MAX_ROWS:
+            kept.append(one)
+    return kept
+
+
+def _draw_bar(figure: Drawing, ax: Axes, y: int, row: _Row, found: Mapping[Any, Any]) -> None:
+    """Draw an estimate with the interval that decides; in colour where it is shown."""
+    mean, low, high = (float(found[f"{PRIMARY_DIFF}_{kind}"]) for kind in ("mean", "low", "high"))
+    colour = RIGHT if found[f"{PRIMARY_DIFF}_word"] == SHOWN else FAINT
+    width, size = (3.2, 7.0) if row.is_mean else (1.6, 4.8)
+    ax.plot([low, high], [y, y], color=colour, linewidth=width, solid_capstyle="butt")
+    ax.plot(mean, y, "o", color=colour, markersize=size)
+    text = with_interval(points(mean), low, high, points)
+    where = "" if row.is_mean else f"{found['context']}, "
+    figure.name_point(ax, mean, y, f"{where}{found['before']} → {found['after']}: {text}")
+    if row.own is found:
+        beside: dict[str, Any] = {"xycoords": ax.get_yaxis_transform(), "annotation_clip": False}
+        weight = "bold" if row.is_mean else "normal"
+        ax.annotate(text, (1.01, y), va="center", fontsize=8, color=INK, weight=weight, **beside)
+
+
+def _name_change(row: Mapping[Any, Any]) -> str:
+    return f"{figure_label(row['before'], 18)} → {figure_label(row['after'], 18)}"
 
 
 def plot_differences(summary: pd.DataFrame, baseline: str) -> Drawing:
@@ -69,7 +139,7 @@ def plot_differences(summary: pd.DataFrame, baseline: str) -> Drawing:
         ax.axvline(0, color=INK, linewidth=1.0)
         for y, variant in enumerate(rows["variant"]):
             apart = words[y] == SHOWN
-            style: dict[str, Any] = {"color": colours(["a"])["a"] if apart else FAINT}
+            style: dict[str, Any] = {"color": RIGHT if apart else FAINT}
             ax.plot([low[y], high[y]], [y, y], linewidth=2.0, solid_capstyle="butt", **style)
             ax.plot(mean[y], y, "o", markersize=6.5, **style)
             shown = points(mean[y])
@@ -97,13 +167,3 @@ def find_interval(rows: pd.DataFrame) -> tuple["np.ndarray[Any, Any]", "np.ndarr
         return rows["miou_diff_low"].to_numpy(float), rows["miou_diff_high"].to_numpy(float)
     mean, std = (rows[f"miou_diff_{kind}"].to_numpy(float) for kind in ("mean", "std"))
     return mean - std, mean + std
-
-
-def _name_lines(ax: Axes, ends: list[tuple[float, float, str]], palette: dict[str, str]) -> None:
-    """Write each line's name at its end, moved apart where two would meet."""
-    low, high = ax.get_ylim()
-    room, floor = (high - low) * 0.055, -np.inf
-    for y, x, name in sorted(ends):
-        floor = max(y, floor + room)
-        beside: Any = {"xytext": (10, 0), "textcoords": "offset points", "annotation_clip": False}
-        ax.annotate(figure_label(name, 22), (x, floor), va="center", color=palette[name], **beside)

@@ -14,21 +14,36 @@ from reports.figures.canvas import Drawing
 from reports.figures.confusions import MAX_CLASSES, plot_confusions, sum_confusions
 from reports.figures.costs import COSTS, list_costs, plot_costs
 from reports.figures.curves import AXES, plot_curves
-from reports.figures.effects import has_interval, plot_differences, plot_interaction
+from reports.figures.effects import Effects, has_interval, plot_differences, plot_effects
 from reports.figures.illustration import Illustration, illustrate
-from reports.figures.plots import plot_classes, plot_scores, plot_skip_grid
+from reports.figures.plots import plot_class_gains, plot_classes, plot_scores, plot_skip_grid
+from reports.files import name_effects
 from reports.results.frame import curves_frame, eval_frame, find_log_problems
+from reports.stats.changes import is_of, list_factors, list_groups
+from reports.stats.contrasts import PRIMARY
 from reports.stats.costs import describe_timing, find_front, measure_costs
+from reports.stats.summary import CHAINED
 from reports.study import Study
+from reports.tables.changes import name_factor
 from reports.tables.classes import class_grid
 
+MAX_CONTEXTS = 16
+"""Contexts of a change that are shown by class."""
 Drawn = tuple[str, str, str, Drawing]
 """Name, title, caption, drawing."""
 
 
 def draw_figures(study: Study) -> list[Illustration]:
     """Draw every figure for which there is something to draw."""
-    parts = (_draw_scores, _draw_costs, _draw_curves, _draw_classes, _draw_bound)
+    parts = (
+        _draw_effects,
+        _draw_scores,
+        _draw_costs,
+        _draw_curves,
+        _draw_classes,
+        _draw_class_gains,
+        _draw_bound,
+    )
     return [illustrate(*drawn) for part in parts for drawn in part(study)]
 
 
@@ -41,14 +56,28 @@ def _draw_scores(study: Study) -> Iterator[Drawn]:
     yield "scores", "Scores", _SCORES + apart, plot_scores(named_runs, grouped=study.grouped)
     if study.grouped:
         yield "grid", "Backbone × skip", _GRID + apart, plot_skip_grid(summary)
-    if study.grouped and study.is_ranked():
-        yield "interaction", "Interaction", _INTERACTION, plot_interaction(summary)
     baseline = study.plan.baseline
     if baseline is not None and summary["miou_diff_mean"].notna().any():
         spread = _INTERVAL if has_interval(summary) else _DEVIATION
         named = summary.assign(variant=summary["variant"].map(study.names))
         figure = plot_differences(named, study.names[baseline])
         yield "differences", "Differences to the baseline", f"{_DIFFERENCES} {spread}", figure
+
+
+def _draw_effects(study: Study) -> Iterator[Drawn]:
+    """Draw the changes of each factor that were made in several contexts, and the skip's."""
+    changes = study.changes[study.changes[f"{PRIMARY}_diff_mean"].notna()]
+    means, apart = study.main_effects, study.interactions
+    for factor in list_factors(changes):
+        own = changes[changes["factor"] == factor]
+        effects = [
+            Effects(rows, means[is_of(means, change)], apart[is_of(apart, change)])
+            for rows in list_groups(own)
+            for change in [rows.iloc[0].to_dict()]
+        ]
+        if factor == CHAINED or any(len(one.mean) for one in effects):
+            title = f"What changing {name_factor(factor)} brings"
+            yield name_effects(factor), title, _EFFECTS, plot_effects(effects)
 
 
 def _draw_costs(study: Study) -> Iterator[Drawn]:
@@ -113,6 +142,16 @@ def _draw_classes(study: Study) -> Iterator[Drawn]:
         yield "confusion", "Confusion", _CONFUSION.format(shown=shown, which=which), figure
 
 
+def _draw_class_gains(study: Study) -> Iterator[Drawn]:
+    gains = study.class_gains
+    if not len(gains) or gains["context"].nunique() > MAX_CONTEXTS:
+        return
+    factor = list_factors(study.changes)[0]
+    change = list_groups(study.changes[study.changes["factor"] == factor])[0].iloc[0]
+    shown = f"{clean(change['before'])} → {clean(change['after'])}"
+    yield "class-gains", "Gains by class", _GAINS.format(shown=shown), plot_class_gains(gains)
+
+
 def _draw_bound(study: Study) -> Iterator[Drawn]:
     runs = [planned.run for planned in study.drawn.runs]
     if len({(run.fingerprint, run.spec.evaluate.split) for run in runs}) != 1:
@@ -144,10 +183,10 @@ _GRID = (
     "Mean mIoU over seeds ± sample standard deviation, in percent. "
     "Hatched cells have no finished run or were not planned."
 )
-_INTERACTION = (
-    "The same means over skips, a line for each backbone, bars one sample standard deviation. "
-    "Where lines run parallel a skip brings every backbone the same; where they do not, "
-    "its gain depends on the backbone."
+_EFFECTS = (
+    "Change of mIoU in points. Thick: the mean over contexts; thin: each context. Right: what a "
+    "context has more than the mean, where contexts gain alike it is zero. Bars are the intervals "
+    "that decide, for all contrasts of this page at once; in colour where a change is shown."
 )
 _DIFFERENCES = "Difference of mIoU to the baseline in points; zero is no change."
 _INTERVAL = (
@@ -173,6 +212,10 @@ _CLASSES = (
     "or its class is in neither target nor prediction."
 )
 _LISTS = f"{_CLASSES} So is a class that is not of the images a variant was judged on."
+_GAINS = (
+    "Change of IoU in points by {shown}, for each class: the mean over contexts, then each "
+    "context. •: its own 95 % interval leaves zero out; no verdict, since each stands by itself."
+)
 _CONFUSION = (
     "Where the pixels of each class go: rows are target classes, columns predicted ones, "
     "in percent of the row, counts added up over seeds. Of {shown}: {which}."

@@ -24,9 +24,13 @@ from reports.style import (
     figure_label,
     label,
     percent,
+    points,
     theme,
     with_spread,
 )
+
+DIVERGING = "PuOr"
+"""Two hues that every kind of colour blindness tells apart."""
 
 
 def plot_scores(runs: pd.DataFrame, *, grouped: bool) -> Drawing:
@@ -88,6 +92,28 @@ def plot_classes(grid: pd.DataFrame) -> Drawing:
     return _draw_heatmap(grid, texts, size, "IoU, %")
 
 
+def plot_class_gains(gains: pd.DataFrame) -> Drawing:
+    """Draw what a change brings to each class, in points; a dot where its interval is off zero.
+
+    Args:
+        gains: `class_gains.find_class_gains`.
+    """
+    names = {kind: list(dict.fromkeys(gains[kind])) for kind in ("context", "class_name")}
+    is_off = (gains["low"] > 0) | (gains["high"] < 0)
+    shown = [points(x) + " •" * bool(off) for x, off in zip(gains["diff"], is_off, strict=True)]
+    cells = gains.assign(text=shown).set_index(["context", "class_name"])
+    grid, texts = (
+        cells[kind].unstack().loc[names["context"], names["class_name"]]
+        for kind in ("diff", "text")
+    )
+    if grid.shape[1] > 16:
+        grid, texts = grid.T, texts.T
+    size = (min(WIDTH, 3.0 + 0.72 * grid.shape[1]), 1.7 + 0.32 * grid.shape[0])
+    most = float(np.nanmax(np.abs(grid.to_numpy()))) or 1.0
+    ranges = {"vmin": -most, "vmax": most}
+    return _draw_heatmap(grid, texts.to_numpy(), size, "Change of IoU, points", DIVERGING, ranges)
+
+
 def _draw_seeds(ax: Axes, data: pd.DataFrame, score: str, rows: dict[str, Any]) -> None:
     """Draw each seed as a dot, and mean ± std over them; `rows` is seaborn's y, hue and orders."""
     count = len(rows.get("hue_order", [0]))
@@ -137,7 +163,12 @@ def _height(run: Any, rows: dict[str, Any]) -> float:
 
 
 def _draw_heatmap(
-    grid: pd.DataFrame, texts: "np.ndarray[Any, Any]", size: tuple[float, float], title: str
+    grid: pd.DataFrame,
+    texts: "np.ndarray[Any, Any]",
+    size: tuple[float, float],
+    title: str,
+    palette: str = "crest",
+    ranges: dict[str, float] | None = None,
 ) -> Drawing:
     """Draw fractions as colours under their texts; a NaN is a hatched blank with a dash."""
     with theme():
@@ -149,7 +180,8 @@ def _draw_heatmap(
             ax=ax,
             annot=texts,
             fmt="",
-            cmap=sns.color_palette("crest", as_cmap=True),
+            cmap=sns.color_palette(palette, as_cmap=True),
+            **(ranges or {}),
             linewidths=1.5,
             linecolor=PAPER,
             annot_kws={"fontsize": 8.5},

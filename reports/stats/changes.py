@@ -5,7 +5,8 @@ average over the contexts that share it, and for how far each context is from th
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -13,7 +14,7 @@ from reports.results.settings import NOT_CAUSES
 from reports.stats.contrasts import PRIMARY, Finding
 from reports.stats.effects import Effect, less, mean_effect
 from reports.stats.intervals import Intervals
-from reports.stats.summary import list_changes
+from reports.stats.summary import CHAINED, list_changes
 
 
 def list_causes(factors: Sequence[str]) -> list[str]:
@@ -50,6 +51,29 @@ def find_changes(
     if not comparability.holds(comparability.judged):
         changes["judged_on"] = changes["variant_after"].map(comparability.describe())
     return changes
+
+
+def list_factors(changes: pd.DataFrame) -> list[str]:
+    """Return the factors of changes, the ladder first."""
+    return sorted(dict.fromkeys(changes["factor"]), key=lambda name: name != CHAINED)
+
+
+def list_groups(own: pd.DataFrame) -> list[pd.DataFrame]:
+    """Return the rows of each change of one factor; of a ladder first that from end to end."""
+    groups = [rows for _, rows in own.groupby(["before", "after"], sort=False)]
+    if groups and own["factor"].iloc[0] == CHAINED:
+        starts = [rows["before"].iloc[0] == groups[0]["before"].iloc[0] for rows in groups]
+        whole = max(k for k, is_first in enumerate(starts) if is_first)
+        groups.insert(0, groups.pop(whole))
+    return groups
+
+
+def is_of(frame: pd.DataFrame, change: Mapping[Any, Any]) -> "pd.Series[bool]":
+    """Say which rows of a frame are about a change, as `factor`, `before` and `after` say."""
+    same = pd.Series(True, frame.index)
+    for name in ("factor", "before", "after"):
+        same &= frame[name] == change[name]
+    return same
 
 
 def list_effects(changes: pd.DataFrame) -> list[Effect]:

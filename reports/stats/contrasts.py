@@ -129,11 +129,14 @@ class Findings:
         verdict = judge_one_of(one.model, weights, self.num_contrasts)
         return next(iter(_list_findings(one, [effect], verdict, self.margin)))
 
-    def _judge_alone(self, before: str, after: str, score: str) -> Finding:
-        """Give a pair its own interval, without a word: another score, or networks of one seed."""
+    def measure(self, effect: Effect, score: str) -> Finding | None:
+        """Give an effect its own interval, without a word; None where one model does not hold it.
+
+        For scores beside the primary one: what they say stands in no family.
+        """
         for one in self._of_score(score):
-            if {before, after} <= set(one.names):
-                contrast = Contrasts(one.model, one.weigh([pair(before, after)]))
+            if set(effect) <= set(one.names):
+                contrast = Contrasts(one.model, one.weigh([effect]))
                 judged = contrast.judge(one.model.scores.points)
                 diff, reach = float(judged.estimate[0]), float(judged.reach[0])
                 ends = max(diff - reach, -1.0), min(diff + reach, 1.0)
@@ -141,7 +144,12 @@ class Findings:
                 return Finding(
                     diff, *ends, *ends, judged.error[0], judged.freedom[0], np.nan, "", seeds
                 )
-        return _of_networks(self.arms[before], self.arms[after], score)
+        return None
+
+    def _judge_alone(self, before: str, after: str, score: str) -> Finding:
+        """Give a pair its own interval, without a word: another score, or networks of one seed."""
+        found = self.measure(pair(before, after), score)
+        return found or _of_networks(self.arms[before], self.arms[after], score)
 
     def _of_score(self, score: str) -> Sequence[VariantSet]:
         if score not in self._models:

@@ -33,6 +33,8 @@ on large splits has fewer resamples, and says so."""
 MAX_SCORED = 500_000
 """Resampled runs that are scored: a thousand runs get 500 resamples each."""
 MIN_RESAMPLES = 500
+MAX_CLASS_SCORES = 20_000_000
+"""Resampled scores of classes that are kept, 160 MB: 12 variants of 3 seeds have 150 classes."""
 
 _SCORE_COLUMNS = ["variant", "score", "mean", "low", "high", "num_seeds", "num_images"]
 _CLASS_COLUMNS = ["variant", "class_name", "low", "high"]
@@ -109,13 +111,15 @@ def find_intervals(
         levels: As for `find_contrasts`.
         margin: The smallest difference of the primary score that matters; None for none.
         other: Another question whose seeds tell how far scores spread, where these have one each.
-        classes: Names of classes whose IoU is a score of the arms.
+        classes: Names of classes whose IoU is a score of the arms; all are where that is not too
+            much to keep (`MAX_CLASS_SCORES`).
     """
     groups: dict[str, list[Record]] = {}
     for record in records:
         if record.result is not None:
             groups.setdefault(record.planned.variant, []).append(record)
     resamples = Resamples(_plan_draws(groups))
+    classes = [*classes, *_list_affordable(groups, resamples.num_draws)]
     looked = _look_at(groups, store)
     resamples.look_at(list(looked.values()))
     arms: dict[str, Arm] = {}
@@ -174,6 +178,14 @@ def _count_bytes(groups: Mapping[str, Sequence[Record]]) -> int:
     """Return what the counts of all runs take in memory."""
     results = [r.result for records in groups.values() for r in records if r.result is not None]
     return sum(12 * result.num_images * len(result.class_names) for result in results)
+
+
+def _list_affordable(groups: Mapping[str, Sequence[Record]], num_draws: int) -> list[str]:
+    """Return the names of all classes, if what each scores in each resample can be kept."""
+    lists = [r.result.class_names for records in groups.values() for r in records if r.result]
+    if num_draws * sum(map(len, lists)) > MAX_CLASS_SCORES:
+        return []
+    return list(dict.fromkeys(name for names in lists for name in names))
 
 
 def _look_at(groups: Mapping[str, Sequence[Record]], store: Store) -> dict[str, Counts]:

@@ -15,6 +15,7 @@ from bench.metrics import BOUNDARY_SCORE, SCORES
 from reports.stats.comparability import UNKNOWN, Comparability
 from reports.stats.contrasts import PRIMARY, SHOWN, Findings
 from reports.stats.intervals import Intervals
+from reports.stats.ranks import find_ranks
 
 CHAINED = "skip"
 """The factor whose values are steps of one ladder: each is compared with the one before, and the
@@ -73,7 +74,8 @@ def add_intervals(
     Returns:
         The summary with `num_images`; for each score `<score>_low` and `<score>_high` (95 %); for
         the primary one `<score>_best` and `<score>_tied` (not shown to be below the best; there is
-        none where the best has one seed, or variants are not comparable); and, with a baseline,
+        none where the best has one seed, or variants are not comparable), `<score>_rank_low` and
+        `_rank_high` (the places that it may have, all at once); and, with a baseline,
         what each differs by from it: `<score>_diff_mean`, `_low`, `_high` (of the primary score
         the interval that decides, of others their own), `_own_low`, `_own_high`, `_p` and `_word`;
         where runs are outliers, `miou_diff_without`, `_without_low` and `_without_high`.
@@ -94,6 +96,12 @@ def add_intervals(
     joined[f"{PRIMARY}_best"] = joined.index == best
     tied = list_tied(means, intervals.findings) if best is not None else []
     joined[f"{PRIMARY}_tied"] = joined.index.isin(tied)
+    scored = [str(name) for name in joined.index[means.notna()]]
+    ranks = find_ranks(scored, intervals.findings) if is_ranked else {}
+    for k, end in enumerate(("low", "high")):
+        joined[f"{PRIMARY}_rank_{end}"] = [
+            float(ranks[str(name)][k]) if name in ranks else math.nan for name in joined.index
+        ]
     return joined.reset_index()
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 from bench.text import clean
 from reports.formats import MARK, Table
 from reports.marks import sign
+from reports.stats.changes import list_factors
 from reports.stats.contrasts import EQUIVALENT, PRIMARY, SHOWN
 from reports.stats.summary import CHAINED
 from reports.style import MISSING, label, p_value, points, with_interval, with_spread
@@ -33,13 +34,20 @@ def tabulate_changes(
         means: `find_main_effects`; None for means without an interval.
     """
     known = changes[changes[f"{PRIMARY}_diff_mean"].notna()]
-    for factor in sorted(dict.fromkeys(known["factor"]), key=lambda name: name != CHAINED):
+    for factor in list_factors(known):
         found = changes[changes["factor"] == factor]
         if factor == CHAINED or baseline is None or found["context"].nunique() > 1:
-            name = f"the {factor}" if factor in ("backbone", "skip") else clean(factor)
             down = "context" if factor == CHAINED else "change"
             own = None if means is None else means[means["factor"] == factor]
-            yield f"What changing {name} brings", changes_table(found, down=down, means=own)
+            yield (
+                f"What changing {name_factor(factor)} brings",
+                changes_table(found, down=down, means=own),
+            )
+
+
+def name_factor(factor: str) -> str:
+    """Name a factor in a sentence: "the skip", "train.loss"."""
+    return f"the {factor}" if factor in (CHAINED, "backbone") else clean(factor)
 
 
 def changes_table(changes: pd.DataFrame, *, down: str, means: pd.DataFrame | None = None) -> Table:

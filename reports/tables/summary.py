@@ -13,7 +13,7 @@ from reports.formats import MARK, UNDERLINED, Table
 from reports.marks import name_variants
 from reports.stats.comparability import UNKNOWN, Comparability
 from reports.stats.contrasts import PRIMARY
-from reports.style import between, duration, label, millions, percent, points, with_spread
+from reports.style import between, duration, label, millions, percent, places, points, with_spread
 from reports.tables.cells import show_estimates
 
 
@@ -37,6 +37,9 @@ def summary_table(
         cells[label(score)] = _spreads(summary[f"{score}_mean"], summary[f"{score}_std"], percent)
         if score != "miou":
             continue
+        if _has(summary, "miou_rank_low"):
+            ends = zip(summary["miou_rank_low"], summary["miou_rank_high"], strict=True)
+            cells["place"] = [places(first, last) for first, last in ends]
         if "mean_over" in summary:
             cells["mean over"] = summary["mean_over"].to_numpy()
         if _has(summary, "miou_low"):

@@ -5,11 +5,13 @@ from reports.figures.canvas import adapt, save_figure
 from reports.figures.confusions import plot_confusions, sum_confusions
 from reports.figures.costs import list_costs, plot_costs
 from reports.figures.curves import plot_curves
-from reports.figures.effects import plot_differences, plot_interaction
+from reports.figures.effects import Effects, plot_differences, plot_effects
 from reports.results.frame import curves_frame, eval_frame, read_records, runs_frame
+from reports.stats.changes import is_of, list_groups
 from reports.stats.costs import measure_costs
 from reports.stats.summary import summarize_variants
-from reports.style import INK, ON_DARK, PAPER
+from reports.study import read_study
+from reports.style import INK, ON_DARK, PAPER, points
 
 
 @pytest.fixture(scope="module")
@@ -22,14 +24,36 @@ def summary(plan, runs):
     return summarize_variants(runs, plan.baseline)
 
 
-def test_each_backbone_is_a_line_over_skips(summary):
-    figure = plot_interaction(summary)
-    points = {text.split(":")[0]: text.split(": ")[1] for _, _, text in figure.marks()}
-    assert len(points) == 12
-    mean = summary.set_index("variant").loc["vgg16-fcn8s", "miou_mean"]
-    assert points["vgg16-fcn8s"] == f"{100 * mean:.1f}"
-    named = [text.get_text() for text in figure.axes[0].texts]
-    assert sorted(named) == ["alexnet", "googlenet", "resnet50", "vgg16"]
+def test_each_change_is_a_bar_with_its_contexts_and_how_far_these_are_from_it(plan, store):
+    study = read_study(plan, store)
+    effects = [
+        Effects(
+            rows,
+            *(frame[is_of(frame, change)] for frame in (study.main_effects, study.interactions)),
+        )
+        for rows in list_groups(study.changes[study.changes["factor"] == "skip"])
+        for change in [rows.iloc[0].to_dict()]
+    ]
+    figure = plot_effects(effects)
+    figure.draw_without_rendering()
+    marks = [text for *_, text in figure.marks()]
+    assert len(marks) == 3 * (1 + 4 + 4)  # three changes: the mean, contexts, and these less it
+    assert marks[0].startswith("none → fcn8s: +")
+    by_hand = study.runs.pivot_table(index=["backbone", "seed"], columns="skip", values="miou")
+    gain = (by_hand["fcn8s"] - by_hand["none"])["vgg16"].mean()
+    assert any(text.startswith(f"vgg16, none → fcn8s: {points(gain)} [") for text in marks)
+    labels = [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
+    assert labels[:5] == ["none → fcn8s", "alexnet", "vgg16", "googlenet", "resnet50"]
+
+
+def test_of_very_many_contexts_a_figure_shows_the_means_alone(plan, store):
+    study = read_study(plan, store)
+    rows = study.changes[study.changes["factor"] == "skip"].iloc[:1]
+    many = [
+        Effects(rows.loc[rows.index.repeat(30)], study.main_effects[:1], study.interactions)
+    ] * 2
+    figure = plot_effects(many)
+    assert len(figure.axes[0].get_yticklabels()) == 2
 
 
 def test_differences_take_intervals_where_there_are_any(summary):
@@ -114,7 +138,7 @@ def test_what_was_watched_without_a_score_is_no_curve(plan, store, summary):
 
 
 def test_a_figure_is_dark_for_slides_and_turns_dark_with_the_page(summary):
-    files = save_figure(plot_interaction(summary))
+    files = save_figure(plot_differences(summary, "alexnet-none"))
     assert set(files) == {".svg", "-dark.svg", ".png"}
     assert INK in files[".svg"].decode()
     assert not [c for c in ON_DARK if c in files["-dark.svg"].decode()]

@@ -12,12 +12,12 @@ from reports.answer import find_answer
 from reports.results.counts import Counts, read_counts, score_flat
 from reports.results.frame import read_records, runs_frame
 from reports.stats.bootstrap import draw_weights, resample
-from reports.stats.changes import find_changes
 from reports.stats.contrasts import NOT_SHOWN, SHOWN, find_contrasts
 from reports.stats.intervals import Intervals, find_intervals
 from reports.stats.pairs import measure_arm
 from reports.stats.summary import add_intervals, summarize_variants
 from reports.stats.units import Resamples
+from reports.tables.comparisons import comparison_table
 
 C = len(CLASS_NAMES)
 
@@ -230,9 +230,9 @@ def test_the_answer_compares_each_variant_with_the_baseline(filled, small_store,
     intervals = find_intervals(records, small_store)
     runs = runs_frame(plan, small_store)
     summary = add_intervals(summarize_variants(runs, "base"), intervals, "base")
-    changes = find_changes(runs, [], "base", intervals)
-    answer = find_answer(runs, summary, changes, "base", intervals)
-    cells = answer.comparisons.cells.set_index("variant")
+    answer = find_answer(runs, summary, "base", intervals)
+    table = comparison_table(summary, "base", intervals.comparability)
+    cells = table.cells.set_index("variant")
     assert list(cells.index) == ["same", "better", "best"]
     assert cells.loc["best", "verdict"] == word
     same = cells.loc["same", "verdict"]
@@ -243,7 +243,7 @@ def test_the_answer_compares_each_variant_with_the_baseline(filled, small_store,
     of = "" if len(seeds) > 1 else ", these two networks"
     assert cells.loc["best", f"Δ mIoU{of} [95 %]"] == f"{100 * row['miou_diff_mean']:+.1f} [{ends}]"
     assert set(cells.columns) >= {f"Δ pixel acc{of} [95 %]", "× parameters", "× training"}
-    assert ("trained networks" in answer.comparisons.caption) == (len(seeds) == 1)
+    assert ("trained networks" in table.caption) == (len(seeds) == 1)
     assert any("one seed cannot say" in remark for remark in answer.remarks) == (len(seeds) == 1)
     doubted = any("holds zero" in remark for remark in answer.remarks)  # best against better
     assert doubted == (len(seeds) > 1)

@@ -42,10 +42,10 @@ def read_page(folder):
 
 def test_the_report_and_its_files_are_written(report):
     names = {path.relative_to(report).as_posix() for path in report.rglob("*") if path.is_file()}
-    drawn = ("scores", "grid", "interaction", "differences", "costs", "curves", "classes")
+    drawn = ("scores", "grid", "differences", "costs", "curves", "classes", "class-gains")
     figures = {
         f"figures/{name}{suffix}"
-        for name in (*drawn, "confusion", "bound")
+        for name in (*drawn, "effects-skip", "effects-backbone", "confusion", "bound")
         for suffix in (".svg", "-dark.svg", ".png")
     }
     images = {f"figures/{name}.png" for name in ("closeups", "errors")}
@@ -64,10 +64,11 @@ def test_the_report_and_its_files_are_written(report):
 def test_the_answer_comes_first(report):
     text = read_page(report).text
     text = text[text.rindex("Which backbone labels a street best") :]
-    assert text.index("Expected beforehand") < text.index("Best of 12")
-    text = text[text.index("Best of 12") :]  # past the table of contents
+    assert text.index("Expected beforehand") < text.index("What was claimed")
+    text = text[text.index("What was claimed") :]  # past the table of contents
     places = [text.index(words) for words in (
-        "22 of 24 planned runs finished", "What changing the skip brings", "Summary",
+        "From none to fcn8s", "What changing the skip brings.", "Best of 12",
+        "22 of 24 planned runs finished", "Effects", "Against the baseline", "Summary",
         "Published beside ours", "Runs and provenance", "How to read this",
     )]  # fmt: skip
     assert places == sorted(places)

@@ -6,7 +6,6 @@ import pytest
 
 from reports.answer import find_answer
 from reports.results.frame import runs_frame
-from reports.stats.changes import find_changes
 from reports.stats.summary import has_grid, list_changes, pair_by_seed, summarize_variants
 
 
@@ -98,7 +97,7 @@ def test_a_change_compares_variants_that_differ_in_nothing_else():
 
 def test_the_answer_names_the_best_and_shows_nothing_without_counts():
     runs = make_runs({"a": {0: 0.50, 1: 0.60}, "b": {0: 0.62, 1: 0.52}})
-    answer = find_answer(runs, summarize_variants(runs, "a"), find_changes(runs, [], "a"), "a")
+    answer = find_answer(runs, summarize_variants(runs, "a"), "a")
     assert answer.best == "b"
     assert dict(answer.numbers)["mIoU, %"] == "57.0 ± 7.1"
     assert answer.remarks == (
@@ -111,7 +110,7 @@ def test_the_answer_names_the_best_and_shows_nothing_without_counts():
 
 def test_one_seed_is_said_to_prove_nothing():
     runs = make_runs({"a": {0: 0.50}, "b": {0: 0.62}})
-    answer = find_answer(runs, summarize_variants(runs, "a"), find_changes(runs, [], "a"), "a")
+    answer = find_answer(runs, summarize_variants(runs, "a"), "a")
     assert "±" not in dict(answer.numbers)["mIoU, %"]
     assert "nothing can be shown" in answer.remarks[0]
 
@@ -119,6 +118,6 @@ def test_one_seed_is_said_to_prove_nothing():
 def test_no_finished_run_gives_no_answer(plan, small_store):
     runs = runs_frame(plan, small_store)
     summary = summarize_variants(runs, plan.baseline)
-    answer = find_answer(runs, summary, find_changes(runs, [], plan.baseline), plan.baseline)
+    answer = find_answer(runs, summary, plan.baseline)
     assert answer.best == ""
     assert answer.progress == "0 of 24 planned runs finished; 24 missing."

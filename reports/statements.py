@@ -1,0 +1,161 @@
+"""Statements: what changing one thing brings, in a sentence each, as the first lines of an answer.
+
+In: frames of changes, their means over contexts, and how contexts differ (`reports.stats.changes`).
+Out: sentences, unescaped. They say what the page shows, and nothing that it does not: where
+contexts are not shown to differ, none is called the one that gains most.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from bench.text import clean
+from reports.stats.asked import SHORT
+from reports.stats.changes import is_of, list_factors, list_groups
+from reports.stats.contrasts import EQUIVALENT, PRIMARY, SHOWN
+from reports.stats.shares import INTERACTION, SEEDS
+from reports.stats.summary import CHAINED
+from reports.style import label, number_of, p_bound, percent, points, with_interval
+
+MOST = 3
+"""Changes of one factor that are said in sentences; tables have all."""
+Row = Mapping[Any, Any]
+
+
+class Statement(NamedTuple):
+    """What one change brings."""
+
+    lead: str
+    """On average, or in its only context, with the verdict."""
+    rest: str
+    """How contexts differ; empty where there is one."""
+
+
+def state_changes(
+    changes: pd.DataFrame, means: pd.DataFrame, interactions: pd.DataFrame
+) -> list[Statement]:
+    """Say what each factor's changes bring: first the skip's, of a ladder the whole way.
+
+    Args:
+        changes: `find_changes`.
+        means: `find_main_effects`.
+        interactions: `find_interactions`.
+    """
+    statements = []
+    factors = list_factors(changes)
+    for factor in factors:
+        own = changes[changes["factor"] == factor]
+        others = [name for name in factors if name != factor]
+        listed = list_groups(own)[: 1 if factor == CHAINED else None]
+        told = [_tell(rows, means, interactions, others) for rows in listed]
+        statements += told[:MOST]
+        if len(told) > MOST:
+            rest = number_of(len(told) - MOST, "further change")
+            statements.append(Statement("", f"Of {clean(factor)}, {rest} under Effects."))
+    return statements
+
+
+def _tell(
+    rows: pd.DataFrame, means: pd.DataFrame, interactions: pd.DataFrame, others: Sequence[str]
+) -> Statement:
+    """Say what one change brings, its rows being those of its contexts, in which `others` vary."""
+    first = rows.iloc[0].to_dict()
+    has_counts = rows[f"{PRIMARY}_diff_low"].notna().any()
+    no_word = "one seed gives no verdict" if has_counts else _NO_COUNTS
+    if len(rows) == 1:
+        return Statement(_lead(first, "", no_word), "")
+    mean = _of_change(means, first)
+    if mean is None:  # judged on different images: no mean
+        why = f"{name_contexts(len(rows), others)}, judged on different images: no mean"
+        return Statement(f"{_from_to(first)}: {why}.", "")
+    contexts = name_contexts(len(rows), others)
+    over = f" on average over {contexts}"
+    apart = interactions[is_of(interactions, first)]
+    return Statement(
+        _lead(mean, over, no_word), _tell_contexts(rows, apart, contexts.split(" ", 1)[1])
+    )
+
+
+def name_contexts(number: int, factors: Sequence[str]) -> str:
+    """Name a number of contexts, by what varies in them: "4 backbones", "12 contexts"."""
+    if len(factors) != 1:
+        return number_of(number, "context")
+    own = factors[0]
+    is_short = own in (CHAINED, "backbone")
+    return number_of(number, own) if is_short else f"{number_of(number, 'value')} of {clean(own)}"
+
+
+def tell_shares(shares: dict[str, float]) -> str:
+    """Say what the scatter of scores is due to; empty where nothing is known."""
+    if not shares:
+        return ""
+    own = [name for name in shares if name not in (INTERACTION, SEEDS)]
+    told = [f"{clean(SHORT.get(name, name))} {percent(shares[name])} %" for name in own]
+    told += [f"how they act on each other {percent(shares[INTERACTION])} %"]
+    return (
+        f"Of the scatter of {label(PRIMARY)} over all runs: {', '.join(told)}, "
+        f"seeds {percent(shares[SEEDS])} %."
+    )
+
+
+def _lead(row: Row, where: str, no_word: str) -> str:
+    """Say what a change brings; `no_word` is why nothing is said to be shown, where it is not."""
+    diff, word = row[f"{PRIMARY}_diff_mean"], row[f"{PRIMARY}_diff_word"]
+    low, high = row[f"{PRIMARY}_diff_low"], row[f"{PRIMARY}_diff_high"]
+    if math.isnan(diff):
+        return f"{_from_to(row)}: nothing to compare{where}."
+    if word == SHOWN:
+        verb, size = ("gains", diff) if diff > 0 else ("loses", -diff)
+        ends = (low, high) if diff > 0 else (-high, -low)
+        amount = with_interval(percent(size), *ends)
+        return f"{_from_to(row)}, {label(PRIMARY)} {verb} {amount} points{where}: shown."
+    amount = with_interval(points(diff), low, high, points)
+    verdict = {EQUIVALENT: "equivalent", "": no_word}.get(word, "not shown")
+    return f"{_from_to(row)}, {label(PRIMARY)} changes by {amount} points{where}: {verdict}."
+
+
+def _tell_contexts(rows: pd.DataFrame, apart: pd.DataFrame, name: str) -> str:
+    """Say in which contexts a change brings most and least, where that they differ is shown."""
+    ranked = rows.sort_values(f"{PRIMARY}_diff_mean", kind="stable")
+    least, most = ranked.iloc[0].to_dict(), ranked.iloc[-1].to_dict()
+    words = set(apart[f"{PRIMARY}_diff_word"])
+    if SHOWN in words:
+        p = float(apart[f"{PRIMARY}_diff_p"].min())
+        return (
+            f"It differs between {name} (shown, p {p_bound(p)}): highest with "
+            f"{_in_context(most)}, lowest with {_in_context(least)}."
+        )
+    span = f"Between {name} it goes from {_short(least)} to {_short(most)}"
+    if not words - {""}:
+        return f"{span}; one seed cannot say that they differ."
+    return f"{span}; that they differ is not shown."
+
+
+_NO_COUNTS = "without counts by image nothing can be shown"
+
+
+def _in_context(row: Row) -> str:
+    low, high = (row[f"{PRIMARY}_diff_{end}"] for end in ("low", "high"))
+    return f"{clean(row['context'])}, {with_interval(_short(row), low, high, points)}"
+
+
+def _short(row: Row) -> str:
+    return points(row[f"{PRIMARY}_diff_mean"])
+
+
+def _from_to(row: Row) -> str:
+    """Name a change by its values, or by its two variants where it is that of one pair alone."""
+    before, after = (clean(row[end]) for end in ("before", "after"))
+    if row["factor"] in (CHAINED, "backbone"):
+        return f"From {before} to {after}"
+    if "variant_before" in row:
+        names = " to ".join(clean(row[f"variant_{end}"]) for end in ("before", "after"))
+        return f"From {names} ({clean(row['factor'])} {before} → {after})"
+    return f"From {clean(row['factor'])} {before} to {after}"
+
+
+def _of_change(means: pd.DataFrame, row: Row) -> Row | None:
+    found = means[is_of(means, row)]
+    return found.iloc[0].to_dict() if len(found) else None
