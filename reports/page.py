@@ -196,7 +196,7 @@ def _list_contents(
 
 
 def _asset(name: str) -> str:
-    return files("reports").joinpath(name).read_text(encoding="utf-8")
+    return files("reports").joinpath("assets", name).read_text(encoding="utf-8")
 
 
 def _digest(text: str) -> str:
