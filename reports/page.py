@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from bench.plan import Plan
@@ -49,6 +49,9 @@ CONTENTS = (
     ("conventions", "How to read this"),
 )
 """Sections of the page: anchors and titles."""
+STYLES = ("page.css", "gallery.css")
+SCRIPTS = ("address.js", "page.js", "gallery.js")
+"""Files of `assets/`, in the order in which the page has them."""
 
 
 def write_report(
@@ -114,22 +117,20 @@ def _render(
     variants = [f"variant-{i}" for i, _ in enumerate(facts)]
     names, comparisons = [figure.name for figure in figures], _compare_variants(study)
     has_effects = len(study.changes) > 0 or comparisons is not None or "differences" in names
-    css, script = _asset("page.css"), _asset("page.js")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    environment.filters |= {
-        "clean": clean,
-        "clean_block": clean_block,
-        "table": _table,
-        "whole": _whole,
-    }
+    environment = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        loader=PackageLoader("reports", "assets"),
+    )
+    environment.filters |= {"clean": clean, "clean_block": clean_block, "table": _table}
+    environment.filters |= {"digest": _digest, "whole": _whole}
     grid = class_grid(study.classes, plan.variants) if len(study.classes) else None
     table = summary_table(summary, study.comparability, plan.baseline)
-    return environment.from_string(_asset("page.html.jinja")).render(
+    return environment.get_template("page.html.jinja").render(
         plan=plan,
-        css=Markup(css),  # ours, and pinned by the digests in the policy
-        css_digest=_digest(css),
-        script=Markup(script),
-        script_digest=_digest(script),
+        styles=[_asset(name) for name in STYLES],
+        scripts=[_asset(name) for name in SCRIPTS],
         refresh_seconds=refresh_seconds,
         contents=_list_contents(plan, names, has_effects=has_effects),
         has_effects=has_effects,
@@ -195,8 +196,9 @@ def _list_contents(
     return [part for part in CONTENTS if part[0] not in absent]
 
 
-def _asset(name: str) -> str:
-    return files("reports").joinpath("assets", name).read_text(encoding="utf-8")
+def _asset(name: str) -> Markup:
+    """Return a style or script of ours, pinned by its digest in the page's policy."""
+    return Markup(files("reports").joinpath("assets", name).read_text(encoding="utf-8"))
 
 
 def _digest(text: str) -> str:

@@ -7,10 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.text import clean
+from fcn.errors import InputError
 from reports.figures.illustration import Illustration, illustrate
 from reports.images.choice import Pair, choose_pair
 from reports.images.closeups import draw_closeups, draw_errors
 from reports.images.drawing import draw_panel
+from reports.images.kept import open_kept
+from reports.images.linked import Linked, link_images
 from reports.images.panels import Panel, load_panels
 from reports.study import Study, cut_plan, is_grouped
 
@@ -30,6 +33,8 @@ class Gallery:
     """By what rule they were chosen or, without any, why there are none."""
     omission: str = ""
     """Which variants they leave out."""
+    linked: Linked | None = None
+    """What the page's script shows of more images, two variants at a time."""
 
 
 def draw_gallery(study: Study) -> Gallery:
@@ -38,7 +43,16 @@ def draw_gallery(study: Study) -> Gallery:
     pair = choose_pair(study.drawn, study.store, study.summary) if is_ranked else None
     always = [pair.before.variant, pair.after.variant] if pair else []
     shown = cut_plan(study.drawn, study.drawn_summary, MAX_CELLS, always, is_ranked=is_ranked)
-    images, rule = load_panels(shown, study.store, pair)
+    try:
+        kept = open_kept(shown, study.store)
+    except InputError as error:
+        return Gallery([], [], str(error))
+    try:
+        images, rule = load_panels(kept, study.store, pair)
+        order = _order_variants(study, always, shown.variants)
+        linked = link_images(kept, study.store, pair, order, study.names)
+    except InputError as error:
+        return Gallery([], [], f"No images are shown: {clean(str(error))}.")
     grouped = is_grouped(study.runs[study.runs["variant"].isin(shown.variants)])
     drawn = [
         illustrate(
@@ -54,7 +68,15 @@ def draw_gallery(study: Study) -> Gallery:
     which = " of lower mIoU" if is_ranked else ""
     omission = f"{left_out} variants{which} are left out." if left_out and drawn else ""
     shown_pair = _draw_pair(images, pair, study.names) if pair else []
-    return Gallery(shown_pair, drawn, rule, omission)
+    return Gallery(shown_pair, drawn, rule, omission, linked)
+
+
+def _order_variants(study: Study, always: Sequence[str], shown: Sequence[str]) -> list[str]:
+    """Order variants by how much a reader wants to see them: pair, baseline, then the best."""
+    baseline = [name for name in shown if name == study.plan.baseline]
+    ranked = study.summary.sort_values("miou_mean", ascending=False, kind="stable")["variant"]
+    rest = [name for name in (ranked if study.is_ranked() else shown) if name in shown]
+    return list(dict.fromkeys([*always, *baseline, *rest]))
 
 
 def _draw_pair(images: Sequence[Panel], pair: Pair, shown: Mapping[str, str]) -> list[Illustration]:

@@ -1,23 +1,18 @@
 """Images: the same few images under every variant, beside their targets.
 
-In: a plan, and a store with its packed dataset and kept predictions. Out: `Panel`s to draw.
-They are chosen by rule, never by eye (`choice.py`), among those whose prediction every finished
-variant kept. Each variant is shown by its first seed.
+In: what a store holds of them (`kept.py`). Out: `Panel`s to draw. They are chosen by rule, never by
+eye (`choice.py`), among those whose prediction every finished variant kept.
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data.packs.pack import Pack, as_reported, open_pack
 from bench.metrics import count_mask, summarize
-from bench.plan import Plan, PlannedRun
 from bench.store.runs import Store
-from bench.text import clean
-from fcn.errors import InputError
 from reports.images.choice import Pair, choose_images
+from reports.images.kept import Kept
 from reports.style import percent
 
 NUM_IMAGES = 3
@@ -57,43 +52,19 @@ class Panel:
         return next((cell.pred for cell in self.cells if cell.variant == variant), None)
 
 
-def load_panels(plan: Plan, store: Store, pair: Pair | None = None) -> tuple[list[Panel], str]:
-    """Read the images to show, and say by what rule; without any, say why there are none.
+def load_panels(kept: Kept, store: Store, pair: Pair | None = None) -> tuple[list[Panel], str]:
+    """Read the images to show, and say by what rule they were chosen.
 
     Args:
-        plan: The variants to show, each by its first run.
-        store: Where counts, predictions and the packed dataset are.
+        kept: What there is to choose from.
+        store: Where the counts are, and why a prediction is missing.
         pair: The two variants whose difference chooses the images.
+
+    Raises:
+        InputError: The pack is damaged where an image lies.
     """
-    arms = _first_runs(plan)
-    if len({(arm.run.fingerprint, arm.run.spec.evaluate.split) for arm in arms}) != 1:
-        return (
-            [],
-            "The variants are judged on different images, so none can be shown side by side.",
-        )
-    run = arms[0].run
-    try:
-        pack = as_reported(open_pack(store.packs_dir, run.fingerprint), run.spec.data.targets)
-        indices = {pack.name(i): i for i in pack.indices(run.spec.evaluate.split)}
-    except (OSError, ValueError):  # not there, or damaged; InputError is a ValueError
-        return [], (
-            "The decoded dataset is not in this store (packs/), so no images are shown; "
-            "`fcn-bench check` with this spec decodes it; then make the report again."
-        )
-    split = run.spec.evaluate.split
-    kept = [_load_kept(store, arm) for arm in arms]
-    common = [n for n in indices if any(kept) and all(n in k for k in kept if k)]
-    if not common:
-        return [], f"No prediction of the split {clean(split)!r} is there to be shown."
-    chosen, rule = choose_images(pair, store, common, NUM_IMAGES)
-    try:
-        images = [
-            replace(_panel(pack, indices[one.name], one.name, arms, kept, store), why=one.why)
-            for one in chosen
-        ]
-    except InputError as error:
-        return [], f"No images are shown: {clean(str(error))}."
-    return images, rule
+    chosen, rule = choose_images(pair, store, kept.names, NUM_IMAGES)
+    return [replace(_panel(kept, one.name, store), why=one.why) for one in chosen], rule
 
 
 def colour_classes(classes: NDArray[np.uint8], image: Panel) -> NDArray[np.uint8]:
@@ -113,34 +84,11 @@ def stripe(height: int, width: int) -> NDArray[np.uint8]:
     return np.where(striped[..., None], np.uint8(150), np.uint8(215))
 
 
-def _first_runs(plan: Plan) -> list[PlannedRun]:
-    first: dict[str, PlannedRun] = {}
-    for planned in plan.runs:
-        first.setdefault(planned.variant, planned)
-    return list(first.values())
-
-
-def _load_kept(store: Store, arm: PlannedRun) -> dict[str, NDArray[np.uint8]]:
-    if store.status(arm.run.id) != "done":
-        return {}
-    try:
-        return store.predictions(arm.run.id, arm.run.spec.evaluate.split)
-    except (OSError, KeyError, ValueError):  # pruned, or not what we wrote
-        return {}
-
-
-def _panel(
-    pack: Pack,
-    index: int,
-    name: str,
-    arms: Sequence[PlannedRun],
-    kept: Sequence[Mapping[str, NDArray[np.uint8]]],
-    store: Store,
-) -> Panel:
-    target = np.asarray(pack.target(index))
+def _panel(kept: Kept, name: str, store: Store) -> Panel:
+    pack, target = kept.pack, kept.target(name)
     cells = []
-    for arm, predictions in zip(arms, kept, strict=True):
-        pred = predictions.get(name)
+    for arm in kept.arms:
+        pred = kept.predictions[arm.variant].get(name)
         if pred is not None and pred.shape == target.shape:
             note = _score(pred, target, len(pack.class_names), pack.ignore_index)
         else:
@@ -150,7 +98,7 @@ def _panel(
         cells.append(Cell(arm.variant, model.backbone, model.skip, pred, note))
     return Panel(
         name=name,
-        image=np.asarray(pack.image(index)),
+        image=kept.image(name),
         target=target,
         cells=tuple(cells),
         class_names=tuple(pack.class_names),

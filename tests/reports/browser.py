@@ -112,13 +112,24 @@ class Tab:
         """Move the pointer there."""
         self.send("Input.dispatchMouseEvent", {"type": "mouseMoved", "x": x, "y": y})
 
-    def press(self, key: str) -> None:
-        """Press and release a key."""
-        codes = {"Enter": 13, "Tab": 9, "ArrowRight": 39, "Escape": 27}
-        event = {"key": key, "code": key, "windowsVirtualKeyCode": codes[key]}
-        event |= {"text": "\r"} if key == "Enter" else {}
+    def press(self, key: str, *, shift: bool = False) -> None:
+        """Press and release a key: a letter or digit as it is without Shift, or a named one."""
+        named = {"Enter": 13, "Tab": 9, "Escape": 27, "ArrowLeft": 37, "ArrowUp": 38}
+        named |= {"ArrowRight": 39, "ArrowDown": 40}
+        kind = "Digit" if key.isdigit() else "Key"
+        code = key if key in named else f"{kind}{key.upper()}"
+        event = {"key": key.upper() if shift and len(key) == 1 else key, "code": code}
+        event |= {"windowsVirtualKeyCode": named.get(key) or ord(key.upper())}
+        event |= {"modifiers": 8} if shift else {}
+        text = {"Enter": "\r"}.get(key, key if len(key) == 1 else "")
+        event |= {"text": text} if text else {}
         self.send("Input.dispatchKeyEvent", {"type": "keyDown", **event})
         self.send("Input.dispatchKeyEvent", {"type": "keyUp", **event})
+
+    def reload(self) -> None:
+        """Load the page again, at the address that it has now."""
+        self.send("Page.reload")
+        self.browser._wait(lambda m: m.get("method") == "Page.loadEventFired", "the page to load")
 
     def complaints(self) -> list[str]:
         """Errors and warnings of the console, the policy's among them, and uncaught exceptions."""

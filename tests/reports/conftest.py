@@ -27,7 +27,7 @@ def store(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Store:
 @pytest.fixture
 def drawn_pack(monkeypatch: pytest.MonkeyPatch) -> DrawnPack:
     pack = DrawnPack()
-    for module in ("images.panels", "figures.listing"):
+    for module in ("images.kept", "figures.listing"):
         monkeypatch.setattr(f"reports.{module}.open_pack", lambda packs_dir, fingerprint: pack)
     return pack
 
@@ -36,7 +36,7 @@ def drawn_pack(monkeypatch: pytest.MonkeyPatch) -> DrawnPack:
 def report(plan: Plan, store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a whole report, images included."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("images.panels", "figures.listing"):
+        for module in ("images.kept", "figures.listing"):
             patch.setattr(f"reports.{module}.open_pack", lambda packs_dir, fingerprint: DrawnPack())
         return write_report(plan, store, tmp_path_factory.mktemp("report")).parent
 

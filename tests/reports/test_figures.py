@@ -8,10 +8,12 @@ from bench.data.packs.pack import pack
 from bench.data.registry import open_dataset
 from bench.plan import Plan, PlannedRun, Run
 from bench.spec import DataSpec
+from fcn.errors import InputError
 from reports.figures.canvas import save_figure
 from reports.figures.curves import plot_curves
 from reports.figures.plots import plot_classes, plot_scores, plot_skip_grid
 from reports.images.drawing import draw_panel
+from reports.images.kept import open_kept
 from reports.images.panels import Cell, Panel, colour_classes, load_panels
 from reports.results.frame import class_frame, curves_frame, eval_frame, runs_frame
 from reports.stats.summary import summarize_variants
@@ -126,7 +128,7 @@ def test_a_figure_renders_to_the_same_bytes(plan, store):
 
 @pytest.mark.usefixtures("drawn_pack")
 def test_images_are_spaced_evenly_and_a_missing_run_says_so(plan, store):
-    images, rule = load_panels(plan, store)
+    images, rule = load_panels(open_kept(plan, store), store)
     assert rule == "evenly spaced over the images whose prediction was kept"
     assert [image.name for image in images] == ["street_001", "street_004", "street_006"]
     cells = {cell.variant: cell for cell in images[0].cells}
@@ -166,9 +168,8 @@ def test_a_image_has_a_cell_for_image_target_and_each_variant(grouped):
 
 
 def test_without_a_pack_a_sentence_says_so(plan, store):
-    images, why_not = load_panels(plan, store)
-    assert images == []
-    assert "not in this store" in why_not
+    with pytest.raises(InputError, match="not in this store"):
+        open_kept(plan, store)
 
 
 def test_a_real_pack_gives_its_images(small_store, make_plan):
@@ -185,7 +186,7 @@ def test_a_real_pack_gives_its_images(small_store, make_plan):
         predicted_names=np.array([made.name(index)]),
         pred_0=made.target(index) % 6,
     )
-    images, _ = load_panels(Plan("x", "x?", "", (planned,)), small_store)
+    images, _ = load_panels(open_kept(Plan("x", "x?", "", (planned,)), small_store), small_store)
     assert [image.name for image in images] == [made.name(index)]
     assert (images[0].image == made.image(index)).all()
     assert images[0].cells[0].note == "100.0 %"
