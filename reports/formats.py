@@ -34,8 +34,11 @@ class Table:
     """Units and conventions, unescaped."""
 
 
-def to_html(table: Table) -> Markup:
-    """Write a table as HTML, every cell escaped, in a box that scrolls when it is too wide."""
+def to_html(table: Table, name: str) -> Markup:
+    """Write a table as HTML, every cell escaped, in a box that scrolls when it is too wide.
+
+    `name` says what it is to who does not see the heading above it.
+    """
     columns = list(table.cells.columns)
     head = Markup("").join(_cell("th", name, table, name, 'scope="col"') for name in columns)
     body = Markup("").join(
@@ -45,9 +48,9 @@ def to_html(table: Table) -> Markup:
         for i, row in enumerate(table.cells.itertuples(index=False, name=None))
     )
     return Markup(
-        '<div class="scroll" tabindex="0" role="group"><table><thead><tr>{}</tr></thead>\n'
-        "<tbody>{}</tbody></table></div>"
-    ).format(head, body)
+        '<div class="scroll" tabindex="0" role="group" aria-label="{}"><table>'
+        "<caption>{}</caption><thead><tr>{}</tr></thead>\n<tbody>{}</tbody></table></div>"
+    ).format(name, name, head, body)
 
 
 def to_markdown(table: Table) -> str:

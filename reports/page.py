@@ -112,9 +112,7 @@ def _render(
 ) -> str:
     plan, runs, summary, records = study.plan, study.runs, study.summary, study.records
     facts = provenance.list_facts(plan, records)
-    anchors = [run.anchor for variant in facts.values() for run in variant]
-    in_order = sorted(anchors, key=lambda anchor: int(anchor.removeprefix("run-")))
-    variants = [f"variant-{i}" for i, _ in enumerate(facts)]
+    variants = [provenance.name_variant_anchor(name) for name in facts]
     names, comparisons = [figure.name for figure in figures], _compare_variants(study)
     has_effects = len(study.changes) > 0 or comparisons is not None or "differences" in names
     environment = Environment(
@@ -123,7 +121,8 @@ def _render(
         trim_blocks=True,
         loader=PackageLoader("reports", "assets"),
     )
-    environment.filters |= {"clean": clean, "clean_block": clean_block, "table": _table}
+    environment.filters |= {"clean": clean, "clean_block": clean_block, "table": to_html}
+    environment.filters |= {"variant_anchor": provenance.name_variant_anchor}
     environment.filters |= {"digest": _digest, "whole": _whole}
     grid = class_grid(study.classes, plan.variants) if len(study.classes) else None
     table = summary_table(summary, study.comparability, plan.baseline)
@@ -148,17 +147,19 @@ def _render(
         warnings=study.remarks.warnings,
         remarks=[one for one in _list_remarks(study) if one[1] not in study.remarks.warnings],
         mark=MARK if study.remarks.runs else "",
-        summary=_link_rows(to_html(table), variants),
+        summary=_link_rows(to_html(table, "Scores of the variants"), variants),
         summary_note=table.caption,
         figures={figure.name: figure for figure in figures},
         omission=study.omission,
         gallery=gallery,
-        classes=None if grid is None else _link_rows(to_html(class_table(grid, summary)), variants),
+        classes=None
+        if grid is None
+        else _link_rows(to_html(class_table(grid, summary), "IoU by class"), variants),
         labels=other_targets_table(study.labels) if len(study.labels) else None,
         published=published_table(plan.published, summary, study.labels)
         if plan.published
         else None,
-        runs=_link_rows(to_html(runs_table(runs)), in_order),
+        runs=_link_rows(to_html(runs_table(runs), "Runs"), provenance.name_anchors(records)),
         facts=facts,
         differing=provenance.settings_table(runs, study.factors),
         shared=provenance.shared_settings(plan),
@@ -203,10 +204,6 @@ def _asset(name: str) -> Markup:
 
 def _digest(text: str) -> str:
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-def _table(table: Table) -> Markup:
-    return to_html(table)
 
 
 def _whole(text: str) -> str:

@@ -4,9 +4,11 @@
 const MISSING = "–";
 const UNITS = { s: 1, min: 60, h: 3600, M: 1e6, "%": 1 };
 
-// "62.4 ± 1.2" -> 62.4, "−0.3" -> -0.3, "2.1 h" -> 7560, "3 of 3" -> 3; null for words.
+// "62.4 ± 1.2" -> 62.4, "[−0.3, +0.1]" -> -0.3, "≈ +2.0" -> 2, "2.1 h" -> 7560, "3 of 3" -> 3; null
+// for words.
 function toNumber(text) {
-  const found = /^[+]?(-?[\d.,\s]*\d)(?:e[+-]?\d+)?\s*(s|min|h|M|%)?(?=$|\s)/.exec(text.replace(/−/g, "-"));
+  const first = text.replace(/−/g, "-").replace(/^(≈ )?\[?/, "").split(", ")[0];
+  const found = /^[+]?(-?[\d.,\s]*\d)(?:e[+-]?\d+)?\s*(s|min|h|M|%)?(?=$|[\s*=])/.exec(first);
   if (!found) return null;
   const value = Number(found[1].replace(/[\s,]/g, ""));
   return Number.isNaN(value) ? null : value * (UNITS[found[2]] || 1);
@@ -147,5 +149,14 @@ tip.hidden = true;
 tip.setAttribute("role", "status");
 document.body.append(tip);
 for (const box of document.querySelectorAll("[data-points]")) addPoints(box, tip);
+// On paper nothing can be opened: all of it is.
+let closed = [];
+addEventListener("beforeprint", () => {
+  closed = [...document.querySelectorAll("details:not([open]):not(.columns):not(.records)")];
+  for (const part of closed) part.open = true;
+});
+addEventListener("afterprint", () => {
+  for (const part of closed) part.open = false;
+});
 addEventListener("hashchange", openTarget);
 openTarget();

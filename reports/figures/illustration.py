@@ -36,6 +36,13 @@ class Illustration:
     files: dict[str, bytes]
     """Renderings by what follows the name: `.png`, `.svg`, `-dark.svg`."""
     marks: Sequence[Mark] = ()
+    finding: str = ""
+    """What it shows, in a sentence, for who does not see it."""
+
+    @property
+    def alt(self) -> str:
+        """Return what it shows; its caption, which says how to read it, where that is not said."""
+        return f"{self.title}. {self.finding or self.caption}"
 
     @property
     def source(self) -> Markup:
@@ -59,12 +66,12 @@ class Illustration:
 
 
 def illustrate(
-    name: str, title: str, caption: str, figure: Drawing, *, svg: bool = True
+    name: str, title: str, caption: str, figure: Drawing, finding: str = "", *, svg: bool = True
 ) -> Illustration:
     """Render a drawing; images are pixels alone (`svg=False`)."""
     width, height = (round(inches * PIXELS_PER_INCH) for inches in figure.get_size_inches())
     files = save_figure(figure, svg=svg)
-    return Illustration(name, title, caption, width, height, files, figure.marks())
+    return Illustration(name, title, caption, width, height, files, figure.marks(), finding)
 
 
 _PLAIN = " =:/;,.()!*+-_~@$?[]{}|^"

@@ -3,7 +3,10 @@
 In: a plan and the records of its runs. Out: cleaned text, unescaped.
 """
 
+import hashlib
 import json
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -94,17 +97,38 @@ class RunFacts:
     """Settings in which it differs from the others, a line for each."""
 
 
+def name_anchors(records: Sequence[Record]) -> list[str]:
+    """Name the place of each planned run on the page, by its id: adding a variant moves no link.
+
+    A run that stands for several variants has several places.
+    """
+    seen: Counter[str] = Counter()
+    anchors = []
+    for record in records:
+        run_id = record.planned.run.id
+        seen[run_id] += 1
+        anchors.append(f"run-{run_id}" + f"-{seen[run_id]}" * (seen[run_id] > 1))
+    return anchors
+
+
+def name_variant_anchor(variant: str) -> str:
+    """Name the place of a variant on the page by its name, in characters that an address holds."""
+    plain = re.sub(r"[^\w.-]+", "_", variant)
+    told_apart = hashlib.sha256(variant.encode(errors="surrogatepass")).hexdigest()[:6]
+    return f"variant-{plain}" if plain == variant else f"variant-{plain}-{told_apart}"
+
+
 def list_facts(plan: Plan, records: Sequence[Record]) -> dict[str, list[RunFacts]]:
     """List the facts of every planned run by variant, in the plan's order."""
     common = _intersect([_dump(planned) for planned in plan.runs])
     facts: dict[str, list[RunFacts]] = {}
-    for number, record in enumerate(records):
+    for anchor, record in zip(name_anchors(records), records, strict=True):
         planned = record.planned
         own = _subtract(_dump(planned), common)
         facts.setdefault(planned.variant, []).append(
             RunFacts(
                 name=f"{clean(planned.variant)}, seed {planned.run.spec.seed}",
-                anchor=f"run-{number}",
+                anchor=anchor,
                 facts=tuple((name, clean(value)) for name, value in _list_facts(plan, record)),
                 settings=clean_block(
                     "\n".join(f"{k}: {_brief(v)}" for k, v in flatten(own).items())

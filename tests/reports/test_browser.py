@@ -69,6 +69,44 @@ def test_what_is_missing_is_last_either_way(tab):
         assert column(tab, change)[-1] == "–"  # the baseline, against itself
 
 
+def test_intervals_sort_by_their_lower_end(tab):
+    place = heads(tab).index("Δ, 95 %")
+    for down in (True, False):
+        tab.run(f"document.querySelectorAll('#summary thead button')[{place}].click()")
+        shown = [text for text in column(tab, place) if text != "–"]
+        low = [float(text[1:].split(", ")[0].replace("−", "-")) for text in shown]
+        assert len(set(low)) > 5
+        assert low == sorted(low, reverse=down)
+
+
+def test_all_tables_and_figures_have_names_and_links_of_their_own(tab):
+    assert tab.run(
+        "[...document.querySelectorAll('.scroll > table')].every(t => t.caption?.textContent)"
+    )
+    assert tab.run("[...document.querySelectorAll('.scroll')].every(b => b.ariaLabel)")
+    ids = tab.run("[...document.querySelectorAll('[id]')].map(one => one.id)")
+    assert len(ids) == len(set(ids))
+    assert {"figure-scores", "figure-costs", "variant-vgg16-fcn8s"} <= set(ids)
+    links = tab.run("[...document.querySelectorAll('a[href^=\"#\"]')].map(a => a.hash.slice(1))")
+    assert set(links) <= set(ids)
+
+
+def test_files_beside_the_page_are_there(tab, report):
+    links = tab.run("[...document.querySelectorAll('.files a')].map(a => a.getAttribute('href'))")
+    beside = {link for link in links if not link.startswith("#")}
+    assert {"tables/summary.csv", "tables/changes.tex", "figures/scores-dark.svg"} <= beside
+    assert [link for link in beside if not (report / link).is_file()] == []
+
+
+def test_on_paper_all_is_open(browser, report):
+    tab = browser.open((report / "index.html").as_uri(), 1280)
+    closed = "document.querySelectorAll('#classes details:not([open]):not(.columns)').length"
+    tab.run("dispatchEvent(new Event('beforeprint'))")
+    assert tab.run(closed) == 0
+    tab.run("dispatchEvent(new Event('afterprint'))")
+    assert tab.run(closed) > 0
+
+
 def test_rows_are_filtered_by_words(tab):
     field = "document.querySelector('#summary input[type=search]')"
     tab.run(f"{field}.value = 'VGG16 fcn'; {field}.dispatchEvent(new Event('input'))")

@@ -140,8 +140,8 @@ def test_runs_without_a_step_cost_no_time(study):
 def test_best_and_tied_are_marked_in_each_form():
     cells = pd.DataFrame({"variant": ["a", "b", "c"], "mIoU": ["3", "2", "1"]})
     table = Table(cells, frozenset({"mIoU"}), frozenset({(0, "mIoU")}), frozenset({(1, "mIoU")}))
-    assert "<strong>3</strong>" in to_html(table)
-    assert "<u>2</u>" in to_html(table)
+    assert "<strong>3</strong>" in to_html(table, "Numbers")
+    assert "<u>2</u>" in to_html(table, "Numbers")
     assert "**3**" in to_markdown(table)
     assert "*2*" in to_markdown(table)
     assert r"\textbf{3}" in to_latex(table, "x")
