@@ -43,17 +43,24 @@ def state_changes(
         means: `find_main_effects`.
         interactions: `find_interactions`.
     """
-    statements = []
-    factors = list_factors(changes)
-    for factor in factors:
-        own = changes[changes["factor"] == factor]
-        others = [name for name in factors if name != factor]
-        listed = list_groups(own)[: 1 if factor == CHAINED else None]
-        told = [_tell(rows, means, interactions, others) for rows in listed]
-        statements += told[:MOST]
-        if len(told) > MOST:
-            rest = number_of(len(told) - MOST, "further change")
-            statements.append(Statement("", f"Of {clean(factor)}, {rest} under Effects."))
+    return [
+        statement
+        for factor in list_factors(changes)
+        for statement in state_factor(factor, changes, means, interactions)
+    ]
+
+
+def state_factor(
+    factor: str, changes: pd.DataFrame, means: pd.DataFrame, interactions: pd.DataFrame
+) -> list[Statement]:
+    """Say what one factor's changes bring; takes what `state_changes` does."""
+    own = changes[changes["factor"] == factor]
+    others = [name for name in list_factors(changes) if name != factor]
+    listed = list_groups(own)[: 1 if factor == CHAINED else None]
+    statements = [_tell(rows, means, interactions, others) for rows in listed[:MOST]]
+    if len(listed) > MOST:
+        rest = number_of(len(listed) - MOST, "further change")
+        statements.append(Statement("", f"Of {clean(factor)}, {rest} under Effects."))
     return statements
 
 

@@ -15,6 +15,7 @@ from reports.figures.confusions import MAX_CLASSES, plot_confusions, sum_confusi
 from reports.figures.costs import COSTS, list_costs, plot_costs
 from reports.figures.curves import AXES, plot_curves
 from reports.figures.effects import Effects, has_interval, plot_differences, plot_effects
+from reports.figures.findings import find_finding
 from reports.figures.illustration import Illustration, illustrate
 from reports.figures.plots import plot_class_gains, plot_classes, plot_scores, plot_skip_grid
 from reports.files import name_effects
@@ -44,7 +45,11 @@ def draw_figures(study: Study) -> list[Illustration]:
         _draw_class_gains,
         _draw_bound,
     )
-    return [illustrate(*drawn) for part in parts for drawn in part(study)]
+    return [
+        illustrate(*drawn, finding=find_finding(drawn[0], study))
+        for part in parts
+        for drawn in part(study)
+    ]
 
 
 def _draw_scores(study: Study) -> Iterator[Drawn]:

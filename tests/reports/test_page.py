@@ -14,6 +14,7 @@ from bench.plan import Published
 from bench.store.runs import Failure
 from reports.files import EXPORTS
 from reports.page import SCRIPTS, STYLES, write_report
+from reports.study import read_study
 
 SCRIPT = '"><script>alert(1)</script>'
 HOSTILE = [SCRIPT, r"$\bad{x}$", '=HYPERLINK("x")', "a|b"]
@@ -88,6 +89,23 @@ def test_the_page_asks_nothing_of_the_network(report):
     beside = ("tables/", "figures/", "runs.csv")
     assert all(link.startswith(("data:image/", "#", *beside)) for link in page.links)
     assert page.tags.count("script") == len(SCRIPTS) + 1  # and what the gallery holds
+
+
+def test_alternative_texts_say_what_figures_show(report, plan, store):
+    page = (report / "index.html").read_text()
+    alts = dict(re.findall(r'id="figure-([\w-]+)">.*?alt="([^"]*)"', page, re.DOTALL))
+    runs = read_study(plan, store).runs
+    means = runs.groupby("variant")["miou"].mean()
+    best, worst = means.idxmax(), means.idxmin()
+    assert f"highest {best} with {100 * means[best]:.1f} %" in alts["scores"]
+    assert f"lowest {worst} with {100 * means[worst]:.1f} %" in alts["grid"]
+    assert alts["effects-skip"].startswith(
+        "What changing the skip brings. From none to fcn8s, mIoU"
+    )
+    assert "Against alexnet-none, shown to be better: " in alts["differences"]
+    assert "IoU over all variants: highest sky" in alts["classes"]
+    assert "points of IoU; least for" in alts["class-gains"]
+    assert all(alts.values())
 
 
 def test_the_policy_allows_only_our_style_our_script_and_embedded_images(report):

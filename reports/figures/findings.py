@@ -1,0 +1,81 @@
+"""What figures show, in a sentence each, for who does not see them: highest, lowest, what is shown.
+
+In: a `Study` and a figure's name. Out: a sentence, unescaped; empty where the caption has to do.
+"""
+
+import pandas as pd
+
+from reports.files import name_effects
+from reports.statements import state_factor
+from reports.stats.changes import list_factors
+from reports.stats.class_gains import MEAN
+from reports.stats.contrasts import PRIMARY, SHOWN
+from reports.study import Study
+from reports.style import enumerate_names, label, number_of, percent, points
+
+
+def find_finding(name: str, study: Study) -> str:
+    """Say what a figure of a report shows."""
+    if name in ("scores", "grid"):
+        return _of_scores(study)
+    if name == "differences":
+        return _of_differences(study)
+    if name == "classes":
+        return _of_classes(study)
+    if name == "class-gains":
+        return _of_class_gains(study.class_gains)
+    for factor in list_factors(study.changes):
+        if name == name_effects(factor):
+            own = (study.changes, study.main_effects, study.interactions)
+            return " ".join(text for text in state_factor(factor, *own)[0] if text)
+    return ""
+
+
+def _of_scores(study: Study) -> str:
+    scored = study.drawn_summary.dropna(subset=[f"{PRIMARY}_mean"])
+    if not len(scored):
+        return ""
+    scores = dict(zip(scored["variant"], scored[f"{PRIMARY}_mean"], strict=True))
+    told = [
+        f"{study.names[variant]} with {percent(scores[variant])} %"
+        for variant in (max(scores, key=scores.__getitem__), min(scores, key=scores.__getitem__))
+    ]
+    count = number_of(len(scored), "variant")
+    return f"Mean {label(PRIMARY)} of {count}: highest {told[0]}, lowest {told[1]}."
+
+
+def _of_differences(study: Study) -> str:
+    rows = study.drawn_summary.dropna(subset=[f"{PRIMARY}_diff_mean"])
+    words = rows.get(f"{PRIMARY}_diff_word", pd.Series("", rows.index))
+    is_up = rows[f"{PRIMARY}_diff_mean"] > 0
+    parts = {
+        "shown to be better": (words == SHOWN) & is_up,
+        "shown to be worse": (words == SHOWN) & ~is_up,
+        "no difference shown": words != SHOWN,
+    }
+    told = [
+        f"{what}: {enumerate_names([study.names[name] for name in rows.loc[held, 'variant']])}"
+        for what, held in parts.items()
+        if held.any()
+    ]
+    return f"Against {study.names[study.plan.baseline or '']}, {'; '.join(told)}."
+
+
+def _of_classes(study: Study) -> str:
+    means = study.classes.groupby("class_name", sort=False)["iou"].mean().dropna().to_dict()
+    if len(means) < 2:
+        return ""
+    best, worst = (choose(means, key=means.__getitem__) for choose in (max, min))
+    return (
+        f"IoU over all variants: highest {best} with {percent(means[best])} %, lowest {worst} with "
+        f"{percent(means[worst])} %."
+    )
+
+
+def _of_class_gains(gains: pd.DataFrame) -> str:
+    context = MEAN if MEAN in set(gains["context"]) else gains["context"].iloc[0]
+    own = gains[gains["context"] == context].set_index("class_name")["diff"]
+    return (
+        f"Most for {own.idxmax()}, {points(own.max())} points of IoU; least for {own.idxmin()}, "
+        f"{points(own.min())}."
+    )
