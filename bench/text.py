@@ -12,7 +12,8 @@ _BIDI = set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f"
 
 def clean(text: object) -> str:
     r"""Write control characters, direction marks and lone surrogates out, as in `\x1b`."""
-    return "".join(_visible(char) for char in str(text))
+    text = str(text)
+    return text if text.isprintable() else "".join(_visible(char) for char in text)
 
 
 def clean_block(text: object) -> str:

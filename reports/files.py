@@ -109,7 +109,7 @@ def _list_written(text: str, out_dir: Path) -> Iterator[str]:
 
 def _shows(text: str, plan: Plan) -> bool:
     """Say whether a page of an earlier version is a report of the same plan."""
-    if all(planned.run.id in text for planned in plan.runs):
+    if {planned.run.id for planned in plan.runs} <= set(_RUN_ID.findall(text)):
         return True
     if not plan.spec_file:
         return f'<p class="name">{html.escape(clean(plan.name))}</p>' in text
@@ -133,7 +133,8 @@ def _from_folder(path: Path, folder: Path) -> str:
         return path.as_posix()
 
 
+_RUN_ID = re.compile(r"\b[0-9a-f]{8,64}\b")
 _GENERATOR = '<meta name="generator" content="fcn-bench">'
-_FIGURE = re.compile(r'<figure class="([\w-]+)">')
+_FIGURE = re.compile(r'<figure class="([\w-]+)"[ >]')
 _CAPTION = re.compile(r"<figcaption><b>((?:Image|Picture) \d+|Close-ups|Errors)\.</b>")
 _COMMAND = re.compile(r'<pre class="command">(.*?)</pre>', re.DOTALL)

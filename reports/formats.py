@@ -112,18 +112,16 @@ def to_csv(frame: pd.DataFrame) -> str:
 
 def _cell(tag: str, text: str, table: Table, column: str, attributes: str = "") -> Markup:
     kind = "num" if column in table.numeric else "text"
-    return Markup("<{0} class={1} {2}>{3}</{0}>").format(
-        Markup(tag), Markup(f'"{kind}"'), Markup(attributes), text
-    )
+    return Markup(f'<{tag} class="{kind}" {attributes}>{escape(text)}</{tag}>')
 
 
 def _body_cell(table: Table, i: int, j: int, text: str) -> Markup:
     column = table.cells.columns[j]
     shown = escape(text)
     if (i, column) in table.best:
-        shown = Markup("<strong>{}</strong>").format(text)
+        shown = Markup(f"<strong>{shown}</strong>")
     elif (i, column) in table.tied:
-        shown = Markup("<u>{}</u>").format(text)
+        shown = Markup(f"<u>{shown}</u>")
     first = j == 0
     return _cell("th" if first else "td", shown, table, column, 'scope="row"' if first else "")
 

@@ -111,8 +111,12 @@ def _render(
     refresh_seconds: int | None,
 ) -> str:
     plan, runs, summary, records = study.plan, study.runs, study.summary, study.records
-    facts = provenance.list_facts(plan, records)
-    variants = [provenance.name_variant_anchor(name) for name in facts]
+    listed = provenance.choose_listed(records)
+    shown = [records[place] for place in listed]
+    facts = provenance.list_facts(plan, shown)
+    variants = [
+        provenance.name_variant_anchor(name) if name in facts else "runs" for name in plan.variants
+    ]
     names, comparisons = [figure.name for figure in figures], _compare_variants(study)
     has_effects = len(study.changes) > 0 or comparisons is not None or "differences" in names
     environment = Environment(
@@ -159,7 +163,10 @@ def _render(
         published=published_table(plan.published, summary, study.labels)
         if plan.published
         else None,
-        runs=_link_rows(to_html(runs_table(runs), "Runs"), provenance.name_anchors(records)),
+        runs=_link_rows(
+            to_html(runs_table(runs.iloc[listed]), "Runs"), provenance.name_anchors(shown)
+        ),
+        num_unlisted=len(records) - len(listed),
         facts=facts,
         differing=provenance.settings_table(runs, study.factors),
         shared=provenance.shared_settings(plan),

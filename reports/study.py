@@ -6,6 +6,7 @@ In: a plan and a store. Out: a `Study`, which tables, figures and page share.
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import pandas as pd
 
@@ -31,6 +32,7 @@ from reports.stats.claims import Verdict, judge_claims
 from reports.stats.class_gains import find_class_gains
 from reports.stats.comparability import Comparability
 from reports.stats.costs import add_costs, measure_costs
+from reports.stats.effects import Effect, Levels
 from reports.stats.intervals import Intervals, Other, find_intervals
 from reports.stats.other_targets import other_targets_frame
 from reports.stats.shares import share_variance
@@ -69,6 +71,8 @@ class Study:
     """One row for each change of one thing alone (`changes.find_changes`)."""
     remarks: Remarks
     """What must be said beside the numbers; the frames above hold it in columns of their own."""
+    levels: Levels
+    """The level of each variant by factor (`asked.list_levels`)."""
     verdicts: Sequence[Verdict] = ()
     """Of the plan's claims."""
 
@@ -89,17 +93,17 @@ class Study:
         labelled = self.runs["variant"].map(arms).where(self.runs["num_images"].notna())
         return self.runs.assign(num_images=labelled.fillna(self.runs["num_images"]))
 
-    @property
+    @cached_property
     def main_effects(self) -> pd.DataFrame:
         """What each change brings on average over contexts (`changes.find_main_effects`)."""
         return find_main_effects(self.changes, self.intervals)
 
-    @property
+    @cached_property
     def interactions(self) -> pd.DataFrame:
         """How far each context is from that (`changes.find_interactions`)."""
         return find_interactions(self.changes, self.intervals)
 
-    @property
+    @cached_property
     def class_gains(self) -> pd.DataFrame:
         """What the first factor's change brings to each class (`class_gains.find_class_gains`)."""
         factors = list_factors(self.changes)
@@ -110,7 +114,7 @@ class Study:
     @property
     def shares(self) -> dict[str, float]:
         """What the scatter of scores is due to (`shares.share_variance`)."""
-        return share_variance(self.intervals.arms, list_levels(self.plan))
+        return share_variance(self.intervals.arms, self.levels)
 
     def is_ranked(self, score: str = "miou") -> bool:
         """Say whether all variants may be ranked by a score."""
@@ -151,10 +155,16 @@ def read_study(plan: Plan, store: Store) -> Study:
     factors = find_factors(plan)
     causes = list_causes(factors)
     levels = list_levels(plan)
+    listed = []
+
+    def list_asked(known: Comparability) -> list[Effect]:
+        listed.append(list_changes(runs, causes, plan.baseline, known))
+        return list_effects(listed[0])
+
     intervals = find_intervals(
         records,
         store,
-        effects=lambda known: list_effects(list_changes(runs, causes, plan.baseline, known)),
+        effects=list_asked,
         levels=levels,
         margin=plan.margin,
         other=_read_other(plan.spread_of, store),
@@ -174,14 +184,14 @@ def read_study(plan: Plan, store: Store) -> Study:
     is_ranked = comparability.holds(plan.variants, "miou")
     drawn = cut_plan(plan, summary, MAX_DRAWN, is_ranked=is_ranked)
     labels = remarks.mark(other_targets_frame(records, store, intervals.num_resamples))
-    changes = find_changes(runs, factors, plan.baseline, intervals)
+    changes = find_changes(runs, factors, plan.baseline, intervals, *listed)
     changes = remarks.mark(changes, ("variant_before", "variant_after"))
     runs = remarks.mark_runs(runs)
     verdicts = judge_claims(resolve_claims(plan), intervals.arms, costs, levels)
     verdicts = [_date(verdict, plan, records, store) for verdict in verdicts]
     return Study(
         plan, store, records, factors, runs, summary, classes, drawn, intervals, labels, changes,
-        remarks, verdicts,
+        remarks, levels, verdicts,
     )  # fmt: skip
 
 

@@ -58,7 +58,7 @@ def runs_frame(plan: Plan, store: Store, records: Sequence[Record] | None = None
     with _collector_at_rest():
         records = read_records(plan, store) if records is None else records
         settings = flat_settings(plan)
-        factors = find_factors(plan, settings)
+        factors = find_factors(plan)
         scores = _score_records(records)
         rows = [
             _run_row(record, {key: plain(own.get(key)) for key in factors}) | scores.get(i, {})

@@ -35,14 +35,27 @@ def flat_settings(plan: Plan) -> list[dict[str, Any]]:
     return rows
 
 
-def find_factors(plan: Plan, settings: Sequence[Mapping[str, Any]] | None = None) -> list[str]:
+def find_factors(plan: Plan) -> list[str]:
     """List the dotted keys in which the plan's variants differ, besides backbone and skip.
 
-    `settings` are those of `flat_settings`, where they were read already.
+    Parts of specs that are one object, as seeds of a variant share them, are read once.
     """
-    rows = flat_settings(plan) if settings is None else settings
-    keys = dict.fromkeys(key for row in rows for key in row)
-    return [key for key in keys if key not in NOT_FACTORS and _differs(key, rows)]
+    parts: dict[str, dict[int, Any]] = {}
+    for planned in plan.runs:
+        for name, part in planned.run.spec:
+            key = id(part) if isinstance(part, BaseModel) else hash(part)
+            parts.setdefault(name, {})[key] = part
+    factors = []
+    for name, own in parts.items():
+        rows = [
+            flatten(part.model_dump(mode="json"), f"{name}.")
+            if isinstance(part, BaseModel)
+            else {name: part}
+            for part in own.values()
+        ]
+        keys = dict.fromkeys(key for row in rows for key in row)
+        factors += [key for key in keys if key not in NOT_FACTORS and _differs(key, rows)]
+    return factors
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

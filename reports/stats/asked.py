@@ -71,7 +71,7 @@ def require_classes(plan: Plan, known: Sequence[str]) -> None:
 def list_levels(plan: Plan) -> dict[str, dict[str, str]]:
     """Return the level of each variant by factor, backbone and skip among them."""
     settings = flat_settings(plan)
-    causes = (name for name in find_factors(plan, settings) if name not in NOT_CAUSES)
+    causes = (name for name in find_factors(plan) if name not in NOT_CAUSES)
     factors = [*SHORT, *causes]
     return {
         factor: {

@@ -16,6 +16,9 @@ from reports.stats.effects import Effect, less, mean_effect
 from reports.stats.intervals import Intervals
 from reports.stats.summary import CHAINED, list_changes
 
+MAX_CONTEXTS = 100
+"""Contexts of a change beyond which nobody asks of each how far it is from their mean."""
+
 
 def list_causes(factors: Sequence[str]) -> list[str]:
     """Return the factors whose changes are looked at: backbone, skip and dotted keys."""
@@ -27,6 +30,7 @@ def find_changes(
     factors: Sequence[str],
     baseline: str | None,
     intervals: Intervals | None = None,
+    listed: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Compare variants that differ in one thing alone, and say what is found of the difference.
 
@@ -35,6 +39,7 @@ def find_changes(
         factors: Dotted keys in which variants differ, besides backbone and skip.
         baseline: Variant whose values the others are compared with.
         intervals: What the counts say; without them there are no intervals and no words.
+        listed: `list_changes`, where that is known already.
 
     Returns:
         The rows of `list_changes` that have a seed in common, with `miou_diff_low`, `_high` (the
@@ -43,9 +48,11 @@ def find_changes(
         a row, and `judged_on` says which images each row is about.
     """
     intervals = intervals or Intervals.none()
-    changes = list_changes(runs, list_causes(factors), baseline, intervals.comparability)
-    changes = changes[changes["num_pairs"] > 0].reset_index(drop=True)
-    arms = zip(changes["variant_before"], changes["variant_after"], strict=True)
+    if listed is None:
+        listed = list_changes(runs, list_causes(factors), baseline, intervals.comparability)
+    changes = listed[listed["num_pairs"] > 0].reset_index(drop=True)
+    arms = list(zip(changes["variant_before"], changes["variant_after"], strict=True))
+    intervals.findings.prepare(arms)
     changes = _add(changes, [intervals.findings.compare(before, after) for before, after in arms])
     comparability = intervals.comparability
     if not comparability.holds(comparability.judged):
@@ -86,7 +93,9 @@ def list_effects(changes: pd.DataFrame) -> list[Effect]:
     for own in _group(changes):
         gains = _gains(own)
         mean = mean_effect(gains)
-        effects += [mean, *(less(gain, mean) for gain in gains)]
+        effects.append(mean)
+        if len(gains) <= MAX_CONTEXTS:
+            effects += [less(gain, mean) for gain in gains]
     return effects
 
 
@@ -112,12 +121,14 @@ def find_interactions(changes: pd.DataFrame, intervals: Intervals | None = None)
     """Say how far what a change brings in each context is from what it brings on average.
 
     Returns:
-        A row for each row of `changes` whose change has more contexts: `factor`, `context`,
-        `before`, `after` and the columns that `find_changes` adds.
+        A row for each row of `changes` whose change has more contexts, `MAX_CONTEXTS` at most:
+        `factor`, `context`, `before`, `after` and the columns that `find_changes` adds.
     """
     intervals = intervals or Intervals.none()
     rows, found = [], []
     for own in _group(changes):
+        if len(own) > MAX_CONTEXTS:
+            continue
         gains = _gains(own)
         mean, of_mean = mean_effect(gains), own[f"{PRIMARY}_diff_mean"].mean(skipna=False)
         for row, gain in zip(own.to_dict("records"), gains, strict=True):

@@ -24,6 +24,8 @@ from reports.stats.pairs import Arm, why_no_pairs
 PRIMARY = "miou"
 MAX_LISTED = 20_000
 """Contrasts that are drawn together: all pairs of 200 variants."""
+CHUNK = 2_000
+"""Pairs of very many that are judged at once."""
 UNEQUAL = 0.05
 """Level of the test whether seeds throw variants unequally far (Brown and Forsythe, 1974)."""
 GROUP_RATIO = 3.0
@@ -66,9 +68,18 @@ class VariantSet:
     arms: Sequence[Arm]
     model: Model
 
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """Number of each variant."""
+        return {name: k for k, name in enumerate(self.names)}
+
+    def holds(self, names: Iterable[str]) -> bool:
+        """Say whether all of these are among its variants."""
+        return all(name in self.places for name in names)
+
     def weigh(self, effects: Sequence[Effect]) -> sparse.csr_array:
         """Return the weights of variants in each effect, (M, V)."""
-        place = {name: k for k, name in enumerate(self.names)}
+        place = self.places
         cells = [(m, place[n], w) for m, one in enumerate(effects) for n, w in one.items()]
         rows, columns, values = zip(*cells, strict=True)
         shape = (len(effects), len(self.names))
@@ -111,10 +122,18 @@ class Findings:
             for effect, sign in ((pair(before, after), 1), (pair(after, before), -1)):
                 if (found := self.found.get(_key(effect))) is not None:
                     return found if sign > 0 else _turn(found)
-            for own in self.sets:
-                if self.num_contrasts > MAX_LISTED and {before, after} <= set(own.names):
-                    return self._judge_of_many(own, pair(before, after))
+            if self.num_contrasts > MAX_LISTED:
+                self._judge_of_many([(before, after)])
+                if (found := self._judged.get((before, after))) is not None:
+                    return found
         return self._judge_alone(before, after, score)
+
+    def prepare(self, pairs: Iterable[tuple[str, str]]) -> None:
+        """Judge pairs that will be asked for, all at once: of very many, one by one takes long."""
+        if self.num_contrasts > MAX_LISTED:
+            self._judge_of_many(list(pairs))
+        if self.without is not None:
+            self.without.prepare(pairs)
 
     def effect(self, effect: Effect) -> Finding | None:
         """Return what is found of an effect that was asked for."""
@@ -123,11 +142,21 @@ class Findings:
             return found
         return _reconcile(found, self.without.effect(effect))
 
-    def _judge_of_many(self, one: VariantSet, effect: Effect) -> Finding:
-        """Judge a contrast of more than can be drawn together."""
-        weights = one.weigh([effect])
-        verdict = judge_one_of(one.model, weights, self.num_contrasts)
-        return next(iter(_list_findings(one, [effect], verdict, self.margin)))
+    def _judge_of_many(self, pairs: Sequence[tuple[str, str]]) -> None:
+        """Judge pairs of more contrasts than can be drawn together, and keep what is found."""
+        new = [one for one in dict.fromkeys(pairs) if one not in self._judged]
+        for one in self.sets:
+            own = [names for names in new if one.holds(names) and names[0] != names[1]]
+            for first in range(0, len(own), CHUNK):
+                part = own[first : first + CHUNK]
+                effects = [pair(before, after) for before, after in part]
+                verdict = judge_one_of(one.model, one.weigh(effects), self.num_contrasts)
+                found = _list_findings(one, effects, verdict, self.margin)
+                self._judged.update(zip(part, found, strict=True))
+
+    @cached_property
+    def _judged(self) -> dict[tuple[str, str], Finding]:
+        return {}
 
     def measure(self, effect: Effect, score: str) -> Finding | None:
         """Give an effect its own interval, without a word; None where one model does not hold it.
@@ -135,7 +164,7 @@ class Findings:
         For scores beside the primary one: what they say stands in no family.
         """
         for one in self._of_score(score):
-            if set(effect) <= set(one.names):
+            if one.holds(effect):
                 contrast = Contrasts(one.model, one.weigh([effect]))
                 judged = contrast.judge(one.model.scores.points)
                 diff, reach = float(judged.estimate[0]), float(judged.reach[0])
@@ -236,7 +265,7 @@ def _find_many(
     found: dict[frozenset[tuple[str, float]], Finding] = {}
     critical = float("nan")
     for one in sets:
-        own = [effect for effect in effects if set(effect) <= set(one.names)]
+        own = [effect for effect in effects if one.holds(effect)]
         if own:
             verdict = judge_one_of(one.model, one.weigh(own), number)
             critical = float(np.max(verdict.critical))
@@ -314,7 +343,7 @@ def _list_effects(one: VariantSet, effects: Iterable[Effect], *, all_pairs: bool
     more = {
         _key(effect): effect
         for effect in effects
-        if set(effect) <= set(one.names) and _key(effect) not in known
+        if one.holds(effect) and _key(effect) not in known
     }
     turned = {_key({name: -weight for name, weight in one.items()}) for one in pairs}
     return [*pairs, *(effect for key, effect in more.items() if key not in turned)]

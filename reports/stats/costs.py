@@ -124,6 +124,7 @@ def find_front(cost: Cost, means: Mapping[str, float], findings: Findings) -> li
         findings: What is shown of the scores; a pair without a word is not judged.
     """
     names = [name for name in cost.typical if not math.isnan(means.get(name, math.nan))]
+    findings.prepare([(other, name) for name in names for other in names if other != name])
     beaten = {
         name
         for name in names

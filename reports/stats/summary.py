@@ -7,14 +7,17 @@ A standard deviation is the sample's (n - 1), and NaN below two values.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
+import numpy as np
 import pandas as pd
 
 from bench.metrics import BOUNDARY_SCORE, SCORES
 from reports.stats.comparability import UNKNOWN, Comparability
 from reports.stats.contrasts import PRIMARY, SHOWN, Findings
 from reports.stats.intervals import Intervals
+from reports.stats.model import Floats
 from reports.stats.ranks import find_ranks
 
 CHAINED = "skip"
@@ -53,7 +56,7 @@ def summarize_variants(
         return summary.reset_index()
     arms = split_arms(runs)
     rows = {
-        variant: _compare(arms, baseline, str(variant), comparability)
+        variant: _compare(arms, baseline, str(variant), scores_of(runs), comparability)
         for variant in summary.index
         if variant != baseline
     }
@@ -82,6 +85,8 @@ def add_intervals(
     """
     joined = summary.set_index("variant")
     bounds = intervals.scores
+    if baseline is not None:
+        intervals.findings.prepare([(baseline, str(name)) for name in joined.index])
     joined["num_images"] = bounds.groupby("variant")["num_images"].first()
     for score in (*SCORES, BOUNDARY_SCORE):
         if f"{score}_mean" not in joined:
@@ -147,6 +152,7 @@ def list_tied(means: pd.Series, findings: Findings) -> list[str]:
     best = find_best(means, findings)
     if best is None:
         return []
+    findings.prepare([(best, str(name)) for name in means.index])
     found = {name: findings.compare(best, str(name)) for name in means.index if name != best}
     return [str(name) for name, one in found.items() if one and one.word and one.word != SHOWN]
 
@@ -159,48 +165,68 @@ def find_best(means: pd.Series, findings: Findings) -> str | None:
     return best if any(best in one.names for one in findings.sets) else None
 
 
+@dataclass(frozen=True)
+class Finished:
+    """The finished runs of one variant."""
+
+    seeds: tuple[int, ...]
+    scores: Floats
+    """Of each seed, (S, M), in the order of `scores_of`."""
+
+
+def split_arms(runs: pd.DataFrame) -> dict[str, Finished]:
+    """Return the scores of each variant's finished runs, from one pass over the frame."""
+    done = runs[runs["status"] == "done"]
+    variants, seeds = done["variant"].to_numpy(), done["seed"].to_numpy()
+    scores = done[scores_of(runs)].to_numpy(dtype=np.float64)
+    rows: dict[str, list[int]] = {str(name): [] for name in runs["variant"].unique()}
+    for place, name in enumerate(variants):
+        rows[str(name)].append(place)
+    return {name: Finished(tuple(seeds[own].tolist()), scores[own]) for name, own in rows.items()}
+
+
 def pair_by_seed(runs: pd.DataFrame, before: str, after: str) -> pd.DataFrame:
     """Return the scores of `after` minus those of `before`, one row for each seed both finished."""
-    return _pair(split_arms(runs[runs["variant"].isin([before, after])]), before, after)
-
-
-def split_arms(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Return the scores of each variant's finished runs by seed, from one pass over the frame."""
-    columns, done = scores_of(runs), runs[runs["status"] == "done"]
-    arms = {str(name): part for name, part in done.groupby("variant", sort=False)}
-    none = done.iloc[:0]
-    return {
-        str(name): arms.get(str(name), none).set_index("seed")[columns]
-        for name in runs["variant"].unique()
-    }
+    pairs = _pair(split_arms(runs), before, after)
+    return pd.DataFrame(pairs.scores, pd.Index(pairs.seeds, name="seed"), scores_of(runs))
 
 
 def summarize_difference(runs: pd.DataFrame, before: str, after: str) -> dict[str, float]:
     """Summarise the paired difference of two variants; NaN where no seed finished both."""
-    return _summarize_pairs(pair_by_seed(runs, before, after))
+    return _summarize_pairs(_pair(split_arms(runs), before, after), scores_of(runs))
 
 
 def _compare(
-    arms: Mapping[str, pd.DataFrame], before: str, after: str, comparability: Comparability
+    arms: Mapping[str, Finished],
+    before: str,
+    after: str,
+    scores: Sequence[str],
+    comparability: Comparability,
 ) -> dict[str, float]:
     """Summarise a difference; NaN for scores by which the two are not comparable."""
-    found = _summarize_pairs(_pair(arms, before, after))
-    for score in arms[before].columns:
+    found = _summarize_pairs(_pair(arms, before, after), scores)
+    for score in scores:
         if not comparability.holds((before, after), score):
             found |= dict.fromkeys((f"{score}_diff_mean", f"{score}_diff_std"), float("nan"))
     return found
 
 
-def _pair(arms: Mapping[str, pd.DataFrame], before: str, after: str) -> pd.DataFrame:
-    seeds = arms[before].index.intersection(arms[after].index)
-    return arms[after].loc[seeds] - arms[before].loc[seeds]
+def _pair(arms: Mapping[str, Finished], before: str, after: str) -> Finished:
+    """Return the scores of `after` less those of `before`, of the seeds that both finished."""
+    one, other = arms[before], arms[after]
+    if one.seeds == other.seeds:
+        return Finished(one.seeds, other.scores - one.scores)
+    seeds = tuple(seed for seed in one.seeds if seed in other.seeds)
+    rows = [[arm.seeds.index(seed) for seed in seeds] for arm in (one, other)]
+    return Finished(seeds, other.scores[rows[1]] - one.scores[rows[0]])
 
 
-def _summarize_pairs(pairs: pd.DataFrame) -> dict[str, float]:
-    summary: dict[str, float] = {"num_pairs": len(pairs)}
-    for score in pairs.columns:
-        summary[f"{score}_diff_mean"] = float(pairs[score].mean())
-        summary[f"{score}_diff_std"] = float(pairs[score].std(ddof=1))
+def _summarize_pairs(pairs: Finished, scores: Sequence[str]) -> dict[str, float]:
+    summary: dict[str, float] = {"num_pairs": len(pairs.seeds)}
+    for score, values in zip(scores, pairs.scores.T, strict=True):
+        known = values[~np.isnan(values)]
+        summary[f"{score}_diff_mean"] = float(known.mean()) if len(known) else math.nan
+        summary[f"{score}_diff_std"] = float(known.std(ddof=1)) if len(known) > 1 else math.nan
     return summary
 
 
@@ -235,14 +261,14 @@ def list_changes(
         `num_pairs`, `<score>_diff_mean`, `<score>_diff_std`.
     """
     variants = runs.drop_duplicates("variant").set_index("variant")
-    scores = split_arms(runs)
+    arms, scores = split_arms(runs), scores_of(runs)
     rows = []
     for factor in factors:
         others = [f for f in factors if f != factor and variants[f].nunique() > 1]
         order = list(dict.fromkeys(variants[factor]))
         reference = order[0] if baseline is None else variants.at[baseline, factor]
-        for context, arms in _contexts(variants, others):
-            named = {value: name for name, value in reversed(list(arms[factor].items()))}
+        for context, own in _contexts(variants, others):
+            named = {value: name for name, value in reversed(list(own[factor].items()))}
             here = [value for value in order if value in named]
             if factor == CHAINED:
                 whole = [(here[0], here[-1])] if len(here) > 2 else []
@@ -253,10 +279,8 @@ def list_changes(
                 change = {"factor": factor, "context": context, "before": before, "after": after}
                 names = named[before], named[after]
                 if comparability.holds(names):
-                    arms_of_change = dict(
-                        zip(("variant_before", "variant_after"), names, strict=True)
-                    )
-                    rows.append(change | arms_of_change | _compare(scores, *names, comparability))
+                    change |= {"variant_before": names[0], "variant_after": names[1]}
+                    rows.append(change | _compare(arms, *names, scores, comparability))
     columns = ["factor", "context", "before", "after", "variant_before", "variant_after"]
     columns += _difference_columns(runs)
     return pd.DataFrame(rows, columns=columns)

@@ -25,6 +25,9 @@ from reports.style import MISSING, duration
 MAX_LOG = 4000
 """Characters of a failure's log that are shown: its end."""
 
+MAX_LISTED = 2000
+"""Runs that a page lists; `runs.csv` has all."""
+
 
 @dataclass(frozen=True)
 class Unfinished:
@@ -95,6 +98,12 @@ class RunFacts:
     """Name and value: state, id, commit, versions, device, durations, folder, command."""
     settings: str
     """Settings in which it differs from the others, a line for each."""
+
+
+def choose_listed(records: Sequence[Record]) -> list[int]:
+    """Choose the runs that a page lists, by place: of very many those without a result first."""
+    places = sorted(range(len(records)), key=lambda k: records[k].status == "done")
+    return sorted(places[:MAX_LISTED])
 
 
 def name_anchors(records: Sequence[Record]) -> list[str]:
