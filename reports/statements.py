@@ -135,6 +135,8 @@ def _tell_contexts(rows: pd.DataFrame, apart: pd.DataFrame, name: str) -> str:
             f"{_in_context(most)}, lowest with {_in_context(least)}."
         )
     span = f"Between {name} it goes from {_short(least)} to {_short(most)}"
+    if not words:  # of very many contexts nothing is asked
+        return f"{span}."
     if not words - {""}:
         return f"{span}; one seed cannot say that they differ."
     return f"{span}; that they differ is not shown."

@@ -58,9 +58,15 @@ def _draw_scores(study: Study) -> Iterator[Drawn]:
         return
     apart = "" if study.is_ranked() else f" {_APART}"
     named_runs = runs.assign(variant=runs["variant"].map(study.names))
-    yield "scores", "Scores", _SCORES + apart, plot_scores(named_runs, grouped=study.grouped)
+    skips = list(dict.fromkeys(study.runs["skip"]))
+    yield (
+        "scores",
+        "Scores",
+        _SCORES + apart,
+        plot_scores(named_runs, grouped=study.grouped, skips=skips),
+    )
     if study.grouped:
-        yield "grid", "Backbone × skip", _GRID + apart, plot_skip_grid(summary)
+        yield "grid", "Backbone × skip", _GRID + apart, plot_skip_grid(summary, skips)
     baseline = study.plan.baseline
     if baseline is not None and summary["miou_diff_mean"].notna().any():
         spread = _INTERVAL if has_interval(summary) else _DEVIATION

@@ -3,6 +3,7 @@
 In: frames and summaries of raw units. Out: matplotlib figures.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -33,16 +34,20 @@ DIVERGING = "PuOr"
 """Two hues that every kind of colour blindness tells apart."""
 
 
-def plot_scores(runs: pd.DataFrame, *, grouped: bool) -> Drawing:
+def plot_scores(runs: pd.DataFrame, *, grouped: bool, skips: Sequence[str] = ()) -> Drawing:
     """Draw pixel accuracy and mIoU side by side: seeds as dots, mean and ± std as a bar.
 
     Args:
         runs: The frame of runs.
         grouped: Rows are backbones and colours skips; otherwise each variant is a row.
+        skips: All skips of the question in its order, so that each keeps its colour and its place
+            where not all variants are drawn.
     """
     row, hue = ("backbone", "skip") if grouped else ("variant", "variant")
     frame = runs.assign(**{name: runs[name].map(figure_label) for name in (row, hue)})
     order, hues = list(dict.fromkeys(frame[row])), list(dict.fromkeys(frame[hue]))
+    if grouped and skips:
+        hues = [figure_label(name) for name in skips]
     palette = colours(hues)
     rows: dict[str, Any] = {"y": row, "order": order}
     if grouped:
@@ -68,9 +73,13 @@ def plot_scores(runs: pd.DataFrame, *, grouped: bool) -> Drawing:
     return figure
 
 
-def plot_skip_grid(summary: pd.DataFrame) -> Drawing:
-    """Draw mean mIoU of each backbone (rows) and skip (columns), in percent; blanks are hatched."""
-    backbones, skips = (list(dict.fromkeys(summary[name])) for name in ("backbone", "skip"))
+def plot_skip_grid(summary: pd.DataFrame, skips: Sequence[str] = ()) -> Drawing:
+    """Draw mean mIoU of each backbone (rows) and skip (columns), in percent; blanks are hatched.
+
+    `skips` are all of the question in its order; by default those of the summary.
+    """
+    backbones = list(dict.fromkeys(summary["backbone"]))
+    skips = list(skips) or list(dict.fromkeys(summary["skip"]))
     cells = summary.set_index(["backbone", "skip"])
     index = pd.MultiIndex.from_product([backbones, skips])
     mean, std = (

@@ -190,3 +190,18 @@ def test_a_real_pack_gives_its_images(small_store, make_plan):
     assert [image.name for image in images] == [made.name(index)]
     assert (images[0].image == made.image(index)).all()
     assert images[0].cells[0].note == "100.0 %"
+
+
+def test_skips_keep_their_order_and_colours_where_not_all_variants_are_drawn(plan, store):
+    """The first variant drawn may not have the first skip."""
+    runs = runs_frame(plan, store)
+    skips = list(dict.fromkeys(runs["skip"]))
+    cut = runs[runs["variant"] != "alexnet-none"]
+    whole, part = (
+        [text.get_text() for text in plot_scores(own, grouped=True, skips=skips).legends[0].texts]
+        for own in (runs, cut)
+    )
+    assert whole == part == skips
+    cells = summarize_variants(cut)
+    labels = plot_skip_grid(cells, skips).axes[0].get_xticklabels()
+    assert [label.get_text() for label in labels] == skips
