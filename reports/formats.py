@@ -4,6 +4,7 @@ In: a `Table` of text as shown, or a raw frame. Out: strings in which no cell is
 formula, whatever a class or a variant is called.
 """
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -108,6 +109,14 @@ def to_csv(frame: pd.DataFrame) -> str:
             safe[name] = [_defuse(v) if isinstance(v, str) else v for v in safe[name]]
     safe.columns = [_defuse(str(name)) for name in safe.columns]
     return safe.to_csv(index=False, lineterminator="\n")
+
+
+def to_script_json(content: object) -> Markup:
+    """Write what a script of the page reads as JSON in which no text ends the element around it."""
+    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+    for sign in "<>&\u2028\u2029":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return Markup(text)
 
 
 def _cell(tag: str, text: str, table: Table, column: str, attributes: str = "") -> Markup:

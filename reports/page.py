@@ -21,13 +21,22 @@ from reports.answer import choose_kinds, find_answer
 from reports.figures.illustration import Illustration
 from reports.figures.listing import draw_figures
 from reports.files import COUNTS, PAGE, list_possible, open_folder
-from reports.formats import MARK, Table, escape_markdown, to_csv, to_html, to_markdown
+from reports.formats import (
+    MARK,
+    Table,
+    escape_markdown,
+    to_csv,
+    to_html,
+    to_markdown,
+    to_script_json,
+)
 from reports.images.gallery import Gallery, draw_gallery
 from reports.results.counts_file import pack_counts
 from reports.statements import state_changes, tell_shares
 from reports.study import Study, read_study
 from reports.style import enumerate_names
 from reports.tables import provenance
+from reports.tables.baselines import baselines_json, list_pairs
 from reports.tables.changes import describe_changes, tabulate_changes
 from reports.tables.claims import claims_table
 from reports.tables.classes import class_grid, class_table, summarize_classes
@@ -49,8 +58,8 @@ CONTENTS = (
     ("conventions", "How to read this"),
 )
 """Sections of the page: anchors and titles."""
-STYLES = ("page.css", "gallery.css")
-SCRIPTS = ("address.js", "page.js", "gallery.js")
+STYLES = ("page.css", "gallery.css", "linked.css")
+SCRIPTS = ("address.js", "page.js", "differences.js", "lit.js", "gallery.js")
 """Files of `assets/`, in the order in which the page has them."""
 
 
@@ -159,6 +168,8 @@ def _render(
         classes=None
         if grid is None
         else _link_rows(to_html(class_table(grid, summary), "IoU by class"), variants),
+        baselines=_list_baselines(study),
+        variants=to_script_json([[clean(n), study.names[n]] for n in plan.variants]),
         labels=other_targets_table(study.labels) if len(study.labels) else None,
         published=published_table(plan.published, summary, study.labels)
         if plan.published
@@ -175,6 +186,16 @@ def _render(
         finished=max(runs["finished"].dropna(), default=""),
         most_seeds=int(summary["num_done"].max()),
     )
+
+
+def _list_baselines(study: Study) -> Markup | None:
+    """Write the differences of all pairs of the variants drawn; None where none is known."""
+    drawn, names = study.drawn.variants, study.drawn_summary
+    pairs = list_pairs(drawn, study.intervals.findings, study.comparability)
+    if not pairs:
+        return None
+    best = names.sort_values("miou_mean", ascending=False, kind="stable")["variant"].iloc[0]
+    return baselines_json(drawn, study.names, study.plan.baseline or str(best), pairs)
 
 
 def _choose_figure(figures: Sequence[Illustration]) -> str:

@@ -14,6 +14,11 @@ const address = {
     return name !== "" && (!name.includes("=") || document.getElementById(decoded) !== null);
   },
 
+  // Whether the page was opened at this address, rather than loaded again or gone back to.
+  isNew() {
+    return performance.getEntriesByType("navigation")[0]?.type === "navigate";
+  },
+
   read() {
     return new URLSearchParams(this.isPart() ? "" : location.hash.slice(1));
   },

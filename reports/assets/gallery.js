@@ -449,19 +449,16 @@
     makeLegend();
     box.hidden = false;
     address.follow((choices) => { read(choices); render(); });
-    if (["image", "a", "b", "class", "view"].some((key) => address.read().has(key)) && performance.getEntriesByType("navigation")[0]?.type === "navigate") box.scrollIntoView();
+    if (address.isNew() && ["image", "a", "b", "class", "view"].some((key) => address.read().has(key))) box.scrollIntoView();
   }
 
-  // Fixed panels stay for print; on a screen they are what lies beneath.
+  // Fixed panels are what lies beneath on a screen; in print, where all is open, they are what is left.
   function fold(panels) {
     const details = document.createElement("details"), summary = document.createElement("summary");
     details.className = panels.className;
     summary.textContent = "Fixed panels: three images under all variants, and close-ups";
     details.append(summary, ...panels.childNodes);
     panels.replaceWith(details);
-    let wasOpen = false;
-    addEventListener("beforeprint", () => { wasOpen = details.open; details.open = true; });
-    addEventListener("afterprint", () => { details.open = wasOpen; });
   }
 
   const box = document.querySelector(".gallery");

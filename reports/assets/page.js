@@ -102,6 +102,7 @@ function addPoints(box, tip) {
   };
   const show = (index) => {
     current = index;
+    box.dispatchEvent(new CustomEvent("light", { bubbles: true, detail: points[index]?.[3] }));
     tip.hidden = index < 0;
     if (index < 0) return;
     const [x, y] = place(points[index]);

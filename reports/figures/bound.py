@@ -101,7 +101,7 @@ def plot_bound(
             ax.plot(rows["stride"], rows["miou_mean"], "s-", linewidth=1.2, markersize=5.5, **style)
             values = rows[["stride", "miou_mean"]].to_numpy(float)
             for variant, (stride, miou) in zip(rows["variant"], values, strict=True):
-                figure.name_point(ax, stride, miou, f"{variant}: {percent(miou)}")
+                figure.name_point(ax, stride, miou, f"{variant}: {percent(miou)}", variant)
         ax.set_xscale("log", base=2)
         ax.set_xticks(list(bound))
         ax.xaxis.set_minor_locator(NullLocator())

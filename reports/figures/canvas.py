@@ -6,6 +6,7 @@ A `Drawing` also remembers what its points are called, for a reader who points a
 
 import io
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -25,23 +26,36 @@ class Drawing(Figure):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._named: list[tuple[Axes, float, float, str]] = []
+        self._named: list[tuple[Axes, float, float, str, str]] = []
         FigureCanvasAgg(self)
 
-    def name_point(self, ax: Axes, x: float, y: float, text: str) -> None:
-        """Name a point of the data; what has no finite place is left out."""
+    def name_point(self, ax: Axes, x: float, y: float, text: str, variant: str = "") -> None:
+        """Name a point of the data; what has no finite place is left out.
+
+        Args:
+            ax: Where it is drawn.
+            x: Its place in the data.
+            y: Likewise.
+            text: What it says.
+            variant: Which variant it is of, so that others of it are lit with it; empty for none.
+        """
         if x == x and y == y:
-            self._named.append((ax, float(x), float(y), text))
+            self._named.append((ax, float(x), float(y), text, variant))
 
     def marks(self) -> list[Mark]:
         """Return the named points where the last rendering put them."""
+        return [mark for mark, _ in self._place()]
+
+    def variants(self) -> list[str]:
+        """Return the variant of each of these points."""
+        return [variant for _, variant in self._place()]
+
+    def _place(self) -> Iterator[tuple[Mark, str]]:
         to_figure = self.transFigure.inverted()
-        marks = []
-        for ax, x, y, text in self._named:
+        for ax, x, y, text, variant in self._named:
             right, up = to_figure.transform(ax.transData.transform((x, y)))
             if 0 <= right <= 1 and 0 <= up <= 1:
-                marks.append((round(1000 * right), round(1000 * (1 - up)), text))
-        return marks
+                yield (round(1000 * right), round(1000 * (1 - up)), text), variant
 
 
 def new_figure(

@@ -62,7 +62,7 @@ def plot_confusions(
             )  # fmt: skip
             for i, j in np.argwhere(share >= SHOWN):
                 text = f"{class_names[i]} called {class_names[j]}: {100 * share[i, j]:.1f} %"
-                figure.name_point(ax, j + 0.5, i + 0.5, f"{variant}: {text}")
+                figure.name_point(ax, j + 0.5, i + 0.5, f"{variant}: {text}", variant)
             ax.grid(False)
             ax.set_title(figure_label(variant, 36))
             ax.tick_params(axis="x", rotation=90)

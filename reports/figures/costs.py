@@ -91,7 +91,7 @@ def plot_costs(
                 ax.plot(ends, (y, y), color=colour, linewidth=1.1, alpha=0.6, zorder=1)
                 ax.plot(x, y, sign, color=colour, markerfacecolor=face, markersize=7)
                 told = f"{names[variant]}: {percent(y)}, {_show_span(name, x, *ends)}"
-                figure.name_point(ax, x, y, told)
+                figure.name_point(ax, x, y, told, variant)
             if not grouped and 0 < len(front) <= MAX_NAMED:
                 _name_front(ax, done[done["variant"].isin(front)], cost, names)
             values = [*cost.low.values(), *cost.high.values()]

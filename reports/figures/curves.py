@@ -3,6 +3,8 @@
 In: the frames of logged steps and of watched scores. Out: a drawing.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -12,6 +14,7 @@ from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
 from reports.figures.canvas import WIDTH, Drawing, new_figure
+from reports.figures.direct import can_name, name_lines
 from reports.results.frame import IDENTITY
 from reports.style import FAINT, colours, figure_label, percent, theme
 
@@ -70,18 +73,30 @@ def plot_curves(
                 _draw_curves(ax, frame[frame[panel] == name], (by, value), hue, palette)
                 if grouped and (k == 0 or bands > 1):
                     ax.set_title(figure_label(name))
-                if not grouped and k == 0:
-                    ax.legend(handles=_handles(palette), loc="upper right", fontsize=8)
                 ax.set_ylabel(title if i % columns == 0 else "")
                 ax.tick_params(labelbottom=k == len(kinds) - 1)
             lows, highs = zip(*(ax.get_ylim() for ax in mine), strict=True)
             for ax in mine:
                 ax.set_ylim(min(lows), max(highs))  # bands do not share theirs
+            for ax, name in zip(mine, panels, strict=True) if not grouped else ():
+                _tell_apart(ax, hues[name], frame[frame[panel] == name], is_first=k == 0)
         figure.supxlabel(AXES[by], fontsize=9, color=FAINT)
         if grouped:
             handles = _handles(everywhere)
             figure.legend(handles=handles, loc="outside upper right", ncols=min(len(handles), 4))
     return figure
+
+
+def _tell_apart(ax: Axes, names: Sequence[str], frame: pd.DataFrame, *, is_first: bool) -> None:
+    """Name lines at their ends where they are few, else by a legend in the first panel."""
+    drawn = [name for name in names if (frame["variant"] == name).any()]
+    lines = zip(drawn, ax.lines, strict=True)
+    last = {name: np.asarray(line.get_xydata())[-1] for name, line in lines}
+    ends = [(float(y), float(x), name) for name, (x, y) in last.items()]
+    if can_name(ends):
+        name_lines(ax, ends, colours(names))
+    elif is_first:
+        ax.legend(handles=_handles(colours(names)), loc="upper right", fontsize=8)
 
 
 def _handles(palette: dict[str, str]) -> list[Line2D]:
@@ -110,14 +125,19 @@ def _draw_curves(
             errorbar="sd", linewidth=1.4, err_kws={"alpha": 0.15, "linewidth": 0},
         )  # fmt: skip
         for name, line in zip(names, ax.lines, strict=True):
-            _name_curve(ax, name, np.asarray(line.get_xydata()), is_score=y == "miou")
+            variant = str(frame.loc[frame[hue] == name, "variant"].iloc[0])
+            _name_curve(ax, (name, variant), np.asarray(line.get_xydata()), is_score=y == "miou")
     if y == "miou":
         ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{100 * y:g}"))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}".replace(",", "\u2009")))
     ax.set_xlabel("")
 
 
-def _name_curve(ax: Axes, name: str, points: NDArray[np.float64], *, is_score: bool) -> None:
+def _name_curve(
+    ax: Axes, names: tuple[str, str], points: NDArray[np.float64], *, is_score: bool
+) -> None:
+    """Name points of a curve, by what it is called in its panel, and by its variant."""
     assert isinstance(ax.figure, Drawing)
+    name, variant = names
     for x, y in points[:: 1 if is_score else 4]:
-        ax.figure.name_point(ax, x, y, f"{name}: {percent(y) if is_score else f'{y:.3f}'}")
+        ax.figure.name_point(ax, x, y, f"{name}: {percent(y) if is_score else f'{y:.3f}'}", variant)

@@ -110,7 +110,8 @@ def _draw_bar(figure: Drawing, ax: Axes, y: int, row: _Row, found: Mapping[Any, 
     ax.plot(mean, y, "o", color=colour, markersize=size)
     text = with_interval(points(mean), low, high, points)
     where = "" if row.is_mean else f"{found['context']}, "
-    figure.name_point(ax, mean, y, f"{where}{found['before']} → {found['after']}: {text}")
+    told = f"{where}{found['before']} → {found['after']}: {text}"
+    figure.name_point(ax, mean, y, told, "" if row.is_mean else str(found.get("variant_after", "")))
     if row.own is found:
         beside: dict[str, Any] = {"xycoords": ax.get_yaxis_transform(), "annotation_clip": False}
         weight = "bold" if row.is_mean else "normal"
@@ -145,7 +146,7 @@ def plot_differences(summary: pd.DataFrame, baseline: str) -> Drawing:
             shown = points(mean[y])
             if low[y] == low[y]:
                 shown += f" [{points(low[y])}, {points(high[y])}]"
-            figure.name_point(ax, mean[y], y, f"{variant}: {shown}")
+            figure.name_point(ax, mean[y], y, f"{variant}: {shown}", variant)
             beside = {"xycoords": ax.get_yaxis_transform(), "annotation_clip": False}
             ax.annotate(shown, (1.01, y), va="center", fontsize=8.5, color=INK, **beside)
         ax.set_yticks(range(len(rows)), [figure_label(name, 40) for name in rows["variant"]])

@@ -36,6 +36,8 @@ class Illustration:
     files: dict[str, bytes]
     """Renderings by what follows the name: `.png`, `.svg`, `-dark.svg`."""
     marks: Sequence[Mark] = ()
+    variants: Sequence[str] = ()
+    """Which variant each mark is of; empty for none."""
     finding: str = ""
     """What it shows, in a sentence, for who does not see it."""
 
@@ -61,7 +63,10 @@ class Illustration:
     @property
     def points(self) -> str:
         """The named points as JSON, for the page's script."""
-        marks = [[x, y, clean(text)] for x, y, text in self.marks]
+        marks = [
+            [x, y, clean(text), *([clean(variant)] if variant else [])]
+            for (x, y, text), variant in zip(self.marks, self.variants, strict=True)
+        ]
         return json.dumps(marks, ensure_ascii=False, separators=(",", ":")) if marks else ""
 
 
@@ -71,7 +76,8 @@ def illustrate(
     """Render a drawing; images are pixels alone (`svg=False`)."""
     width, height = (round(inches * PIXELS_PER_INCH) for inches in figure.get_size_inches())
     files = save_figure(figure, svg=svg)
-    return Illustration(name, title, caption, width, height, files, figure.marks(), finding)
+    marks = figure.marks(), figure.variants()
+    return Illustration(name, title, caption, width, height, files, *marks, finding)
 
 
 _PLAIN = " =:/;,.()!*+-_~@$?[]{}|^"

@@ -88,17 +88,19 @@ def plot_skip_grid(summary: pd.DataFrame, skips: Sequence[str] = ()) -> Drawing:
     )
     texts = np.vectorize(lambda m, s: with_spread(percent(m), s))(mean, std)
     grid = pd.DataFrame(mean, index=backbones, columns=skips)
+    named = cells["variant"].reindex(index).fillna("").to_numpy().reshape(texts.shape)
     size = (min(WIDTH, 2.6 + 1.35 * len(skips)), 1.0 + 0.5 * len(backbones))
-    return _draw_heatmap(grid, texts, size, "mIoU, %")
+    return _draw_heatmap(grid, texts, size, "mIoU, %", named)
 
 
 def plot_classes(grid: pd.DataFrame) -> Drawing:
     """Draw mean IoU of each variant and class, in percent; blanks are hatched."""
+    named = np.repeat(np.array(grid.index, dtype=object)[:, None], grid.shape[1], axis=1)
     if grid.shape[1] > 16:
-        grid = grid.T  # many classes read better downwards
+        grid, named = grid.T, named.T  # many classes read better downwards
     texts = np.vectorize(percent)(grid.to_numpy())
     size = (min(WIDTH, 3.0 + 0.62 * grid.shape[1]), 1.7 + 0.32 * grid.shape[0])
-    return _draw_heatmap(grid, texts, size, "IoU, %")
+    return _draw_heatmap(grid, texts, size, "IoU, %", named)
 
 
 def plot_class_gains(gains: pd.DataFrame) -> Drawing:
@@ -120,7 +122,9 @@ def plot_class_gains(gains: pd.DataFrame) -> Drawing:
     size = (min(WIDTH, 3.0 + 0.72 * grid.shape[1]), 1.7 + 0.32 * grid.shape[0])
     most = float(np.nanmax(np.abs(grid.to_numpy()))) or 1.0
     ranges = {"vmin": -most, "vmax": most}
-    return _draw_heatmap(grid, texts.to_numpy(), size, "Change of IoU, points", DIVERGING, ranges)
+    return _draw_heatmap(
+        grid, texts.to_numpy(), size, "Change of IoU, points", None, DIVERGING, ranges
+    )
 
 
 def _draw_seeds(ax: Axes, data: pd.DataFrame, score: str, rows: dict[str, Any]) -> None:
@@ -161,7 +165,7 @@ def _name_seeds(
 ) -> None:
     for run in frame[frame[score].notna()].itertuples(index=False):
         text = f"{run.variant}, seed {run.seed}: {percent(getattr(run, score))}"
-        figure.name_point(ax, getattr(run, score), _height(run, rows), text)
+        figure.name_point(ax, getattr(run, score), _height(run, rows), text, str(run.variant))
 
 
 def _height(run: Any, rows: dict[str, Any]) -> float:
@@ -176,10 +180,14 @@ def _draw_heatmap(
     texts: "np.ndarray[Any, Any]",
     size: tuple[float, float],
     title: str,
+    variants: "np.ndarray[Any, Any] | None" = None,
     palette: str = "crest",
     ranges: dict[str, float] | None = None,
 ) -> Drawing:
-    """Draw fractions as colours under their texts; a NaN is a hatched blank with a dash."""
+    """Draw fractions as colours under their texts; a NaN is a hatched blank with a dash.
+
+    `variants` are those of the cells, if each is of one.
+    """
     with theme():
         figure, axes = new_figure(size, 1, 1)
         ax = axes[0, 0]
@@ -205,7 +213,9 @@ def _draw_heatmap(
             ax.text(j + 0.5, i + 0.5, MISSING, ha="center", va="center", color=FAINT)
         for i, j in np.argwhere(grid.notna().to_numpy()):
             text = f"{grid.index[i]}, {grid.columns[j]}: {texts[i, j]}"
-            figure.name_point(ax, j + 0.5, i + 0.5, text)
+            figure.name_point(
+                ax, j + 0.5, i + 0.5, text, "" if variants is None else variants[i, j]
+            )
         steep = sum(len(str(name)) for name in grid.columns) * 0.085 > size[0] - 3
         ax.tick_params(axis="x", rotation=40 if steep else 0)
         ax.tick_params(axis="y", rotation=0)

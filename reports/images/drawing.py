@@ -76,7 +76,7 @@ def draw_panel(image: Panel, *, grouped: bool) -> Drawing:
                     _show_cell(ax, cell, image, figure_label(name, words))
                     if cell is not None:
                         middle = (image.target.shape[1] / 2, image.target.shape[0] / 2)
-                        figure.name_point(ax, *middle, f"{cell.variant}: {cell.note}")
+                        figure.name_point(ax, *middle, f"{cell.variant}: {cell.note}", cell.variant)
                 if grouped and j == 0:
                     _name_row(ax, row, letters=int(cell_height * 15))
         figure.legend(

@@ -8,7 +8,6 @@ Everything is in the page itself: one that is opened from a disk may read no oth
 
 import base64
 import io
-import json
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from bench.metrics import class_counts
 from bench.plan import PlannedRun
 from bench.store.runs import Store
 from bench.text import clean
+from reports.formats import to_script_json
 from reports.images.apart import NUM_APART, colours_apart
 from reports.images.choice import Pair
 from reports.images.kept import Kept
@@ -55,10 +55,7 @@ class Linked:
     @property
     def json(self) -> Markup:
         """The content as JSON in which no text ends a script."""
-        text = json.dumps(self.content, ensure_ascii=False, separators=(",", ":"))
-        for sign in "<>&\u2028\u2029":
-            text = text.replace(sign, f"\\u{ord(sign):04x}")
-        return Markup(text)
+        return to_script_json(self.content)
 
 
 def link_images(
