@@ -1,7 +1,8 @@
 """Images of 16 bits a channel, or of any number of bands: read whole, never cut to 8 bits.
 
-In: a file. Out: (H, W, bands) uint16. Grey images of 16 bits are Pillow's; TIFFs of several bands
-are read by tifffile (extra `fcn-bench[tiff]`), which Pillow would cut or refuse.
+In: a file. Out: (H, W, bands) uint16. Grey images of 16 bits are Pillow's, and so are colours of 16
+bits in a PNG, of which it gives 8 bits at a time; TIFFs of several bands, which Pillow would cut or
+refuse, are read by tifffile (extra `fcn-bench[tiff]`).
 """
 
 from pathlib import Path
@@ -11,7 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ImageOps
 
-from bench.data.formats import MAX_PIXELS, opened, require_exact
+from bench.data.formats import (
+    MAX_PIXELS,
+    exif_orientation,
+    opened,
+    require_exact,
+    sample_bits,
+)
 from bench.data.raw_masks import DEEP_MODES
 from fcn.errors import InputError
 
@@ -26,7 +33,7 @@ def read_bands(path: Path, *, upright: bool = True) -> Bands:
 
     Args:
         path: The file.
-        upright: Turn it as its EXIF orientation says; TIFFs of several bands have none.
+        upright: Turn it as its EXIF orientation says; TIFFs and PNGs of several bands have none.
 
     Raises:
         InputError: It is missing, damaged or too large, or holds other numbers than 0..65535.
@@ -34,14 +41,22 @@ def read_bands(path: Path, *, upright: bool = True) -> Bands:
     if _is_tiff(path) and not _is_grey(path):
         return _read_tiff(path)
     with opened(path) as image:
-        if image.mode not in DEEP_MODES and image.mode != "L":
+        is_deep_png = image.format == "PNG" and sample_bits(image, path) == 16
+        if image.mode in DEEP_MODES or image.mode == "L":
+            require_exact(image, path, "images")
+            turned = ImageOps.exif_transpose(image) if upright else image
+            return _to_uint16(np.asarray(turned), path)[..., None]
+        if not is_deep_png:
             raise InputError(
                 f"{path} has mode {image.mode}, of which 8 bits a channel would be read; save it "
-                "as a TIFF of 16 bits, all bands in one page"
+                "as a PNG or TIFF of 16 bits, all bands in one page"
             )
-        require_exact(image, path, "images")
-        turned = ImageOps.exif_transpose(image) if upright else image
-        return _to_uint16(np.asarray(turned), path)[..., None]
+        if upright and exif_orientation(path) > 1:
+            raise InputError(
+                f"{path} is a PNG of 16 bits a channel that an EXIF orientation turns; save it "
+                "upright, or write `exif: ignore` in classes.yaml"
+            )
+    return _read_png(path)
 
 
 def render(bands: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
@@ -55,6 +70,17 @@ def render(bands: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
     chosen = bands[..., :3] if bands.shape[-1] >= 3 else bands[..., :1].repeat(3, axis=-1)
     scaled = 255 * (chosen.astype(np.float64) - low) / (high - low)
     return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+
+
+def may_be_deep(path: Path) -> bool:
+    """Say whether a file is of a kind that `read_bands` may read, and others not; reads disk."""
+    try:
+        if _is_tiff(path):
+            return True
+        with opened(path) as image:
+            return image.mode in DEEP_MODES or sample_bits(image, path) == 16
+    except InputError:
+        return False
 
 
 def _is_tiff(path: Path) -> bool:
@@ -71,6 +97,24 @@ def _is_grey(path: Path) -> bool:
             return image.mode == "L" or image.mode in DEEP_MODES
     except InputError:
         return False
+
+
+def _read_png(path: Path) -> Bands:
+    """Read a PNG of colours of 16 bits; transparency that hides nothing is left out."""
+    with opened(path) as image:
+        mode, upper = image.mode, np.asarray(image).astype(np.uint16)
+        if mode not in ("RGB", "RGBA") or "transparency" in image.info:
+            raise InputError(
+                f"{path} is a PNG of 16 bits a channel with transparency; save it without"
+            )
+    # Of each two bytes Pillow keeps the first; told that the second is the upper one, the other.
+    with opened(path, raw_mode=f"{mode};16L") as image:
+        values = upper << 8 | np.asarray(image)
+    if mode == "RGBA":
+        if values[..., 3].min() < 65535:
+            raise InputError(f"{path} has transparent pixels; save it without transparency")
+        values = values[..., :3]
+    return np.ascontiguousarray(values)
 
 
 def _read_tiff(path: Path) -> Bands:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.data.check import Progress
+from bench.data.cores import Progress
 from bench.data.facts import DatasetFacts
 from bench.data.memory import Binding, Memory, read_memory, remember_binding, remember_dataset
 from bench.data.packs.pack import Pack, open_pack, pack

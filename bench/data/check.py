@@ -7,13 +7,10 @@ has been checked, and nothing is decoded twice.
 from collections.abc import Callable
 from dataclasses import replace
 
+from bench.data.cores import Progress, try_each
 from bench.data.dataset import Dataset
-from bench.data.examine import Layers
+from bench.data.examine import Layers, examine
 from bench.data.findings import DataReport, ImageFacts
-from bench.data.reading import read_all
-
-Progress = Callable[[int, int], None]
-"""Takes how many are done, and how many there are."""
 
 
 def check(
@@ -31,16 +28,19 @@ def check(
     """
     problems, images = _listing_problems(dataset), list[ImageFacts]()
     keys = [(split, name) for split, own in dataset.splits.items() for name in dict.fromkeys(own)]
-    for number, found in enumerate(read_all(dataset, keys, with_layers=keep is not None), start=1):
+
+    def read(key: tuple[str, str]) -> tuple[ImageFacts, Layers]:
+        facts, layers = examine(dataset, *key)
+        return facts, layers if keep is not None else ()  # nothing large between processes
+
+    for found in try_each(read, keys, progress):
         if isinstance(found, str):
             problems.append(found)
-        else:
-            facts, layers = found
-            images.append(facts)
-            if keep is not None:
-                keep(layers)
-        if progress is not None:
-            progress(number, len(keys))
+            continue
+        facts, layers = found
+        images.append(facts)
+        if keep is not None:
+            keep(layers)
     report = DataReport(
         dataset.class_names,
         tuple(dataset.splits),

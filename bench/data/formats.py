@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from PIL import Image, UnidentifiedImageError
 
@@ -54,8 +54,13 @@ ORIENTATION = 0x0112
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Image.Image]:
+def opened(path: Path, raw_mode: str = "") -> Iterator[Image.Image]:
     """Decode a file of one image, and turn Pillow's errors into ours; reads disk.
+
+    Args:
+        path: The file.
+        raw_mode: Pillow's name of how the bytes of its pixels are to be understood; none for how
+            they are.
 
     Raises:
         InputError: It is missing, damaged, too large, of another format, or holds several images.
@@ -70,6 +75,8 @@ def opened(path: Path) -> Iterator[Image.Image]:
                 raise InputError(_too_large(path, f"{width}x{height} pixels"))
             _require_one(image, path)
             _require_plain_palette(image, path)
+            if raw_mode:
+                _set_raw_mode(image, raw_mode)
             image.load()
             yield image
     except InputError:
@@ -99,7 +106,8 @@ def require_image(image: Image.Image, path: Path) -> None:
     if bits > 8:
         raise InputError(
             f"{path} has {bits} bits per channel, of which 8 would be kept; save it as an 8-bit "
-            "RGB or grey image"
+            "RGB or grey image, or have all bits kept as `bands`: `fcn-bench init` writes a "
+            "classes.yaml that says so"
         )
     if SIGNED in _tag(image, FORMAT):
         raise InputError(
@@ -200,6 +208,13 @@ def _formats() -> tuple[str, ...]:
     """Return those of `FORMATS` that this Pillow knows."""
     Image.init()
     return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+def _set_raw_mode(image: Any, raw_mode: str) -> None:
+    """Have a file that is not decoded yet decoded by another reading of its bytes."""
+    tiles = [(*tile[:3], raw_mode) for tile in image.tile]
+    named = type(image.tile[0])
+    image.tile = [named(*tile) for tile in tiles] if hasattr(named, "_fields") else tiles
 
 
 def _require_one(image: Image.Image, path: Path) -> None:

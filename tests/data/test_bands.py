@@ -1,5 +1,8 @@
 """Images of 16 bits and of many bands: every bit reaches the network, scaled by their range."""
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +13,7 @@ from bench.data.bands import read_bands, render
 from bench.data.batches import Batches, eval_batches
 from bench.data.check import check
 from bench.data.facts import DatasetFacts
+from bench.data.files import read_image
 from bench.data.layers import Input, scale_statistics, to_json
 from bench.data.packs.pack import pack
 from bench.spec import DataSpec, TrainSpec
@@ -136,6 +140,62 @@ def test_many_bands_of_a_tiff_are_read_whole_either_way_round(deep, tmp_path):
         low, high = RANGE
         shown = np.rint(255 * (drawn["c"][..., :3].astype(float) - low) / (high - low)).clip(0, 255)
         assert np.array_equal(dataset.read("val", "c")[0], shown)
+
+
+def chunk(kind, content):
+    body = kind + content
+    return struct.pack(">I", len(content)) + body + struct.pack(">I", zlib.crc32(body))
+
+
+def write_png(path, values):
+    """Write a PNG of 16 bits a channel, as its specification has it: Pillow does not."""
+    height, width, channels = values.shape
+    rows = np.zeros((height + 1, (width + 1) * channels * 2), dtype=int)
+    step = 2 * channels  # bytes of a pixel; a pixel of zeros stands to the left, a row above
+    rows[1:, step:] = np.frombuffer(values.astype(">u2").tobytes(), np.uint8).reshape(height, -1)
+    content = b""
+    for y in range(1, height + 1):
+        row, above = rows[y, step:], rows[y - 1, step:]
+        left, corner = rows[y, :-step], rows[y - 1, :-step]
+        guess = left + above - corner
+        options = np.stack([left, above, corner])
+        paeth = np.take_along_axis(options, np.abs(guess - options).argmin(0)[None], 0)[0]
+        filters = [0 * row, left, above, (left + above) // 2, paeth]
+        content += bytes([y % 5]) + ((row - filters[y % 5]) % 256).astype(np.uint8).tobytes()
+    kind = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
+    head = struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0)
+    parts = [chunk(b"IHDR", head), chunk(b"IDAT", zlib.compress(content)), chunk(b"IEND", b"")]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+
+
+def test_colours_of_sixteen_bits_in_a_png_are_read_whole(deep, tmp_path):
+    """Pillow gives the upper 8 bits of these."""
+    dataset, drawn = deep(3, write_png)
+    assert check(dataset).problems == ()
+    packed = pack(dataset, tmp_path / "packs").choose(("bands",), ())
+    for i, name in enumerate("abc"):
+        assert np.array_equal(packed.image(i), drawn[name])
+
+
+def test_transparency_of_sixteen_bits_is_left_out_if_it_hides_nothing(tmp_path):
+    values = draw(0, 4)
+    values[..., 3] = 65_535
+    write_png(tmp_path / "a.png", values)
+    assert np.array_equal(read_bands(tmp_path / "a.png"), values[..., :3])
+    values[3, 4, 3] = 65_534
+    write_png(tmp_path / "a.png", values)
+    with pytest.raises(InputError, match="transparent pixels"):
+        read_bands(tmp_path / "a.png")
+
+
+def test_a_deep_png_is_no_rgb_and_a_damaged_one_is_named(tmp_path):
+    write_png(tmp_path / "a.png", draw(0, 3))
+    with pytest.raises(InputError, match=r"16 bits per channel.*kept as `bands`: `fcn-bench init`"):
+        read_image(tmp_path / "a.png")
+    content = (tmp_path / "a.png").read_bytes()
+    (tmp_path / "a.png").write_bytes(content[: len(content) // 2])
+    with pytest.raises(InputError, match=r"a\.png cannot be decoded"):
+        read_bands(tmp_path / "a.png")
 
 
 def test_rgb_of_sixteen_bits_is_for_reports_alone(deep):

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 from small_datasets import open_folder, write_folder
 
-from bench.data import reading
+from bench.data import check as checking
+from bench.data import cores as shared
 from bench.data.check import check
 from bench.data.packs.pack import pack
 from fcn.errors import InputError
@@ -45,8 +46,8 @@ def cores(monkeypatch):
         pytest.skip("one process reads everything here")
 
     def use(number):
-        monkeypatch.setattr(reading, "WORTH_IT", 2)
-        monkeypatch.setattr(reading, "_num_cores", lambda: number)
+        monkeypatch.setattr(shared, "WORTH_IT", 2)
+        monkeypatch.setattr(shared, "_num_cores", lambda: number)
 
     return use
 
@@ -80,14 +81,14 @@ def test_progress_counts_every_image_once(many, cores):
 def test_a_process_that_dies_is_an_error_and_not_a_gap(many, cores, monkeypatch):
     mend(many)
     cores(2)
-    known = reading.examine
+    known = checking.examine
 
     def die(dataset, split, name):
         if name == "n15":
             os._exit(9)
         return known(dataset, split, name)
 
-    monkeypatch.setattr(reading, "examine", die)
+    monkeypatch.setattr(checking, "examine", die)
     with pytest.raises(InputError, match="ended early"):
         check(open_folder(many))
 
@@ -97,14 +98,14 @@ def test_no_process_outlives_a_command_that_is_killed(many):
     mend(many)
     code = (
         "import sys, time\n"
-        "from bench.data import reading\n"
+        "from bench.data import check as checking, cores\n"
         "from bench.data.registry import open_dataset\n"
         "from bench.data.check import check\n"
         "from bench.spec import DataSpec\n"
         "from pathlib import Path\n"
-        "reading.WORTH_IT, reading._num_cores = 2, lambda: 3\n"
-        "known = reading.examine\n"
-        "reading.examine = lambda *a: (time.sleep(0.1), known(*a))[1]\n"
+        "cores.WORTH_IT, cores._num_cores = 2, lambda: 3\n"
+        "known = checking.examine\n"
+        "checking.examine = lambda *a: (time.sleep(0.1), known(*a))[1]\n"
         "dataset = open_dataset(DataSpec(dataset='folder'), Path(sys.argv[1]))\n"
         "check(dataset, progress=lambda *n: print(*n, flush=True))\n"
     )

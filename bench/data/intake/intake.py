@@ -16,8 +16,9 @@ from shutil import rmtree
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data.check import Progress, check
+from bench.data.check import check
 from bench.data.class_map import ClassMap
+from bench.data.cores import Progress
 from bench.data.findings import DataReport
 from bench.data.intake.depth import measure_bands
 from bench.data.intake.groups import find_groups, look_alike, natural

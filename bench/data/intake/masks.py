@@ -4,17 +4,21 @@ In: pairs. Out: facts of each pair, and what is wrong with those that cannot be 
 """
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
-from bench.data.bands import read_bands
+from bench.data.bands import may_be_deep, read_bands
 from bench.data.class_map import Kind
 from bench.data.formats import EXACT_FORMATS, exif_orientation, opened, require_image
 from bench.data.intake.pairing import Pair
-from bench.data.raw_masks import DEEP_MODES, Channel, read_raw_mask
+from bench.data.raw_masks import Channel, read_raw_mask
 from fcn.errors import InputError
 
 Size = tuple[int, int]
@@ -41,8 +45,14 @@ class Look:
     """It shows more than one colour."""
     palette: tuple[int, ...] = ()
     """Of a palette: red, green, blue of each index."""
+    painted: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    """Of a palette: the colour of each index that occurs."""
     bands: int = 0
     """Of an image of more than 8 bits, or of other bands than colours; 0 for others."""
+    digest: str = ""
+    """SHA-256 of an image's pixels: those that are one image lie in one split."""
+    num_clear: int = 0
+    """Pixels of an image that are not opaque."""
 
     @property
     def upright(self) -> Size:
@@ -65,7 +75,7 @@ def look_at(pair: Pair) -> PairFacts:
     Raises:
         InputError: One cannot be decoded.
     """
-    return PairFacts(pair, _look(pair.image, is_mask=False), _look(pair.mask, is_mask=True))
+    return PairFacts(pair, _look_at_image(pair.image), _look_at_mask(pair.mask))
 
 
 def count_keys(
@@ -81,45 +91,55 @@ def count_keys(
     return Counter(dict(zip(distinct.tolist(), counts.tolist(), strict=True)))
 
 
-def _look(path: Path, *, is_mask: bool) -> Look:
+def _look_at_image(path: Path) -> Look:
     orientation = exif_orientation(path)
-    if not is_mask and _is_deep(path):
-        bands = read_bands(path, upright=False)
-        return Look(bands.shape[1::-1], orientation, "bands", True, bands=bands.shape[2])
-    with opened(path) as image:
-        exact = image.format in EXACT_FORMATS
-        look = Look(image.size, orientation, image.mode, exact)
-        return _look_inside(image, look) if is_mask else look
-
-
-def _is_deep(path: Path) -> bool:
-    """Say whether an image has more than 8 bits, or bands that RGB would lack."""
     try:
         with opened(path) as image:
             require_image(image, path)
+            has_alpha = "A" in image.getbands() or "transparency" in image.info
+            clear = np.asarray(image.convert("RGBA"))[..., 3] < 255 if has_alpha else np.zeros(1)
+            pixels = np.asarray(image.convert("RGB"))
+            size, mode, exact = image.size, image.mode, image.format in EXACT_FORMATS
     except InputError:
-        return path.suffix.lower() in (".tif", ".tiff") or _is_grey_of_16_bits(path)
-    return False
+        if not may_be_deep(path):
+            raise
+        bands = read_bands(path, upright=False)
+        size, mode = (bands.shape[1], bands.shape[0]), "bands"
+        number, digest = bands.shape[2], _digest(bands, orientation)
+        return Look(size, orientation, mode, True, bands=number, digest=digest)
+    return Look(
+        size,
+        orientation,
+        mode,
+        exact,
+        digest=_digest(pixels, orientation),
+        num_clear=int(clear.sum()),
+    )
 
 
-def _is_grey_of_16_bits(path: Path) -> bool:
+def _digest(pixels: NDArray[Any], orientation: int) -> str:
+    return sha256(repr((pixels.shape, orientation)).encode() + pixels.tobytes()).hexdigest()
+
+
+def _look_at_mask(path: Path) -> Look:
+    orientation = exif_orientation(path)
     with opened(path) as image:
-        return image.mode in DEEP_MODES
+        exact = image.format in EXACT_FORMATS
+        return _look_inside(image, Look(image.size, orientation, image.mode, exact))
 
 
 def _look_inside(image: Image.Image, look: Look) -> Look:
-    palette = tuple(image.getpalette("RGB") or ()) if image.mode == "P" else ()
     if image.mode not in ("P", "PA", "LA", "RGB", "RGBA"):
-        return Look(look.size, look.orientation, look.mode, look.exact, is_grey=True)
+        return replace(look, is_grey=True)
+    palette = tuple(image.getpalette("RGB") or ()) if image.mode == "P" else ()
+    used = tuple(sorted(key for _, key in image.getcolors(256) or [] if isinstance(key, int)))
     pixels = np.asarray(image.convert("RGBA"))
     alpha, colours = pixels[..., 3], pixels[..., :3]
-    return Look(
-        look.size,
-        look.orientation,
-        look.mode,
-        look.exact,
+    return replace(
+        look,
         is_grey=bool((np.ptp(colours.astype(np.int16), axis=-1) == 0).all()),
         varied_alpha=bool(alpha.min() != alpha.max()),
         varied_colour=bool((colours != colours[0, 0]).any()),
         palette=palette,
+        painted={key: palette[3 * key : 3 * key + 3] for key in used} if palette else {},
     )

@@ -10,6 +10,7 @@ from collections import Counter
 import numpy as np
 
 from bench.data.class_map import Kind, channels, rgb_of
+from bench.data.cores import try_each
 from bench.data.intake.masks import PairFacts
 from bench.data.intake.tables import Table
 from bench.data.intake.usable import Usable
@@ -45,7 +46,7 @@ def snapped_keys(snap: Snap, usable: Usable, table: Table) -> list[int]:
             )
         return sorted(known)
     if snap == "auto":
-        return _frequent(sum((_count_flat(one, usable) for one in usable.facts), Counter()), kind)
+        return _frequent(_count_flat(usable), kind)
     if not snap.isdigit() or not 1 <= int(snap) <= 255:
         raise InputError(
             f"--snap {snap}: write auto, table, or the step between values, such as 20"
@@ -74,16 +75,23 @@ def _is_peak(total: Counter[int], key: int, step: int) -> bool:
     return step < 4 or all(around(key) > around(side) for side in sides)
 
 
-def _count_flat(one: PairFacts, usable: Usable) -> Counter[int]:
-    """Count the keys of a mask's pixels whose neighbours are all but the same; reads disk."""
-    keys, _ = read_raw_mask(
-        one.pair.mask, usable.kind, channel=usable.channel, upright=usable.upright, lossy=True
-    )
-    levels = keys[..., None] if usable.kind == "values" else channels(keys)
-    near = np.lib.stride_tricks.sliding_window_view(levels, (3, 3), axis=(0, 1))
-    flat = (np.ptp(near, axis=(-2, -1)) <= FLAT).all(-1)
-    distinct, counts = np.unique(keys[1:-1, 1:-1][flat], return_counts=True)
-    return Counter(dict(zip(distinct.tolist(), counts.tolist(), strict=True)))
+def _count_flat(usable: Usable) -> Counter[int]:
+    """Count the keys of pixels whose neighbours in their mask are all but the same; reads disk."""
+
+    def count(one: PairFacts) -> Counter[int]:
+        keys, _ = read_raw_mask(
+            one.pair.mask, usable.kind, channel=usable.channel, upright=usable.upright, lossy=True
+        )
+        levels = keys[..., None] if usable.kind == "values" else channels(keys)
+        near = np.lib.stride_tricks.sliding_window_view(levels, (3, 3), axis=(0, 1))
+        flat = (np.ptp(near, axis=(-2, -1)) <= FLAT).all(-1)
+        distinct, counts = np.unique(keys[1:-1, 1:-1][flat], return_counts=True)
+        return Counter(dict(zip(distinct.tolist(), counts.tolist(), strict=True)))
+
+    counted: Counter[int] = Counter()
+    for found in try_each(count, usable.facts):
+        counted += found if isinstance(found, Counter) else Counter()  # it was read before
+    return counted
 
 
 def _frequent(flat: Counter[int], kind: Kind) -> list[int]:

@@ -8,17 +8,20 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from bench.data.check import Progress
 from bench.data.class_map import Kind
-from bench.data.intake.masks import PairFacts, Size, count_keys, look_at
+from bench.data.cores import Progress, try_each
+from bench.data.intake.masks import Look, PairFacts, Size, count_keys, look_at
 from bench.data.intake.pairing import Pair
 from bench.data.intake.tables import Table
 from bench.data.raw_masks import Channel
-from fcn.errors import InputError
 
 SNAPPING = (
     ". Or take each pixel for the nearest class: `--snap auto`, `--snap 20` for values in steps of "
     "20, `--snap table` with --classes FILE"
+)
+
+DIFFERING = (
+    "palettes give one index several colours: classes are told by their colours, not by indices"
 )
 
 
@@ -49,18 +52,18 @@ def find_usable(
         lossy: Take JPEGs too.
         progress: Called with the number of pairs looked at, and of all.
     """
-    seen = _look(pairs, progress or (lambda done, total: None))
-    return _count(_judge_kind(_fit_sizes(_fit_bands(seen))), table, lossy)
+    seen = _look(pairs, progress)
+    judged = _judge_kind(_fit_sizes(_fit_bands(seen)), table)
+    return _count(_fit_transparency(judged), lossy, progress)
 
 
-def _look(pairs: Sequence[Pair], progress: Progress) -> Usable:
+def _look(pairs: Sequence[Pair], progress: Progress | None) -> Usable:
     facts, problems = [], []
-    for number, one in enumerate(pairs, start=1):
-        progress(number, len(pairs))
-        try:
-            facts.append(look_at(one))
-        except InputError as error:
-            problems.append(str(error))
+    for found in try_each(look_at, pairs, progress):
+        if isinstance(found, str):
+            problems.append(found)
+        else:
+            facts.append(found)
     return Usable(tuple(facts), problems=tuple(problems))
 
 
@@ -124,7 +127,7 @@ def _written(size: Size) -> str:
     return f"{size[0]}x{size[1]}"
 
 
-def _judge_kind(given: Usable) -> Usable:
+def _judge_kind(given: Usable, table: Table) -> Usable:
     """Say whether masks hold values or colours, and where."""
     masks = [one.mask for one in given.facts]
     if masks and all(look.varied_alpha for look in masks):
@@ -132,25 +135,53 @@ def _judge_kind(given: Usable) -> Usable:
         if is_image or not any(look.varied_colour for look in masks):
             return replace(given, kind="values", channel="alpha")
     has_values = all(look.is_grey or look.palette for look in masks)
-    return replace(given, kind="values" if has_values else "colours")
+    painted = [look for look in masks if look.palette]
+    if not has_values or (painted and _differ(painted)):
+        said = () if not has_values else (DIFFERING,)
+        return replace(given, kind="colours", said=(*given.said, *said))
+    by_colour = len(painted) == len(masks) and table.by_colour and not table.by_value
+    return replace(given, kind="colours" if by_colour else "values")
 
 
-def _count(given: Usable, table: Table, lossy: bool) -> Usable:
+def _differ(painted: Sequence[Look]) -> bool:
+    """Say whether one index has several colours, and colours rather than indices are classes."""
+    colours: dict[int, set[tuple[int, ...]]] = {}
+    for look in painted:
+        for index, colour in look.painted.items():
+            colours.setdefault(index, set()).add(colour)
+    is_one = all(len(own) == 1 for own in colours.values())
+    return not is_one and len(set().union(*colours.values())) <= len(colours)
+
+
+def _fit_transparency(given: Usable) -> Usable:
+    """Name images that are transparent where that is not the mask."""
+    if given.channel == "alpha":
+        return given
+    facts = tuple(one for one in given.facts if not one.image.num_clear)
+    problems = tuple(
+        f"{one.pair.image} has {one.image.num_clear} transparent pixels; save it without "
+        "transparency"
+        for one in given.facts
+        if one.image.num_clear
+    )
+    return replace(given, facts=facts, problems=(*given.problems, *problems))
+
+
+def _count(given: Usable, lossy: bool, progress: Progress | None) -> Usable:
     """Read every mask; name those that cannot be read."""
-    kind = given.kind
-    has_palettes = all(one.mask.palette for one in given.facts)
-    if has_palettes and table.by_colour and not table.by_value:
-        kind = "colours"
+
+    def count(one: PairFacts) -> Counter[int]:
+        return count_keys(
+            one.pair.mask, given.kind, given.channel, upright=given.upright, lossy=lossy
+        )
+
     counts: dict[str, Counter[int]] = {}
     problems, facts = list(given.problems), []
-    for one in given.facts:
-        try:
-            found = count_keys(
-                one.pair.mask, kind, given.channel, upright=given.upright, lossy=lossy
-            )
-        except InputError as error:
-            problems.append(str(error) if one.mask.exact else f"{error}{SNAPPING}")
+    found = try_each(count, given.facts, progress)
+    for one, own in zip(given.facts, found, strict=True):
+        if isinstance(own, str):
+            problems.append(own if one.mask.exact else f"{own}{SNAPPING}")
             continue
         facts.append(one)
-        counts[one.pair.name] = found
-    return replace(given, facts=tuple(facts), kind=kind, counts=counts, problems=tuple(problems))
+        counts[one.pair.name] = own
+    return replace(given, facts=tuple(facts), counts=counts, problems=tuple(problems))

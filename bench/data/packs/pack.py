@@ -16,7 +16,8 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data.check import Progress, check
+from bench.data.check import check
+from bench.data.cores import Progress
 from bench.data.dataset import Dataset
 from bench.data.findings import DataReport
 from bench.data.layers import (

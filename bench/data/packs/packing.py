@@ -11,7 +11,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from zlib import crc32
 
-from bench.data.check import Progress, check
+from bench.data.check import check
+from bench.data.cores import Progress
 from bench.data.dataset import Dataset
 from bench.data.examine import Layers
 from bench.data.layers import Input, Target
