@@ -8,6 +8,7 @@ import typer
 from bench.cli.command import AsJson, DataDir, Plugins, RunsDir, open_store, show, show_remarks
 from bench.cli.progress import image_progress
 from bench.plugins import load_plugins
+from fcn.errors import InputError
 
 if TYPE_CHECKING:
     from bench.spec import DataSpec
@@ -19,10 +20,13 @@ def check_data(
     dataset: Annotated[str, typer.Argument(help="Name of a dataset.")],
     data: DataDir = None,
     option: Annotated[list[str] | None, typer.Option(help="key=value of the dataset.")] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Name every unusable file, and not three of a kind.")
+    ] = False,
     as_json: AsJson = False,
     plugin: Plugins = None,
 ) -> None:
-    """Read every image and label; name each that cannot be used."""
+    """Read every image and label; say which cannot be used, and why."""
     load_plugins(plugin)
     from bench.data.check import check
     from bench.data.registry import open_dataset
@@ -33,6 +37,8 @@ def check_data(
     if not report.problems:
         show_remarks(report.remarks(), as_json)
     show(report.rows(), as_json)
+    if every and report.problems:
+        raise InputError("\n".join(report.problems))
     report.raise_problems()
 
 

@@ -182,7 +182,7 @@ class DataReport:
         """Do nothing if all is well.
 
         Raises:
-            InputError: Something is wrong; the first twenty problems are named.
+            InputError: Something is wrong; of each kind three files are named.
         """
         if self.problems:
             raise InputError(join_problems(list(self.problems)))

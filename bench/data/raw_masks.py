@@ -100,10 +100,13 @@ def _colours(mask: Image.Image, path: Path) -> Keys:
     pixels = np.asarray(mask.convert("RGBA"), dtype=np.int32)
     keys = pixels[..., 0] << 16 | pixels[..., 1] << 8 | pixels[..., 2]
     alpha = pixels[..., 3]
-    if (partly := int(((alpha > 0) & (alpha < 255)).sum())) > 0:
+    # One degree throughout is an overlay, whose colours are as they were drawn.
+    degrees = np.unique(alpha[alpha > 0])
+    if len(degrees) > 1:
+        partly = int(((alpha > 0) & (alpha < 255)).sum())
         raise InputError(
-            f"{path} has {partly} pixels that are partly transparent, whose colour is mixed with "
-            "what lies behind; save the mask without transparency"
+            f"{path} has {partly} pixels that are transparent in {len(degrees)} degrees, as smooth "
+            "edges are, whose colours are of no class; save the mask without transparency"
         )
     return np.where(alpha == 0, np.int32(TRANSPARENT), keys)
 

@@ -20,7 +20,8 @@ from PIL import Image
 
 from bench.data.intake.groups import find_groups
 from bench.data.intake.guess import voc_colour
-from bench.data.intake.pairing import find_named, pair
+from bench.data.intake.named import find_named
+from bench.data.intake.pairing import pair
 from bench.data.intake.splits import draw_splits
 from bench.data.intake.tables import read_table
 from fcn.errors import InputError
@@ -265,8 +266,9 @@ class TestPairing:
         assert {p.name for p in report.images} == {f"{n}/x" for n in NAMES}
 
     def test_names_without_anything_in_common_are_shown(self, tmp_path):
-        write(tmp_path, {"a": grey(draw(1, [0, 1]))}, "images/one.jpg", "masks/two.png")
-        with pytest.raises(InputError, match=r"images are called 'one.jpg', masks 'two.png'"):
+        names = {"a": grey(draw(1, [0, 1])), "b": grey(draw(2, [0, 1]))}
+        write(tmp_path, names, "images/one{}.jpg", "masks/{}two.png")
+        with pytest.raises(InputError, match=r"images are called 'onea.jpg', .*masks 'atwo.png'"):
             pair(*(find_named(str(tmp_path / p), "--x") for p in ("images", "masks")))
         with pytest.raises(InputError, match=r"--images .*nothing\*: no image file is there"):
             find_named(str(tmp_path / "nothing*"), "--images")

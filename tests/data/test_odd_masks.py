@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from intake_samples import (
     NAMES,
-    colour,
     counted,
     draw,
     expected,
@@ -17,6 +16,7 @@ from intake_samples import (
 from PIL import Image
 
 from bench.data import cores
+from fcn.errors import InputError
 
 PAINT = {0: (0, 0, 0), 1: (200, 30, 30), 2: (30, 200, 90)}
 
@@ -68,6 +68,101 @@ class TestPalettes:
             assert counted(report) == {f"value_{v}": n for v, n in expected(drawn).items()}
 
 
+class TestTransparency:
+    def test_what_is_not_painted_is_background(self, tmp_path, drawn):
+        for alpha in (255, 128):  # 128 is an overlay, whose colours are as they were drawn
+            out = tmp_path / str(alpha)
+            for name, mask in drawn.items():
+                painted = paint(mask).convert("RGBA")
+                painted.putalpha(Image.fromarray(((mask > 0) * alpha).astype(np.uint8)))
+                write(out, {name: painted})
+            report, described, said = take(out, out)
+            names, pixels = by_colour(described), expected(drawn)
+            assert list(names) == ["transparent", PAINT[2], PAINT[1]]
+            assert counted(report) == {
+                "background": pixels[0], names[PAINT[2]]: pixels[2], names[PAINT[1]]: pixels[1]
+            }  # fmt: skip
+            assert any("list `transparent` under void" in line for line in said)
+
+    def test_smooth_edges_are_of_no_colour(self, tmp_path, drawn):
+        for name, mask in drawn.items():
+            painted = paint(mask).convert("RGBA")
+            painted.putalpha(Image.fromarray((mask * 100).astype(np.uint8)))
+            write(tmp_path, {name: painted})
+        with pytest.raises(InputError, match="transparent in 2 degrees") as refused:
+            take(tmp_path, tmp_path)
+        assert len(str(refused.value).splitlines()) == 2  # and not one a file
+
+
+class TestMixtures:
+    def test_1_in_some_masks_is_255_in_others(self, tmp_path):
+        drawn = {name: draw(k, [0, 1]) for k, name in enumerate(NAMES)}
+        modes = ("L", "1", "RGB", "RGBA", "LA")
+        for mode, (name, mask) in zip(modes, drawn.items(), strict=True):
+            write(tmp_path, {name: grey(mask * 255).convert(mode)})
+        report, described, said = take(tmp_path, tmp_path)
+        pixels = expected(drawn)
+        assert counted(report) == {"background": pixels[0], "foreground": pixels[1]}
+        assert described["classes"]["foreground"]["values"] == [1, 255]
+        assert any("1 and 255 are one class" in line for line in said)
+
+    def test_255_beside_1_in_one_mask_stays_void(self, tmp_path):
+        masks = {name: grey(draw(k, [0, 1])) for k, name in enumerate(NAMES)}
+        masks["c"] = grey(draw(2, [0, 1, 255]))
+        write(tmp_path, masks)
+        _, described, _ = take(tmp_path, tmp_path)
+        assert described["void"] == [255]
+
+    def test_indices_among_colours_are_said(self, tmp_path, drawn):
+        masks = {name: paint(mask) for name, mask in drawn.items()}
+        masks["b"] = grey(drawn["b"])
+        write(tmp_path, masks)
+        _, _, said = take(tmp_path, tmp_path)
+        assert any("1 of 5 masks hold greys alone" in line for line in said)
+
+    @pytest.mark.parametrize("step", [0, 12])
+    def test_numbers_of_objects_are_said(self, tmp_path, step):
+        for k, name in enumerate(NAMES):
+            numbers = np.arange(12) + step * k
+            numbers = numbers if step else np.minimum(numbers, 5 + k)
+            numbers[0] = 0
+            mask = np.kron(numbers.reshape(3, 4), np.ones((8, 8), int))
+            write(tmp_path, {name: grey(mask)})
+        _, _, said = take(tmp_path, tmp_path)
+        assert sum("seem to number objects (instances)" in line for line in said) == 1
+
+    def test_no_data_is_void_by_its_name(self, tmp_path, drawn):
+        write(tmp_path, {name: grey(mask) for name, mask in drawn.items()})
+        (tmp_path / "labels.csv").write_text("Value;Name\r\n0;No data\r\n1;Crop\r\n2;Water\r\n")
+        report, described, _ = take(tmp_path, tmp_path)
+        assert described["void"] == [0]
+        assert list(counted(report)) == ["Crop", "Water"]
+
+
+def test_folders_of_classes_are_recognised(tmp_path, drawn):
+    for k, (name, mask) in enumerate(drawn.items()):
+        save(tmp_path / "images" / f"{name}.jpg", photograph(k))
+        for value, kind in ((1, "road"), (2, "car")):
+            save(tmp_path / "masks" / kind / f"{name}.png", grey((mask == value) * 255))
+    report, _, said = take(tmp_path, tmp_path)
+    pixels = expected(drawn)
+    assert counted(report) == {"background": pixels[0], "car": pixels[2], "road": pixels[1]}
+    assert any("each folder is taken for a class" in line for line in said)
+
+
+def test_an_orientation_of_one_of_the_two_is_no_matter_of_size(tmp_path, drawn):
+    tag = Image.Exif()
+    tag[0x0112] = 6
+    for k, (name, mask) in enumerate(drawn.items()):
+        on_its_side = photograph(k).transpose(Image.Transpose.ROTATE_90)
+        save(tmp_path / "images" / f"{name}.jpg", on_its_side, exif=tag)
+        turn = Image.Transpose.ROTATE_90
+        save(tmp_path / "masks" / f"{name}.png", grey(mask) if k else grey(mask).transpose(turn))
+    _, _, said = take(tmp_path, tmp_path)
+    (line,) = [line for line in said if line.startswith("left out: 1 pairs")]
+    assert line.endswith("an EXIF orientation turns one of them: turn the other the same way")
+
+
 def test_a_transparent_photograph_is_left_out(tmp_path, drawn):
     write(tmp_path, {name: grey(mask) for name, mask in drawn.items()}, image="images/{}.png")
     clear = photograph(0).convert("RGBA")
@@ -93,4 +188,3 @@ def test_all_cores_find_what_one_finds(tmp_path, drawn, monkeypatch, snap):
         found.append((report, text))
     assert found[0] == found[1]
     assert sum(counted(found[0][0]).values()) == sum(mask.size for mask in drawn.values())
-    assert colour(0x010203) == (1, 2, 3)

@@ -25,7 +25,7 @@ from bench.data.intake.drawing import (
     number_classes,
     read_json,
 )
-from bench.data.intake.pairing import Named
+from bench.data.intake.named import Named
 from bench.data.raw_masks import read_raw_mask
 from fcn.errors import InputError
 

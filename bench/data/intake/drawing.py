@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bench.data.files import files_below
-from bench.data.intake.pairing import Named, find_named
+from bench.data.intake.named import Named, find_named
 from bench.data.intake.tables import VOID_NAMES, Table
 from fcn.errors import InputError
 

@@ -21,13 +21,15 @@ from bench.data.intake.drawing import (
     number_classes,
     read_json,
 )
-from bench.data.intake.pairing import Named, find_named
+from bench.data.intake.named import Named, find_named
 from bench.data.intake.tables import read_table
 from bench.data.raw_masks import read_raw_mask
 from fcn.errors import InputError
 
 TAGGED = re.compile(r"task-(\d+)-.*?-tag-(.+?)(?:-(\d+))?\.png", re.IGNORECASE)
 """What Label Studio calls a part: task, class, number."""
+NUM_TRIED = 8
+"""Masks that tell whether folders are of classes: these are black and white."""
 UPLOADED = re.compile(r"[0-9a-f]{8}-")
 """What Label Studio puts before the name of a file that was uploaded."""
 
@@ -45,6 +47,23 @@ def import_cvat(images: Named, where: Path, folder: Path) -> Imported:
             "'Segmentation mask 1.1' and unpack it there"
         )
     return Imported(find_named(str(masks), "--masks"), read_table(labels))
+
+
+def are_class_folders(images: Named, masks: Named) -> bool:
+    """Say whether masks lie in a folder for each class, several to an image; reads some of them."""
+    if any(len(path.parts) < 2 for path in masks.paths):
+        return False
+    parts = [(path.parts[0], Path(*path.parts[1:]).with_suffix("")) for path in masks.paths]
+    names = {name for _, name in parts}
+    if not names <= {path.with_suffix("") for path in images.paths}:
+        return False
+    if len(set(parts)) == len(names):  # one to an image
+        return False
+    try:
+        some = [read_raw_mask(masks.base / path, "values")[0] for path in masks.paths[:NUM_TRIED]]
+    except InputError:
+        return False
+    return all(len(np.unique(part)) <= 2 for part in some)
 
 
 def import_folders(images: Named, where: Path, folder: Path) -> Imported:

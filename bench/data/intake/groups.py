@@ -70,6 +70,29 @@ def find_groups(images: Mapping[str, Path], wanted: str) -> tuple[dict[str, str]
     return _by_column(Path(path), column, names), f"by column {column!r} of {path}"
 
 
+def join_identical(groups: Mapping[str, str], digests: Mapping[str, str]) -> dict[str, str]:
+    """Join groups, and images without one, that have an image in common.
+
+    Args:
+        groups: By name of the image.
+        digests: What an image's pixels are, by its name.
+    """
+    root: dict[str, str] = {}
+
+    def find(group: str) -> str:
+        while group in root:
+            group = root[group]
+        return group
+
+    first: dict[str, str] = {}
+    for name, digest in digests.items():
+        group = find(groups.get(name, name))
+        other = find(first.setdefault(digest, group))
+        if other != group:
+            root[group] = other
+    return {name: find(groups.get(name, name)) for name in digests}
+
+
 def look_alike(images: Sequence[Path]) -> bool:
     """Say whether neighbours, in the order of their names, are far more alike than any two images.
 

@@ -5,10 +5,12 @@ sentence for each guess.
 """
 
 import itertools
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.data.class_map import TRANSPARENT, Kind, colour_key, write_key
+from bench.data.class_map import TRANSPARENT, Kind, colour_key, rgb_of, write_key
+from bench.data.intake.instances import say_instances
 from bench.data.intake.tables import VOID_NAMES, Table
 from fcn.errors import InputError
 
@@ -53,7 +55,7 @@ VOC_INDEX = {voc_colour(index): index for index in range(256)}
 
 def guess_classes(
     kind: Kind,
-    pixels: Mapping[int, int],
+    masks: Sequence[Counter[int]],
     table: Table,
     palettes: set[tuple[int, ...]] = frozenset(),  # type: ignore[assignment]
 ) -> Guess:
@@ -61,13 +63,14 @@ def guess_classes(
 
     Args:
         kind: What the keys are.
-        pixels: Of each key, in all masks.
+        masks: Of each mask, the pixels of each key.
         table: Names, if there are any.
         palettes: Of masks with one, red, green and blue of each index.
 
     Raises:
         InputError: There are too many for classes, or too few.
     """
+    pixels: Mapping[int, int] = sum(masks, Counter[int]())
     if len(pixels) > MOST_CLASSES + 1:
         raise InputError(
             f"the masks hold {len(pixels):,} different {kind}, and there are at most "
@@ -76,7 +79,7 @@ def guess_classes(
             "of the frequent ones, `--snap table` of those that --classes FILE lists; it is said "
             "how many pixels that moves"
         )
-    said: list[str] = []
+    said = [*say_instances(kind, masks, pixels), *_say_mixed(kind, masks)]
     total = sum(pixels.values())
     rare = [key for key, number in pixels.items() if number < RARE * total]
     if len(rare) >= MANY_RARE and 2 * len(rare) >= len(pixels):
@@ -86,6 +89,8 @@ def guess_classes(
             "nearest frequent ones"
         )
     names = _names(kind, pixels, table, palettes, said)
+    if kind == "values" and set(names.values()) <= {"value_0", "value_1", "value_255"}:
+        names = _one_foreground(masks, names, said)
     shown = {}
     if kind == "values" and len(palettes) == 1:
         (palette,) = palettes
@@ -106,6 +111,22 @@ def guess_classes(
     return Guess(
         kind, classes, sorted(void), said, {n: c for n, c in shown.items() if n in classes}
     )
+
+
+def _say_mixed(kind: Kind, masks: Sequence[Counter[int]]) -> list[str]:
+    """Say that some masks hold greys alone that no mask with colours has: of another export."""
+    if kind != "colours":
+        return []
+    greys = [own for own in masks if all(len(set(rgb_of(key))) == 1 for key in own)]
+    coloured = {key for own in masks if own not in greys for key in own}
+    strange = sorted({key for own in greys for key in own} - coloured)
+    if not coloured or not greys or not strange:
+        return []
+    return [
+        f"{len(greys)} of {len(masks)} masks hold greys alone, and some that no coloured mask has, "
+        f"such as {write_key(kind, strange[-1])}: if these are indices of the same classes, list "
+        "them with the colours of their classes in classes.yaml"
+    ]
 
 
 def _with_absent(
@@ -172,10 +193,20 @@ def _names(
     return named
 
 
+def _one_foreground(
+    masks: Sequence[Counter[int]], names: dict[int, str], said: list[str]
+) -> dict[int, str]:
+    """Name 1 and 255 alike where some masks have the one, and others the other."""
+    if set(names) != {0, 1, 255} or any(own.keys() >= {1, 255} for own in masks):
+        return names
+    said.append("some masks hold 0 and 1, others 0 and 255: 1 and 255 are one class, not void")
+    return {0: "background", 1: "foreground", 255: "foreground"}
+
+
 def _plain_name(kind: Kind, key: int) -> str:
     if kind == "values":
         return f"value_{key}"
-    return "transparent" if key == TRANSPARENT else f"colour_{key:06x}"
+    return "background" if key == TRANSPARENT else f"colour_{key:06x}"
 
 
 def _voc_indices(
@@ -184,10 +215,9 @@ def _voc_indices(
     """Return each key's index in VOC's map, if all are of it; nothing if not."""
     if kind == "colours":
         # Black, white and single pure colours are in every map.
-        found = {key: 255 if key == VOC_BORDER else VOC_INDEX.get(key) for key in pixels}
-        telling = [
-            k for k in pixels if any(c not in (0, 255) for c in (k >> 16, k >> 8 & 255, k & 255))
-        ]
+        special = {VOC_BORDER: 255, TRANSPARENT: 0}
+        found = {key: special.get(key, VOC_INDEX.get(key)) for key in pixels}
+        telling = [k for k in pixels if k != TRANSPARENT and not set(rgb_of(k)) <= {0, 255}]
         is_voc = None not in found.values() and len(telling) >= 1
         return {key: index for key, index in found.items() if index is not None} if is_voc else {}
     if len(palettes) != 1:
@@ -212,10 +242,15 @@ def _void(
             "pixels)"
         )
     if kind == "colours":
-        border = {key for key in pixels if key in (VOC_BORDER, TRANSPARENT)} - void
-        if len(pixels) - len(border | void) >= 2:
-            said += [f"{write_key(kind, key)} is void: a border, or nothing" for key in border]
-            void |= border
+        if VOC_BORDER in pixels and VOC_BORDER not in void and len(pixels) - len(void) > 2:
+            said.append(f"{write_key(kind, VOC_BORDER)} is void: VOC's border")
+            void.add(VOC_BORDER)
+        if TRANSPARENT in pixels and names[TRANSPARENT] == "background":
+            share = 100 * pixels[TRANSPARENT] / total
+            said.append(
+                f"transparent pixels ({share:.3g} % of all) are class background; list "
+                "`transparent` under void if nobody knows what they show"
+            )
         return void
     if 255 in pixels and 255 not in void and names[255] == "value_255":
         others = sorted(key for key in pixels if key < 255 and key not in void)
@@ -245,6 +280,7 @@ def _ordered(
     """Return keys in the order of the classes: the table's, VOC's, or their own."""
     place = {name: n for n, name in enumerate(table.order)}
     indices = _voc_indices(kind, pixels, set()) if kind == "colours" else {}
+    indices.setdefault(TRANSPARENT, -1)  # the background, as a rule
     return sorted(
         pixels, key=lambda key: (place.get(names[key], len(place)), indices.get(key, key), key)
     )

@@ -5,13 +5,19 @@ own name, and the names of the classes.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from bench.data.intake.coco import import_coco
 from bench.data.intake.drawing import Imported
-from bench.data.intake.exports import import_cvat, import_folders, import_label_studio
+from bench.data.intake.exports import (
+    are_class_folders,
+    import_cvat,
+    import_folders,
+    import_label_studio,
+)
 from bench.data.intake.labelme import import_labelme
-from bench.data.intake.pairing import Named, find_named
+from bench.data.intake.named import Named, find_named
 from fcn.errors import InputError
 from fcn.registry import unknown_name
 
@@ -38,7 +44,12 @@ def import_masks(source: str, images: Named, exported: str, folder: Path) -> Imp
         InputError: There is no such source, or what was exported cannot be understood.
     """
     if source == "masks":
-        return Imported(find_named(exported, "--masks"))
+        masks = find_named(exported, "--masks")
+        if not are_class_folders(images, masks):
+            return Imported(masks)
+        drawn = import_folders(images, masks.base, folder)
+        said = "masks lie in folders, several to an image: each folder is taken for a class"
+        return replace(drawn, said=(said, *drawn.said))
     if source not in SOURCES:
         raise InputError(f"--from {source}: {unknown_name('source', source, ['masks', *SOURCES])}")
     where = Path(exported).expanduser()

@@ -21,14 +21,18 @@ from bench.data.class_map import ClassMap
 from bench.data.cores import Progress
 from bench.data.findings import DataReport
 from bench.data.intake.depth import measure_bands
-from bench.data.intake.groups import find_groups, look_alike, natural
+from bench.data.intake.drawing import Imported
+from bench.data.intake.given_splits import Found, find_splits
+from bench.data.intake.groups import find_groups, join_identical, look_alike, natural
 from bench.data.intake.guess import Guess, guess_classes
 from bench.data.intake.imports import import_masks
-from bench.data.intake.pairing import Pair, Pairing, find_named, pair
+from bench.data.intake.named import Named, find_named
+from bench.data.intake.pair_lists import pair_by_lists
+from bench.data.intake.pairing import Pairing, pair
 from bench.data.intake.preview import draw_page
 from bench.data.intake.snapping import Snap, snapped_keys
-from bench.data.intake.splits import draw_splits, find_splits
-from bench.data.intake.tables import find_table, read_table
+from bench.data.intake.splits import draw_splits
+from bench.data.intake.tables import Table, find_table, read_table
 from bench.data.intake.usable import Usable, find_usable
 from bench.data.intake.writing import (
     relative,
@@ -44,6 +48,7 @@ from fcn.errors import InputError
 
 LEAST_PAIRS = 2
 NUM_NAMED = 3
+CITYSCAPES = "_gtFine_labelIds"
 
 
 @dataclass(frozen=True)
@@ -116,15 +121,16 @@ def _take_in(scratch: Path, folder: Path, wishes: Wishes, progress: Progress | N
     images = find_named(wishes.images, "--images")
     imported = import_masks(wishes.source, images, wishes.masks, scratch / "masks")
     roots = _places(images.base, imported.masks.base)
-    table = read_table(wishes.classes) if wishes.classes else imported.table or find_table(roots)
-    paired = pair(images, imported.masks)
+    said = [*imported.said]
+    table = _find_table(wishes, imported, roots, said)
+    paired = _pair(images, imported.masks, roots)
     usable = find_usable(paired.pairs, table, lossy=bool(wishes.snap), progress=progress)
     if len(usable.facts) < LEAST_PAIRS:
         raise InputError(
             f"{len(usable.facts)} of {len(paired.pairs)} pairs can be used, which is too few for a "
             f"question. {join_problems(list(usable.problems))}"
         )
-    said = [*imported.said, *_say_pairs(paired), *usable.said, *_say_left_out(usable.problems)]
+    said += [*_say_pairs(paired), *usable.said, *_say_left_out(usable.problems)]
     counts, settings = usable.counts, _settings(usable)
     if wishes.snap:
         keys = snapped_keys(wishes.snap, usable, table)
@@ -132,21 +138,42 @@ def _take_in(scratch: Path, folder: Path, wishes: Wishes, progress: Progress | N
         settings["snap"] = "all" if all_exact else "lossy"
         mapping = ClassMap(usable.kind, tuple((key,) for key in keys))
         counts = {name: _snap(own, mapping) for name, own in counts.items()}
-    total = sum(counts.values(), Counter[int]())
-    guess = guess_classes(usable.kind, total, table, {one.mask.palette for one in usable.facts})
+    guess = guess_classes(
+        usable.kind, list(counts.values()), table, {one.mask.palette for one in usable.facts}
+    )
     pairs = tuple(one.pair for one in usable.facts)
-    splits, source, groups = _split(pairs, counts, guess, roots, wishes)
-    said += [*guess.said, source]
+    splits, source, groups = _split(usable, counts, guess, roots, wishes)
+    said += [*guess.said, *source]
     if usable.facts[0].image.bands:
         trained = [one.pair.image for one in usable.facts if one.pair.name in splits["train"]]
         settings["bands"] = measure_bands(trained, usable.upright, said)
     _write(scratch, replace(paired, pairs=pairs), guess, settings, said)
-    (scratch / "splits.yaml").write_text(write_splits(splits, source), encoding="utf-8")
+    (scratch / "splits.yaml").write_text(write_splits(splits, source[-1]), encoding="utf-8")
     if groups:
         listed = {name for names in splits.values() for name in names}
         own = {name: group for name, group in groups.items() if name in listed}
         (scratch / "groups.txt").write_text(write_groups(own), encoding="utf-8")
     return _check(scratch, folder.name, splits, said, progress)
+
+
+def _find_table(
+    wishes: Wishes, imported: Imported, roots: Sequence[Path], said: list[str]
+) -> Table:
+    """Read the table of classes that is named, imported, or lies there."""
+    if wishes.classes:
+        return read_table(wishes.classes)
+    return imported.table or find_table(roots, said)
+
+
+def _pair(images: Named, masks: Named, roots: Sequence[Path]) -> Pairing:
+    """Pair images with masks by their names, or by lists that have both."""
+    try:
+        return pair(images, masks)
+    except InputError:
+        listed = pair_by_lists(images, masks, roots)
+        if listed is None:
+            raise
+        return listed
 
 
 def _check(
@@ -173,7 +200,12 @@ def _settings(usable: Usable) -> dict[str, str]:
 
 
 def _say_pairs(paired: Pairing) -> list[str]:
-    said = [f"{len(paired.pairs)} pairs of an image and its mask"]
+    said = [f"{len(paired.pairs)} pairs of an image and its mask", *paired.said]
+    if all(one.mask.stem.endswith(CITYSCAPES) for one in paired.pairs):
+        said.append(
+            "masks are called as those of Cityscapes: data set `cityscapes` has their names, and "
+            "takes the 19 classes that are scored there (docs/data.md)"
+        )
     for lone, what in (
         (paired.lone_images, "images have no mask"),
         (paired.lone_masks, "masks have no image"),
@@ -207,29 +239,20 @@ def _places(images: Path, masks: Path) -> list[Path]:
 
 
 def _split(
-    pairs: Sequence[Pair],
+    usable: Usable,
     counts: Mapping[str, Counter[int]],
     guess: Guess,
     roots: Sequence[Path],
     wishes: Wishes,
-) -> tuple[dict[str, list[str]], str, dict[str, str]]:
-    """Find splits or draw them, and find groups."""
+) -> tuple[dict[str, list[str]], list[str], dict[str, str]]:
+    """Find splits or draw them, and find groups; the last sentence says which."""
+    pairs = [one.pair for one in usable.facts]
     names = [one.name for one in pairs]
-    found, where = ({}, "") if wishes.draw else find_splits(pairs, roots)
+    found = Found({}) if wishes.draw else find_splits(pairs, roots)
     images = {one.name: one.image for one in pairs}
     groups, how = find_groups(images, wishes.groups)
-    if found:
-        used = {name: split for split, own in found.items() for name in own}
-        together = {
-            g: {used[n] for n in names if groups.get(n) == g and n in used}
-            for g in set(groups.values())
-        }
-        if wishes.groups == "auto" and any(len(splits) > 1 for splits in together.values()):
-            groups = {}  # what a split parts was not meant to be one
-        left = len(names) - len(used)
-        more = f"; {left} images are in none and stay out" if left else ""
-        sizes = ", ".join(f"{len(own)} {split}" for split, own in found.items())
-        return found, f"splits ({sizes}) are from {where}{more}", groups
+    if found.splits:
+        return found.splits, _say_found(found, len(names)), _unparted(groups, found, wishes)
     class_of = {key: n for n, keys in enumerate(guess.classes.values()) for key in keys}
     rows = {name: _by_class(counts[name], class_of, len(guess.classes)) for name in names}
     in_blocks = (
@@ -237,7 +260,9 @@ def _split(
         and wishes.groups == "auto"
         and look_alike([images[n] for n in sorted(names, key=natural)])
     )
-    drawn = draw_splits(rows, groups, wishes.split_seed, in_blocks=in_blocks)
+    digests = {one.pair.name: one.image.digest for one in usable.facts}
+    together = join_identical(groups, digests)
+    drawn = draw_splits(rows, together, wishes.split_seed, in_blocks=in_blocks)
     sizes = ", ".join(f"{len(own)} {split}" for split, own in drawn.items())
     if in_blocks:
         how = "neighbours look like frames of one film: each split is a block of them"
@@ -249,7 +274,28 @@ def _split(
     else:
         alone = f"drawn with seed {wishes.split_seed}, by classes, image by image"
         how = f"{alone}; {how}" if how else alone
-    return drawn, f"no split was found; splits ({sizes}) are new: {how}", groups
+    twice = len(names) - len(set(digests.values()))
+    said = [*found.passed_over]
+    if twice and not in_blocks:
+        said.append(f"{twice} images are copies of others, and lie in the same split as those")
+    return drawn, [*said, f"no split was found; splits ({sizes}) are new: {how}"], groups
+
+
+def _say_found(found: Found, number: int) -> list[str]:
+    left = number - sum(len(own) for own in found.splits.values())
+    more = f"; {left} images are in none and stay out" if left else ""
+    sizes = ", ".join(f"{len(own)} {split}" for split, own in found.splits.items())
+    return [f"splits ({sizes}) are from {found.source}{more}"]
+
+
+def _unparted(groups: dict[str, str], found: Found, wishes: Wishes) -> dict[str, str]:
+    """Return groups, or none if splits that are given part one that was guessed."""
+    splits_of: dict[str, set[str]] = {}
+    for split, own in found.splits.items():
+        for name in own:
+            splits_of.setdefault(groups.get(name, name), set()).add(split)
+    is_parted = any(len(splits) > 1 for splits in splits_of.values())
+    return {} if wishes.groups == "auto" and is_parted else groups
 
 
 def _by_class(

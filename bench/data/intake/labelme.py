@@ -23,7 +23,7 @@ from bench.data.intake.drawing import (
     number_classes,
     read_json,
 )
-from bench.data.intake.pairing import Named
+from bench.data.intake.named import Named
 from fcn.errors import InputError
 
 LABELS = "labels.txt"

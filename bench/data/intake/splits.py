@@ -1,59 +1,13 @@
-"""Splits: those that a folder lists already, or new ones drawn from a seed.
+"""Splits drawn from a seed: groups stay together, and each split has its share of every class."""
 
-In: pairs, and files that may be lists. Out: names by split. A drawn split keeps groups together and
-gives each split its share of every class.
-"""
-
-import csv
-import json
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data.files import files_below, read_lines
 from bench.data.intake.groups import natural
-from bench.data.intake.pairing import Pair
-from bench.data.sets.patterns import compose
-from fcn.errors import InputError
 
-WORDS = {
-    **dict.fromkeys(("train", "training", "trn"), "train"),
-    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
-    **dict.fromkeys(("test", "testing", "tst"), "test"),
-}
 SHARES = {"train": 0.6, "val": 0.2, "test": 0.2}
-LIST_ENDINGS = (".txt", ".csv", ".tsv", ".lst", ".json")
-LEAST_KNOWN = 0.5
-"""Share of a list's entries that must be images at hand for it to be one."""
-
-
-def find_splits(pairs: Sequence[Pair], folders: Iterable[Path]) -> tuple[dict[str, list[str]], str]:
-    """Find splits that are given: in lists, or by folders called train, val and test.
-
-    Args:
-        pairs: All pairs.
-        folders: Where lists may lie.
-
-    Returns:
-        Names by split, and where they are from; nothing where there are none.
-    """
-    names = _Names(pairs)
-    for folder in dict.fromkeys(folders):
-        found: dict[str, list[str]] = {}
-        source: list[str] = []
-        for path in _lists(folder):
-            split = WORDS.get(re.split(r"[ ._-]", path.stem.lower())[0])
-            entries = _entries(path)
-            known = list(dict.fromkeys(n for n in map(names.find, entries) if n is not None))
-            if split and split not in found and known and len(known) >= LEAST_KNOWN * len(entries):
-                found[split] = known
-                source.append(path.name)
-        if "train" in found and len(found) > 1:
-            return _sorted_splits(found), f"lists in {folder}: {', '.join(source)}"
-    return _by_folder(pairs)
 
 
 def draw_splits(
@@ -112,78 +66,3 @@ def _cut(names: Sequence[str]) -> dict[str, list[str]]:
     second = max(first + 1, round(len(names) * (SHARES["train"] + SHARES["val"])))
     parts = {"train": names[:first], "val": names[first:second], "test": names[second:]}
     return {split: list(own) for split, own in parts.items() if own}
-
-
-class _Names:
-    """Names of images by whatever lists call them."""
-
-    def __init__(self, pairs: Sequence[Pair]) -> None:
-        self._by_text: dict[str, str | None] = {}
-        for one in pairs:
-            texts = {one.name, PurePosixPath(one.name).name}
-            for path in (one.image, one.mask):
-                parts = path.resolve().parts
-                tails = ["/".join(parts[k:]) for k in range(1, len(parts))]
-                texts |= {*tails, *(tail.removesuffix(path.suffix) for tail in tails)}
-            for text in map(compose, texts):
-                known = self._by_text.get(text, one.name)
-                self._by_text[text] = one.name if known == one.name else None  # of two images
-
-    def find(self, entry: str) -> str | None:
-        """Return the name of the image that an entry of a list means."""
-        first = entry.replace("\\", "/").strip().strip("\"'").strip("/")
-        readings = [first, *re.split(r"[\t,;]", first), *first.split()]
-        for text in readings:
-            plain = compose(text.strip().strip("\"'").removeprefix("./").strip("/"))
-            if (name := self._by_text.get(plain)) is not None:
-                return name
-        return None
-
-
-def _lists(folder: Path) -> list[Path]:
-    """Return the files that may be lists, those nearest to the top first."""
-    if not folder.is_dir():
-        return []
-    found = [p for p in folder.iterdir() if p.is_file()]
-    for inner in ("ImageSets/Segmentation", "ImageSets", "splits", "split", "lists", "list"):
-        found += files_below(folder / inner) if (folder / inner).is_dir() else []
-    return sorted(
-        (p for p in found if p.suffix.lower() in LIST_ENDINGS and not p.name.startswith(".")),
-        key=lambda p: (len(p.parts), p.name),
-    )
-
-
-def _entries(path: Path) -> list[str]:
-    """Return what may be the entries of a list; nothing where it is something else."""
-    try:
-        lines = read_lines(path)
-        if path.suffix.lower() == ".json":
-            given = json.loads("\n".join(lines))
-            return [e for e in given if isinstance(e, str)] if isinstance(given, list) else []
-        if path.suffix.lower() == ".csv":
-            rows = [row for row in csv.reader(lines) if row]
-            heads = ("image", "img", "file", "filename", "file_name", "path", "name", "stem", "id")
-            head = [cell.strip().lower() for cell in rows[0]]
-            column = next((head.index(h) for h in heads if h in head), None)
-            start, column = (0, 0) if column is None else (1, column)
-            return [row[column] for row in rows[start:] if len(row) > column]
-    except (InputError, ValueError, RecursionError, csv.Error, IndexError):
-        return []
-    return lines
-
-
-def _by_folder(pairs: Sequence[Pair]) -> tuple[dict[str, list[str]], str]:
-    """Take splits from folders called train, val and test above, or below, images and masks."""
-    found: dict[str, list[str]] = {}
-    for one in pairs:
-        words = [WORDS[part.lower()] for part in one.name.split("/")[:-1] if part.lower() in WORDS]
-        if not words:
-            return {}, ""
-        found.setdefault(words[0], []).append(one.name)
-    if "train" not in found or len(found) < 2:
-        return {}, ""
-    return _sorted_splits(found), "folders called train, val or test"
-
-
-def _sorted_splits(found: Mapping[str, list[str]]) -> dict[str, list[str]]:
-    return {split: found[split] for split in SHARES if split in found}

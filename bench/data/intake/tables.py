@@ -20,7 +20,7 @@ FILES = re.compile(
     re.IGNORECASE,
 )
 VOID_NAMES = re.compile(
-    r"_*(void|ignored?|unlabel+ed|unlabel+ed_?area|unknown|un-?annotated|"
+    r"_*(void|ignored?|no[ _-]?data|unlabel+ed|unlabel+ed_?area|unknown|un-?annotated|"
     r"out[ _-]of[ _-]roi|dont[ _-]?care|don't care|border)_*",
     re.IGNORECASE,
 )
@@ -44,8 +44,13 @@ class Table:
     """All names, as they stand there."""
 
 
-def find_table(folders: Iterable[Path]) -> Table:
-    """Return the first table of classes that lies in one of some folders; reads disk."""
+def find_table(folders: Iterable[Path], said: list[str]) -> Table:
+    """Return the first table of classes that lies in one of some folders; reads disk.
+
+    Args:
+        folders: Where one may lie.
+        said: Gets a sentence for each that is called like one and cannot be read.
+    """
     for folder in dict.fromkeys(folders):
         found = (
             sorted(p for p in folder.iterdir() if FILES.fullmatch(p.name))
@@ -55,8 +60,8 @@ def find_table(folders: Iterable[Path]) -> Table:
         for path in found:
             try:
                 return read_table(path)
-            except InputError:
-                continue  # a file of that name which is something else
+            except InputError as error:  # it may be something else
+                said.append(f"{path.name} is not used: {error}")
     return Table()
 
 

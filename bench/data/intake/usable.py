@@ -103,11 +103,12 @@ def _fit_sizes(all_of_them: Usable) -> Usable:
 
 
 def _say_sizes(one: PairFacts, upright: bool) -> str:
-    image, mask = (_written(k.upright if upright else k.size) for k in (one.image, one.mask))
-    return (
-        f"{one.pair.image} is {image} pixels and its mask {one.pair.mask} {mask}; make them one "
-        "size (masks by nearest neighbour only)"
-    )
+    image, mask = (k.upright if upright else k.size for k in (one.image, one.mask))
+    sizes = f"{one.pair.image} is {_written(image)} pixels and its mask {one.pair.mask} "
+    sizes += _written(mask)
+    if image == mask[::-1] and max(one.image.orientation, one.mask.orientation) > 1:
+        return f"{sizes}; an EXIF orientation turns one of them: turn the other the same way"
+    return f"{sizes}; make them one size (masks by nearest neighbour only)"
 
 
 def _say_turned(facts: Sequence[PairFacts], upright: bool, sizes_tell: bool) -> tuple[str, ...]:

@@ -302,7 +302,7 @@ def pack(dataset: Dataset, packs_dir: Path, progress: Progress | None = None) ->
         progress: Called with the number of images read, and of all.
 
     Raises:
-        InputError: Images cannot be used, the first twenty problems are named; or they changed
+        InputError: Images cannot be used, of each kind three are named; or they changed
             while they were read.
     """
     fingerprint = dataset.fingerprint()

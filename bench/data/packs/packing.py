@@ -36,7 +36,7 @@ def write_pack(
     """Check a dataset and write it into a folder.
 
     Raises:
-        InputError: Images cannot be used; the first twenty problems are named. Or two layers
+        InputError: Images cannot be used; of each kind three are named. Or two layers
             would be one file.
     """
     names = file_names(dataset.more_inputs, dataset.more_targets)

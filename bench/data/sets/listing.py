@@ -111,7 +111,7 @@ def read_splits(root: Path, images: Files) -> dict[str, tuple[str, ...]]:
         names = ", ".join(path.name for path in lists.values())
         raise InputError(f"{root} has splits.yaml and {names}, which may differ; keep one of them")
     if listing.is_file():
-        splits = _read_yaml(listing)
+        splits = read_yaml_lists(listing)
         return {split: _to_stems(listing, stems, images) for split, stems in splits.items()}
     if not lists:
         raise InputError(
@@ -156,8 +156,12 @@ def _is_pair(entry: str, images: Files) -> bool:
     return bool(more and is_image) or _PAIR.search(entry) is not None
 
 
-def _read_yaml(path: Path) -> dict[str, tuple[str, ...]]:
-    """Read `split: [stem, ...]`, each stem as it is written: 007 stays 007, no is not false."""
+def read_yaml_lists(path: Path) -> dict[str, tuple[str, ...]]:
+    """Read `split: [stem, ...]`, each stem as it is written: 007 stays 007, no is not false.
+
+    Raises:
+        InputError: It is something else.
+    """
     shape = f"{path}: write each split as a list of stems, such as  train: [a, b]"
     try:
         # The node tree alone: no types are guessed, no tags run, no aliases multiplied.
