@@ -91,6 +91,8 @@ def write_question(name: str, taken: "Taken") -> str:
 name: {word(name)}
 question: How much mIoU do finer skips add over stride-32 prediction on these images?
 expectation: fcn8s > fcn16s > fcn32s; most of it with the first skip.
+claims:
+  - fcn8s > fcn32s        # the report says whether this is held, not held or undecided
 common:
   data: {{dataset: folder{see}}}        # classes.yaml, beside this file, says what is in it
   model: {{backbone: resnet18, score_init: random}}     # pretrained: true starts from ImageNet

@@ -1,5 +1,7 @@
 """`fcn-bench init`: what it writes runs as it is."""
 
+import csv
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -34,6 +36,7 @@ def test_a_folder_becomes_a_question_that_runs(photographs, tmp_path, monkeypatc
     question = load_ablation("mine/question.yaml")
     assert question.name == "mine"
     assert question.common["train"]["crop"] == [32, 32]
+    assert [str(claim) for claim in question.claims] == ["fcn8s > fcn32s"]
     # No --data: the folder of a question with a classes.yaml beside it is meant.
     done = CliRunner().invoke(app, ["check", "mine/question.yaml"])
     assert done.exit_code == 0, done.output
@@ -45,7 +48,13 @@ def test_its_runs_end_in_a_report(photographs, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = ["init", "mine", "--images", str(photographs), "--masks", f"{photographs}/*_mask.png"]
     assert CliRunner().invoke(app, words).exit_code == 0
-    words = ["run", "mine/question.yaml", "--set", "train.steps=1", "--set", "seeds=[0]"]
+    words = ["run", "mine/question.yaml"]
+    for setting in ("train.steps=1", "seeds=[0, 1]", "model.backbone=test_resnet"):
+        words += ["--set", setting]
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.output
     assert (tmp_path / "out" / "mine" / "index.html").is_file()
+    text = (tmp_path / "out" / "mine" / "tables" / "claims.csv").read_text()
+    (claim,) = csv.DictReader(text.splitlines())
+    assert claim["claim"] == "fcn8s > fcn32s"
+    assert claim["verdict"] in {"held", "not held", "undecided"}
