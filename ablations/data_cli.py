@@ -43,7 +43,7 @@ def show_batch(
         from bench.data.augmentations import require_augment
     packed = catalog.pack(chosen.data)
     first = packed.choose(chosen.data.inputs, ()).inputs[0]
-    require_augment(chosen.train, chosen.data.inputs, first.channels)
+    require_augment(chosen.train, first)
     sheet = draw_batch(packed, chosen, batch)
     if out.suffix.lower() != ".png":
         raise InputError(f"--out {out}: give the name of a .png file")

@@ -58,13 +58,13 @@ def draw_batch(pack: Pack, spec: RunSpec, number: int) -> Image.Image:
 
 
 def _colour_channels(pack: Pack) -> slice:
-    """Return which channels to show: the colours, or the first of an input without."""
+    """Return which channels to show: the colours, or three bands, or one, of the first input."""
     first = 0
     for one in pack.inputs:
         if one.name == "rgb":
             return slice(first, first + 3)
         first += one.channels
-    return slice(0, 1)
+    return slice(3 if pack.inputs[0].channels >= 3 else 1)
 
 
 def _paint(labels: Tensor, target: Target) -> NDArray[np.uint8]:

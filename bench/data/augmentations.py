@@ -1,7 +1,8 @@
 """Augmentations by name: torchvision's transforms on the views of a batch, each image by itself.
 
-In: normalised views, their targets, and a seed for each image. Out: the same, transformed. Geometry
-moves image, targets and further inputs together, the last two by nearest; colours move `rgb` alone.
+In: normalised views, their targets, and a seed for each image. Out: the same, transformed. The
+first input is the image; geometry moves it together with targets and further inputs, the last two
+by nearest. An image of bands that are no colours takes no transform of colours.
 What an image does not cover stays 0, the mean, and has no label. All randomness is drawn from
 torch's generators, which are set for each image: the same images whatever came before, however many
 devices share them.
@@ -16,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bench.data.layers import COLOUR, Input
 from bench.settings.calls import read_call, require_arguments
 from bench.spec import TrainSpec
 from fcn.errors import InputError, foreign_code
@@ -23,7 +25,8 @@ from fcn.registry import Registry
 
 Transform = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """Of an image (3, h, w), uint8, and maps (M, h, w), float32, as torchvision's tv_tensors, to both
-in the same size. What has no place in an image any more is below 0 in the maps."""
+in the same size; an image without colours is (K, h, w), float32, its range 0 to 1. What has no
+place in an image any more is below 0 in the maps."""
 
 AUGMENTATIONS: Registry[Callable[..., Transform]] = Registry("augmentation")
 """name -> function of arguments by name, which makes a transform."""
@@ -37,7 +40,7 @@ class Views:
     """What a network sees of N images."""
 
     images: Tensor
-    """(N, K, h, w) float32, normalised; the colours come first."""
+    """(N, K, h, w) float32, normalised; the first input's channels come first."""
     targets: list[Tensor]
     """Of each target, (N, h, w) int64."""
     inside: Tensor
@@ -52,9 +55,11 @@ class Augmentation:
         mean: Of each channel, on the scale 0..1.
         std: Likewise.
         ignored: The label of pixels without one, of each target.
+        first: The input that is transformed as the image.
 
     Raises:
-        InputError: A transform is unknown, or does not take its arguments.
+        InputError: A transform is unknown, does not take its arguments, or is of colours that
+            there are not.
     """
 
     def __init__(
@@ -63,9 +68,12 @@ class Augmentation:
         mean: Sequence[float],
         std: Sequence[float],
         ignored: Sequence[int],
+        first: Input = COLOUR,
     ) -> None:
-        self._transforms = [(text, _create(text)) for text in setting]
-        self._mean, self._std = (torch.tensor(v[:3]).view(3, 1, 1) for v in (mean, std))
+        self._transforms = [(text, _create(text, first)) for text in setting]
+        self._channels, self._has_colours = first.channels, first.name == COLOUR.name
+        own = slice(first.channels)
+        self._mean, self._std = (torch.tensor(v[own]).view(-1, 1, 1) for v in (mean, std))
         self._ignored = list(ignored)
 
     def __call__(self, views: Views, seeds: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
@@ -83,12 +91,13 @@ class Augmentation:
         """Transform one image, into its places in `images` and `targets`."""
         from torchvision import tv_tensors
 
-        colours, others = views.images[n, :3], views.images[n, 3:]
-        # Resampling gives whole numbers; this gives them back (of 16 bits the upper 8).
-        pixels = (colours * self._std + self._mean).mul_(255).round_().clamp_(0, 255)
+        own, others = views.images[n, : self._channels], views.images[n, self._channels :]
+        pixels = own * self._std + self._mean
+        if self._has_colours:  # resampling gives whole numbers; this gives them back
+            pixels = pixels.mul_(255).round_().clamp_(0, 255).byte()
         labels = [target[n].float() for target in views.targets]
         maps = torch.cat([torch.stack([views.inside[n].float(), *labels]), others])
-        image: Any = tv_tensors.Image(pixels.byte())
+        image: Any = tv_tensors.Image(pixels)
         moved: Any = tv_tensors.Mask(maps)
         for text, transform in self._transforms:
             with foreign_code(f"train.augment {text} fails: "):
@@ -101,7 +110,8 @@ class Augmentation:
                 "train.crop do that"
             )
         inside = moved[0] > 0
-        shown = (image.float().div_(255) - self._mean) / self._std
+        shown = image.float().div_(255) if self._has_colours else image
+        shown = (shown - self._mean) / self._std
         images[n] = torch.cat([shown, moved[1 + len(targets) :]]) * inside
         for target, label, void in zip(targets, moved[1:], self._ignored, strict=False):
             target[n] = label.long().where(inside, void)
@@ -112,28 +122,24 @@ def list_augmentations() -> list[str]:
     return list(AUGMENTATIONS)
 
 
-def require_augment(train: TrainSpec, inputs: Sequence[str], channels: int = 3) -> None:
-    """See that the transforms of a run exist and work, by trying them.
+def require_augment(train: TrainSpec, first: Input = COLOUR) -> None:
+    """See that the transforms of a run exist and work on its images, by trying them.
 
     Args:
         train: Takes `augment` and `crop` from it.
-        inputs: `data.inputs`.
-        channels: Of the first of these.
+        first: The first of `data.inputs`.
 
     Raises:
-        InputError: One is unknown, does not take its arguments, or fails; or there is no colour.
+        InputError: One is unknown, does not take its arguments, fails, or is of colours that the
+            images do not have.
     """
     if not train.augment:
         return
-    if inputs[0] != "rgb" or channels != 3:
-        raise InputError(
-            f"train.augment needs three colours, rgb, as the first of data.inputs, not "
-            f"{', '.join(inputs)} ({channels} channels); put them first, or leave train.augment out"
-        )
     height, width = train.crop or (64, 64)
-    augmentation = Augmentation(train.augment, [0.5] * 3, [0.25] * 3, [255])
+    K = first.channels
+    augmentation = Augmentation(train.augment, [0.5] * K, [0.25] * K, [255], first)
     target = torch.zeros(1, height, width, dtype=torch.int64)
-    views = Views(torch.zeros(1, 3, height, width), [target], target == 0)
+    views = Views(torch.zeros(1, K, height, width), [target], target == 0)
     augmentation(views, [0])
 
 
@@ -147,9 +153,16 @@ def _seeded(seed: int, device: torch.device) -> Iterator[None]:
         yield
 
 
-def _create(text: str) -> Transform:
+def _create(text: str, first: Input) -> Transform:
     call = read_call(text)
     create = AUGMENTATIONS[call.name]
+    if first.name != COLOUR.name and call.name in OF_COLOURS:
+        what = f"{first.channels} channel{'s' * (first.channels > 1)}"
+        raise InputError(
+            f"train.augment {call.name} is made for colours of 8 bits, red, green and blue, and "
+            f"the image of this run is data.inputs {first.name} ({what}); leave it out, or take "
+            f"one of those that work on any channels: {', '.join(OF_ANY)}"
+        )
     require_arguments(f"train.augment {call.name}: {{}}", create, call.arguments, given=0)
     with foreign_code(f"train.augment {text} cannot be created: "):
         return create(**call.arguments)
@@ -182,6 +195,12 @@ _INTERPOLATING = ("ElasticTransform", "RandomAffine", "RandomPerspective", "Rand
 
 _MOVING = (*_INTERPOLATING, "RandomVerticalFlip")
 """Those that move pixels; all others are for the image alone."""
+
+OF_ANY = (*_MOVING, "GaussianBlur", "GaussianNoise", "RandomErasing")
+"""Those that make sense of any channels; the others are of colours."""
+
+OF_COLOURS = ({*TORCHVISION} - {*OF_ANY}) | {"RandAugmentColours"}
+"""Those of registered ones that bands without colours are refused."""
 
 
 def _of_torchvision(name: str, **arguments: Any) -> Transform:

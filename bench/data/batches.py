@@ -87,7 +87,9 @@ class Batches:
         self._share = shard_of(train.batch_size, *part)
         ignored = [target.ignore_index for target in pack.targets]
         self._augmentation = (
-            Augmentation(train.augment, mean, std, ignored) if train.augment else None
+            Augmentation(train.augment, mean, std, ignored, pack.inputs[0])
+            if train.augment
+            else None
         )
         self._images = _Images(pack, self._indices, device)
         self._at_once = _batches_at_once(train, len(self._share), device)

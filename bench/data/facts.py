@@ -47,8 +47,15 @@ class DatasetFacts:
                 "or other bands: rgb is what reports show of them. Write data.inputs: "
                 f"[{deep[0]}]"
             )
-        inputs = choose_inputs((COLOUR, *self.more_inputs), data.inputs)
-        return network_options(inputs, self.classes(data))
+        return network_options(self.inputs(data), self.classes(data))
+
+    def inputs(self, data: DataSpec) -> tuple[Input, ...]:
+        """Return the inputs that a spec asks for.
+
+        Raises:
+            InputError: The dataset does not have one of them.
+        """
+        return choose_inputs((COLOUR, *self.more_inputs), data.inputs)
 
     def classes(self, data: DataSpec) -> tuple[int, ...]:
         """Return the number of classes of each target that a spec asks for.

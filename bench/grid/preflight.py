@@ -80,7 +80,7 @@ def check_models(plan: Plan, facts: Mapping[str, DatasetFacts]) -> dict[str, Mod
             _require_weights(spec.train, data.classes(spec.data))
             _require_warm_up(spec.train)
             require_loss(spec.train, data.classes(spec.data))
-            require_augment(spec.train, spec.data.inputs)
+            require_augment(spec.train, data.inputs(spec.data)[0])
             require_schedule(spec.train)
             read_select(spec)
             require_optimizer(spec.train)
@@ -127,7 +127,6 @@ def check_images(plan: Plan, packs: Mapping[str, Pack], devices_per_run: int = 1
             splits.add(spec.train.split)
         with naming(plan, planned):
             require_equal_sizes(pack, spec.train)
-            require_augment(spec.train, spec.data.inputs, pack.inputs[0].channels)
             require_shards(spec.train, devices_per_run)
             if devices_per_run > 1:
                 classes = [len(target.class_names) for target in pack.targets]

@@ -1,10 +1,14 @@
 """Every augmentation, by its name: image and mask move together, and a seed says how."""
 
+import math
+
 import pytest
 import torch
+from torch.nn import functional as F
 
-from bench.data.augmentations import AUGMENTATIONS, Augmentation, Views, require_augment
+from bench.data.augmentations import AUGMENTATIONS, OF_ANY, Augmentation, Views, require_augment
 from bench.data.batches import Batches
+from bench.data.layers import Input
 from bench.data.packs.pack import pack
 from bench.data.registry import open_dataset
 from bench.spec import DataSpec, TrainSpec
@@ -163,11 +167,75 @@ def test_batches_are_augmented_by_seed_and_place_alone(shapes):
 )
 def test_what_cannot_be_is_named_before_training(augment, message):
     with pytest.raises(InputError, match=message):
-        require_augment(TrainSpec(augment=[augment]), ["rgb"])
+        require_augment(TrainSpec(augment=[augment]))
 
 
-def test_what_has_no_colours_is_refused():
-    for inputs, channels in ((["depth"], 1), (["rgb"], 5)):
-        with pytest.raises(InputError, match="needs three colours, rgb, as the first"):
-            require_augment(TrainSpec(augment=["RandomInvert"]), inputs, channels)
-    require_augment(TrainSpec(), ["depth"])
+BANDS = Input("bands", 5, value_range=(0.0, 60_000.0))
+
+
+@pytest.mark.parametrize("first", [BANDS, Input("depth", 1)], ids=lambda one: one.name)
+@each_name
+def test_bands_take_what_makes_sense_of_them_and_refuse_the_rest(name, first):
+    train = TrainSpec(augment=[call(name)])
+    if name in OF_ANY:
+        require_augment(train, first)
+        return
+    with pytest.raises(InputError, match=rf"{name} is made for colours of 8 bits.*RandomErasing"):
+        require_augment(train, first)
+
+
+@pytest.fixture
+def bands():
+    """Two images of five bands that tell their labels, with differences far below 8 bits."""
+    torch.manual_seed(0)
+    labels = torch.randint(0, 4, (2, 6, 6)).repeat_interleave(8, 1).repeat_interleave(8, 2)
+    inside = torch.ones(2, 48, 48, dtype=torch.bool)
+    inside[..., 40:] = False
+    levels = torch.stack([0.2 * k + labels / 4096 for k in range(5)], 1)
+    images = (levels - 0.4) / 0.3 * inside[:, None]
+    return Views(images, [labels.where(inside, VOID)], inside)
+
+
+def augment_bands(views, *setting):
+    images, targets = Augmentation(setting, [0.4] * 5, [0.3] * 5, [VOID], BANDS)(views, (7, 8))
+    return images * 0.3 + 0.4, targets[0]
+
+
+@pytest.mark.parametrize("name", sorted(MOVING))
+def test_bands_and_masks_move_together_with_all_their_bits(name, bands):
+    levels, target = augment_bands(bands, call(name))
+    assert not torch.equal(target, bands.targets[0])
+    for k in range(5):
+        right = ((levels[:, k] - 0.2 * k) * 4096 - target).abs() < 0.1
+        assert right[target != VOID].float().mean() > 0.65  # all but the blocks' smoothed borders
+        assert (levels[:, k][target == VOID] - 0.4).abs().max() < 1e-6
+
+
+def test_a_quarter_turn_of_bands_keeps_every_level(bands):
+    levels, _ = augment_bands(bands, "RandomRotation(degrees=[90, 90])")
+    plain = bands.images * 0.3 + 0.4
+    torch.testing.assert_close(levels, plain.rot90(1, (2, 3)), rtol=0, atol=1e-6)
+
+
+def test_bands_are_blurred_as_a_gaussian_blurs_and_erased_to_the_end_of_their_range(bands):
+    whole = Views(bands.images, bands.targets, torch.ones_like(bands.inside))
+    levels, target = augment_bands(whole, "GaussianBlur(kernel_size=3, sigma=1)")
+    side = math.exp(-0.5)
+    kernel = torch.tensor([side, 1, side]) / (1 + 2 * side)
+    plain = whole.images * 0.3 + 0.4
+    padded = F.pad(plain, (1, 1, 1, 1), mode="reflect")
+    right = F.conv2d(padded, torch.outer(kernel, kernel).expand(5, 1, 3, 3), groups=5)
+    torch.testing.assert_close(levels, right, rtol=0, atol=1e-5)
+    levels, erased = augment_bands(whole, "RandomErasing(p=1)")
+    changed = ((levels - plain).abs() > 1e-5).any(1)
+    assert 0.01 < changed.float().mean() < 0.5
+    assert levels.permute(0, 2, 3, 1)[changed].abs().max() < 1e-6
+    assert torch.equal(target, erased)
+
+
+def test_colours_beside_depth_are_transformed_and_depth_beside_colours_is_not(views):
+    depth = torch.rand(2, 1, 48, 48) * views.inside[:, None]
+    more = Views(torch.cat([views.images, depth], 1), views.targets, views.inside)
+    images, _ = augmented(more, "ColorJitter(brightness=[2, 2])")
+    assert torch.equal(images[:, 3:], depth)
+    assert not torch.equal(images[:, :3], views.images)

@@ -111,6 +111,23 @@ def test_training_batches_show_the_same_values_as_evaluation(deep, tmp_path):
         assert torch.equal(image, known[index])
 
 
+def test_augmentation_sees_the_range_as_0_to_1(deep, tmp_path):
+    dataset, _ = deep()
+    packed = pack(dataset, tmp_path / "packs").choose(("bands",), ())
+
+    def batch(*augment):
+        train = TrainSpec(batch_size=2, flip=False, crop=None, augment=augment)
+        options = {"input_scale": 1.0, "seed": 0, "device": CPU, "mean": (0.3,), "std": (0.5,)}
+        return Batches(packed, train, **options).batch(0)
+
+    (plain, labels), (turned, moved) = batch(), batch("RandomVerticalFlip(p=1)")
+    torch.testing.assert_close(turned, plain.flip(2), rtol=0, atol=1e-6)
+    assert torch.equal(moved, labels.flip(1))
+    erased, _ = batch("RandomErasing(p=1)")
+    changed = (erased - plain).abs() > 1e-5
+    torch.testing.assert_close(erased[changed], torch.full_like(erased[changed], -0.3 / 0.5))
+
+
 def test_rgb_beside_bands_keeps_its_own_scale(deep, tmp_path):
     dataset, _ = deep()
     both = pack(dataset, tmp_path / "packs").choose(("rgb", "bands"), ())
