@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
 
-PARTS = ("train", "evaluate", "memory", "growth", "startup", "grid", "store")
+PARTS = ("train", "evaluate", "memory", "growth", "reading", "startup", "grid", "store")
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def speed(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure throughput, memory, start-up, grids and stores, against limits and the usual loop."""
+    """Measure training, memory, reading, start-up, grids and stores against limits."""
     parts = _choose(what or ["all"])
     if out:
         from bench.speed.page import require_page
@@ -141,7 +141,7 @@ def _measure(parts: Sequence[str], request: "Request", scale: _Scale) -> Iterato
 
 def _measure_part(part: str, request: "Request", scale: _Scale, scratch: Path) -> "Section":
     from ablations.speed_store import store_section
-    from bench.speed import compare, grid, memory, startup
+    from bench.speed import compare, grid, memory, reading, startup
 
     if part == "train":
         return compare.train_section(request.workloads(scratch), scratch, request.effort)
@@ -151,6 +151,8 @@ def _measure_part(part: str, request: "Request", scale: _Scale, scratch: Path) -
         return compare.growth_section(request.growing(scratch), scratch, request.effort)
     if part == "memory":
         return memory.memory_section(request.by_classes(scratch))
+    if part == "reading":
+        return reading.reading_section(scratch, request.rounds)
     if part == "startup":
         return startup.startup_section(scratch, request.rounds)
     if part == "grid":

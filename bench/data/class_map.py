@@ -4,6 +4,7 @@ In: a mask as it was written, a key for each pixel. Out: class indices, and `ign
 Files are never rewritten: the map is applied whenever a mask is read.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -56,12 +57,10 @@ class ClassMap:
         Raises:
             InputError: It holds a key that is not listed.
         """
-        found = _table(self)[keys]
-        if not self.others_are_void and not found.all():
+        found = _table(self, ignore_index).take(keys)
+        if found.min() == 0:
             raise InputError(f"{path} holds {self._name_unknown(keys[found == 0])}{way_out}")
-        # 0 is not listed, C + 1 void: both lie beyond the classes once 1 is taken off.
-        labels = found - np.uint16(1)
-        return np.where(labels < len(self.classes), labels, ignore_index).astype(np.uint8)
+        return (found - np.uint16(1)).astype(np.uint8)
 
     def nearest(self, keys: Keys) -> Keys:
         """Return for each pixel the listed key nearest to its own, by Euclidean distance."""
@@ -116,10 +115,22 @@ def write_key(kind: Kind, key: int) -> str:
     return "transparent" if key == TRANSPARENT else str(list(rgb_of(key)))
 
 
+def count_keys(keys: Keys) -> Counter[int]:
+    """Count the pixels of each key: by runs, of which masks have few, and JPEGs many."""
+    flat = keys.ravel()
+    starts = np.flatnonzero(np.concatenate(([True], flat[1:] != flat[:-1])))
+    lengths = np.diff(starts, append=len(flat))
+    distinct, run = np.unique(flat[starts], return_inverse=True)
+    pixels = np.bincount(run, weights=lengths).astype(np.int64)
+    return Counter(dict(zip(distinct.tolist(), pixels.tolist(), strict=True)))
+
+
 @lru_cache(maxsize=4)
-def _table(mapping: ClassMap) -> NDArray[np.uint16]:
-    """Return for each key 0 where it is not listed, its class + 1, or C + 1 for void."""
-    table = np.zeros(NUM_KEYS[mapping.kind], dtype=np.uint16)
-    for label, keys in enumerate([*mapping.classes, mapping.void], start=1):
+def _table(mapping: ClassMap, ignore_index: int) -> NDArray[np.uint16]:
+    """Return for each key its label + 1, or 0 where it is refused."""
+    others = ignore_index + 1 if mapping.others_are_void else 0
+    table = np.full(NUM_KEYS[mapping.kind], others, dtype=np.uint16)
+    table[list(mapping.void)] = ignore_index + 1
+    for label, keys in enumerate(mapping.classes, start=1):
         table[list(keys)] = label
     return table

@@ -13,6 +13,7 @@ from ablations.speed_store import write_spec
 from bench.speed.compare import add_means, describe
 from bench.speed.grid import describe_grid
 from bench.speed.page import ORDER, to_markdown, write_page
+from bench.speed.reading import reading_section
 from bench.speed.request import Request
 from bench.speed.section import Section
 from bench.speed.synthetic import Sizes, fill
@@ -206,3 +207,16 @@ def test_the_command_on_the_page_names_no_folder_of_this_machine():
     words = ["speed", "train", "--data", "/home/me/camvid", "--out", "page.md"]
     assert _without_folder(words) == "fcn-bench speed train --data DIR --out page.md"
     assert _without_folder(["speed", "--data=/home/me"]) == "fcn-bench speed --data=DIR"
+
+
+def test_reading_is_told_beside_decoding_alone(tmp_path):
+    section = reading_section(tmp_path, rounds=1, num_images=6)
+    names = [record["what"] for record in section.records]
+    assert names == ["decoding alone", "data check", "packing", "init"]
+    limit, *rest = section.records
+    assert limit["decoding's share"] is None
+    for record in rest:
+        share = record["decoding's share"].median
+        ms = record["core ms an image"].median
+        assert share == pytest.approx(limit["core ms an image"].median / ms)
+    assert {path.name for path in tmp_path.iterdir()} == {"images-and-masks", "mine"}

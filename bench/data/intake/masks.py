@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bench.data.bands import may_be_deep, read_bands
-from bench.data.class_map import Kind
+from bench.data.class_map import Kind, count_keys
 from bench.data.formats import EXACT_FORMATS, exif_orientation, opened, require_image
 from bench.data.intake.pairing import Pair
 from bench.data.raw_masks import Channel, read_raw_mask
@@ -78,7 +78,7 @@ def look_at(pair: Pair) -> PairFacts:
     return PairFacts(pair, _look_at_image(pair.image), _look_at_mask(pair.mask))
 
 
-def count_keys(
+def count_mask(
     path: Path, kind: Kind, channel: Channel, *, upright: bool, lossy: bool
 ) -> Counter[int]:
     """Count the pixels of each value or colour of a mask; reads disk.
@@ -87,8 +87,7 @@ def count_keys(
         InputError: It cannot be read as that.
     """
     keys, _ = read_raw_mask(path, kind, channel=channel, upright=upright, lossy=lossy)
-    distinct, counts = np.unique(keys, return_counts=True)
-    return Counter(dict(zip(distinct.tolist(), counts.tolist(), strict=True)))
+    return count_keys(keys)
 
 
 def _look_at_image(path: Path) -> Look:

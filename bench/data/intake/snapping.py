@@ -9,7 +9,7 @@ from collections import Counter
 
 import numpy as np
 
-from bench.data.class_map import Kind, channels, rgb_of
+from bench.data.class_map import Kind, channels, count_keys, rgb_of
 from bench.data.cores import try_each
 from bench.data.intake.masks import PairFacts
 from bench.data.intake.tables import Table
@@ -85,8 +85,7 @@ def _count_flat(usable: Usable) -> Counter[int]:
         levels = keys[..., None] if usable.kind == "values" else channels(keys)
         near = np.lib.stride_tricks.sliding_window_view(levels, (3, 3), axis=(0, 1))
         flat = (np.ptp(near, axis=(-2, -1)) <= FLAT).all(-1)
-        distinct, counts = np.unique(keys[1:-1, 1:-1][flat], return_counts=True)
-        return Counter(dict(zip(distinct.tolist(), counts.tolist(), strict=True)))
+        return count_keys(keys[1:-1, 1:-1][flat])
 
     counted: Counter[int] = Counter()
     for found in try_each(count, usable.facts):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from bench.data.class_map import Kind
 from bench.data.cores import Progress, try_each
-from bench.data.intake.masks import Look, PairFacts, Size, count_keys, look_at
+from bench.data.intake.masks import Look, PairFacts, Size, count_mask, look_at
 from bench.data.intake.pairing import Pair
 from bench.data.intake.tables import Table
 from bench.data.raw_masks import Channel
@@ -172,7 +172,7 @@ def _count(given: Usable, lossy: bool, progress: Progress | None) -> Usable:
     """Read every mask; name those that cannot be read."""
 
     def count(one: PairFacts) -> Counter[int]:
-        return count_keys(
+        return count_mask(
             one.pair.mask, given.kind, given.channel, upright=given.upright, lossy=lossy
         )
 

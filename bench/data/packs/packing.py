@@ -8,8 +8,11 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from hashlib import sha256
 from pathlib import Path
 from zlib import crc32
+
+import numpy as np
 
 from bench.data.check import check
 from bench.data.cores import Progress
@@ -17,7 +20,7 @@ from bench.data.dataset import Dataset
 from bench.data.examine import Layers
 from bench.data.layers import Input, Target
 from bench.data.packs.index import INDEX, Entry, PackIndex, write_index
-from bench.store.atomic import file_digest, naming, sync_folder, umask
+from bench.store.atomic import naming, sync_folder, umask
 from bench.store.scratch import scratch_prefix
 from fcn.errors import InputError
 
@@ -42,13 +45,15 @@ def write_pack(
     names = file_names(dataset.more_inputs, dataset.more_targets)
     _require_apart(dataset, names)
     checksums: list[list[int]] = []
+    digests = [sha256() for _ in names]  # of what is written, while other processes read
     with ExitStack() as stack:
         files = [stack.enter_context((folder / name).open("wb")) for name in names]
 
         def keep(layers: Layers) -> None:
-            contents = [layer.tobytes() for layer in layers]
+            contents = [np.ascontiguousarray(layer).data for layer in layers]
             checksums.append([crc32(content) for content in contents])
-            for file, content in zip(files, contents, strict=True):
+            for file, digest, content in zip(files, digests, contents, strict=True):
+                digest.update(content)
                 file.write(content)
 
         report = check(dataset, keep, progress)
@@ -72,7 +77,7 @@ def write_pack(
         target_name=dataset.target_name,
         inputs=dataset.more_inputs,
         targets=dataset.more_targets,
-        digests={name: file_digest(folder / name) for name in names},
+        digests={name: own.hexdigest() for name, own in zip(names, digests, strict=True)},
     )
     write_index(folder, index)
 
