@@ -80,6 +80,7 @@ def run(
     slots: int | None = None,
     devices_per_run: int = 1,
     address: str | None = None,
+    slurm: Sequence[str] = (),
     plugins: Sequence[str] = (),
     fail_fast: bool = False,
     retry_failed: bool = False,
@@ -93,11 +94,13 @@ def run(
         question: What `load` gave, or its name or path.
         store: Folder of runs, new or old.
         data: Folder of the images; None for a dataset that is drawn.
-        engine: What starts runs: "local", "warm", "ray", or "auto" (warm on CPUs, else local).
+        engine: What starts runs: "local", "warm", "ray", "slurm", or "auto" (warm on CPUs, else
+            local).
         devices: "auto", or devices as torch spells them.
         slots: Runs at a time on each device.
         devices_per_run: GPUs, or CPU processes, that each run is spread over.
         address: With ray: HOST:PORT of the cluster's head.
+        slurm: With slurm: "KEY=VALUE" of jobs, or YAML files of them; as `--slurm`.
         plugins: Modules, by name or path, that register parts; each process imports them.
         fail_fast: Stop at the first failure.
         retry_failed: Try runs again too whose loss was not finite.
@@ -118,7 +121,15 @@ def run(
     if _undone(planned, where):
         chosen = create_engine(
             engine,
-            Request(where.root, devices, slots, plugins, address, devices_per_run=devices_per_run),
+            Request(
+                where.root,
+                devices,
+                slots,
+                plugins,
+                address,
+                devices_per_run=devices_per_run,
+                slurm=slurm,
+            ),
         )
         costs = check_plan(planned, where, catalog, devices_per_run, quiet=not progress)
         where.names.add(names_of(planned))

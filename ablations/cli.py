@@ -132,7 +132,7 @@ def run(
         str,
         typer.Option(
             help="local: a process per run; warm: forked, for short runs; ray: a cluster; "
-            "auto: warm on CPUs, else local."
+            "slurm: array jobs; auto: warm on CPUs, else local."
         ),
     ] = "auto",
     address: Annotated[
@@ -141,6 +141,14 @@ def run(
     insecure: Annotated[
         bool, typer.Option("--insecure", help="With ray: use a cluster that asks for no token.")
     ] = False,
+    slurm: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="With slurm: partition=gpu, time=4:00:00, gpus_per_node=1, or a YAML file; "
+            "repeatable.",
+        ),
+    ] = None,
     fail_fast: Annotated[
         bool, typer.Option("--fail-fast", help="Stop at the first failure.")
     ] = False,
@@ -172,8 +180,9 @@ def run(
     num_undone = 0
     if missing:
         request = Request(
-            store.root, device or ["auto"], slots, plugin or (), address, insecure, devices_per_run
-        )
+            store.root, device or ["auto"], slots, plugin or (), address, insecure,
+            devices_per_run, slurm or (),
+        )  # fmt: skip
         chosen = create_engine(engine, request)
         costs = check_plan(plan, store, catalog, devices_per_run)
         say_remarks(plan, store)

@@ -129,6 +129,9 @@ class _NoEngine:
     def poll(self, seconds: float) -> list[Exit]:
         return []
 
+    def is_queued(self, run_id: str) -> bool:
+        raise AssertionError(run_id)
+
     def kill(self, run_id: str) -> None:
         raise AssertionError(run_id)
 

@@ -45,6 +45,10 @@ class Engine(Protocol):
         """Wait up to `seconds` for processes to end, and return those that did."""
         ...
 
+    def is_queued(self, run_id: str) -> bool:
+        """Say whether a run that was started waits for its turn somewhere: it cannot hang yet."""
+        ...
+
     def kill(self, run_id: str) -> None:
         """End a run's process at once; `poll` then reports it."""
         ...

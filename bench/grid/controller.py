@@ -168,7 +168,7 @@ class _Grid:
         for run_id in self.running:
             beat = self.store.heartbeat(run_id)
             last, since = self._beats[run_id]
-            if beat != last:
+            if beat != last or self.engine.is_queued(run_id):
                 self._beats[run_id] = (beat, time.monotonic())
                 self._steps[run_id] = last_step(self.store.run_dir(run_id))[0]
             elif time.monotonic() - since > self.policy.hang_seconds and run_id not in self._hung:

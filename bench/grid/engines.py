@@ -14,6 +14,8 @@ from bench.grid.local import LocalEngine
 from bench.grid.nodes import Nodes
 from bench.grid.ray import RayEngine
 from bench.grid.slots import Slot, plan_slots
+from bench.grid.slurm import SlurmEngine
+from bench.grid.slurm_settings import place_jobs, read_settings
 from bench.grid.warm import WarmEngine
 from bench.importing import importing
 from bench.plugins import absolute
@@ -39,6 +41,8 @@ class Request:
     """Whether a cluster that lets anybody in is used."""
     devices_per_run: int = 1
     """Devices that one run is spread over."""
+    slurm: Sequence[str] = ()
+    """What `--slurm` says of jobs."""
 
 
 ENGINES: Registry[Callable[[Request], Engine]] = Registry("engine")
@@ -85,6 +89,19 @@ def _ray(request: Request) -> Engine:
     return RayEngine(nodes, plugins, request.address, insecure=request.insecure)
 
 
+@ENGINES.register("slurm")
+def _slurm(request: Request) -> Engine:
+    if request.address is not None or request.insecure:
+        raise InputError(
+            "--address and --insecure are about a Ray cluster; leave them out, or choose "
+            "--engine ray"
+        )
+    settings = read_settings(request.slurm)
+    slot, settings = place_jobs(settings, request.devices, request.devices_per_run)
+    plugins = absolute(request.plugins)
+    return SlurmEngine(request.store, slot, request.slots, settings, plugins)
+
+
 def slots_here(request: Request) -> list[Slot]:
     """Lay out the slots of this machine.
 
@@ -93,10 +110,10 @@ def slots_here(request: Request) -> list[Slot]:
     """
     with importing():
         from bench.run.environment import choose_device, list_gpus
-    if request.address is not None or request.insecure:
+    if request.address is not None or request.insecure or request.slurm:
         raise InputError(
-            "--address and --insecure are about a cluster, but this engine starts runs on this "
-            "machine alone; leave them out, or choose --engine ray"
+            "--address, --insecure and --slurm are about a cluster, but this engine starts runs on "
+            "this machine alone; leave them out, or choose --engine ray or slurm"
         )
     names, gpus = [str(choose_device(device)) for device in request.devices], list_gpus()
     if request.devices_per_run > 1 and names == ["cuda"]:

@@ -58,6 +58,10 @@ class LocalEngine:
             self._free.append(slot)
         return [Exit(run_id, code) for run_id, code in ended.items()]
 
+    def is_queued(self, run_id: str) -> bool:
+        """Say that no run waits: each that is started has its slot."""
+        return False
+
     def kill(self, run_id: str) -> None:
         """End a run's process at once; `poll` then reports it."""
         self._running[run_id][0].kill()

@@ -39,16 +39,7 @@ def execute_order(order: Order) -> int:
         # As in all that a shell starts in the background, a cluster too: `cancel` would not arrive.
         signal.signal(signal.SIGINT, signal.default_int_handler)
     asked: float | None = None
-    with (Path(order.run_dir) / "log.txt").open("ab") as log:
-        process = subprocess.Popen(
-            exec_command(Path(order.run_dir), order.slot, order.plugins),
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=log,
-            cwd=folder_here(order.folder),
-            env={**without_ray(exec_environment(order.slot)), **order.variables},
-            start_new_session=True,
-        )
+    process = start_order(order)
     while process.poll() is None:
         try:
             if asked is not None and time.monotonic() - asked > order.grace_seconds:
@@ -61,6 +52,23 @@ def execute_order(order: Order) -> int:
             else:
                 process.kill()
     return process.returncode
+
+
+def start_order(order: Order) -> "subprocess.Popen[bytes]":
+    """Start a run's process; its output goes to `log.txt` in the run's folder.
+
+    If this process ends, however it does, the run's input closes, and it leaves by itself.
+    """
+    with (Path(order.run_dir) / "log.txt").open("ab") as log:
+        return subprocess.Popen(
+            exec_command(Path(order.run_dir), order.slot, order.plugins),
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            cwd=folder_here(order.folder),
+            env={**without_ray(exec_environment(order.slot)), **order.variables},
+            start_new_session=True,
+        )
 
 
 def without_ray(variables: Mapping[str, str]) -> dict[str, str]:

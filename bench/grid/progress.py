@@ -18,6 +18,7 @@ from bench.durations import spell_duration
 from bench.grid.exit_status import last_step
 from bench.grid.pace import Pace
 from bench.plan import Plan, PlannedRun
+from bench.store.lease import find_leases
 from bench.store.runs import Failure, Store
 from bench.text import clean, clean_block
 
@@ -140,7 +141,7 @@ class GridProgress:
         states = []
         for planned, task in self._running.values():
             step, loss = last_step(self.store.run_dir(planned.run.id))
-            note = "starting" if loss is None else f"loss {loss:.3f}"
+            note = self._begun(planned) if loss is None else f"loss {loss:.3f}"
             self._display.update(task, completed=step, note=note)
             states.append(f"{_title(planned)} {step}/{planned.run.spec.train.steps} {note}")
         self._display.update(self._total, note=self._left())
@@ -148,6 +149,10 @@ class GridProgress:
         if not self.console.is_terminal and now - self._last_line > LINE_SECONDS:
             self._last_line = now
             self._say("  running: " + "; ".join(states) + self._left())
+
+    def _begun(self, planned: PlannedRun) -> str:
+        """Say of a run without a step whether a process holds it: on a cluster it may wait long."""
+        return "starting" if find_leases(self.store.run_dir(planned.run.id)) else "waiting"
 
     def _say(self, text: str) -> None:
         self.console.print(Text(clean_block(text)), soft_wrap=True)

@@ -124,6 +124,10 @@ class RayEngine:
                 return [self._settle(run_ids[ref]) for ref in ended]
         return []
 
+    def is_queued(self, run_id: str) -> bool:
+        """Say that no run waits: nodes that have room are found first."""
+        return False
+
     def kill(self, run_id: str) -> None:
         """End a run's process at once; `poll` then reports it."""
         task = self._running[run_id]

@@ -68,6 +68,10 @@ class WarmEngine:
                 del self._running[run_id]
         return exits
 
+    def is_queued(self, run_id: str) -> bool:
+        """Say that no run waits: each that is started has its slot."""
+        return False
+
     def kill(self, run_id: str) -> None:
         """End a run's process at once; `poll` then reports it."""
         self._running[run_id][0].kill()

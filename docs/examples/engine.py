@@ -88,6 +88,10 @@ class PoliteEngine:
             time.sleep(0.05)
         return [self._leave(run_id) for run_id in ended]
 
+    def is_queued(self, run_id: str) -> bool:
+        """Say that no run waits: each that is started has its slot."""
+        return False
+
     def kill(self, run_id: str) -> None:
         """End a run at once; `poll` then reports it."""
         self._running[run_id][0].kill()

@@ -25,8 +25,10 @@ from bench.store.runs import Store
 from fcn.errors import InputError
 
 CODES = (outcome.BUSY, *outcome.REASONS)
-MARKS = {"ray": [pytest.mark.ray]}
-"""Engines that need an extra."""
+MARKS = {"ray": [pytest.mark.ray], "slurm": [pytest.mark.slow]}
+"""Engines that need an extra, and one whose jobs take seconds to begin and to end."""
+SLURM = ("cluster=local", "cpus_per_task=1", "patience=8")
+"""Jobs on this machine, by submitit's local executor."""
 
 ACTING = '''
 """Backbones that act on their way; that they are found shows that plugins are passed on."""
@@ -101,6 +103,7 @@ def new_engine(request, name, store, plugin):
         request.getfixturevalue("ray_cluster")
 
     def make(slots=2, **more):
+        more |= {"slurm": SLURM} if name == "slurm" else {}
         return create_engine(name, Request(store.root, ("cpu",), slots, (plugin,), **more))
 
     return make
@@ -271,8 +274,8 @@ import sys, time
 from pathlib import Path
 from bench.grid.engines import Request, create_engine
 if __name__ == "__main__":
-    name, store, run_dir, plugin = sys.argv[1:]
-    engine = create_engine(name, Request(Path(store), ("cpu",), 1, (plugin,)))
+    name, store, run_dir, plugin, *slurm = sys.argv[1:]
+    engine = create_engine(name, Request(Path(store), ("cpu",), 1, (plugin,), slurm=slurm))
     engine.start(Path(run_dir))
     while True:
         engine.poll(0.5)
@@ -284,6 +287,7 @@ def test_no_run_outlives_a_killed_controller(name, store, plugin, tmp_path):
     script = tmp_path / "controller.py"
     script.write_text(CONTROLLER)
     command = [sys.executable, str(script), name, str(store.root), str(folder), plugin]
+    command += SLURM if name == "slurm" else ()
     with process_of(command):
         wait_for(lambda: store.heartbeat(run.id))
         pid = spoken(folder)["pid"]
