@@ -14,10 +14,26 @@ app = typer.Typer(no_args_is_help=True, help="Scores taken after training (evalu
 @app.command("list")
 def list_evaluations(runs: RunsDir = Path("runs"), as_json: AsJson = False) -> None:
     """List the evaluations of a store, the latest last."""
-    from bench.cli.evaluations import evaluation_row
+    from bench.cli.evaluations import evaluation_row, show_evaluations
     from bench.store.scored import list_scored
 
-    show([evaluation_row(one) for one in list_scored(open_store(runs).root)], as_json)
+    rows = [evaluation_row(one) for one in list_scored(open_store(runs).root)]
+    show_evaluations(rows, as_json)
+
+
+@app.command("remove")
+def remove_evaluations(
+    evaluation: Annotated[list[str], typer.Argument(help="By id, or its first digits.")],
+    runs: RunsDir = Path("runs"),
+) -> None:
+    """Remove evaluations from a store; what they are of stays."""
+    from bench.store.scored import find_scored
+    from bench.upkeep import remove_evaluation
+
+    store = open_store(runs)
+    for one in [find_scored(store.root, text) for text in evaluation]:
+        remove_evaluation(store, one.id)
+        say(f"removed: {one.id} ({one.label} on {one.dataset} {one.split})")
 
 
 @app.command("compare")

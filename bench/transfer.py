@@ -2,6 +2,7 @@
 
     fcn-bench-runs.json     format, the runs, their names, what is known of their datasets
     runs/<id>/...           the files of each run that make it whole
+    evaluations/<id>/...    scores that were taken of it after training
     packs/<fingerprint>/... its decoded images, where they were asked for
 
 What comes in is looked at before it is anybody's: only names that we give are unpacked, every run
@@ -34,8 +35,9 @@ from bench.store.names import is_pack_dir
 from bench.store.records import CLOSED, describe_fault
 from bench.store.run_names import RunName
 from bench.store.runs import Store
+from bench.store.scored import COUNTS, FOLDER, RECORD, RUN, folder_of, list_scored, read_scored
 from bench.store.scratch import scratch_prefix
-from bench.upkeep import remove_run
+from bench.upkeep import remove_evaluation, remove_run
 from fcn.errors import InputError
 
 MANIFEST = "fcn-bench-runs.json"
@@ -45,6 +47,7 @@ FILES = ("spec.yaml", "result.json", "env.json", "notes.json", "attempts.json")
 _MEMBER = re.compile(
     r"runs/[0-9a-f]{16}/((spec\.yaml|(result|env|notes|attempts)\.json|metrics\.jsonl"
     r"|model\.safetensors)|eval/[^/]+\.npz)"
+    r"|evaluations/[0-9a-f]{16}/(evaluation\.json|counts\.npz)"
     r"|packs/[0-9a-f]{16}/(index|groups)\.json|packs/[0-9a-f]{16}/[^/]+\.bin"
 )
 
@@ -105,6 +108,7 @@ def export_runs(
             )
         if with_data:
             members |= {f"packs/{pack.name}/{f.name}": f for f in sorted(pack.iterdir())}
+    members |= dict(_evaluations_of(store, run_ids))
     names = [
         _Named(run_id, name.ablation, name.variant, name.seed)
         for run_id in run_ids
@@ -145,6 +149,8 @@ def import_runs(store: Store, path: Path) -> Iterator[str]:
         for key, found in manifest.datasets.items():
             for facts in found:
                 remember_dataset(store.root, key, facts)
+        for folder in sorted((scratch / FOLDER).glob("*")):
+            yield _take_evaluation(store, folder, manifest.runs)
         for pack in sorted((scratch / "packs").glob("*")):
             yield _take_pack(store, pack)
     finally:
@@ -192,6 +198,15 @@ def _files_of(store: Store, run_id: str) -> Iterator[tuple[str, Path]]:
             )
         if file.is_file():
             yield name, file
+
+
+def _evaluations_of(store: Store, run_ids: Sequence[str]) -> Iterator[tuple[str, Path]]:
+    """Yield name and path of the files of what was evaluated of some runs."""
+    for scored in list_scored(store.root):
+        if scored.kind == RUN and scored.source in run_ids:
+            folder = folder_of(store.root, scored.id)
+            for name in (RECORD, COUNTS):
+                yield f"{FOLDER}/{scored.id}/{name}", folder / name
 
 
 def _without_owner(member: tarfile.TarInfo) -> tarfile.TarInfo:
@@ -243,6 +258,26 @@ def _take(store: Store, folder: Path, run_id: str) -> bool:
     folder.rename(place)
     sync_folder(place.parent)
     return True
+
+
+def _take_evaluation(store: Store, folder: Path, run_ids: Sequence[str]) -> str:
+    """Give an evaluation of one of the runs its place, unless it is there."""
+    scored = read_scored(folder.parent.parent, folder.name)
+    counts = folder / COUNTS
+    is_whole = scored is not None and counts.is_file() and scored.source in run_ids
+    if scored is None or not is_whole or file_digest(counts) != scored.digests.get(COUNTS):
+        raise InputError(f"evaluation {folder.name} was damaged on its way; have it exported again")
+    place = folder_of(store.root, scored.id)
+    said = f"evaluation {scored.id} ({scored.label} on {scored.dataset} {scored.split})"
+    if (place / RECORD).exists():
+        return f"{said}: was here already"
+    if place.exists():
+        remove_evaluation(store, scored.id)
+    place.parent.mkdir(exist_ok=True)
+    folder.chmod(0o777 & ~umask())
+    folder.rename(place)
+    sync_folder(place.parent)
+    return f"{said}: imported"
 
 
 def _take_pack(store: Store, folder: Path) -> str:

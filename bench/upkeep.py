@@ -17,9 +17,17 @@ from bench.data.packs.packing import is_in_use
 from bench.store.atomic import file_digest
 from bench.store.holder import Holder
 from bench.store.lease import SCRATCH, BusyError, DoneError, find_leases, find_stale, hold
-from bench.store.names import find_foreign, find_strays, is_checkpoint, is_pack_dir, list_run_dirs
+from bench.store.names import (
+    find_foreign,
+    find_strays,
+    is_checkpoint,
+    is_pack_dir,
+    list_evaluation_dirs,
+    list_run_dirs,
+)
 from bench.store.records import Reason
 from bench.store.runs import Store
+from bench.store.scored import RECORD, folder_of, read_scored
 from bench.store.scratch import is_abandoned, is_old, is_scratch, scratch_prefix
 from fcn.errors import InputError
 
@@ -56,6 +64,7 @@ def verify(store: Store) -> Iterator[Finding]:
             continue  # its name alone is that of a pack
         for damaged, why in find_damage(path):
             yield Finding(damaged, "damaged", why)
+    yield from _verify_evaluations(store)
     yield from find_leftovers(store)
     for path in _find_foreign(store):
         yield Finding(path, "foreign", "not of this store by its name: nothing here touches it")
@@ -63,13 +72,17 @@ def verify(store: Store) -> Iterator[Finding]:
 
 def find_leftovers(store: Store) -> Iterator[Finding]:
     """Find files that no result and no later attempt needs, and nobody is at work on."""
-    for pattern in (".tmp-*", "[0-9a-f][0-9a-f]/.tmp-*", "packs/.tmp-*"):
+    for pattern in (".tmp-*", "[0-9a-f][0-9a-f]/.tmp-*", "packs/.tmp-*", "evaluations/*/.tmp-*"):
         for path in sorted(store.root.glob(pattern)):
             if is_scratch(path.name) and not path.is_symlink() and is_abandoned(path):
                 yield Finding(path, "leftover", "a write that was cut short")
     for folder in list_run_dirs(store.root):
         if not _is_held(folder):
             yield from _find_leftovers_in(folder)
+    for folder in list_evaluation_dirs(store.root):
+        begun = not (folder / RECORD).exists() and not find_foreign(folder)
+        if begun and is_old(folder):
+            yield Finding(folder, "leftover", "an evaluation that was cut short")
     try:
         used = {store.run(run_id).fingerprint[:16] for run_id in store.run_ids()}
     except InputError:
@@ -118,6 +131,32 @@ def remove_run(store: Store, run_id: str) -> int:
     _require_ours(folder)
     _refuse_live(folder)
     return _remove_run(folder)
+
+
+def remove_evaluation(store: Store, evaluation_id: str) -> int:
+    """Remove one evaluation and nothing else; return the bytes that were freed.
+
+    Raises:
+        InputError: Files in its folder are not ours.
+    """
+    folder = folder_of(store.root, evaluation_id)
+    _require_ours(folder)
+    return _remove(folder)
+
+
+def _verify_evaluations(store: Store) -> Iterator[Finding]:
+    """Read each evaluation under its id, and hash its counts."""
+    for folder in list_evaluation_dirs(store.root):
+        try:
+            scored = read_scored(store.root, folder.name)
+        except InputError as error:
+            yield Finding(folder, "unreadable", str(error))
+            continue
+        for name, digest in (scored.digests if scored else {}).items():
+            if not (folder / name).is_file():
+                yield Finding(folder / name, "missing", "the evaluation's record names it")
+            elif file_digest(folder / name) != digest:
+                yield Finding(folder / name, "damaged", "its content is not what the record says")
 
 
 def _find_leftovers_in(folder: Path) -> Iterator[Finding]:
@@ -214,7 +253,8 @@ def _remove(path: Path) -> int:
 
 def _find_foreign(store: Store) -> Iterator[Path]:
     yield from find_strays(store.root)
-    for folder in (*list_run_dirs(store.root), *_list_packs(store)):
+    evaluations = list_evaluation_dirs(store.root)
+    for folder in (*list_run_dirs(store.root), *_list_packs(store), *evaluations):
         yield from find_foreign(folder)
 
 

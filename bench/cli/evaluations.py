@@ -1,4 +1,4 @@
-"""`fcn-bench evaluate`: scores after training, of runs, model folders and masks of other tools."""
+"""`fcn-bench evaluate`: scores after training, of runs, model folders, ONNX files and masks."""
 
 import sys
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ def evaluate(
     what: Annotated[
         list[str],
         typer.Argument(
-            help="Runs (id, or ABLATION/VARIANT/SEED), model folders, folders of masks.",
+            help="Runs (id, ABLATION/VARIANT/SEED), model folders, ONNX files, folders of masks.",
             autocompletion=complete_run,
         ),
     ],
@@ -58,9 +58,17 @@ def evaluate(
     limit_images: Annotated[
         int | None, typer.Option(help="Only so many images of the split.", min=1)
     ] = None,
+    size: Annotated[
+        str, typer.Option(help="HEIGHTxWIDTH that a network sees of each image, or one number.")
+    ] = "",
     input_scale: Annotated[
-        float, typer.Option(help="Resize of images for a model folder, as data.input_scale.")
-    ] = 1.0,
+        float | None,
+        typer.Option(help="Resize of images by a factor, in place of a run's data.input_scale."),
+    ] = None,
+    mean: Annotated[
+        str, typer.Option(help="Of an ONNX file of others: R,G,B on 0..1; ImageNet's by default.")
+    ] = "",
+    std: Annotated[str, typer.Option(help="Likewise.")] = "",
     tta: Tta = "",
     tile: Tile = "",
     overlap: Overlap = None,
@@ -81,7 +89,10 @@ def evaluate(
         from bench.run.environment import choose_device
         from bench.run.evaluate_other import evaluate_subject
         from bench.run.views import Views
-    store, views = open_store(runs), Views.read(tta, tile, overlap)
+    if input_scale is not None and not 0.05 <= input_scale <= 8:
+        raise InputError(f"--input-scale {input_scale} is not between 0.05 and 8")
+    statistics = _read_statistics(mean, std)
+    store, views = open_store(runs), Views.read(tta, tile, overlap, size)
     chosen = choose_device(device)
     rows = []
     for text in what:
@@ -97,20 +108,21 @@ def evaluate(
         pack = whole.seen_by(
             spec.model_copy(update={"inputs": ("rgb",), "targets": spec.targets[:1]})
         )
+        label = name or Path(text).name
         subject = _make_subject(
-            store, kind, run_id, Path(text), pack, at, chosen, views, input_scale, name
+            store, kind, run_id, Path(text), pack, at, chosen, views, input_scale, label, statistics
         )
         progress = _progress(text) if sys.stderr.isatty() else (lambda done, total: None)
         scored, _ = evaluate_subject(store, subject, pack, spec, at, views, chosen, progress)
         rows.append(evaluation_row(scored))
-    show(rows, as_json)
+    show_evaluations(rows, as_json)
     if len(rows) > 1 and not as_json:
         ids = " ".join(str(row["evaluation"]) for row in rows)
         show_remarks([f"`fcn-bench evaluations compare {ids}` says what differs, with intervals"])
 
 
 def evaluation_row(scored: "Scored") -> dict[str, Any]:
-    """Return the row of an evaluation: what was scored, on what, and the scores in percent."""
+    """Return the row of an evaluation: what was scored, on what, and the scores as fractions."""
     from bench.metrics import summarize
 
     scores = summarize(scored.confusion)
@@ -118,19 +130,41 @@ def evaluation_row(scored: "Scored") -> dict[str, Any]:
         "evaluation": scored.id,
         "of": scored.label,
         "kind": scored.kind,
+        "source": scored.source,
         "seed": scored.seed,
-        "on": f"{scored.dataset} {scored.split}",
+        "dataset": scored.dataset,
+        "split": scored.split,
         "images": scored.num_images,
         "seen": scored.views,
-        "mIoU, %": f"{100 * scores.miou:.1f}",
-        "pixel acc, %": f"{100 * scores.pixel_acc:.1f}",
-        "mean acc, %": f"{100 * scores.mean_acc:.1f}",
+        "input_scale": scored.input_scale,
+        "miou": scores.miou,
+        "pixel_acc": scores.pixel_acc,
+        "mean_acc": scores.mean_acc,
+        "fw_iou": scores.fw_iou,
+        "finished": scored.finished,
+    }
+
+
+def show_evaluations(rows: list[dict[str, Any]], as_json: bool) -> None:
+    """Print rows of evaluations, for people in percent."""
+    show(rows if as_json else [_show_row(row) for row in rows], as_json)
+
+
+def _show_row(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        **{key: row[key] for key in ("evaluation", "of", "kind", "seed")},
+        "on": f"{row['dataset']} {row['split']}",
+        "images": row["images"],
+        "seen": row["seen"],
+        "mIoU, %": f"{100 * row['miou']:.1f}",
+        "pixel acc, %": f"{100 * row['pixel_acc']:.1f}",
+        "mean acc, %": f"{100 * row['mean_acc']:.1f}",
     }
 
 
 def _find_subject(store: "Store", text: str) -> tuple[str, str | None]:
     """Say what a text names: a model folder, a folder of masks, or a run, with its id."""
-    from bench.store.scored import MASKS, MODEL, RUN
+    from bench.store.scored import MASKS, MODEL, ONNX, RUN
 
     path = Path(text)
     if path.is_dir() and (path / "spec.yaml").is_file():
@@ -139,12 +173,30 @@ def _find_subject(store: "Store", text: str) -> tuple[str, str | None]:
         return MODEL, None
     if path.is_dir():
         return MASKS, None
+    if path.is_file() and path.suffix == ".onnx":
+        return ONNX, None
     if path.exists():
         raise InputError(
             f"{path} is a file; give a run, a model folder (of fcn.save_pretrained or `fcn-bench "
-            "export`), or a folder of masks"
+            "export`), an ONNX file (NAME.onnx), or a folder of masks"
         )
     return RUN, store.find(text)
+
+
+def _read_statistics(mean: str, std: str) -> "tuple[tuple[float, ...], tuple[float, ...]] | None":
+    """Read `--mean` and `--std`: three numbers each, or neither."""
+    if not mean and not std:
+        return None
+    try:
+        found = [tuple(float(word) for word in text.split(",")) for text in (mean, std)]
+    except ValueError:
+        found = []
+    if [len(values) for values in found] != [3, 3] or min(found[1]) <= 0:
+        raise InputError(
+            f"--mean {mean or 'nothing'} --std {std or 'nothing'}: give three numbers each, on the "
+            "scale 0..1, as in --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225"
+        )
+    return found[0], found[1]
 
 
 def _choose_data(
@@ -178,20 +230,26 @@ def _make_subject(
     split: str,
     device: Any,
     views: Any,
-    input_scale: float,
-    name: str | None,
+    input_scale: float | None,
+    label: str,
+    statistics: Any,
 ) -> Any:
-    from bench.run.evaluate_other import subject_of_masks, subject_of_model, subject_of_run
-    from bench.store.scored import MASKS
+    from bench.run import evaluate_other as other
+    from bench.store.scored import MASKS, ONNX
 
+    if statistics and kind != ONNX:
+        raise InputError(f"{path} is no ONNX file: what else there is knows its --mean and --std")
     if run_id is not None:
-        return subject_of_run(store, run_id, pack, device, views)
-    label = name or path.name
+        return other.subject_of_run(store, run_id, pack, device, views, input_scale)
     if kind == MASKS:
-        if not views.is_plain:
-            raise InputError(f"{path} holds masks: --tta and --tile are about networks")
-        return subject_of_masks(path, pack, split, label)
-    return subject_of_model(path, pack, device, views, input_scale, label)
+        if not views.is_plain or input_scale is not None:
+            raise InputError(
+                f"{path} holds masks: --tta, --tile, --size and --input-scale are about networks"
+            )
+        return other.subject_of_masks(path, pack, split, label)
+    if kind == ONNX:
+        return other.subject_of_onnx(path, pack, device, views, input_scale, label, statistics)
+    return other.subject_of_model(path, pack, device, views, input_scale, label)
 
 
 def _progress(text: str) -> Any:

@@ -129,6 +129,7 @@ def to_network(
     mean: Sequence[float],
     std: Sequence[float],
     device: torch.device,
+    size: Size | None = None,
 ) -> Tensor:
     """Turn one image or several of one size into the network's input, nothing random.
 
@@ -138,14 +139,15 @@ def to_network(
         mean: Of each channel, on the scale 0..1.
         std: Of each channel, on the scale 0..1.
         device: Where to compute.
+        size: Height and width that they get, whatever theirs are, in place of the factor.
 
     Returns:
         (N, K, h, w) float32 on the device, N = 1 for one image.
     """
     copied = None if image.flags.writeable else True  # a pack is not, and torch wants it
     pixels = send(np.array(image, ndmin=4, copy=copied), device)
-    size = (pixels.shape[1], pixels.shape[2])
-    view = View(size, scaled_size(size, input_scale))
+    own = (pixels.shape[1], pixels.shape[2])
+    view = View(own, size or scaled_size(own, input_scale))
     return view_images(pixels, [view] * len(pixels), view.scaled, mean=mean, std=std)
 
 

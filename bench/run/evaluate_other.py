@@ -1,4 +1,4 @@
-"""Scores after training: any run, model folder or folder of masks, on any split, looked at anyhow.
+"""Scores after training: runs, model folders, ONNX files or masks, on any split, looked at anyhow.
 
 In: what is scored, and packed images with the same classes. Out: a `Scored` in the store, with
 counts image by image. A run on its own split, seen once and whole, gets the counts of its record.
@@ -6,7 +6,7 @@ counts image by image. A run on its own split, seen once and whole, gets the cou
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +26,7 @@ from bench.run.environment import describe_environment
 from bench.run.evaluate import Evaluation, choose_kept, save_evaluation
 from bench.run.evaluate_split import BATCH_PIXELS, BATCH_SIZE
 from bench.run.images import files_by_stem
+from bench.run.onnx_network import OnnxNetwork
 from bench.run.trained import Segmenter, Trained
 from bench.run.views import Views
 from bench.spec import DataSpec
@@ -35,6 +36,7 @@ from bench.store.scored import (
     COUNTS,
     MASKS,
     MODEL,
+    ONNX,
     RUN,
     Scored,
     folder_of,
@@ -69,14 +71,20 @@ class Subject:
 
 
 def subject_of_run(
-    store: Store, run_id: str, pack: Pack, device: torch.device, views: Views
+    store: Store,
+    run_id: str,
+    pack: Pack,
+    device: torch.device,
+    views: Views,
+    input_scale: float | None = None,
 ) -> Subject:
-    """Take a finished run.
+    """Take a finished run; `input_scale` takes the place of its own `data.input_scale`.
 
     Raises:
         InputError: It cannot be used, or sees or gives what the pack does not have.
     """
     trained = Trained(store, run_id, device)
+    trained.input_scale = input_scale or trained.input_scale
     run, result = store.run(run_id), store.result(run_id)
     assert result is not None
     names = store.names.by_id.get(run_id, ())
@@ -96,7 +104,12 @@ def subject_of_run(
 
 
 def subject_of_model(
-    folder: Path, pack: Pack, device: torch.device, views: Views, input_scale: float, label: str
+    folder: Path,
+    pack: Pack,
+    device: torch.device,
+    views: Views,
+    input_scale: float | None,
+    label: str,
 ) -> Subject:
     """Take a model folder that `fcn.save_pretrained` or `fcn-bench export` wrote.
 
@@ -111,14 +124,51 @@ def subject_of_model(
             f"{folder} tells {classes} classes apart in {len(model.mean)} channels; the data set "
             f"has {pack.num_classes} classes, and images have 3: they do not fit"
         )
-    network = Segmenter(model.to(device), (COLOUR,), [classes], [""], input_scale, "fp32", device)
+    scale = input_scale or 1.0
+    network = Segmenter(model.to(device), (COLOUR,), [classes], [""], scale, "fp32", device)
     return Subject(
         kind=MODEL,
         source=str(folder),
         label=label,
         content=file_digest(folder / WEIGHTS),
         predict=_predicting(network, pack, views),
-        input_scale=input_scale,
+        input_scale=scale,
+    )
+
+
+def subject_of_onnx(
+    file: Path,
+    pack: Pack,
+    device: torch.device,
+    views: Views,
+    input_scale: float | None,
+    label: str,
+    statistics: tuple[Sequence[float], Sequence[float]] | None = None,
+) -> Subject:
+    """Take an ONNX file, of `fcn-bench export` or of another tool; see `OnnxNetwork`.
+
+    Raises:
+        InputError: It is no network of so many classes for colour images.
+    """
+    if pack.num_channels != 3:
+        raise InputError(f"{file} sees 3 channels, and the images have {pack.num_channels}")
+    network = OnnxNetwork(file, pack.num_classes, input_scale, statistics, device)
+    content = hashlib.sha256(file_digest(file).encode())
+    beside = file.with_name(f"{file.name}.data")  # weights of large files
+    content.update(file_digest(beside).encode() if beside.is_file() else b"")
+    content.update(repr(network.statistics).encode())
+
+    def predict(indices: list[int]) -> list[NDArray[np.uint8]]:
+        return [network.predict_views(pack.image(i), views)[""] for i in indices]
+
+    return Subject(
+        kind=ONNX,
+        source=str(file),
+        label=label,
+        content=content.hexdigest(),
+        predict=predict,
+        input_scale=network.input_scale,
+        class_names=network.class_names,
     )
 
 
@@ -212,7 +262,7 @@ def evaluate_subject(
         seconds=seconds,
         environment=describe_environment(device),
         digests={COUNTS: file_digest(counts)},
-        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        finished=datetime.now(UTC).isoformat(timespec="milliseconds"),
     )
     write_scored(store.root, scored)
     return scored, True

@@ -23,6 +23,7 @@ from bench.data.augment import to_network
 from bench.data.layers import scale_statistics
 from bench.importing import importing
 from bench.run.model_card import write_card
+from bench.run.onnx_network import METADATA, describe_network
 from bench.run.trained import Trained
 from bench.store.atomic import replacing
 from bench.store.runs import Store
@@ -119,14 +120,17 @@ def export_run(
         inputs[0] if size is not None else _input(trained, _grown(images[0]), preprocess, None)
     )
     with replacing(out) as temporary:
-        run = _WRITERS[to](module, example, temporary, size is None)
+        about = describe_network(
+            module.model.mean, module.model.std, trained.input_scale, trained.class_names
+        )
+        run = _WRITERS[to](module, example, temporary, size is None, about)
         worst = max(_difference(module, run, one) for one in inputs)
     sizes = " and ".join(dict.fromkeys("x".join(map(str, _size_of(i, preprocess))) for i in inputs))
     return f"logits equal to {worst:.1e} of the largest, on {len(inputs)} images of {sizes}"
 
 
 def _write_onnx(
-    module: Exported, example: Tensor, path: Path, any_size: bool
+    module: Exported, example: Tensor, path: Path, any_size: bool, about: str
 ) -> Callable[[Tensor], NDArray[np.float32]]:
     """Write an ONNX file and return what runs it, in onnxruntime."""
     missing = [name for name in ONNX_EXTRA if find_spec(name) is None]
@@ -144,6 +148,7 @@ def _write_onnx(
             verbose=False,
         )
         assert program is not None
+        program.model.metadata_props[METADATA] = about
         program.save(str(path))
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
 
@@ -155,7 +160,7 @@ def _write_onnx(
 
 
 def _write_torch_export(
-    module: Exported, example: Tensor, path: Path, any_size: bool
+    module: Exported, example: Tensor, path: Path, any_size: bool, about: str
 ) -> Callable[[Tensor], NDArray[np.float32]]:
     """Write a program of torch.export and return what runs it, as it was read back."""
     with warnings.catch_warnings(), foreign_code("torch.export cannot export this network: ", _WAY):

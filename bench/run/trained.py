@@ -16,7 +16,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from bench.data.augment import to_network
+from bench.data.augment import scaled_size, to_network
 from bench.data.layers import COLOUR, Input, network_options, scale_statistics
 from bench.plugins import load_plugins
 from bench.run.environment import choose_device, configure_torch
@@ -171,7 +171,7 @@ class Segmenter:
             tile = np.ascontiguousarray(pixels[part.seen])
             with self._naming_memory(tile.shape[:2]):
                 found = {
-                    name: average(tile, views, partial(self._look, number))
+                    name: average(tile, views, partial(self._look, number, views))
                     for number, name in enumerate(self.targets)
                 }
             yield part, {name: seen[(slice(None), *part.kept)] for name, seen in found.items()}
@@ -186,12 +186,14 @@ class Segmenter:
                 preds[name][part.place] = largest(probabilities)
         return preds
 
-    def _look(self, number: int, pixels: NDArray[np.uint8], scale: float, flipped: bool) -> Tensor:
+    def _look(
+        self, number: int, views: Views, pixels: NDArray[np.uint8], scale: float, flipped: bool
+    ) -> Tensor:
         """Return the probabilities of one target for one view of one image, (C, H, W)."""
         mean, std = scale_statistics(self.inputs, self.model.mean, self.model.std)
-        images = to_network(
-            pixels, self.input_scale * scale, mean=mean, std=std, device=self._device
-        )
+        seen = None if views.size is None else scaled_size(views.size, scale)
+        factor = self.input_scale * scale
+        images = to_network(pixels, factor, mean=mean, std=std, device=self._device, size=seen)
         images = images.flip(-1) if flipped else images
         with torch.inference_mode(), autocast(self._device, self._precision):
             scores = self.model.score(images)

@@ -34,6 +34,8 @@ class Views:
     """Height and width of tiles in pixels of the image; None for whole images."""
     overlap: int = 0
     """Pixels that neighbouring tiles share."""
+    size: tuple[int, int] | None = None
+    """Height and width that the network sees of every image, in place of its own resize."""
 
     @property
     def is_plain(self) -> bool:
@@ -44,16 +46,21 @@ class Views:
         parts = [FLIP] * self.flip + [f"{scale:g}" for scale in self.scales if scale != 1]
         if self.tile is not None:
             parts.append(f"tiles {self.tile[0]}x{self.tile[1]}+{self.overlap}")
+        if self.size is not None:
+            parts.append(f"at {self.size[0]}x{self.size[1]}")
         return ", ".join(parts) or "whole"
 
     @classmethod
-    def read(cls, tta: str = "", tile: str = "", overlap: int | None = None) -> "Views":
+    def read(
+        cls, tta: str = "", tile: str = "", overlap: int | None = None, size: str = ""
+    ) -> "Views":
         """Read what a command was given.
 
         Args:
             tta: Such as "flip,0.75,1.25"; the image as it is comes along.
             tile: "HEIGHTxWIDTH", or one number for both.
             overlap: Pixels; None for a quarter of the tile's smaller side.
+            size: "HEIGHTxWIDTH" of what the network sees of an image, or one number for both.
 
         Raises:
             InputError: It is something else.
@@ -70,7 +77,9 @@ class Views:
                     "between 0.1 and 4; give some of them, as in --tta flip,0.75,1.25"
                 )
             scales.append(scale)
-        sides = _sides(tile) if tile else None
+        if tile and size:
+            raise InputError("--size is that of whole images, and --tile cuts them: give one")
+        sides = _sides("--tile", tile) if tile else None
         shared = 0
         if sides is not None:
             shared = min(sides) // 4 if overlap is None else overlap
@@ -81,7 +90,8 @@ class Views:
                 )
         elif overlap is not None:
             raise InputError("--overlap is that of tiles; give their size too, as in --tile 512")
-        return cls(tuple(dict.fromkeys(scales)), flip, sides, shared)
+        seen = _sides("--size", size) if size else None
+        return cls(tuple(dict.fromkeys(scales)), flip, sides, shared, seen)
 
 
 @dataclass(frozen=True)
@@ -139,10 +149,10 @@ def _number(word: str) -> float | None:
         return None
 
 
-def _sides(text: str) -> tuple[int, int]:
+def _sides(option: str, text: str) -> tuple[int, int]:
     words = text.lower().split("x")
     if len(words) > 2 or not all(word.isdigit() and int(word) > 0 for word in words):
-        raise InputError(f"--tile {text}: give HEIGHTxWIDTH in pixels, or one number for both")
+        raise InputError(f"{option} {text}: give HEIGHTxWIDTH in pixels, or one number for both")
     return int(words[0]), int(words[-1])
 
 

@@ -1,9 +1,11 @@
 """The names that a store's folders hold: what has another is somebody else's, and stays.
 
-In: the folder of a run or of a pack, or what lies where they do. Out: paths that are not ours.
+In: the folder of a run, a pack or an evaluation, or what lies where they do. Out: paths that are not
+ours.
 A link is never ours: what it leads to lies elsewhere.
 """
 
+import itertools
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +21,7 @@ _RUN_FILES = re.compile(
 )
 _FILES_BELOW = {"eval": re.compile(r".+\.npz"), "quarantine": _CHECKPOINT}
 _LEASE = re.compile(r"lease-\d{6}")
+_EVALUATION_FILES = re.compile(r"evaluation\.json|counts\.npz")
 _PACK_FILES = re.compile(r"(index|groups)\.json|(images|targets|input-.+|target-.+)\.bin")
 
 
@@ -40,21 +43,29 @@ def is_pack_dir(path: Path) -> bool:
     return bool(_RUN_ID.fullmatch(path.name)) and _is_own_folder(path)
 
 
+def list_evaluation_dirs(root: Path) -> list[Path]:
+    """Return the folders of evaluations in a store by their names, sorted: 16 hex digits."""
+    return sorted(filter(is_pack_dir, root.glob("evaluations/*")))
+
+
 def is_checkpoint(path: Path) -> bool:
     """Say whether a path is a file of a checkpoint by its name."""
     return _is_file(path, _CHECKPOINT)
 
 
 def find_foreign(folder: Path) -> list[Path]:
-    """Return what is not ours in the folder of a run or of a pack."""
+    """Return what is not ours in the folder of a run, of a pack or of an evaluation."""
+    if folder.parent.name == "evaluations":
+        return _others(folder, lambda p: is_scratch(p.name) or _is_file(p, _EVALUATION_FILES))
     if folder.parent.name == "packs":
         return _others(folder, lambda path: _is_file(path, _PACK_FILES))
     return _others(folder, _belongs_to_run)
 
 
 def find_strays(root: Path) -> list[Path]:
-    """Return what lies where runs and packs do in a store, and is neither."""
-    runs, packs = root.glob("[0-9a-f][0-9a-f]/*"), root.glob("packs/*")
+    """Return what lies where runs, packs and evaluations do in a store, and is none of them."""
+    runs = root.glob("[0-9a-f][0-9a-f]/*")
+    packs = itertools.chain(root.glob("packs/*"), root.glob("evaluations/*"))
     strays = [path for path in runs if not is_run_dir(path) and not is_scratch(path.name)]
     strays += [path for path in packs if not is_pack_dir(path) and not is_scratch(path.name)]
     return sorted(strays)

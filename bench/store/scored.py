@@ -102,7 +102,11 @@ def read_scored(root: Path, evaluation_id: str) -> Scored | None:
         InputError: It is damaged.
     """
     folder = folder_of(root, evaluation_id)
-    return read_record(folder / RECORD, _SCORED, way_out=f"delete {folder}, and evaluate again")
+    way_out = f"delete {folder}, and evaluate again"
+    found = read_record(folder / RECORD, _SCORED, way_out=way_out)
+    if found is not None and found.id != evaluation_id:
+        raise InputError(f"{folder / RECORD} is of evaluation {found.id}; {way_out}")
+    return found
 
 
 def list_scored(root: Path) -> Iterator[Scored]:

@@ -59,7 +59,7 @@ def test_an_exported_program_gives_the_networks_logits_at_any_size(trained, tmp_
 def test_a_program_that_is_not_the_network_is_not_kept(trained, tmp_path, monkeypatch):
     store, run, images = trained
 
-    def wrong(net, example, path, any_size):
+    def wrong(net, example, path, any_size, about):
         path.write_bytes(b"program")
         return lambda x: net(x).detach().numpy() + 1
 
