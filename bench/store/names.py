@@ -1,7 +1,7 @@
 """The names that a store's folders hold: what has another is somebody else's, and stays.
 
-In: the folder of a run, a pack or an evaluation, or what lies where they do. Out: paths that are not
-ours.
+In: the folder of a run, a pack or an evaluation, or what lies where they do. Out: paths that are
+not ours.
 A link is never ours: what it leads to lies elsewhere.
 """
 
