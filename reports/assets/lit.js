@@ -73,7 +73,7 @@
     const mask = make("mask", { id: `veil-${number}` }, veil);
     make("rect", { width, height, fill: "#fff" }, mask);
     const spot = (parent, fill) => own.forEach(([x, y]) => make("circle", { cx: (x * width) / 1000, cy: (y * height) / 1000, r: figure.reach, fill }, parent));
-    if (figure.isLines) join(own, width, height).forEach((d) => make("path", { d, fill: "none", stroke: "#000", "stroke-width": 2 * NEAR }, mask));
+    if (figure.isLines) join(own, width, height).forEach((d) => make("path", { d, fill: "none", stroke: "#000", "stroke-width": NEAR, "stroke-linejoin": "round" }, mask));
     else spot(mask, "#000");
     make("rect", { class: "cover", width, height, mask: `url(#veil-${number})` }, veil);
     if (own.length < MANY && !figure.isLines) spot(make("g", { class: "rings" }, veil), "none");

@@ -139,5 +139,5 @@ def _name_curve(
     """Name points of a curve, by what it is called in its panel, and by its variant."""
     assert isinstance(ax.figure, Drawing)
     name, variant = names
-    for x, y in points[:: 1 if is_score else 4]:
+    for x, y in points:
         ax.figure.name_point(ax, x, y, f"{name}: {percent(y) if is_score else f'{y:.3f}'}", variant)
