@@ -254,6 +254,7 @@
 
     async function load() {
       const image = current(), { a, b } = state;
+      if (shown === null) photo.src = data.photos[image]; // before the page counts as loaded
       const [target, predA, predB] = await Promise.all([
         mask(`target ${image}`, data.targets[image]),
         mask(`${a} ${image}`, data.predictions[a][image]),
