@@ -245,6 +245,37 @@ def test_a_run_over_two_processes_gives_the_results_of_one(tiny_run):
     assert not list(store.run_dir(run.id).glob("checkpoint*"))
 
 
+LEVERS = {
+    **CALM,
+    "train.loss": {"focal": 1.0, "dice": 0.5, "lovasz": 0.5, "ohem": 0.5},
+    "train.freeze": {"backbone": 3, "skip:16": 2},
+    "train.groups": {"head": {"lr": 2}},
+    "train.sampler": "balanced",
+    "train.augment": ["RandomRotation(degrees=20)"],
+    "train.loss_sampling": 0.5,
+}
+
+
+@pytest.mark.slow
+def test_levers_over_two_processes_of_torchrun_are_those_of_one(tiny_run):
+    """Losses of sums and images, parts that thaw, and what is drawn for each image."""
+    alone, run = tiny_run(LEVERS, folder="alone")
+    assert execute_in_group(1, alone.run_dir(run.id)) == outcome.DONE
+    store, same = tiny_run(LEVERS, folder="shared")
+    assert same.id == run.id
+    assert exec_and_wait(store, run) == outcome.DONE
+    assert store.result(run.id).environment["processes"] == 2
+    assert losses(store, run) == pytest.approx(losses(alone, run), rel=1e-4)
+    ours, theirs = (load_weights(s, s.result(run.id)) for s in (store, alone))
+    for name, weight in theirs.items():
+        torch.testing.assert_close(ours[name], weight, rtol=1e-3, atol=1e-4)
+    start, other = tiny_run({**LEVERS, "train.steps": 3}, folder="frozen")
+    assert execute_in_group(1, start.run_dir(other.id)) == outcome.DONE
+    frozen = load_weights(start, start.result(other.id))
+    thawed = [n for n, w in theirs.items() if n.startswith("backbone.") and w.is_floating_point()]
+    assert not all(torch.equal(frozen[name], ours[name]) for name in thawed)
+
+
 LONG = {"train.steps": 60, "train.grad_accum_steps": 1, "evaluate.eval_every": 0}
 
 

@@ -13,12 +13,14 @@ from bench.metrics import summarize
 from bench.run import outcome
 from bench.run.evaluate import evaluate
 from bench.run.execute import Options, execute
-from bench.run.losses import network_loss
+from bench.run.losses import LOSSES, aux_upsampling, create_terms, network_loss, pixel_loss
 from bench.run.losses.class_weights import split_class_weights
 from bench.run.predict import predict
 from bench.run.weights import load_weights
+from bench.spec import AuxSpec
 from fcn.errors import InputError
 from fcn.model import create_model
+from fcn.targets import split_targets
 
 OPTIONS = Options(device="cpu", threads=1)
 DRAWN = {"size": 32, "num_train": 12, "num_val": 3, "num_test": 5, "depth": True, "geometric": True}
@@ -155,6 +157,77 @@ def test_the_loss_is_the_sum_of_torchs_losses(factors):
     (one * first + other * second).backward()
     torch.testing.assert_close(ours, one * first + other * second)
     torch.testing.assert_close(model.backbone.net.conv1[0].weight.grad, gradient)
+
+
+@pytest.mark.parametrize("name", [*LOSSES, "cross_entropy(label_smoothing=0.2)", "smp/DiceLoss"])
+def test_each_loss_is_taken_of_each_target_by_itself(name):
+    """The same network with one target is the judge: its scores are cut out, its void is its own.
+
+    Also where the second target has no label at all.
+    """
+    model, images, semantic, geometric = _two_targets()
+    weights = [torch.tensor([1.0, 2.0, 0.5, 3.0]), None]
+    terms = create_terms({name: 0.7, "cross_entropy": 0.3})
+    for other in (geometric, torch.full_like(geometric, 9)):
+        model.zero_grad()
+        loss = network_loss(
+            model,
+            images,
+            torch.stack([semantic, other], dim=1),
+            targets=(SEMANTIC, GEOMETRIC),
+            terms=terms,
+            class_weights=weights,
+            target_weights=(2.0, 0.5),
+        )
+        loss.backward()
+        gradient = model.backbone.net.conv1[0].weight.grad.clone()
+        model.zero_grad()
+        scores = model.score(images)
+        parts = split_targets(scores, model.upsampling, [4, 2])
+        labels = ((semantic, 255, weights[0], 2.0), (other, 9, None, 0.5))
+        right = sum(
+            factor
+            * pixel_loss(
+                own, target, upsampling, ignore_index=void, terms=terms, class_weights=weight
+            )
+            for (own, upsampling), (target, void, weight, factor) in zip(parts, labels, strict=True)
+        )
+        right.backward()
+        torch.testing.assert_close(loss, right)
+        torch.testing.assert_close(model.backbone.net.conv1[0].weight.grad, gradient)
+
+
+def test_aux_has_the_losses_of_every_target():
+    torch.manual_seed(0)
+    settings = {"num_classes": 4, "more_classes": (2,), "score_init": "random", "skip": "fcn16s"}
+    model = create_model("test_resnet", **settings).eval()
+    _, images, semantic, geometric = _two_targets()
+    options = {
+        "targets": (SEMANTIC, GEOMETRIC),
+        "terms": create_terms({"dice": 1.0}),
+        "target_weights": (2.0, 0.5),
+    }
+    target = torch.stack([semantic, geometric], dim=1)
+    plain = network_loss(model, images, target, **options)
+    with_aux = network_loss(model, images, target, aux=AuxSpec(stride=32, weight=0.4), **options)
+    _, earlier = model.score_with(images, 32)
+    parts = split_targets(earlier, aux_upsampling(model, AuxSpec(stride=32)), [4, 2])
+    extra = sum(
+        factor * _soft_dice(upsampling(own, (32, 40)), labels, void)
+        for (own, upsampling), labels, void, factor in zip(
+            parts, (semantic, geometric), (255, 9), (2.0, 0.5), strict=True
+        )
+    )
+    torch.testing.assert_close(with_aux, plain + 0.4 * extra)
+
+
+def _soft_dice(logits, labels, void):
+    """One minus twice the overlap over the sum, the mean of the classes that occur."""
+    known = (labels != void)[:, None]
+    one_hot = F.one_hot(labels.where(labels != void, 0), logits.shape[1]).movedim(-1, 1) * known
+    shares = logits.softmax(1) * known
+    overlap, total = (shares * one_hot).sum((0, 2, 3)), (shares + one_hot).sum((0, 2, 3))
+    return (1 - 2 * overlap / total)[one_hot.sum((0, 2, 3)) > 0].mean()
 
 
 def test_evaluation_counts_each_target_by_its_own_classes():
