@@ -10,10 +10,11 @@ import zlib
 import pytest
 from attempts import bits
 
-from bench.data.augmentations import AUGMENTATIONS
+from bench.data.augmentations import AUGMENTATIONS, OF_ANY, OF_COLOURS
 from bench.run import outcome
 from bench.run.execute import Options, execute
-from bench.run.losses import LOSSES
+from bench.run.losses import LOSSES, create_terms
+from bench.run.losses.kinds import OfSums, PerImage, PerPixel, Whole
 from bench.run.optim import list_optimizers
 from bench.run.schedules import SCHEDULES
 
@@ -34,6 +35,12 @@ LEVERS = {
     "augment": [NEEDED.get(name, name) for name in AUGMENTATIONS],
 }
 
+KINDS = (PerPixel, PerImage, OfSums, Whole)
+
+
+def kind_of(loss):
+    return create_terms(loss)[0].kind
+
 
 def differences_of(**chosen):
     found = {f"train.{key}": value for key, value in chosen.items()}
@@ -52,10 +59,31 @@ def resumed_equals_whole(tiny_run, stopped_after, differences, stop_at):
     assert bits(store, run) == bits(whole, run)
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_a_sample_of_levers_is_resumed_to_the_same_bits(tiny_run, stopped_after, seed):
-    rng = random.Random(seed)
-    chosen = {key: rng.choice(names) for key, names in LEVERS.items()}
+def sample(number):
+    """Draw a lever of each key: the loss of another kind each time, no schedule twice."""
+    rng = random.Random(number)
+    losses = [name for name in LEVERS["loss"] if type(kind_of(name)) is KINDS[number]]
+    sort = (OF_ANY, OF_COLOURS)[number % 2]
+    augment = [text for text in LEVERS["augment"] if text.partition("(")[0] in sort]
+    chosen = {"loss": rng.choice(losses), "augment": rng.choice(augment)}
+    apart = random.Random(0)
+    for key in ("optimizer", "schedule"):
+        chosen[key] = apart.sample(LEVERS[key], len(KINDS))[number]
+    return chosen, rng.randint(1, 5)
+
+
+def test_a_sample_has_every_kind():
+    chosen = [sample(number)[0] for number in range(len(KINDS))]
+    assert {type(kind_of(one["loss"])) for one in chosen} == set(KINDS)
+    assert {type(kind_of(name)) for name in LEVERS["loss"]} == set(KINDS)
+    assert len({one["optimizer"] for one in chosen}) == len(KINDS)
+    assert len({one["schedule"] for one in chosen}) == len(KINDS)
+    assert {one["augment"].partition("(")[0] in OF_ANY for one in chosen} == {True, False}
+
+
+@pytest.mark.parametrize("number", range(len(KINDS)))
+def test_a_sample_of_levers_is_resumed_to_the_same_bits(tiny_run, stopped_after, number):
+    chosen, stop_at = sample(number)
     more = {
         "loss_sampling": 0.5,
         "sampler": "balanced",
@@ -63,7 +91,7 @@ def test_a_sample_of_levers_is_resumed_to_the_same_bits(tiny_run, stopped_after,
         "groups": {"backbone": {"lr": 0.5}},
     }
     settings = differences_of(**chosen, **more)
-    resumed_equals_whole(tiny_run, stopped_after, settings, rng.randint(1, 5))
+    resumed_equals_whole(tiny_run, stopped_after, settings, stop_at)
 
 
 @pytest.mark.long
