@@ -131,6 +131,33 @@ class TestMixtures:
         _, _, said = take(tmp_path, tmp_path)
         assert sum("seem to number objects (instances)" in line for line in said) == 1
 
+    @pytest.mark.parametrize(
+        ("values", "names"),
+        [
+            ([0, 1, 2], ["road", "car", "sky"]),
+            ([1, 2, 3], ["road", "car", "sky"]),
+            ([1, 2, 3, 255], ["road", "car", "sky"]),
+            ([0, 1, 2, 3], ["road", "car", "sky", "value_3"]),  # 0 background, or 3 void?
+        ],
+    )
+    def test_a_list_of_names_begins_at_0_or_at_1(self, tmp_path, values, names):
+        drawn = {name: draw(k, values) for k, name in enumerate(NAMES)}
+        write(tmp_path, {name: grey(mask) for name, mask in drawn.items()})
+        (tmp_path / "classes.txt").write_text("road\ncar\nsky\n")
+        report, described, said = take(tmp_path, tmp_path)
+        pixels, first = expected(drawn), min(values)
+        assert any("write its name above the first" in line for line in said) == (len(names) > 3)
+        assert counted(report) == {name: pixels[v] for v, name in enumerate(names, first)}
+        assert described.get("void") == ([255] if 255 in values else None)
+
+    def test_a_table_of_colours_names_indices_in_its_order(self, tmp_path, drawn):
+        write(tmp_path, {name: grey(mask) for name, mask in drawn.items()})
+        (tmp_path / "class_dict.csv").write_text("name,r,g,b\nroad,0,0,0\ncar,9,9,9\nsky,1,2,3\n")
+        report, _, said = take(tmp_path, tmp_path)
+        pixels = expected(drawn)
+        assert counted(report) == {"road": pixels[0], "car": pixels[1], "sky": pixels[2]}
+        assert any("the masks hold values: 0 is its first name" in line for line in said)
+
     def test_no_data_is_void_by_its_name(self, tmp_path, drawn):
         write(tmp_path, {name: grey(mask) for name, mask in drawn.items()})
         (tmp_path / "labels.csv").write_text("Value;Name\r\n0;No data\r\n1;Crop\r\n2;Water\r\n")

@@ -112,6 +112,21 @@ class TestNames:
         assert any("pairs are from all.csv" in line for line in said)
         assert len(report.images) == 5
 
+    @pytest.mark.parametrize(
+        ("more", "message"),
+        [
+            ("images/{}.png", "a.jpg and a.png below .*--images"),
+            ("masks/instance/{}.png", "instance/a.png and semantic/a.png below .*--masks"),
+        ],
+    )
+    def test_several_files_of_one_name_are_said(self, tmp_path, more, message):
+        for k, name in enumerate(NAMES):
+            save(tmp_path / f"images/{name}.jpg", photograph(k))
+            save(tmp_path / f"masks/semantic/{name}.png", mask(k))
+            save(tmp_path / more.format(name), mask(k))
+        with pytest.raises(InputError, match=message):
+            pairs_of(tmp_path)
+
     def test_pages_of_one_file_are_said(self, tmp_path):
         first, *rest = [photograph(k).convert("L") for k in range(3)]
         for name in ("volume", "labels"):
@@ -158,6 +173,18 @@ class TestLists:
             (tmp_path / f"{split}.txt").write_bytes("\r\n".join(lines).encode("utf-8-sig"))
         report, _, _ = take(tmp_path, tmp_path)
         assert split_of(report) == dict(zip("abcde", ["train"] * 3 + ["val"] * 2, strict=True))
+
+    def test_trainval_is_train_where_there_is_no_other_and_an_image_may_be_in_two(self, tmp_path):
+        write(tmp_path, {n: mask(k) for k, n in enumerate(NAMES)})
+        (tmp_path / "trainval.txt").write_text("a\nb\nc\n")
+        (tmp_path / "test.txt").write_text("c\nd\n")
+        report, _, said = take(tmp_path, tmp_path)
+        assert [(p.split, p.name) for p in report.images] == [
+            *(("train", n) for n in "abc"),
+            *(("test", n) for n in "cd"),
+        ]
+        assert any("1 images are in none and stay out" in line for line in said)
+        assert any("images in common" in line for line in said)
 
     def test_a_list_that_is_not_used_is_said(self, tmp_path):
         write(tmp_path, {n: mask(k) for k, n in enumerate(NAMES)})

@@ -66,8 +66,10 @@ def _by_name(
     """Find splits in files called by them; return them, those files, and why others are none."""
     found: dict[str, list[str]] = {}
     source, left = [], []
-    for path in lists:
-        split = WORDS.get(re.split(r"[ ._-]", path.stem.lower())[0])
+    words = {path: re.split(r"[ ._-]", path.stem.lower())[0] for path in lists}
+    has_train = "train" in map(WORDS.get, words.values())
+    for path, word in words.items():
+        split = "train" if word == "trainval" and not has_train else WORDS.get(word)
         if split is None or split in found:
             continue
         try:

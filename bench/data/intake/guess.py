@@ -7,7 +7,7 @@ sentence for each guess.
 import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bench.data.class_map import TRANSPARENT, Kind, colour_key, rgb_of, write_key
 from bench.data.intake.instances import say_instances
@@ -80,6 +80,8 @@ def guess_classes(
             "how many pixels that moves"
         )
     said = [*say_instances(kind, masks, pixels), *_say_mixed(kind, masks)]
+    if kind == "values":
+        table = _numbered(table, pixels, said)
     total = sum(pixels.values())
     rare = [key for key, number in pixels.items() if number < RARE * total]
     if len(rare) >= MANY_RARE and 2 * len(rare) >= len(pixels):
@@ -111,6 +113,28 @@ def guess_classes(
     return Guess(
         kind, classes, sorted(void), said, {n: c for n, c in shown.items() if n in classes}
     )
+
+
+def _numbered(table: Table, pixels: Mapping[int, int], said: list[str]) -> Table:
+    """Return a table with the values of its names, where it has none or they begin at 1."""
+    names, values = table.order, {key for key in pixels if key != 255}
+    if table.by_colour and not table.by_value:
+        if not values or max(values) >= len(names):
+            said.append(f"{table.source} names colours, and the masks hold values: it is not used")
+            return table
+        said.append(f"{table.source} names colours, and the masks hold values: 0 is its first name")
+        return replace(table, by_value=dict(enumerate(names)))
+    if not table.is_list or not values or max(values) != len(names):
+        return table
+    hold = f"{table.source} has {len(names)} names, and the masks hold"
+    if 0 in values:
+        said.append(
+            f"{hold} 0 to {len(names)}: the first name is taken for that of 0; if 0 is another "
+            f"class, write its name above the first, and if {len(names)} is none, list it as void"
+        )
+        return table
+    said.append(f"{hold} values up to {len(names)} and no 0: the first name is that of 1")
+    return replace(table, by_value=dict(enumerate(names, start=1)))
 
 
 def _say_mixed(kind: Kind, masks: Sequence[Counter[int]]) -> list[str]:

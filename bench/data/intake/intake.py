@@ -252,7 +252,7 @@ def _split(
     images = {one.name: one.image for one in pairs}
     groups, how = find_groups(images, wishes.groups)
     if found.splits:
-        return found.splits, _say_found(found, len(names)), _unparted(groups, found, wishes)
+        return found.splits, _say_found(found, names), _unparted(groups, found, wishes)
     class_of = {key: n for n, keys in enumerate(guess.classes.values()) for key in keys}
     rows = {name: _by_class(counts[name], class_of, len(guess.classes)) for name in names}
     in_blocks = (
@@ -281,8 +281,8 @@ def _split(
     return drawn, [*said, f"no split was found; splits ({sizes}) are new: {how}"], groups
 
 
-def _say_found(found: Found, number: int) -> list[str]:
-    left = number - sum(len(own) for own in found.splits.values())
+def _say_found(found: Found, names: Sequence[str]) -> list[str]:
+    left = len(set(names).difference(*found.splits.values()))
     more = f"; {left} images are in none and stay out" if left else ""
     sizes = ", ".join(f"{len(own)} {split}" for split, own in found.splits.items())
     return [f"splits ({sizes}) are from {found.source}{more}"]

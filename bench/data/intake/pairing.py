@@ -69,6 +69,7 @@ def pair(images: Named, masks: Named) -> Pairing:
         if loose and (best is None or loose.matched > best.matched):
             best = loose
     if best is None:
+        _require_one_each(images, masks)
         raise InputError(
             f"no mask below {masks.base} has the name of an image below {images.base}: images are "
             f"called {_some(images.paths)}, masks {_some(masks.paths)}. Names may differ by what "
@@ -76,6 +77,20 @@ def pair(images: Named, masks: Named) -> Pairing:
             "the two, or list pairs in a CSV file with the columns image and mask beside them"
         )
     return _pair_by(best, images, masks)
+
+
+def _require_one_each(images: Named, masks: Named) -> None:
+    """Refuse several files of one name, where that is why there are no pairs."""
+    names = {compose(path.stem) for path in images.paths} & {compose(p.stem) for p in masks.paths}
+    for files, what, option in ((images, "images", "--images"), (masks, "masks", "--masks")):
+        for name in sorted(names):
+            alike = [path.as_posix() for path in files.paths if compose(path.stem) == name]
+            if len(alike) > 1:
+                raise InputError(
+                    f"{alike[0]} and {alike[1]} below {files.base} have one name, so that no "
+                    f"{what} can be told by it: name those that are meant, by their folder or by a "
+                    f"glob in quotes, such as {option} '{files.base / alike[0]}' with * for {name}"
+                )
 
 
 def _pair_by(best: Candidate, images: Named, masks: Named) -> Pairing:

@@ -42,6 +42,8 @@ class Table:
     """By number of the colour, as `bench.data.class_map` has them."""
     order: tuple[str, ...] = ()
     """All names, as they stand there."""
+    is_list: bool = False
+    """They are names alone, in an order that need not begin at 0."""
 
 
 def find_table(folders: Iterable[Path], said: list[str]) -> Table:
@@ -78,11 +80,13 @@ def read_table(path: Path) -> Table:
     by_value = {row.value: row.name for row in rows if row.value is not None}
     by_colour = {row.colour: row.name for row in rows if row.colour is not None}
     order = tuple(dict.fromkeys(row.name for row in rows))
+    is_list = False
     if not by_value and not by_colour:  # a name a line, in the order of the indices
         # labelme's lists open with __ignore__, which is -1 there and 255 in files.
         start = -1 if VOID_NAMES.fullmatch(rows[0].name) and rows[0].name.startswith("_") else 0
         by_value = {n % 256: row.name for n, row in enumerate(rows, start)}
-    return Table(str(path), by_value, by_colour, order)
+        is_list = start == 0
+    return Table(str(path), by_value, by_colour, order, is_list)
 
 
 @dataclass(frozen=True)
