@@ -20,6 +20,10 @@ from reports.results.settings import find_factors
 
 PAGE = "index.html"
 COUNTS = "counts.npz"
+RECOMPUTE = "recompute.py"
+"""Our own file of that name, as it is."""
+SOURCES = (COUNTS, RECOMPUTE)
+"""What lies beside a page for those who make it again."""
 SUMMARIES = ("summary.csv", "summary.md", "runs.csv", "classes.csv")
 TABLES = (
     *("claims", "summary", "paper", "labels", "classes", "costs", "published", "comparisons"),
@@ -77,7 +81,7 @@ def list_possible(plan: Plan) -> list[str]:
     tables = [path for path in EXPORTS if Path(path).stem not in absent]
     effects = [name_effects(factor) for factor in ("skip", "backbone", *find_factors(plan))]
     figures = _list_figures({*DRAWINGS, *IMAGES, *effects}, effects)
-    return [PAGE, COUNTS, *SUMMARIES, *tables, *figures]
+    return [PAGE, *SOURCES, *SUMMARIES, *tables, *figures]
 
 
 def name_effects(factor: str) -> str:

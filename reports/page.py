@@ -20,7 +20,7 @@ from bench.text import clean, clean_block
 from reports.answer import choose_kinds, find_answer
 from reports.figures.illustration import Illustration
 from reports.figures.listing import draw_figures
-from reports.files import COUNTS, PAGE, list_possible, open_folder
+from reports.files import PAGE, list_possible, open_folder
 from reports.formats import (
     MARK,
     Table,
@@ -31,7 +31,7 @@ from reports.formats import (
     to_script_json,
 )
 from reports.images.gallery import Gallery, draw_gallery
-from reports.results.counts_file import pack_counts
+from reports.sources import list_sources
 from reports.statements import state_changes, tell_shares
 from reports.study import Study, read_study
 from reports.style import enumerate_names
@@ -104,8 +104,7 @@ def write_report(
         "summary.csv": to_csv(study.summary),
         PAGE: _render(study, figures, gallery, refresh_seconds),  # last: it stands for the rest
     }
-    counts = pack_counts(study.intervals.counts)
-    others = _figure_files(drawn) | ({COUNTS: counts} if counts else {})
+    others = _figure_files(drawn) | list_sources(study)
     folder.write(others | {name: text.encode() for name, text in texts.items()})
     if say is not None:
         for line in study.remarks.list_printed():

@@ -15,12 +15,12 @@ FLOORS = ["fcn", "bench", "reports", "ablations"]
 """Each may import from those before it."""
 
 REPORTS = [
-    {"style", "formats", "marks"},
+    {"style", "formats", "marks", "recompute"},
     {"results", "files"},
     {"stats"},
     {"remarks", "study"},
     {"tables"},
-    {"figures", "images", "answer", "statements"},
+    {"figures", "images", "answer", "statements", "sources"},
     {"page", "compare", "scalars", "simulate", "terminal", "evaluations"},
     {"watch"},
 ]

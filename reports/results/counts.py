@@ -34,6 +34,21 @@ class Counts:
     names: tuple[str, ...] = ()
     """Of the images."""
 
+    @classmethod
+    def of(
+        cls,
+        values: NDArray[np.int32],
+        *,
+        class_names: tuple[str, ...],
+        groups: tuple[str, ...],
+        names: tuple[str, ...],
+    ) -> "Counts":
+        """Put counts, (N, K), of labelled images sorted by name together with these's digest."""
+        C = len(class_names)
+        digest = hashlib.sha256("\n".join(names).encode())
+        digest.update(np.ascontiguousarray(values[:, C : 2 * C]).tobytes())  # the labels
+        return cls(values, class_names, digest.hexdigest()[:16], groups, names)
+
     @property
     def num_classes(self) -> int:
         """Number of classes C."""
@@ -79,25 +94,21 @@ def _condense(
     file: EvaluationFile, class_names: tuple[str, ...], groups: list[str], target: str | None
 ) -> Counts:
     """Put a file's counts so that they can be compared: labelled images alone, by name."""
-    names, confusions = file.names, file.confusions(target)
+    names, condensed = file.names, class_counts(file.confusions(target))
     boundaries = None if target else file.boundaries()
     C = len(class_names)
     order = np.argsort(names, kind="stable")
-    condensed = class_counts(confusions)
     order = order[condensed[order, 1].any(axis=1)]
     if not len(order):
         raise UnusableCountsError(file.path, "hold no labelled pixel", "nothing follows from them")
     condensed = condensed[order].astype(np.int32)
-    digest = hashlib.sha256("\n".join(names[i] for i in order).encode())
-    digest.update(np.ascontiguousarray(condensed[:, 1]).tobytes())  # pixels of each class: labels
     parts = [condensed.reshape(len(order), 3 * C)]
     if boundaries is not None:
         parts.append(boundaries[order].reshape(len(order), 2 * C))
     groups = groups or file.groups()
-    return Counts(
-        values=np.concatenate(parts, axis=1),
+    return Counts.of(
+        np.concatenate(parts, axis=1),
         class_names=class_names,
-        images=digest.hexdigest()[:16],
         groups=tuple(groups[i] for i in order) if groups else (),
         names=tuple(names[i] for i in order),
     )

@@ -99,9 +99,13 @@ def estimate(points: Floats, draws: Floats, seed_weights: Floats, num_units: int
     if S > 1:
         extra = (seed_weights - 1) * (np.sqrt(S / (S - 1)) / S)
         moves = moves + np.einsum("rs,rsm->rm", extra, draws)
-    stretch = t_quantile(np.maximum(freedom, 1)) / _NORMAL_QUANTILE
-    low, high = (mean + stretch * q for q in _tails(moves))
+    low, high = (mean + find_stretch(freedom) * q for q in _tails(moves))
     return Estimate(mean, low, high, error, freedom)
+
+
+def find_stretch(freedom: Floats) -> Floats:
+    """Return by how much an interval of draws is stretched, given its degrees of freedom."""
+    return t_quantile(np.maximum(freedom, 1)) / _NORMAL_QUANTILE
 
 
 def standard_error(points: Floats, draws: Floats, num_units: int) -> tuple[Floats, Floats]:
@@ -144,6 +148,16 @@ def _enough(values: Floats) -> NDArray[np.bool_]:
     return enough
 
 
+def entropy_of_images(key: str = "") -> list[int]:
+    """Return what the generator of `draw_weights` begins with: words of 32 bits, lowest first."""
+    entropy = _entropy("images", key)
+    return [entropy >> shift & 0xFFFFFFFF for shift in range(0, 128, 32)]
+
+
 def _generator(*content: str) -> np.random.Generator:
+    return np.random.default_rng(_entropy(*content))
+
+
+def _entropy(*content: str) -> int:
     digest = hashlib.sha256("\n".join(content).encode()).digest()
-    return np.random.default_rng(int.from_bytes(digest[:16], "big"))
+    return int.from_bytes(digest[:16], "big")

@@ -56,6 +56,10 @@ class Finding(NamedTuple):
     """Seeds that all of its variants have."""
     is_adjusted: bool = False
     """Whether it is not the difference of the means as they are shown, since seeds are missing."""
+    reach: float = math.nan
+    """Half the length of its own interval, where no bound of fractions cuts it."""
+    critical: float = 1.0
+    """By how much the interval that decides is longer."""
     without: "Finding | None" = None
     """The same without outliers, where there are any."""
 
@@ -105,12 +109,13 @@ class Findings:
 
     def compare(self, before: str, after: str, score: str = PRIMARY) -> Finding | None:
         """Return what `after` has more than `before`; None if they cannot be paired."""
-        found = self._compare(before, after, score)
+        found = self.compare_here(before, after, score)
         if found is None or self.without is None or score != PRIMARY:
             return found
         return _reconcile(found, self.without.compare(before, after))
 
-    def _compare(self, before: str, after: str, score: str) -> Finding | None:
+    def compare_here(self, before: str, after: str, score: str = PRIMARY) -> Finding | None:
+        """Return the same, whatever is found without outliers."""
         one, other = self.arms.get(before), self.arms.get(after)
         if one is None or other is None or why_no_pairs(one, other):
             return None
@@ -163,16 +168,15 @@ class Findings:
 
         For scores beside the primary one: what they say stands in no family.
         """
-        for one in self._of_score(score):
+        for one in self.sets_of(score):
             if one.holds(effect):
                 contrast = Contrasts(one.model, one.weigh([effect]))
                 judged = contrast.judge(one.model.scores.points)
                 diff, reach = float(judged.estimate[0]), float(judged.reach[0])
                 ends = max(diff - reach, -1.0), min(diff + reach, 1.0)
+                error, freedom = float(judged.error[0]), float(judged.freedom[0])
                 seeds = int(contrast.num_seeds[0])
-                return Finding(
-                    diff, *ends, *ends, judged.error[0], judged.freedom[0], np.nan, "", seeds
-                )
+                return Finding(diff, *ends, *ends, error, freedom, np.nan, "", seeds, reach=reach)
         return None
 
     def _judge_alone(self, before: str, after: str, score: str) -> Finding:
@@ -180,7 +184,8 @@ class Findings:
         found = self.measure(pair(before, after), score)
         return found or _of_networks(self.arms[before], self.arms[after], score)
 
-    def _of_score(self, score: str) -> Sequence[VariantSet]:
+    def sets_of(self, score: str) -> Sequence[VariantSet]:
+        """Return the variants that share a model of a score, set by set."""
         if score not in self._models:
             self._models[score] = list(list_sets(self.arms, score, {}))
         return self._models[score]
@@ -355,7 +360,8 @@ def _list_findings(
     weights = one.weigh(effects)
     seeds = Contrasts(one.model, weights).num_seeds
     judged, low, high = verdict.judged, verdict.low, verdict.high
-    far = verdict.critical * judged.reach
+    critical = np.broadcast_to(verdict.critical, judged.reach.shape)
+    far = critical * judged.reach
     shown = weights @ np.nanmean(one.model.scores.points, axis=1)
     for m in range(len(effects)):
         diff, reach = float(judged.estimate[m]), float(judged.reach[m])
@@ -366,7 +372,8 @@ def _list_findings(
         ends = float(low[m]), float(high[m]), max(diff - reach, -1.0), min(diff + reach, 1.0)
         rest = float(judged.error[m]), float(judged.freedom[m]), float(verdict.p[m])
         adjusted = bool(abs(diff - shown[m]) > SAME)
-        yield Finding(diff, *ends, *rest, word, int(seeds[m]), adjusted)
+        finding = Finding(diff, *ends, *rest, word, int(seeds[m]), adjusted)
+        yield finding._replace(reach=reach, critical=float(critical[m]))
 
 
 SAME = 5e-5
@@ -389,7 +396,7 @@ def _of_networks(before: Arm, after: Arm, score: str) -> Finding:
     error = float(draws.std(ddof=1) * np.sqrt(N / (N - 1)))
     reach = float(t_quantile(N - 1.0)) * error
     ends = max(diff - reach, -1.0), min(diff + reach, 1.0)
-    return Finding(diff, *ends, *ends, error, N - 1.0, np.nan, "", len(seeds))
+    return Finding(diff, *ends, *ends, error, N - 1.0, np.nan, "", len(seeds), reach=reach)
 
 
 def _say_spreads(one: VariantSet) -> str:

@@ -36,7 +36,9 @@ MIN_RESAMPLES = 500
 MAX_CLASS_SCORES = 20_000_000
 """Resampled scores of classes that are kept, 160 MB: 12 variants of 3 seeds have 150 classes."""
 
-_SCORE_COLUMNS = ["variant", "score", "mean", "low", "high", "num_seeds", "num_images"]
+_SCORE_COLUMNS = [
+    *("variant", "score", "mean", "low", "high", "num_seeds", "num_images", "error", "freedom"),
+]
 _CLASS_COLUMNS = ["variant", "class_name", "low", "high"]
 
 
@@ -46,7 +48,7 @@ class Intervals:
 
     scores: pd.DataFrame
     """A row for each variant and score: `mean`, `low` and `high` (95 %), `num_seeds`,
-    `num_images`."""
+    `num_images`, `error` and `freedom`."""
     classes: pd.DataFrame
     """A row for each variant and class: `low` and `high` of IoU; NaN where a class is in so few
     images that most resamples miss it."""

@@ -44,8 +44,8 @@ class Arm:
     collapsed: tuple[int, ...]
     """Seeds that call every pixel one class, where there are several."""
     bounds: pd.DataFrame
-    """A row for each score: `variant`, `score`, `mean`, `low`, `high`, `num_seeds`,
-    `num_images`."""
+    """A row for each score: `variant`, `score`, `mean`, `low`, `high`, `num_seeds`, `num_images`,
+    and of the mean its standard error, `error`, with degrees of `freedom`."""
 
 
 def measure_arm(
@@ -77,6 +77,7 @@ def measure_arm(
     found = _clip(estimate(points, draws, seed_weights, num_units))
     bounds = pd.DataFrame({"variant": variant, "score": list(first.scores), "mean": found.mean})
     bounds = bounds.assign(low=found.low, high=found.high, num_seeds=S, num_images=N)
+    bounds = bounds.assign(error=found.error, freedom=found.freedom)
     asked = [c for c, name in enumerate(first.class_names) if name in classes]
     asked = [c for c in asked if not np.isnan(ious[:, c]).any()]
     # A resample without a pixel of a class says nothing of it: it is as if it were as it is.

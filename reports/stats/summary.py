@@ -75,13 +75,14 @@ def add_intervals(
     """Join what the counts say to a summary by variant; all of it NaN where there are no counts.
 
     Returns:
-        The summary with `num_images`; for each score `<score>_low` and `<score>_high` (95 %); for
-        the primary one `<score>_best` and `<score>_tied` (not shown to be below the best; there is
-        none where the best has one seed, or variants are not comparable), `<score>_rank_low` and
-        `_rank_high` (the places that it may have, all at once); and, with a baseline,
-        what each differs by from it: `<score>_diff_mean`, `_low`, `_high` (of the primary score
-        the interval that decides, of others their own), `_own_low`, `_own_high`, `_p` and `_word`;
-        where runs are outliers, `miou_diff_without`, `_without_low` and `_without_high`.
+        The summary with `num_images`; for each score `<score>_low` and `<score>_high` (95 %) and
+        `<score>_error` (standard error of the mean, over images and seeds); for the primary one
+        `<score>_best` and `<score>_tied` (not shown to be below the best; there is none where the
+        best has one seed, or variants are not comparable), `<score>_rank_low` and `_rank_high` (the
+        places that it may have, all at once); and, with a baseline, what each differs by from it:
+        `<score>_diff_mean`, `_low`, `_high` (of the primary score the interval that
+        decides, of others their own), `_own_low`, `_own_high`, `_error`, `_p` and `_word`; where
+        runs are outliers, `miou_diff_without`, `_without_low` and `_without_high`.
     """
     joined = summary.set_index("variant")
     bounds = intervals.scores
@@ -92,7 +93,8 @@ def add_intervals(
         if f"{score}_mean" not in joined:
             continue
         found = bounds[bounds["score"] == score].set_index("variant").reindex(joined.index)
-        joined[[f"{score}_low", f"{score}_high"]] = found[["low", "high"]].astype("float64")
+        ends = ["low", "high", "error"]
+        joined[[f"{score}_{end}" for end in ends]] = found[ends].astype("float64")
         if baseline is not None and len(bounds):
             _add_differences(joined, intervals, baseline, score)
     is_ranked = intervals.comparability.holds(joined.index, PRIMARY)
@@ -123,7 +125,7 @@ def _add_differences(joined: pd.DataFrame, intervals: Intervals, baseline: str, 
     joined[f"{prefix}_mean"] = [
         mean if one is None else one.diff for mean, one in zip(known, found, strict=True)
     ]
-    for name in ("low", "high", "own_low", "own_high", "p"):
+    for name in ("low", "high", "own_low", "own_high", "error", "p"):
         joined[f"{prefix}_{name}"] = [
             math.nan if one is None else getattr(one, name) for one in found
         ]

@@ -10,12 +10,13 @@ Reference: Künsch, 1989 (blocks); Politis and White, 2004, corrected by Patton,
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reports.results.counts import Counts
-from reports.stats.bootstrap import Floats, draw_weights
+from reports.stats.bootstrap import Floats, draw_weights, entropy_of_images
 from reports.style import number_of
 
 FEWEST_GROUPS = 8
@@ -23,6 +24,17 @@ FEWEST_GROUPS = 8
 FEWEST_BLOCKS = 8
 MAX_LOOKED_AT = 8
 """Runs whose images are looked at."""
+
+
+class Recipe(NamedTuple):
+    """How weights are drawn, as numbers that anybody can draw them by."""
+
+    entropy: list[int]
+    """Words of 32 bits for `numpy.random.default_rng`, a PCG64."""
+    blocks: NDArray[np.intp]
+    """What is drawn together: columns of the weights, (U, length)."""
+    column: NDArray[np.intp]
+    """Of the weights, for each image, (N,): its own, or its group's."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +78,16 @@ class Units:
             chosen = blocks[rng.integers(0, N, self.number)]
             row[:] = np.bincount(chosen.ravel(), minlength=N)
         return weights
+
+    @property
+    def recipe(self) -> Recipe:
+        """How `draw` draws: in each resample `number` blocks, with replacement."""
+        N = len(self.names)
+        if self.length == 0:
+            return Recipe(entropy_of_images(), np.arange(self.num_groups)[:, None], self._groups)
+        if self.length == 1:
+            return Recipe(entropy_of_images(), np.arange(N)[:, None], np.arange(N))
+        return Recipe([N, self.length], self._list_blocks(), np.arange(N))
 
     @cached_property
     def _groups(self) -> NDArray[np.intp]:

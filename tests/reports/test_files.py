@@ -11,7 +11,7 @@ from bench.outputs.folder import MANIFEST
 from fcn.errors import InputError
 from reports import page
 from reports.figures.curves import AXES
-from reports.files import COUNTS, DRAWINGS, EXPORTS, IMAGES, list_possible, open_folder
+from reports.files import DRAWINGS, EXPORTS, IMAGES, SOURCES, list_possible, open_folder
 from reports.images.panels import NUM_IMAGES
 from reports.page import write_report
 
@@ -40,7 +40,7 @@ def names_in(folder):
 def earlier(report, tmp_path):
     """A report as earlier versions left it: without a list of its files, and without counts."""
     shutil.copytree(report, tmp_path / "out")
-    for name in (MANIFEST, COUNTS):
+    for name in (MANIFEST, *SOURCES):
         (tmp_path / "out" / name).unlink()
     for path in (tmp_path / "out" / "figures").iterdir():
         if path.name.startswith(("effects-", "class-gains")):  # which they did not have

@@ -58,6 +58,7 @@ def test_the_report_and_its_files_are_written(report):
         "fcn-bench.json",
         "index.html",
         "counts.npz",
+        "recompute.py",
         "summary.csv",
         "summary.md",
         "runs.csv",

@@ -1,0 +1,189 @@
+"""`recompute.py`, which lies beside each report, finds all of its numbers by another route."""
+
+import ast
+import csv
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from judged import COLLAPSED, FAIR, GOOD, STRAY, judge, without_baseline
+
+import reports.recompute
+from bench.plan import Published
+from reports.formats import to_csv
+from reports.results.frame import read_records
+from reports.sources import list_sources
+from reports.study import read_study
+
+SCRIPT = Path(reports.recompute.__file__)
+
+
+def draw_images(key, skill, num_images=12, num_classes=3, absent=()):
+    """Confusions of images whose labels are the same for all keys and skills, (N, C, C)."""
+    C = num_classes
+    target = np.random.default_rng([num_images, C]).integers(20, 400, (num_images, C))
+    target[:, list(absent)] = 0
+    rate = np.random.default_rng(key).normal(skill, 0.05, target.shape).clip(0, 1)
+    confusions = np.zeros((num_images, C, C), np.int32)
+    c, hit = np.arange(C), (target * rate).astype(np.int32)
+    confusions[:, c, c] = hit
+    confusions[:, c, (c + 1) % C] += (target - hit).astype(np.int32)
+    return confusions
+
+
+def draw_arms(skills, seeds=3, spread=0.01, **images):
+    """Arms of named skills, of as many seeds each, or so many of each."""
+    numbers = seeds if isinstance(seeds, dict) else dict.fromkeys(skills, seeds)
+    rng = np.random.default_rng(0)
+    return {
+        name: [
+            draw_images([k, seed], skill + rng.normal(0, spread), **images)
+            for seed in range(numbers[name])
+        ]
+        for k, (name, skill) in enumerate(skills.items())
+    }
+
+
+SKILLS = {"base": 0.6, "near": 0.605, "more": 0.7, "most": 0.72}
+
+
+def write(plan, store, folder):
+    """Write what is beside a report, without the page; return its study."""
+    study = read_study(plan, store)
+    folder.mkdir(exist_ok=True)
+    (folder / "summary.csv").write_text(to_csv(study.summary))
+    for name, content in list_sources(study).items():
+        (folder / name).write_bytes(content)
+    return study
+
+
+def run(folder, *options):
+    """Run the script of a report's folder as a reader would, far from this package."""
+    command = [sys.executable, "-I", *options, str(folder / "recompute.py")]
+    return subprocess.run(command, cwd="/", check=False, capture_output=True, text=True)
+
+
+def require_same(plan, store, folder):
+    study = write(plan, store, folder)
+    done = run(folder)
+    assert (done.returncode, done.stderr) == (0, ""), done
+    assert "largest deviation" in done.stdout
+    return study, done.stdout
+
+
+def test_a_grid_with_missing_runs_is_recomputed(plan, store, tmp_path):
+    study, said = require_same(plan, store, tmp_path)
+    assert said.startswith("600 numbers of 12 variants")
+    costs = [name for name in study.summary if name.startswith("train_seconds")]
+    assert all(name in said for name in costs)  # said to be copied
+    assert "miou_mean" not in said.split("copied")[1]
+
+
+@pytest.mark.parametrize("seeds", [1, 2, {"base": 3, "near": 1, "more": 2, "most": 4}])
+def test_seeds_may_be_one_few_or_unequal(small_store, tmp_path, seeds):
+    study, _ = require_same(judge(small_store, draw_arms(SKILLS, seeds)), small_store, tmp_path)
+    assert study.summary["miou_diff_low"].notna().sum() == 3
+
+
+def test_variants_may_be_thrown_unequally_far(small_store, tmp_path):
+    arms = draw_arms(SKILLS, 5, spread=0.001) | draw_arms({"wild": 0.6, "wide": 0.7}, 5, spread=0.2)
+    study, _ = require_same(judge(small_store, arms), small_store, tmp_path)
+    (one,) = study.intervals.findings.sets
+    assert len(one.model.variances) > 1
+
+
+def test_outliers_widen_the_interval_and_stand_beside(small_store, tmp_path):
+    arms = {"base": [[GOOD] * 6, [FAIR] * 6, [GOOD] * 5 + [FAIR]]}
+    arms |= {"bad": [[FAIR] * 6, [COLLAPSED] * 6, [GOOD] * 6]}
+    arms |= {"lone": [[FAIR] * 5 + [GOOD], [COLLAPSED] * 6]}  # one seed is left
+    study, _ = require_same(judge(small_store, arms), small_store, tmp_path)
+    assert set(study.intervals.outliers) == {"bad", "lone"}
+    assert study.summary["miou_diff_without"].notna().sum() == 2
+
+
+def test_sets_of_images_are_not_compared_and_classes_may_be_absent(small_store, tmp_path):
+    arms = draw_arms({"base": 0.6, "near": 0.7}, 2, absent=(2,))
+    arms |= draw_arms({"other": 0.6, "there": 0.65}, 2, num_images=9)
+    arms |= {"stray": [[GOOD] * 3, [STRAY] * 3], "plain": [[GOOD] * 3, [FAIR] * 3]}
+    plan = judge(small_store, arms, other=("a" * 64, "elsewhere"), there=("a" * 64, "elsewhere"))
+    study, said = require_same(plan, small_store, tmp_path)
+    assert study.summary["miou_diff_mean"].notna().sum() == 1
+    assert f"numbers of {len(arms)} variants" in said
+
+
+@pytest.mark.parametrize("most", [2**24, 0], ids=["stored", "drawn again"])
+@pytest.mark.parametrize(("num_groups", "length"), [(0, 1), (3, 4), (9, 0)])
+def test_groups_are_drawn_whole_and_few_in_blocks(
+    small_store, tmp_path, monkeypatch, num_groups, length, most
+):
+    monkeypatch.setattr("reports.stats.recomputing.MAX_WEIGHTS", most)
+    plan = judge(small_store, draw_arms(SKILLS, 2, num_images=36))
+    for record in read_records(plan, small_store):
+        path = small_store.evaluation(record.result).path
+        with np.load(path) as file:
+            arrays = dict(file)
+        groups = [f"clip{number * num_groups // 36}" for number in range(36)]
+        told = {"groups": np.array(groups)} if num_groups else {}
+        np.savez(path, **arrays, **told)
+    monkeypatch.setattr("reports.stats.units.find_length", lambda *_: length)
+    study, _ = require_same(plan, small_store, tmp_path)
+    (units,) = study.intervals.units.values()
+    assert (units.num_groups, units.length) == (num_groups, length)
+    with np.load(tmp_path / "counts.npz") as file:
+        assert ("weights" in file) == (most > 0)
+
+
+def test_the_boundary_is_a_score(small_store, tmp_path):
+    plan = judge(small_store, draw_arms(SKILLS, 2))
+    for record in read_records(plan, small_store):
+        path = small_store.evaluation(record.result).path
+        with np.load(path) as file:
+            arrays = dict(file)
+        union = np.full((12, 3), 40, np.int32)
+        inter = np.random.default_rng(record.planned.run.spec.seed).integers(5, 40, (12, 3))
+        inter = inter.astype(np.int32)
+        np.savez(path, **arrays, boundary_intersections=inter, boundary_unions=union)
+        boundary = [inter.sum(0).tolist(), union.sum(0).tolist()]
+        small_store.publish(dataclasses.replace(record.result, boundary=boundary))
+    study, _ = require_same(plan, small_store, tmp_path)
+    assert study.summary["boundary_miou_diff_error"].notna().sum() == 3
+
+
+def test_without_a_baseline_there_are_scores_alone(small_store, tmp_path):
+    plan = without_baseline(judge(small_store, draw_arms(SKILLS, 2)))
+    published = (Published(variant="near", source="somewhere", miou=0.7),)
+    require_same(dataclasses.replace(plan, published=published), small_store, tmp_path)
+
+
+def test_variants_without_counts_of_all_runs_are_named(small_store, tmp_path):
+    plan = judge(small_store, draw_arms(SKILLS, 2))
+    record = read_records(plan, small_store)[2]
+    small_store.evaluation(record.result).path.unlink()
+    _, said = require_same(plan, small_store, tmp_path)
+    assert said.endswith("without counts of all runs: near\n")
+
+
+@pytest.mark.parametrize("column", ["miou_mean", "pixel_acc_diff_error", "miou_diff_high"])
+def test_a_number_that_was_changed_is_found(small_store, tmp_path, column):
+    write(judge(small_store, draw_arms(SKILLS, 2)), small_store, tmp_path)
+    with (tmp_path / "summary.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    rows[2][column] = str(float(rows[2][column]) + 1e-6)
+    with (tmp_path / "summary.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0].keys())
+        writer.writeheader()
+        writer.writerows(rows)
+    done = run(tmp_path)
+    assert done.returncode == 1
+    assert f"(more, {column})" in done.stdout
+
+
+def test_it_needs_numpy_alone_and_is_short():
+    tree = ast.parse(SCRIPT.read_text())
+    found = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    found |= {a.name for node in ast.walk(tree) if isinstance(node, ast.Import) for a in node.names}
+    assert {name for name in found if name not in sys.stdlib_module_names} == {"numpy"}
+    assert len(SCRIPT.read_text().splitlines()) < 200
