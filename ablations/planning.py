@@ -39,12 +39,11 @@ def complete_spec(incomplete: str) -> list[str]:
     return [name for name in known if name.startswith(incomplete)]
 
 
-Spec = Annotated[
-    str,
-    typer.Argument(
-        help="Name of an ablation, or path of a YAML file.", autocompletion=complete_spec
-    ),
-]
+_SPEC: Any = typer.Argument(
+    help="Name of an ablation, or path of a YAML file.", autocompletion=complete_spec
+)
+Spec = Annotated[str, _SPEC]
+MaybeSpec = Annotated[str | None, _SPEC]
 Set = Annotated[list[str] | None, typer.Option("--set", help="key=value on top of the spec.")]
 Only = Annotated[
     list[str] | None,

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from ablations.planning import LimitImages, Only, Set, Spec, plan_spec
+from ablations.planning import LimitImages, MaybeSpec, Only, Set, plan_spec
 from bench.cli.command import AsJson, DataDir, Plugins, RunsDir, open_store, show, show_json
 from bench.importing import importing
 from bench.plugins import load_plugins
@@ -30,7 +30,7 @@ Out = Annotated[Path | None, typer.Option(help="Folder of the report; out/NAME b
 
 @app.command()
 def report(
-    spec: Spec,
+    spec: MaybeSpec = None,
     runs: RunsDir = Path("runs"),
     out: Out = None,
     data: DataDir = None,
@@ -45,16 +45,34 @@ def report(
     tensorboard: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Also export scalars of all runs there.")
     ] = None,
+    from_folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="DIR",
+            help="Make it again from a report's folder, without a spec or a store.",
+        ),
+    ] = None,
     claims_must_hold: Annotated[
         bool, typer.Option("--claims-must-hold", help="Exit with 4 unless all claims are held.")
     ] = False,
 ) -> None:
     """Write the report of what the store holds; nothing is trained."""
     load_plugins(plugin)
-    store = open_store(runs)
-    plan, _ = plan_spec(
-        spec, store, data, settings, recall=data is None, only=only, limit_images=limit_images
-    )
+    store: Store
+    if from_folder is not None:
+        given = {
+            "SPEC": spec, "--data": data, "--set": settings, "--only": only,
+            "--limit-images": limit_images, "--watch": watch, "--tensorboard": tensorboard,
+        }  # fmt: skip
+        plan, store = _open_folder(from_folder, [name for name, value in given.items() if value])
+    elif spec is None:
+        raise typer.BadParameter("give SPEC, or --from DIR, the folder of a report")
+    else:
+        store = open_store(runs)
+        plan, _ = plan_spec(
+            spec, store, data, settings, recall=data is None, only=only, limit_images=limit_images
+        )
     if claims_must_hold and not plan.claims:
         raise InputError(f"{plan.name} claims nothing; write `claims:` into its spec")
     require_folder(plan, out)
@@ -127,6 +145,19 @@ def compare(
         show([{str(k): v for k, v in row.items()} for row in cells.to_dict("records")], False)
         for remark in remarks:
             say(remark)
+
+
+def _open_folder(folder: Path, given: list[str]) -> "tuple[Plan, Store]":
+    """Open a report's folder; `given` names what says another report than the one there."""
+    from reports.results.report_folder import ReportFolder
+
+    if given:
+        raise InputError(
+            f"--from makes the report of {folder} again as it was, without {', '.join(given)}; "
+            "leave out the one or the other"
+        )
+    opened = ReportFolder(folder)
+    return opened.plan, opened
 
 
 def _require_held(study: "Study") -> None:

@@ -16,14 +16,12 @@ from pathlib import Path
 from bench.outputs.folder import Outputs
 from bench.plan import Plan
 from bench.text import clean
+from reports.results.beside import SOURCES
 from reports.results.settings import find_factors
 
 PAGE = "index.html"
-COUNTS = "counts.npz"
-RECOMPUTE = "recompute.py"
-"""Our own file of that name, as it is."""
-SOURCES = (COUNTS, RECOMPUTE)
-"""What lies beside a page for those who make it again."""
+METHODS = ("methods.md", "methods.tex", "references.bib")
+"""The paragraphs that a paper needs, and what they cite."""
 SUMMARIES = ("summary.csv", "summary.md", "runs.csv", "classes.csv")
 TABLES = (
     *("claims", "summary", "paper", "labels", "classes", "costs", "published", "comparisons"),
@@ -81,7 +79,7 @@ def list_possible(plan: Plan) -> list[str]:
     tables = [path for path in EXPORTS if Path(path).stem not in absent]
     effects = [name_effects(factor) for factor in ("skip", "backbone", *find_factors(plan))]
     figures = _list_figures({*DRAWINGS, *IMAGES, *effects}, effects)
-    return [PAGE, *SOURCES, *SUMMARIES, *tables, *figures]
+    return [PAGE, *SOURCES, *METHODS, *SUMMARIES, *tables, *figures]
 
 
 def name_effects(factor: str) -> str:

@@ -80,16 +80,16 @@ def to_latex(table: Table, name: str) -> str:
     """
     columns = list(table.cells.columns)
     align = "".join("r" if column in table.numeric else "l" for column in columns)
-    rows = _mark(table, _escape_latex, best=r"\textbf{{{}}}", tied=r"\underline{{{}}}")
+    rows = _mark(table, escape_latex, best=r"\textbf{{{}}}", tied=r"\underline{{{}}}")
     lines = [
         "% needs \\usepackage{booktabs}",
         r"\begin{table}",
         r"  \centering",
-        rf"  \caption{{{_escape_latex(table.caption)}}}",
+        rf"  \caption{{{escape_latex(table.caption)}}}",
         rf"  \label{{tab:{name}}}",
         rf"  \begin{{tabular}}{{{align}}}",
         r"    \toprule",
-        f"    {' & '.join(_escape_latex(column) for column in columns)} \\\\",
+        f"    {' & '.join(escape_latex(column) for column in columns)} \\\\",
         r"    \midrule",
         *[f"    {' & '.join(row)} \\\\" for row in rows],
         r"    \bottomrule",
@@ -151,7 +151,8 @@ def _mark(
     ]
 
 
-def _escape_latex(text: str) -> str:
+def escape_latex(text: str) -> str:
+    """Write text so that LaTeX takes none of it for a command."""
     escaped = "".join(_LATEX.get(char, char) for char in text).replace("--", "-{}-")
     # At the start of a row these would be arguments of the line before it.
     return f"{{}}{escaped}" if escaped.startswith(("[", "*", "(")) else escaped

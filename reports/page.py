@@ -8,6 +8,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -31,6 +32,8 @@ from reports.formats import (
     to_script_json,
 )
 from reports.images.gallery import Gallery, draw_gallery
+from reports.methods import list_paragraphs, to_text, write_methods
+from reports.results.report_folder import ReportFolder
 from reports.sources import list_sources
 from reports.statements import state_changes, tell_shares
 from reports.study import Study, read_study
@@ -95,6 +98,8 @@ def write_report(
     folder.require(list_possible(plan))
     study = study or read_study(plan, store)
     figures, gallery = draw_figures(study), draw_gallery(study)
+    if isinstance(store, ReportFolder):
+        gallery = replace(gallery, rule=_NO_IMAGES)
     drawn = [*figures, *gallery.pair, *gallery.images]
     texts = {
         **write_exports(study),
@@ -102,9 +107,10 @@ def write_report(
         "runs.csv": to_csv(study.labelled_runs),
         "summary.md": _summary_markdown(study),
         "summary.csv": to_csv(study.summary),
+        **write_methods(study),
         PAGE: _render(study, figures, gallery, refresh_seconds),  # last: it stands for the rest
     }
-    others = _figure_files(drawn) | list_sources(study)
+    others = _figure_files(drawn) | list_sources(study, figures)
     folder.write(others | {name: text.encode() for name, text in texts.items()})
     if say is not None:
         for line in study.remarks.list_printed():
@@ -181,6 +187,7 @@ def _render(
         differing=provenance.settings_table(runs, study.factors),
         shared=provenance.shared_settings(plan),
         software=provenance.environment_table(records),
+        methods=to_text(list_paragraphs(study)),
         weights=provenance.weights_table(records),
         finished=max(runs["finished"].dropna(), default=""),
         most_seeds=int(summary["num_done"].max()),
@@ -276,4 +283,8 @@ def _figure_files(illustrations: Sequence[Illustration]) -> dict[str, bytes]:
     }
 
 
+_NO_IMAGES = (
+    "This page was made from records and counts alone (report --from), which hold neither images "
+    "nor predictions, so none are shown."
+)
 _ROW_NAME = re.compile(r'(<th [^>]*scope="row">)(.*?)(</th>)', re.DOTALL)

@@ -4,7 +4,7 @@ In: the records of a plan's runs, what they were judged on, the first losses of 
 `Remarks`. Nothing is judged by taste: each sentence states what stands in the counts or the log.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -25,8 +25,9 @@ def find_remarks(
     said: Sequence[str] = (),
     trained: Sequence[str] = (),
     outliers: Outliers | None = None,
+    unlearned: Collection[str] | None = None,
 ) -> Remarks:
-    """Look at all finished runs; reads the first line of each log.
+    """Look at all finished runs.
 
     Args:
         records: Of all planned runs.
@@ -35,11 +36,13 @@ def find_remarks(
         said: Sentences on how the plan came about, which come first.
         trained: Sentences on what its runs were trained on.
         outliers: Runs that went another way than their variant's.
+        unlearned: What `list_unlearned` gives; None looks.
     """
+    unlearned = list_unlearned(records, store) if unlearned is None else unlearned
     runs: dict[tuple[str, int], list[Fact]] = {}
     for record in records:
         variant, seed = record.planned.variant, record.planned.run.spec.seed
-        facts = list(_list_facts(record, store))
+        facts = list(_list_facts(record, unlearned))
         why = (outliers or {}).get(variant, {}).get(seed)
         if why and why != COLLAPSED:  # which the counts say already
             facts.insert(0, (0, f"outlier: {why}"))
@@ -81,7 +84,7 @@ def name_means(comparability: Comparability) -> dict[str, str]:
     }
 
 
-def _list_facts(record: Record, store: Store) -> Iterator[Fact]:
+def _list_facts(record: Record, unlearned: Collection[str]) -> Iterator[Fact]:
     """Yield what the counts and the log of a run say that its scores do not."""
     limit = record.planned.run.spec.data.limit_images
     if limit is not None:
@@ -112,8 +115,14 @@ def _list_facts(record: Record, store: Store) -> Iterator[Fact]:
             where = f"{number_of(count, 'pixel')}{of} {'is' if count == 1 else 'are'} called"
             over = number_of(int(np.count_nonzero(in_target + in_pred)), "class")
             yield 1, f"{where} {shown}, which no label says: 0 in a mean over {over}"
-    if _learned_nothing(store, result.run_id):
+    if result.run_id in unlearned:
         yield 0, "the loss is 0 from the first step to the last: no labelled pixel was seen"
+
+
+def list_unlearned(records: Sequence[Record], store: Store) -> tuple[str, ...]:
+    """List the finished runs whose loss was 0 throughout; reads the first line of each log."""
+    ids = dict.fromkeys(record.result.run_id for record in records if record.result is not None)
+    return tuple(run_id for run_id in ids if _learned_nothing(store, run_id))
 
 
 def _learned_nothing(store: Store, run_id: str) -> bool:

@@ -4,8 +4,8 @@ In: a plan and a store. Out: a `Study`, which tables, figures and page share.
 """
 
 import dataclasses
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import pandas as pd
@@ -15,8 +15,10 @@ from bench.plan import Plan
 from bench.store.noted import read_noted
 from bench.store.runs import Store
 from reports.marks import Remarks, map_names
-from reports.remarks import find_remarks
+from reports.remarks import find_remarks, list_unlearned
 from reports.results.frame import Record, class_frame, read_records, runs_frame
+from reports.results.records_file import Kept
+from reports.results.report_folder import ReportFolder
 from reports.results.settings import find_factors
 from reports.stats.asked import list_levels, resolve_claims
 from reports.stats.changes import (
@@ -75,6 +77,8 @@ class Study:
     """The level of each variant by factor (`asked.list_levels`)."""
     verdicts: Sequence[Verdict] = ()
     """Of the plan's claims."""
+    kept: Kept = field(default_factory=Kept)
+    """What the store tells beside records and counts."""
 
     @property
     def comparability(self) -> Comparability:
@@ -161,6 +165,7 @@ def read_study(plan: Plan, store: Store) -> Study:
         listed.append(list_changes(runs, causes, plan.baseline, known))
         return list_effects(listed[0])
 
+    kept = _look_up(plan, records, store)
     intervals = find_intervals(
         records,
         store,
@@ -168,14 +173,15 @@ def read_study(plan: Plan, store: Store) -> Study:
         levels=levels,
         margin=plan.margin,
         other=_read_other(plan.spread_of, store),
+        design=kept.design,
         classes=list(dict.fromkeys(name for claim in plan.claims for name in claim.classes)),
     )
+    kept = dataclasses.replace(kept, design=intervals.design, unusable=intervals.unusable)
     comparability = intervals.comparability
-    finished = tuple(record.planned for record in records if record.result is not None)
-    done = dataclasses.replace(plan, runs=finished)
-    trained = plan_remarks(done, stored_packs(done, store.packs_dir), scored=True)
     said = [*plan.remarks, *intervals.warnings]
-    remarks = find_remarks(records, store, comparability, said, trained, intervals.outliers)
+    remarks = find_remarks(
+        records, store, comparability, said, kept.trained, intervals.outliers, kept.unlearned
+    )
     summary = summarize_variants(runs, plan.baseline, comparability)
     costs = measure_costs(runs)
     summary = add_costs(add_intervals(summary, intervals, plan.baseline), costs, plan.baseline)
@@ -188,16 +194,36 @@ def read_study(plan: Plan, store: Store) -> Study:
     changes = remarks.mark(changes, ("variant_before", "variant_after"))
     runs = remarks.mark_runs(runs)
     verdicts = judge_claims(resolve_claims(plan), intervals.arms, costs, levels)
-    verdicts = [_date(verdict, plan, records, store) for verdict in verdicts]
+    verdicts = [_date(verdict, plan, records, kept.noted) for verdict in verdicts]
     return Study(
         plan, store, records, factors, runs, summary, classes, drawn, intervals, labels, changes,
-        remarks, levels, verdicts,
+        remarks, levels, verdicts, kept,
     )  # fmt: skip
 
 
-def _date(verdict: Verdict, plan: Plan, records: Sequence[Record], store: Store) -> Verdict:
+def _look_up(plan: Plan, records: Sequence[Record], store: Store) -> Kept:
+    """Find what a store tells beside records and counts; a report's folder has kept it."""
+    if isinstance(store, ReportFolder):
+        return store.kept
+    finished = tuple(record.planned for record in records if record.result is not None)
+    done = dataclasses.replace(plan, runs=finished)
+    packs = stored_packs(done, store.packs_dir)
+    return Kept(
+        trained=tuple(plan_remarks(done, packs, scored=True)),
+        unlearned=list_unlearned(records, store),
+        noted=read_noted(store.root, plan) if plan.claims else {},
+        sizes={
+            fingerprint: {split: len(pack.indices(split)) for split in pack.splits}
+            for fingerprint, pack in packs.items()
+        },
+    )
+
+
+def _date(
+    verdict: Verdict, plan: Plan, records: Sequence[Record], times: Mapping[str, str]
+) -> Verdict:
     """Say of a claim whether it was written before its runs, as far as anybody noted it."""
-    noted = read_noted(store.root, plan).get(verdict.question.claim.digest(plan.margin))
+    noted = times.get(verdict.question.claim.digest(plan.margin))
     variants = {name for asked in verdict.question.asked for name in asked.weights}
     ends = {
         f"{record.planned.variant} seed {record.planned.run.spec.seed}": record.result.finished

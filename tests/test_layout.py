@@ -20,7 +20,7 @@ REPORTS = [
     {"stats"},
     {"remarks", "study"},
     {"tables"},
-    {"figures", "images", "answer", "statements", "sources"},
+    {"figures", "images", "answer", "statements", "sources", "references", "methods"},
     {"page", "compare", "scalars", "simulate", "terminal", "evaluations"},
     {"watch"},
 ]

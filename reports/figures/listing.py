@@ -18,6 +18,7 @@ from reports.figures.effects import Effects, has_interval, plot_differences, plo
 from reports.figures.findings import find_finding
 from reports.figures.illustration import Illustration, illustrate
 from reports.figures.plots import plot_class_gains, plot_classes, plot_scores, plot_skip_grid
+from reports.figures.taken import take_over
 from reports.files import name_effects
 from reports.results.frame import curves_frame, eval_frame, find_log_problems
 from reports.stats.changes import is_of, list_factors, list_groups
@@ -45,11 +46,12 @@ def draw_figures(study: Study) -> list[Illustration]:
         _draw_class_gains,
         _draw_bound,
     )
-    return [
+    figures = [
         illustrate(*drawn, finding=find_finding(drawn[0], study))
         for part in parts
         for drawn in part(study)
     ]
+    return [*figures, *take_over(study.store, figures)]
 
 
 def _draw_scores(study: Study) -> Iterator[Drawn]:

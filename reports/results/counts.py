@@ -5,6 +5,7 @@ without one labelled pixel say nothing of a network and are none of them.
 """
 
 import hashlib
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -61,6 +62,14 @@ class Counts:
         return (*SCORES, BOUNDARY_SCORE) if with_boundary else SCORES
 
 
+class CondensedStore(Store):
+    """A store that has counts as `Counts` already, and no more than these."""
+
+    @abstractmethod
+    def counts(self, result: Result, target: str | None) -> Counts:
+        """Return the counts of a finished run; as `read_counts`."""
+
+
 def read_counts(store: Store, result: Result, target: str | None = None) -> Counts:
     """Read the counts of a finished run.
 
@@ -73,6 +82,8 @@ def read_counts(store: Store, result: Result, target: str | None = None) -> Coun
         UnusableCountsError: The file is missing or damaged, is not what the record says, or holds
             no labelled pixel.
     """
+    if isinstance(store, CondensedStore):
+        return store.counts(result, target)
     file = store.evaluation(result)
     class_names = tuple(result.counted(target)["class_names"])
     groups = _find_groups(store, str(result.run["fingerprint"]), result.split, file.names)

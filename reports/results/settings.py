@@ -69,6 +69,39 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def share_values(specs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Keep the keys whose value is the same in all nested dictionaries."""
+    common: dict[str, Any] = {}
+    for key, value in specs[0].items() if specs else ():
+        others = [spec.get(key) for spec in specs]
+        if all(other == value for other in others):
+            common[key] = value
+        elif all(isinstance(other, dict) for other in others):
+            common[key] = share_values([other for other in others if isinstance(other, dict)])
+    return common
+
+
+def own_values(spec: Mapping[str, Any], common: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep the keys of a nested dictionary whose value is not in the one that all share."""
+    own: dict[str, Any] = {}
+    for key, value in spec.items():
+        if key not in common:
+            own[key] = value
+        elif isinstance(value, dict) and value != common[key]:
+            own[key] = own_values(value, common[key])
+    return own
+
+
+def join_values(common: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Undo `own_values`."""
+    joined = dict(common)
+    for key, value in own.items():
+        shared = common.get(key)
+        is_part = isinstance(value, Mapping) and isinstance(shared, Mapping)
+        joined[key] = join_values(shared or {}, value) if is_part else value
+    return joined
+
+
 def plain(value: Any) -> str:
     """Write a setting as text: lists are not hashable, and 1 and true are different settings."""
     return value if isinstance(value, str) else json.dumps(value)

@@ -5,7 +5,7 @@ tidy frames of fractions, findings, and remarks on what could not be done. A rep
 still is one: then the frames have no rows.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -66,6 +66,10 @@ class Intervals:
     """All that was read, in the order of variants and seeds; none where it is too much to keep."""
     findings: Findings = field(default_factory=Findings)
     """What differs between variants, and what may be claimed of it."""
+    design: str = ""
+    """What the design could show, in a sentence."""
+    unusable: Mapping[str, str] = field(default_factory=dict)
+    """By run, why its counts are left out."""
 
     @classmethod
     def none(cls) -> "Intervals":
@@ -100,6 +104,7 @@ def find_intervals(
     levels: Levels | None = None,
     margin: float | None = None,
     other: Other | None = None,
+    design: str = "",
     classes: Sequence[str] = (),
 ) -> Intervals:
     """Read the counts of all finished runs, and derive intervals and findings from them.
@@ -113,6 +118,7 @@ def find_intervals(
         levels: As for `find_contrasts`.
         margin: The smallest difference of the primary score that matters; None for none.
         other: Another question whose seeds tell how far scores spread, where these have one each.
+        design: What that question told before, in the place of `other`.
         classes: Names of classes whose IoU is a score of the arms; all are where that is not too
             much to keep (`MAX_CLASS_SCORES`).
     """
@@ -128,9 +134,11 @@ def find_intervals(
     rows: list[pd.DataFrame] = []
     notes: list[str] = []
     kept: list[Counted] = []
+    unusable: dict[str, str] = {}
     are_kept = _count_bytes(groups) <= MAX_BYTES
     for variant, found in groups.items():
-        counts = _read_group(variant, found, store, looked, notes)
+        counts = _read_group(variant, found, store, looked, unusable)
+        notes += _say_left_out(variant, found, unusable)
         if not counts:
             continue
         if are_kept:
@@ -142,13 +150,14 @@ def find_intervals(
     comparability = find_comparability(groups, arms)
     judged = list(dict.fromkeys(arm.images for arm in arms.values()))
     findings = find_contrasts(arms, effects(comparability), levels, margin)
+    design = _say_design(arms, findings, other, design)
     return Intervals(
         scores=_stack([arm.bounds for arm in arms.values()], _SCORE_COLUMNS),
         classes=_stack(rows, _CLASS_COLUMNS),
         notes=(
             *notes,
             *findings.notes,
-            *([_say_design(arms, findings, other)] if len(arms) > 1 else []),
+            *([design] if len(arms) > 1 else []),
             *(resamples.units[images].describe() for images in judged),
         ),
         num_resamples=resamples.num_draws,
@@ -158,14 +167,16 @@ def find_intervals(
         arms=arms,
         comparability=comparability,
         findings=findings,
+        design=design,
+        unusable=unusable,
     )
 
 
-def _say_design(arms: Mapping[str, Arm], findings: Findings, other: Other | None) -> str:
+def _say_design(arms: Mapping[str, Arm], findings: Findings, other: Other | None, told: str) -> str:
     """Say what the design could show, by its own spread or by another question's."""
-    if findings.sets or other is None:
+    if findings.sets or (other is None and not told):
         return describe_design(arms, findings)
-    return describe_design(arms, other.findings, other.name)
+    return told if other is None else describe_design(arms, other.findings, other.name)
 
 
 def _plan_draws(groups: Mapping[str, Sequence[Record]]) -> int:
@@ -206,9 +217,12 @@ def _read_group(
     records: Sequence[Record],
     store: Store,
     read: Mapping[str, Counts],
-    notes: list[str],
+    unusable: dict[str, str],
 ) -> dict[int, Counts]:
-    """Read the counts of one variant's runs by seed, in the order of seeds; some are there."""
+    """Read the counts of one variant's runs by seed, in the order of seeds; some are there.
+
+    Why a run's cannot be is noted in `unusable`.
+    """
     counts: dict[int, Counts] = {}
     for record in sorted(records, key=lambda record: record.planned.run.spec.seed):
         seed, result = record.planned.run.spec.seed, record.result
@@ -216,14 +230,27 @@ def _read_group(
             if result is not None and np.any(result.confusion):
                 counts[seed] = read.get(result.run_id) or read_counts(store, result)
         except UnusableCountsError as error:
-            notes.append(f"The counts of {variant}, seed {seed}, {error.why}: they are left out.")
+            unusable[record.planned.run.id] = error.why
     if len({item.images for item in counts.values()}) > 1:
-        notes.append(f"The seeds of {variant} were evaluated on different images: no interval.")
+        ids = {record.planned.run.spec.seed: record.planned.run.id for record in records}
+        unusable |= dict.fromkeys((ids[seed] for seed in counts), _OTHERS)
         return {}
     width = min((item.values.shape[1] for item in counts.values()), default=0)
     return {  # the boundary's counts only if all seeds have them
         seed: replace(item, values=item.values[:, :width]) for seed, item in counts.items()
     }
+
+
+_OTHERS = "are of different images than another seed's"
+
+
+def _say_left_out(
+    variant: str, records: Sequence[Record], unusable: Mapping[str, str]
+) -> Iterator[str]:
+    for record in sorted(records, key=lambda record: record.planned.run.spec.seed):
+        if why := unusable.get(record.planned.run.id):
+            seed = record.planned.run.spec.seed
+            yield f"The counts of {variant}, seed {seed}, {why}: they are left out."
 
 
 def _stack(frames: Sequence[pd.DataFrame], columns: Sequence[str]) -> pd.DataFrame:

@@ -19,7 +19,7 @@ from bench.store.runs import EXACT_KEYS, Failure
 from bench.text import clean, clean_block
 from reports.formats import Table
 from reports.results.frame import Record
-from reports.results.settings import flatten
+from reports.results.settings import flatten, own_values, share_values
 from reports.style import MISSING, duration
 
 MAX_LOG = 4000
@@ -129,11 +129,11 @@ def name_variant_anchor(variant: str) -> str:
 
 def list_facts(plan: Plan, records: Sequence[Record]) -> dict[str, list[RunFacts]]:
     """List the facts of every planned run by variant, in the plan's order."""
-    common = _intersect([_dump(planned) for planned in plan.runs])
+    common = share_values([_dump(planned) for planned in plan.runs])
     facts: dict[str, list[RunFacts]] = {}
     for anchor, record in zip(name_anchors(records), records, strict=True):
         planned = record.planned
-        own = _subtract(_dump(planned), common)
+        own = own_values(_dump(planned), common)
         facts.setdefault(planned.variant, []).append(
             RunFacts(
                 name=f"{clean(planned.variant)}, seed {planned.run.spec.seed}",
@@ -177,7 +177,7 @@ def _list_facts(plan: Plan, record: Record) -> Iterator[tuple[str, str]]:
 
 def shared_settings(plan: Plan) -> str:
     """Write the settings that all runs have in common, as YAML."""
-    common = _intersect([_dump(planned) for planned in plan.runs])
+    common = share_values([_dump(planned) for planned in plan.runs])
     return clean_block(yaml.safe_dump(common, sort_keys=False, allow_unicode=True))
 
 
@@ -245,26 +245,3 @@ def list_changes(before: Record, after: Record) -> str:
 
 def _dump(planned: PlannedRun) -> dict[str, Any]:
     return planned.run.spec.model_dump(mode="json")
-
-
-def _subtract(spec: dict[str, Any], common: dict[str, Any]) -> dict[str, Any]:
-    """Keep the keys of a nested dictionary whose value is not in the other."""
-    own: dict[str, Any] = {}
-    for key, value in spec.items():
-        if key not in common:
-            own[key] = value
-        elif isinstance(value, dict) and value != common[key]:
-            own[key] = _subtract(value, common[key])
-    return own
-
-
-def _intersect(specs: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Keep the keys whose value is the same in all nested dictionaries."""
-    common: dict[str, Any] = {}
-    for key, value in specs[0].items() if specs else ():
-        others = [spec.get(key) for spec in specs]
-        if all(other == value for other in others):
-            common[key] = value
-        elif all(isinstance(other, dict) for other in others):
-            common[key] = _intersect([other for other in others if isinstance(other, dict)])
-    return common

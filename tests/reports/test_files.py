@@ -11,9 +11,10 @@ from bench.outputs.folder import MANIFEST
 from fcn.errors import InputError
 from reports import page
 from reports.figures.curves import AXES
-from reports.files import DRAWINGS, EXPORTS, IMAGES, SOURCES, list_possible, open_folder
+from reports.files import DRAWINGS, EXPORTS, IMAGES, list_possible, open_folder
 from reports.images.panels import NUM_IMAGES
 from reports.page import write_report
+from reports.results.beside import SOURCES
 
 HAND_MADE = (
     "figures/image-of-us.png",

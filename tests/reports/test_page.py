@@ -12,7 +12,7 @@ from streets import CLASS_NAMES, finish
 
 from bench.plan import Published
 from bench.store.runs import Failure
-from reports.files import EXPORTS
+from reports.files import EXPORTS, METHODS
 from reports.page import SCRIPTS, STYLES, write_report
 from reports.study import read_study
 
@@ -59,6 +59,8 @@ def test_the_report_and_its_files_are_written(report):
         "index.html",
         "counts.npz",
         "recompute.py",
+        "records.json",
+        *METHODS,
         "summary.csv",
         "summary.md",
         "runs.csv",
