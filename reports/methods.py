@@ -27,7 +27,7 @@ RECIPE = {
     "model.pretrained": "pretrained weights",
     "data.input_scale": "images scaled by",
     "train.steps": "updates",
-    "train.batch_size": "images a batch",
+    "train.batch_size": "images in a batch",
     "train.optimizer": "optimiser",
     "train.lr": "learning rate",
     "train.weight_decay": "weight decay",
@@ -112,7 +112,7 @@ def list_paragraphs(study: Study) -> list[Paragraph]:
         ("Networks and training", _tell_training(study)),
         ("Scores", _tell_scores(study)),
         ("Statistics", _tell_statistics(study)),
-        ("Fixed in advance", _tell_beforehand(study)),
+        ("Expectation and claims", _tell_beforehand(study)),
         ("Software and compute", _tell_compute(study)),
     ]
     told = [(title, list(sentences)) for title, sentences in parts]
@@ -276,8 +276,10 @@ def _tell_beforehand(study: Study) -> Iterator[str]:
     for verdict in study.verdicts:
         digest = verdict.question.claim.digest(plan.margin)
         when = study.kept.noted.get(digest)
-        noted = f"noted {when}, {verdict.noted}" if when else "not noted before its runs"
-        told.append(f"{clean(verdict.question.claim)} (digest {digest}, {noted}): {verdict.word}")
+        noted = [f"digest {digest}", f"noted {when}" if when else "", verdict.noted]
+        told.append(
+            f"{clean(verdict.question.claim)} ({', '.join(filter(None, noted))}): {verdict.word}"
+        )
     yield "; ".join(told) + "."
 
 
@@ -298,7 +300,7 @@ def _tell_compute(study: Study) -> Iterator[str]:
     version, commit = name("fcn-bench"), name("commit")
     software = f"fcn-bench{f' {version}' * bool(version)}{_cite(SOFTWARE)}"
     software += f" (commit {commit})" * bool(commit)
-    yield f"Everything was done with {enumerate_names([software, *libraries])}."
+    yield f"Runs were made with {enumerate_names([software, *libraries])}."
     devices = [part for part in (name("device_name") or name("device"), name("gpus")) if part]
     threads = f", {name('threads')} thread(s) a run" * bool(name("threads"))
     on = f", on {'; '.join(devices)}{threads}" if devices else ""

@@ -136,6 +136,7 @@ function addCopying(text) {
   button.type = "button";
   button.className = "copy";
   button.textContent = "Copy";
+  button.setAttribute("aria-label", `Copy ${text.dataset.name}`);
   button.addEventListener("click", async () => {
     getSelection().selectAllChildren(text); // seen, and there for the keyboard where a browser refuses
     try {

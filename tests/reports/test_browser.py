@@ -162,3 +162,15 @@ def test_without_its_script_the_page_still_has_everything(browser, report, tmp_p
     assert any("Content Security Policy" in text for text in tab.complaints())
     assert tab.run("document.querySelectorAll('th button').length") == 0
     assert tab.run("document.querySelectorAll('#summary tbody tr').length") == 12
+
+
+def test_the_paragraphs_on_methods_are_copied_by_a_button(tab):
+    text = "document.querySelector('.copyable')"
+    assert tab.run(f"{text}.closest('details').open = true")
+    tab.run(f"{text}.previousElementSibling.focus()")
+    assert tab.run("document.activeElement.getAttribute('aria-label')") == (
+        "Copy paragraphs on methods"
+    )
+    tab.press("Enter")
+    assert tab.run(f"getSelection().toString().trim() === {text}.textContent.trim()")
+    assert "[@long2015fully; @shelhamer2017fully]" in tab.run("getSelection().toString()")

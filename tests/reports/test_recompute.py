@@ -5,9 +5,11 @@ import csv
 import dataclasses
 import subprocess
 import sys
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from judged import COLLAPSED, FAIR, GOOD, STRAY, judge, without_baseline
 
@@ -15,10 +17,12 @@ import reports.recompute
 from bench.plan import Published
 from reports.formats import to_csv
 from reports.results.frame import read_records
+from reports.results.report_folder import ReportFolder
 from reports.sources import list_sources
 from reports.study import read_study
 
 SCRIPT = Path(reports.recompute.__file__)
+PUBLISHED = sorted((Path(__file__).parent.parent.parent / "docs" / "results").glob("*/counts.npz"))
 
 
 def draw_images(key, skill, num_images=12, num_classes=3, absent=()):
@@ -179,6 +183,20 @@ def test_a_number_that_was_changed_is_found(small_store, tmp_path, column):
     done = run(tmp_path)
     assert done.returncode == 1
     assert f"(more, {column})" in done.stdout
+
+
+@pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.parent.name)
+def test_published_reports_are_recomputed_and_made_again(path):
+    done = run(path.parent)
+    assert (done.returncode, done.stderr) == (0, ""), done
+    opened = ReportFolder(path.parent)
+    found = read_study(opened.plan, opened).summary
+    again, kept = (pd.read_csv(f) for f in (StringIO(to_csv(found)), path.parent / "summary.csv"))
+    pd.testing.assert_frame_equal(again, kept, rtol=1e-9)
+
+
+def test_there_are_published_reports():
+    assert "camvid-recipe-cpu" in {path.parent.name for path in PUBLISHED}
 
 
 def test_it_needs_numpy_alone_and_is_short():
