@@ -168,6 +168,16 @@ class Findings:
 
         For scores beside the primary one: what they say stands in no family.
         """
+        key = score, _key(effect)
+        if key not in self._measured:
+            self._measured[key] = self._measure(effect, score)
+        return self._measured[key]
+
+    @cached_property
+    def _measured(self) -> dict[tuple[str, object], Finding | None]:
+        return {}
+
+    def _measure(self, effect: Effect, score: str) -> Finding | None:
         for one in self.sets_of(score):
             if one.holds(effect):
                 contrast = Contrasts(one.model, one.weigh([effect]))
