@@ -27,14 +27,16 @@ def take_over(store: Store, drawn: Sequence[Illustration]) -> Iterator[Illustrat
             if len(files) == len(FORMS):
                 caption = one.caption.removesuffix(TAKEN) + TAKEN
                 words = one.name, one.title, caption
-                yield Illustration(*words, one.width, one.height, files, one.marks, one.finding)
+                size = one.width, one.height
+                yield Illustration(*words, *size, files, one.marks, one.variants, one.finding)
 
 
 def describe_drawn(figures: Sequence[Illustration]) -> tuple[Drawn, ...]:
     """Return what `records.json` keeps of figures."""
     return tuple(
         Drawn(
-            one.name, one.title, one.caption, one.width, one.height, tuple(one.marks), one.finding
+            one.name, one.title, one.caption, one.width, one.height,
+            tuple(one.marks), tuple(one.variants), one.finding,
         )
         for one in figures
-    )
+    )  # fmt: skip

@@ -50,7 +50,10 @@ class Drawn:
     width: int
     height: int
     marks: tuple[tuple[int, int, str], ...] = ()
+    variants: tuple[str, ...] = ()
+    """Of each point."""
     finding: str = ""
+    """What it shows, in a sentence."""
 
 
 @dataclass(frozen=True)
