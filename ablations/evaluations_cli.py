@@ -53,8 +53,9 @@ def compare_them(
     from bench.outputs.folder import Outputs
     from bench.store.scored import find_scored, list_scored
     from fcn.errors import InputError
-    from reports.evaluations import compare_evaluations, evaluations_table
     from reports.formats import to_csv, to_markdown
+    from reports.stats.evaluations import compare_evaluations
+    from reports.tables.evaluations import evaluations_table
 
     store = open_store(runs)
     found = [find_scored(store.root, text) for text in evaluation or ()]
@@ -67,7 +68,8 @@ def compare_them(
         folder = Outputs(out, by="evaluations", of={"store": str(store.root)}, chosen=True)
         texts = {"evaluations.csv": to_csv(frame), "evaluations.md": to_markdown(table)}
         folder.write({name: text.encode() for name, text in texts.items()})
-        say(f"comparison: {out / 'evaluations.md'}")
+        if not as_json:
+            say(f"comparison: {out / 'evaluations.md'}")
     if as_json:
         show_json(frame.astype(object).where(frame.notna(), None).to_dict("records"))
         return

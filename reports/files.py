@@ -24,7 +24,8 @@ METHODS = ("methods.md", "methods.tex", "references.bib")
 """The paragraphs that a paper needs, and what they cite."""
 SUMMARIES = ("summary.csv", "summary.md", "runs.csv", "classes.csv")
 TABLES = (
-    *("claims", "summary", "paper", "labels", "classes", "costs", "published", "comparisons"),
+    *("claims", "summary", "paper", "labels", "classes", "costs", "published", "evaluations"),
+    "comparisons",
     "changes",
 )
 EXPORTS = tuple(f"tables/{name}.{suffix}" for name in TABLES for suffix in ("csv", "md", "tex"))

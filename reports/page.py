@@ -44,6 +44,7 @@ from reports.tables.changes import describe_changes, tabulate_changes
 from reports.tables.claims import claims_table
 from reports.tables.classes import class_grid, class_table, summarize_classes
 from reports.tables.comparisons import comparison_table
+from reports.tables.evaluations import evaluations_table
 from reports.tables.exports import write_exports
 from reports.tables.other_targets import other_targets_table
 from reports.tables.published import published_table
@@ -57,7 +58,8 @@ CONTENTS = (
         ("costs", "Learning and costs"),
         ("images", "Images"),
     ),
-    *(("classes", "Classes"), ("published", "Published"), ("runs", "Runs and provenance")),
+    *(("classes", "Classes"), ("published", "Published")),
+    *(("evaluations", "Scored after training"), ("runs", "Runs and provenance")),
     ("conventions", "How to read this"),
 )
 """Sections of the page: anchors and titles."""
@@ -149,7 +151,11 @@ def _render(
         styles=[_asset(name) for name in STYLES],
         scripts=[_asset(name) for name in SCRIPTS],
         refresh_seconds=refresh_seconds,
-        contents=_list_contents(plan, names, has_effects=has_effects),
+        contents=[
+            part
+            for part in _list_contents(plan, names, has_effects=has_effects)
+            if part[0] != "evaluations" or len(study.evaluations)
+        ],
         has_effects=has_effects,
         answer=find_answer(runs, summary, plan.baseline, study.intervals),
         kinds=choose_kinds(plan, study.changes),
@@ -179,6 +185,7 @@ def _render(
         published=published_table(plan.published, summary, study.labels)
         if plan.published
         else None,
+        evaluations=evaluations_table(study.evaluations) if len(study.evaluations) else None,
         runs=_link_rows(
             to_html(runs_table(runs.iloc[listed]), "Runs"), provenance.name_anchors(shown)
         ),

@@ -35,6 +35,7 @@ from reports.stats.class_gains import find_class_gains
 from reports.stats.comparability import Comparability
 from reports.stats.costs import add_costs, measure_costs
 from reports.stats.effects import Effect, Levels
+from reports.stats.evaluations import evaluations_frame
 from reports.stats.intervals import Intervals, Other, find_intervals
 from reports.stats.other_targets import other_targets_frame
 from reports.stats.shares import share_variance
@@ -114,6 +115,11 @@ class Study:
         own = self.changes[self.changes["factor"].isin(factors[:1])]
         groups = list_groups(own) or [own]
         return find_class_gains(groups[0], self.intervals)
+
+    @cached_property
+    def evaluations(self) -> pd.DataFrame:
+        """What was scored after training (`evaluations.evaluations_frame`)."""
+        return evaluations_frame(self.plan, self.store)
 
     @property
     def shares(self) -> dict[str, float]:

@@ -11,7 +11,7 @@ from bench.cli.command import Plugins, RunName, RunsDir, open_store
 from bench.importing import importing
 from bench.plugins import load_plugins
 from bench.text import clean_block
-from fcn.errors import InputError
+from fcn.errors import InputError, foreign_code
 from fcn.registry import unknown_name
 
 if TYPE_CHECKING:
@@ -103,13 +103,9 @@ def _push(folder: Path, name: str) -> str:
     """Send a folder to a hub, as whom huggingface_hub knows this user."""
     if find_spec("huggingface_hub") is None:
         raise InputError("--push-to-hub needs huggingface_hub: pip install huggingface_hub")
-    hub = import_module("huggingface_hub")
-    try:
+    hub = import_module("huggingface_hub").HfApi()
+    before = f"{folder} is written, and could not be sent to {name}: "
+    after = "; `hf auth login` makes the hub know you, and the same command sends it again"
+    with foreign_code(before, after):
         hub.create_repo(name, exist_ok=True)
         return f"sent: {hub.upload_folder(repo_id=name, folder_path=folder)}"
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(
-            f"{folder} is written, and could not be sent to {name}: {reason}; `hf auth login` "
-            "makes the hub know you"
-        ) from None

@@ -60,7 +60,7 @@ def make_card(store: Store, run_id: str) -> str:
         "## Use\n",
         "```python\nimport fcn\n\nmodel = fcn.from_pretrained(FOLDER)\n"
         "logits = model(images)  # (N, 3, H, W), normalised by model.mean and model.std\n```\n",
-        f"Images are resized by {spec.data.input_scale:g} for the network (`data.input_scale`).\n",
+        *_resize(spec.data.input_scale),
         "## Classes\n",
         _numbered(result),
         "## Data and recipe\n",
@@ -80,6 +80,11 @@ def make_card(store: Store, run_id: str) -> str:
         f"```json\n{settings}\n```",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _resize(scale: float) -> list[str]:
+    """Say how images are resized for the network, where they are."""
+    return [f"Images are resized by {scale:g} for the network.\n"] if scale != 1 else []
 
 
 def _numbered(result: Result) -> str:

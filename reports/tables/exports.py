@@ -16,6 +16,7 @@ from reports.tables.changes import list_table
 from reports.tables.claims import claims_frame, claims_table
 from reports.tables.classes import classes_frame, classes_table
 from reports.tables.comparisons import comparison_table, comparisons_frame
+from reports.tables.evaluations import evaluations_table
 from reports.tables.other_targets import other_targets_table
 from reports.tables.published import published_frame, published_table
 from reports.tables.runs import costs_frame, costs_table
@@ -53,6 +54,8 @@ def list_exports(study: Study) -> Iterator[tuple[str, Export]]:
     if plan.published:
         frame = published_frame(plan.published, summary, labels)
         yield "published", Export(frame, published_table(plan.published, summary, labels))
+    if len(study.evaluations):
+        yield "evaluations", Export(study.evaluations, evaluations_table(study.evaluations))
     if plan.baseline is not None:
         frame = comparisons_frame(summary, plan.baseline, comparability)
         if len(frame):

@@ -1,26 +1,35 @@
 """Scores after training: of runs anywhere, of model folders, of other tools' masks."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 import fcn
+from bench.data.augment import to_network
 from bench.data.catalog import Catalog, open_data
 from bench.metrics import score
 from bench.run.evaluate_other import (
     evaluate_subject,
     subject_of_masks,
     subject_of_model,
+    subject_of_onnx,
     subject_of_run,
 )
 from bench.run.execute import Options, execute
+from bench.run.export import export_run
+from bench.run.onnx_network import OnnxNetwork
 from bench.run.trained import Trained
 from bench.run.views import Views, parts_of
 from bench.store.run_names import RunName
+from bench.store.runs import Store
 from bench.store.scored import counts_file, find_scored, list_scored
+from bench.upkeep import prune, remove_evaluation, verify
 from fcn.errors import InputError
-from reports.evaluations import compare_evaluations, evaluations_table
+from reports.stats.evaluations import compare_evaluations
+from reports.tables.evaluations import evaluations_table
 
 CPU = torch.device("cpu")
 LEARNT = {
@@ -201,6 +210,141 @@ def test_a_model_folder_is_scored_like_the_run_that_it_is_from(trained, tmp_path
     recorded = np.array(store.result(run.id).confusion)
     # Another memory layout adds up in another order: single pixels may differ.
     assert np.abs(np.array(scored.confusion) - recorded).sum() <= 0.002 * recorded.sum()
+
+
+@pytest.mark.parametrize("size", ["", "64x40"])
+def test_a_run_seen_at_another_size_is_scored_at_the_labels(trained, size):
+    """Second route: resized by Pillow's filter as runs do, logits resampled to the label's size."""
+    store, run, pack = trained
+    network = Trained(store, run.id, CPU)
+    pixels = pack.image(pack.indices("test")[0])
+    views = Views.read("", "", None, size)
+    pred = network.predict_views(pixels, views)[""]
+    assert pred.shape == pixels.shape[:2]
+    model = network.model
+    options = {"mean": model.mean, "std": model.std, "device": CPU}
+    seen = to_network(pixels, 1.0, size=(64, 40) if size else None, **options)
+    assert seen.shape[-2:] == ((64, 40) if size else pixels.shape[:2])
+    with torch.no_grad():
+        scores = model.score(seen)
+        logits = model.upsampling(scores, pixels.shape[:2], tuple(seen.shape[-2:]))
+    assert np.array_equal(pred, logits[0].argmax(0).numpy())
+    scored = scored_run(store, run, pack, views=views)
+    assert scored.views == ("at 64x40" if size else "whole")
+    assert np.sum(scored.confusion) == np.sum(store.result(run.id).confusion)
+
+
+def test_a_size_and_tiles_exclude_each_other():
+    with pytest.raises(InputError, match="give one"):
+        Views.read("", "64", None, "48")
+
+
+@pytest.mark.slow
+def test_an_onnx_file_is_scored_like_the_run_that_it_is_from(trained, tmp_path):
+    store, run, pack = trained
+    images = [pack.image(i) for i in pack.indices("test")[:2]]
+    file = tmp_path / "net.onnx"
+    export_run(store, run.id, "onnx", file, images)
+    subject = subject_of_onnx(file, pack, CPU, Views(), None, "ours as ONNX")
+    assert subject.class_names == pack.class_names
+    scored, _ = evaluate_subject(store, subject, pack, run.spec.data, "test", Views(), CPU)
+    recorded = np.array(store.result(run.id).confusion)
+    assert np.abs(np.array(scored.confusion) - recorded).sum() <= 0.002 * recorded.sum()
+    assert scored.kind == "ONNX file"
+    views = Views.read("flip,0.75", "32", 8)
+    seen = OnnxNetwork(file, pack.num_classes, None, None, CPU).predict_views(images[0], views)[""]
+    own = Trained(store, run.id, CPU).predict_views(images[0], views)[""]
+    assert (seen != own).mean() <= 0.002
+
+
+def write_onnx(path, inputs, make):
+    """Write an ONNX file of another tool's kind: one node."""
+    from onnx import TensorProto, helper, save
+
+    kind, shape = inputs
+    given = helper.make_tensor_value_info("x", getattr(TensorProto, kind), shape)
+    nodes, out_kind, out_shape = make(helper)
+    out = helper.make_tensor_value_info("y", getattr(TensorProto, out_kind), out_shape)
+    graph = helper.make_graph(nodes, "g", [given], [out])
+    opset = helper.make_opsetid("", 17)
+    save(helper.make_model(graph, opset_imports=[opset], ir_version=8), str(path))
+
+
+def argmax_of_channels(helper):
+    nodes = [helper.make_node("ArgMax", ["x"], ["y"], axis=1, keepdims=0)]
+    return nodes, "INT64", [1, None, None]
+
+
+def test_an_onnx_file_of_another_tool_gives_classes_at_its_own_size(tmp_path):
+    """Its class is the channel that is largest once normalised; it sees 16x16 alone."""
+    path = tmp_path / "theirs.onnx"
+    write_onnx(path, ("FLOAT", [1, 3, 16, 16]), argmax_of_channels)
+    pixels = np.zeros((32, 48, 3), np.uint8)
+    pixels[:, :24, 1] = pixels[:, 24:, 2] = 255
+    even = ((0.5,) * 3, (0.5,) * 3)
+    pred = OnnxNetwork(path, 3, None, even, CPU).predict_views(pixels, Views())[""]
+    assert (pred[:, :24] == 1).all()
+    assert (pred[:, 24:] == 2).all()
+    with pytest.raises(InputError, match="gives class 2; there are 2"):
+        OnnxNetwork(path, 2, None, None, CPU).predict_views(pixels, Views())
+
+
+@pytest.mark.parametrize(
+    ("inputs", "said"),
+    [(("FLOAT", [1, 4, None, None]), "one input, of float32"), (("INT64", [3]), "takes x")],
+)
+def test_an_onnx_file_that_cannot_be_scored_is_named(tmp_path, inputs, said):
+    path = tmp_path / "theirs.onnx"
+    axes = {"axis": len(inputs[1]) - 1, "keepdims": 1}
+    write_onnx(
+        path, inputs, lambda h: ([h.make_node("ArgMax", ["x"], ["y"], **axes)], "INT64", None)
+    )
+    with pytest.raises(InputError, match=said):
+        OnnxNetwork(path, 3, None, None, CPU)
+    path.write_bytes(b"no model")
+    with pytest.raises(InputError, match="cannot be loaded"):
+        OnnxNetwork(path, 3, None, None, CPU)
+
+
+def test_damage_to_an_evaluation_is_found_and_it_alone_removed(trained):
+    store, run, pack = trained
+    kept, damaged = scored_run(store, run, pack), scored_run(store, run, pack, "val")
+    assert list(verify(store)) == []
+    folder = store.root / "evaluations"
+    (folder / damaged.id / "counts.npz").write_bytes(b"x")
+    (folder / "mine").write_text("x")
+    (folder / kept.id / "note.txt").write_text("x")
+    found = {(one.kind, one.path.name) for one in verify(store)}
+    assert found == {("damaged", "counts.npz"), ("foreign", "mine"), ("foreign", "note.txt")}
+    remove_evaluation(store, damaged.id)
+    with pytest.raises(InputError, match="did not write"):
+        remove_evaluation(store, kept.id)
+    (folder / kept.id / "note.txt").unlink()
+    record = folder / kept.id / "evaluation.json"
+    record.write_text(record.read_text().replace(kept.id, "0" * 16))
+    assert [one.kind for one in verify(store)] == ["unreadable", "foreign"]
+    prune(store)
+    assert record.exists()
+
+
+def test_an_evaluation_that_was_cut_short_is_pruned_once_it_is_old(store_with_a_part):
+    store, folder = store_with_a_part
+    assert list(verify(store)) == []
+    for path in (folder / "counts.npz", folder):
+        os.utime(path, (0, 0))
+    assert [one.kind for one in verify(store)] == ["leftover"]
+    prune(store)
+    assert not folder.exists()
+
+
+@pytest.fixture
+def store_with_a_part(tmp_path):
+    store = Store(tmp_path / "part")
+    store.begin()
+    folder = store.root / "evaluations" / ("0" * 16)
+    folder.mkdir(parents=True)
+    (folder / "counts.npz").write_bytes(b"x")
+    return store, folder
 
 
 def test_other_classes_are_refused(trained, tiny_run, tmp_path):
