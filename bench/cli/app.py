@@ -127,6 +127,7 @@ def predict(
     probabilities: Annotated[
         str, typer.Option(help="Write NAME-probabilities.npz too: float, 16 or 8 (bits).")
     ] = "",
+    overlays: Annotated[bool, typer.Option(help="Write overlays beside the masks.")] = True,
     device: Device = "auto",
     plugin: Plugins = None,
 ) -> None:
@@ -147,7 +148,8 @@ def predict(
         raise InputError(unknown_name("form of --probabilities:", probabilities, PROBABILITIES))
     views, chosen = Views.read(tta, tile, overlap), choose_device(device)
     num_failed = 0
-    for told in predict_files(store, run_id, images, out, chosen, folders, views, probabilities):
+    words = (store, run_id, images, out, chosen, folders, views, probabilities)
+    for told in predict_files(*words, overlays=overlays):
         num_failed += isinstance(told, InputError)
         typer.echo(clean_block(told), err=isinstance(told, InputError))
     if num_failed:

@@ -54,6 +54,13 @@ def evaluate(
     ] = None,
     data: DataDir = None,
     option: Annotated[list[str] | None, typer.Option(help="key=value of the dataset.")] = None,
+    like: Annotated[
+        str | None,
+        typer.Option(
+            help="A run: what else is given is scored on its images, and on its split.",
+            autocompletion=complete_run,
+        ),
+    ] = None,
     split: Annotated[str | None, typer.Option(help="Split; the run's own by default.")] = None,
     limit_images: Annotated[
         int | None, typer.Option(help="Only so many images of the split.", min=1)
@@ -94,16 +101,20 @@ def evaluate(
     statistics = _read_statistics(mean, std)
     store, views = open_store(runs), Views.read(tta, tile, overlap, size)
     chosen = choose_device(device)
+    if like is not None and (dataset or data or option):
+        raise InputError("--like takes a run's own images; leave --dataset, --data, --option out")
+    like_id = None if like is None else store.find(like)
     rows = []
     for text in what:
         kind, run_id = _find_subject(store, text)
-        spec, own_split = _choose_data(store, run_id, dataset, option, data)
+        source = like_id or run_id  # whose images
+        spec, own_split = _choose_data(store, source, dataset, option, data)
         if limit_images is not None:
             spec = spec.model_copy(update={"limit_images": limit_images})
         at = split or own_split
         if at is None:
             raise InputError(f"{text} is no run, so that no split is its own; give --split")
-        run = store.run(run_id) if run_id and dataset is None and data is None else None
+        run = store.run(source) if source and dataset is None and data is None else None
         whole = open_data(store, run) if run else Catalog(store, data).pack(spec)
         pack = whole.seen_by(
             spec.model_copy(update={"inputs": ("rgb",), "targets": spec.targets[:1]})
@@ -211,7 +222,7 @@ def _choose_data(
         if dataset is None:
             raise InputError(
                 "which images these are judged by is not said; give --dataset NAME, and --data DIR "
-                "where it has a folder"
+                "where it has a folder, or --like RUN for those of a run"
             )
         return data_spec(dataset, list(options or ())), None
     spec = store.run(run_id).spec

@@ -37,6 +37,8 @@ def predict_files(
     folders: Mapping[str, Path],
     views: Views = WHOLE,
     probabilities: str = "",
+    *,
+    overlays: bool = True,
 ) -> Iterator[Path | InputError]:
     """Predict images and the images in folders; write a mask and an overlay of each target.
 
@@ -49,6 +51,7 @@ def predict_files(
         folders: For each further input of the run, where files of the same stems are.
         views: How each image is looked at.
         probabilities: One of `PROBABILITIES`, to write them too; empty for none.
+        overlays: Write overlays beside the masks.
 
     Yields:
         Each path that was written, and why an image could not be predicted.
@@ -59,7 +62,8 @@ def predict_files(
     result = finished_result(store, run_id)
     palettes = {name: other["palette"] for name, other in result.others.items()}
     palettes = {"": result.palette, **{f"-{name}": own for name, own in palettes.items()}}
-    endings = [f"{target}{ending}" for target in palettes for ending in ENDINGS]
+    kinds = ENDINGS if overlays else ENDINGS[:1]
+    endings = [f"{target}{ending}" for target in palettes for ending in kinds]
     endings += [PROBABILITY_FILE] if probabilities else []
     images = find_images(given, out)
     stems = name_results(images, endings)
@@ -80,7 +84,9 @@ def predict_files(
             stem = out / stems[found.path]
             stem = stem.with_name(stem.name + target)
             try:
-                written = save_prediction(stem, found.image, pred, palettes[target], write)
+                written = save_prediction(
+                    stem, found.image, pred, palettes[target], write, overlay=overlays
+                )
             except OSError as error:
                 raise InputError(
                     f"{stem}-mask.png cannot be written: {error.strerror or error}; choose another "

@@ -11,6 +11,8 @@ from bench.outputs.stream import find_manifests
 from bench.text import MAX_BYTES
 from fcn.errors import InputError
 
+VIDEOS = frozenset((".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg"))
+
 
 @dataclass(frozen=True)
 class ImageFile:
@@ -43,6 +45,11 @@ def find_images(given: Sequence[Path], out: Path) -> list[ImageFile]:
         raise InputError(f"{shown}: there is no such file; give images, or folders of them")
     found: dict[str, ImageFile] = {}
     for path in given:
+        if path.suffix.lower() in VIDEOS:
+            raise InputError(
+                f"{path} is a video, and images are read; make its frames first, with `ffmpeg -i "
+                f"{path.name} frames/%06d.png`, and give the folder frames"
+            )
         images = list(_walk(path, out)) if path.is_dir() else [ImageFile(path)]
         if not images:
             raise InputError(

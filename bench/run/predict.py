@@ -234,16 +234,19 @@ def save_prediction(
     pred: NDArray[np.uint8],
     palette: tuple[tuple[int, int, int], ...],
     write: Callable[[Path, bytes], object] = Path.write_bytes,
-) -> tuple[Path, Path]:
+    *,
+    overlay: bool = True,
+) -> tuple[Path, ...]:
     """Write `<stem>-mask.png` (class indices with the palette) and `<stem>-overlay.png`."""
     colours = np.array(palette, dtype=np.uint8)
     mask = Image.fromarray(pred, mode="P")
     mask.putpalette(colours.tobytes())
-    blend = (1 - OVERLAY) * image + OVERLAY * colours[pred]
-    overlay = Image.fromarray(blend.round().astype(np.uint8))
     mask_path, overlay_path = (stem.with_name(stem.name + ending) for ending in ENDINGS)
     write(mask_path, _as_png(mask))
-    write(overlay_path, _as_png(overlay))
+    if not overlay:
+        return (mask_path,)
+    blend = (1 - OVERLAY) * image + OVERLAY * colours[pred]
+    write(overlay_path, _as_png(Image.fromarray(blend.round().astype(np.uint8))))
     return mask_path, overlay_path
 
 

@@ -73,6 +73,9 @@ def test_runs_and_other_tools_are_scored_compared_and_reported(work, cli):
     assert theirs[0]["miou"] > 0.9
     assert {row["kind"] for row in theirs} == {"masks"}
 
+    alike = cli("evaluate", "grey", "--like", runs[0], "--json", cwd=work)
+    assert json.loads(alike.stdout) == theirs[1:2]  # the same images: it is not scored again
+
     ids = [row["evaluation"] for row in (*ours, theirs[0])]
     compared = cli("evaluations", "compare", *ids, "--out", "side", "--json", cwd=work)
     assert compared.returncode == 0, compared.stderr
@@ -117,6 +120,7 @@ def test_runs_and_other_tools_are_scored_compared_and_reported(work, cli):
         (("grey", *ON_MINE, "--mean", "0.5,0.5,0.5"), "three numbers each"),
         (("grey", *ON_MINE, "--mean", "0,0,0", "--std", "1,1,1"), "no ONNX file"),
         (("q.yaml", *ON_MINE), "an ONNX file"),
+        (("grey", *ON_MINE, "--like", "q/coarse/0"), "leave --dataset"),
         (("nothing", *ON_MINE), "nothing"),
         (("grey", *ON_MINE, "--input-scale", "90"), "0.05 and 8"),
         (("grey", "--dataset", "folder", "--data", "mine", "--split", "tset"), "tset"),
