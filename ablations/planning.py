@@ -43,7 +43,13 @@ _SPEC: Any = typer.Argument(
     help="Name of an ablation, or path of a YAML file.", autocompletion=complete_spec
 )
 Spec = Annotated[str, _SPEC]
-MaybeSpec = Annotated[str | None, _SPEC]
+Specs = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="Name of an ablation, or path of a YAML file; with --across several.",
+        autocompletion=complete_spec,
+    ),
+]
 Set = Annotated[list[str] | None, typer.Option("--set", help="key=value on top of the spec.")]
 Only = Annotated[
     list[str] | None,

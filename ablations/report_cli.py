@@ -1,4 +1,4 @@
-"""Commands that tell: report (once, or following a grid) and compare. Neither trains anything."""
+"""`fcn-bench report`: what a store holds of a question, once or following a grid."""
 
 import sys
 from pathlib import Path
@@ -8,8 +8,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from ablations.planning import LimitImages, MaybeSpec, Only, Set, plan_spec
-from bench.cli.command import AsJson, DataDir, Plugins, RunsDir, open_store, show, show_json
+from ablations.planning import LimitImages, Only, Set, Specs, plan_spec
+from bench.cli.command import DataDir, Plugins, RunsDir, open_store
 from bench.importing import importing
 from bench.plugins import load_plugins
 from bench.text import clean_block
@@ -30,7 +30,7 @@ Out = Annotated[Path | None, typer.Option(help="Folder of the report; out/NAME b
 
 @app.command()
 def report(
-    spec: MaybeSpec = None,
+    specs: Specs = None,
     runs: RunsDir = Path("runs"),
     out: Out = None,
     data: DataDir = None,
@@ -56,23 +56,44 @@ def report(
     claims_must_hold: Annotated[
         bool, typer.Option("--claims-must-hold", help="Exit with 4 unless all claims are held.")
     ] = False,
+    across: Annotated[
+        bool,
+        typer.Option(
+            "--across",
+            help="The same variants on several data sets: of several questions, or of one whose "
+            "grid has data.dataset. Differences on each, ranks over all.",
+        ),
+    ] = False,
 ) -> None:
     """Write the report of what the store holds; nothing is trained."""
     load_plugins(plugin)
     store: Store
     if from_folder is not None:
         given = {
-            "SPEC": spec, "--data": data, "--set": settings, "--only": only,
+            "SPEC": specs, "--data": data, "--set": settings, "--only": only,
             "--limit-images": limit_images, "--watch": watch, "--tensorboard": tensorboard,
+            "--across": across,
         }  # fmt: skip
         plan, store = _open_folder(from_folder, [name for name, value in given.items() if value])
-    elif spec is None:
+    elif not specs:
         raise typer.BadParameter("give SPEC, or --from DIR, the folder of a report")
     else:
         store = open_store(runs)
-        plan, _ = plan_spec(
-            spec, store, data, settings, recall=data is None, only=only, limit_images=limit_images
-        )
+        plans = [
+            plan_spec(
+                spec, store, data, settings, recall=data is None, only=only,
+                limit_images=limit_images,
+            )[0]
+            for spec in _require_one(specs, across=across)
+        ]  # fmt: skip
+        if across:
+            beside = {
+                "--watch": watch, "--tensorboard": tensorboard,
+                "--claims-must-hold": claims_must_hold,
+            }  # fmt: skip
+            _write_across(plans, store, out, [name for name, value in beside.items() if value])
+            return
+        (plan,) = plans
     if claims_must_hold and not plan.claims:
         raise InputError(f"{plan.name} claims nothing; write `claims:` into its spec")
     require_folder(plan, out)
@@ -87,64 +108,35 @@ def report(
         _require_held(study)
 
 
-@app.command()
-def compare(
-    before: Annotated[str, typer.Argument(help="A spec, or the folder of a store.")],
-    after: Annotated[str, typer.Argument(help="The same for the other side.")],
-    spec: Annotated[
-        str | None, typer.Option(help="Of two stores, compare the runs of this spec alone.")
-    ] = None,
-    runs: RunsDir = Path("runs"),
-    data: DataDir = None,
-    settings: Set = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder for compare.md and compare.csv; none by default.")
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Compare two specs in one store, or two stores: what changed, and by how much."""
-    from reports.compare import (
-        Side,
-        compare_sides,
-        compare_table,
-        open_comparison,
-        to_rows,
-        write_comparison,
-    )
-    from reports.results.matching import plan_stores
-
-    if out:
-        open_comparison(before, after, out)  # refused before anything is computed
-    are_stores = all((Path(name) / "store.json").is_file() for name in (before, after))
-    if are_stores:
-        stores = [open_store(Path(name)) for name in (before, after)]
-        if spec is None:
-            plans = plan_stores(stores)
-        else:
-            plans = [plan_spec(spec, store, data, settings, recall=True)[0] for store in stores]
-    elif spec is not None:
+def _require_one(specs: list[str], *, across: bool) -> list[str]:
+    """See that there are several specs only where they are asked about together."""
+    if len(specs) > 1 and not across:
         raise InputError(
-            f"{before} and {after} are no stores (no store.json); with --spec both are"
+            f"{len(specs)} questions are given, and a report is of one; --across tells how the "
+            "same variants do on the data sets of several"
         )
-    else:
-        stores = [open_store(runs), open_store(runs)]
-        plans = [
-            plan_spec(name, stores[0], data, settings, recall=data is None)[0]
-            for name in (before, after)
-        ]
-    names = (before, after)
-    sides = [Side(*side) for side in zip(names, plans, stores, strict=True)]
-    frame = compare_sides(*sides)
-    remarks = list(dict.fromkeys(remark for plan in plans for remark in plan.remarks))
-    if out:
-        say(f"comparison: {write_comparison(frame, before, after, out, remarks)}")
-    if as_json:
-        show_json(to_rows(frame))
-    elif not out:
-        cells = compare_table(frame).cells
-        show([{str(k): v for k, v in row.items()} for row in cells.to_dict("records")], False)
-        for remark in remarks:
-            say(remark)
+    return specs
+
+
+def _write_across(plans: "list[Plan]", store: "Store", out: Path | None, given: list[str]) -> None:
+    """Write the report of some questions over their data sets, and say its answer.
+
+    `given` names what goes with the report of one question alone.
+    """
+    from reports.across import read_across
+    from reports.across_page import open_across, say_answer, write_across
+    from reports.results.data_sets import list_parts
+
+    if given:
+        raise InputError(f"{', '.join(given)} goes with the report of one question, not --across")
+    parts = list_parts([(plan, store) for plan in plans])
+    folder = out or Path("out") / (f"{plans[0].name}-across" if len(plans) == 1 else "across")
+    open_across(plans, folder, chosen=out is not None)  # refused before anything is computed
+    found = read_across(parts)
+    page = write_across(found, plans, folder, chosen=out is not None)
+    for line in (*(f"note: {note}" for note in found.notes), *say_answer(found)):
+        say(line)
+    say(f"report: {page}")
 
 
 def _open_folder(folder: Path, given: list[str]) -> "tuple[Plan, Store]":

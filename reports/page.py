@@ -4,20 +4,16 @@ In: a plan and a store. Out: `index.html`, `summary.csv`, `summary.md`, `runs.cs
 `tables/` and `figures/`. The same plan and store give the same bytes: nothing asks for the time.
 """
 
-import base64
-import hashlib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from importlib.resources import files
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from bench.plan import Plan
 from bench.store.runs import Store
-from bench.text import clean, clean_block
+from bench.text import clean
 from reports.answer import choose_kinds, find_answer
 from reports.figures.illustration import Illustration
 from reports.figures.listing import draw_figures
@@ -33,6 +29,7 @@ from reports.formats import (
 )
 from reports.images.gallery import Gallery, draw_gallery
 from reports.methods import list_paragraphs, to_text, write_methods
+from reports.rendering import render
 from reports.results.report_folder import ReportFolder
 from reports.sources import list_sources
 from reports.statements import state_changes, tell_shares
@@ -135,21 +132,14 @@ def _render(
     ]
     names, comparisons = [figure.name for figure in figures], _compare_variants(study)
     has_effects = len(study.changes) > 0 or comparisons is not None or "differences" in names
-    environment = Environment(
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        loader=PackageLoader("reports", "assets"),
-    )
-    environment.filters |= {"clean": clean, "clean_block": clean_block, "table": to_html}
-    environment.filters |= {"variant_anchor": provenance.name_variant_anchor}
-    environment.filters |= {"digest": _digest, "whole": _whole}
     grid = class_grid(study.classes, plan.variants) if len(study.classes) else None
     table = summary_table(summary, study.comparability, plan.baseline)
-    return environment.get_template("page.html.jinja").render(
+    return render(
+        "page.html.jinja",
+        styles=STYLES,
+        scripts=SCRIPTS,
+        filters={"variant_anchor": provenance.name_variant_anchor},
         plan=plan,
-        styles=[_asset(name) for name in STYLES],
-        scripts=[_asset(name) for name in SCRIPTS],
         refresh_seconds=refresh_seconds,
         contents=[
             part
@@ -236,20 +226,6 @@ def _list_contents(
     absent |= set() if {"curves", "costs"} & set(figures) else {"costs"}
     absent |= set() if has_effects else {"effects"}
     return [part for part in CONTENTS if part[0] not in absent]
-
-
-def _asset(name: str) -> Markup:
-    """Return a style or script of ours, pinned by its digest in the page's policy."""
-    return Markup(files("reports").joinpath("assets", name).read_text(encoding="utf-8"))
-
-
-def _digest(text: str) -> str:
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-def _whole(text: str) -> str:
-    """Keep an interval on one line."""
-    return re.sub(r"[^ ]+ \[[^]]*\]", lambda found: found[0].replace(" ", "\u00a0"), text)
 
 
 def _link_rows(html: Markup, anchors: Sequence[str]) -> Markup:

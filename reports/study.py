@@ -16,6 +16,7 @@ from bench.store.noted import read_noted
 from bench.store.runs import Store
 from reports.marks import Remarks, map_names
 from reports.remarks import find_remarks, list_unlearned
+from reports.results.data_sets import say_several
 from reports.results.frame import Record, class_frame, read_records, runs_frame
 from reports.results.records_file import Kept
 from reports.results.report_folder import ReportFolder
@@ -184,7 +185,7 @@ def read_study(plan: Plan, store: Store) -> Study:
     )
     kept = dataclasses.replace(kept, design=intervals.design, unusable=intervals.unusable)
     comparability = intervals.comparability
-    said = [*plan.remarks, *intervals.warnings]
+    said = [*plan.remarks, *say_several(plan), *intervals.warnings]
     remarks = find_remarks(
         records, store, comparability, said, kept.trained, intervals.outliers, kept.unlearned
     )

@@ -74,6 +74,12 @@ def points(difference: float) -> str:
     return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", MINUS)
 
 
+def number_of_points(difference: float) -> str:
+    """Write a bound of differences as it was given: 0.01 -> "1 point", 0.005 -> "0.5 points"."""
+    number = f"{100 * difference:g}"
+    return f"{number} point{'' if number == '1' else 's'}"
+
+
 def with_spread(text: str, std: float) -> str:
     """Add "± std" to a shown mean; a spread that does not exist is left out."""
     return text if math.isnan(std) or text == MISSING else f"{text} ± {percent(std)}"

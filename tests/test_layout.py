@@ -15,13 +15,13 @@ FLOORS = ["fcn", "bench", "reports", "ablations"]
 """Each may import from those before it."""
 
 REPORTS = [
-    {"style", "formats", "marks", "recompute"},
+    {"style", "formats", "marks", "recompute", "rendering"},
     {"results", "files"},
     {"stats"},
-    {"remarks", "study"},
+    {"remarks", "study", "sides", "gate", "across"},
     {"tables"},
     {"figures", "images", "answer", "statements", "sources", "references", "methods"},
-    {"page", "compare", "scalars", "simulate", "terminal", "evaluations"},
+    {"page", "compare", "across_page", "scalars", "simulate", "terminal"},
     {"watch"},
 ]
 """Rooms of reports, from records to the page; each imports from those before it, or its like."""
@@ -51,6 +51,7 @@ REPORTS_MAY_IMPORT = {
     "bench.data.packs.groups",
     "bench.data.packs.pack",
     "bench.store.evaluation_file",
+    "bench.store.names",
     "bench.store.noted",
     "bench.data.remarks",
     "bench.metrics",

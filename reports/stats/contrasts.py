@@ -106,11 +106,17 @@ class Findings:
     notes: Sequence[str] = ()
     without: "Findings | None" = None
     """The same without outliers, where there are any: it can take a word back, and give none."""
+    score: str = PRIMARY
+    """The score whose contrasts are one family."""
 
-    def compare(self, before: str, after: str, score: str = PRIMARY) -> Finding | None:
-        """Return what `after` has more than `before`; None if they cannot be paired."""
+    def compare(self, before: str, after: str, score: str | None = None) -> Finding | None:
+        """Return what `after` has more than `before`, of the family's score if none is named.
+
+        None if they cannot be paired.
+        """
+        score = score or self.score
         found = self.compare_here(before, after, score)
-        if found is None or self.without is None or score != PRIMARY:
+        if found is None or self.without is None or score != self.score:
             return found
         return _reconcile(found, self.without.compare(before, after))
 
@@ -123,7 +129,7 @@ class Findings:
             return None
         if len(one.counted.get(score, frozenset()) | other.counted.get(score, frozenset())) > 1:
             return None  # means over different classes
-        if score == PRIMARY and before != after:
+        if score == self.score and before != after:
             for effect, sign in ((pair(before, after), 1), (pair(after, before), -1)):
                 if (found := self.found.get(_key(effect))) is not None:
                     return found if sign > 0 else _turn(found)
@@ -202,7 +208,7 @@ class Findings:
 
     @cached_property
     def _models(self) -> dict[str, Sequence[VariantSet]]:
-        return {PRIMARY: self.sets}
+        return {self.score: self.sets}
 
 
 def find_contrasts(
@@ -212,6 +218,7 @@ def find_contrasts(
     margin: float | None = None,
     *,
     all_pairs: bool = True,
+    score: str = PRIMARY,
 ) -> Findings:
     """Judge all pairs of variants, and effects, as one family; with outliers, and without.
 
@@ -221,9 +228,10 @@ def find_contrasts(
         levels: Of each variant by factor: groups that may have spreads of their own.
         margin: The smallest difference that matters, a fraction; None for no equivalence.
         all_pairs: Whether all pairs of variants are judged, or the effects alone.
+        score: The score that they are of.
     """
     effects, outliers = list(effects), find_outliers(arms)
-    settings = (effects, levels, margin, all_pairs)
+    settings = (effects, levels, margin, all_pairs, score)
     found = _find_contrasts(arms, *settings)
     if not outliers:
         return found
@@ -250,11 +258,13 @@ def _find_contrasts(
     levels: Levels | None,
     margin: float | None,
     all_pairs: bool,
+    score: str,
 ) -> Findings:
-    sets = list(list_sets(arms, PRIMARY, levels or {}))
+    sets = list(list_sets(arms, score, levels or {}))
     num_pairs = sum(len(one.names) * (len(one.names) - 1) // 2 for one in sets) * all_pairs
     if num_pairs + len(effects) > MAX_LISTED:
-        return _find_many(arms, sets, effects, num_pairs + len(effects), margin)
+        many = _find_many(arms, sets, effects, num_pairs + len(effects), margin)
+        return replace(many, score=score)
     listed = {id(one): _list_effects(one, effects, all_pairs=all_pairs) for one in sets}
     sets = [one for one in sets if listed[id(one)]]
     asked = [listed[id(one)] for one in sets]
@@ -266,7 +276,7 @@ def _find_contrasts(
             found[_key(effect)] = finding
     critical = float(np.max(verdicts[0].critical)) if verdicts else math.nan
     notes = [note for one in sets if (note := _say_spreads(one))]
-    return Findings(arms, sets, found, critical, len(found), margin, notes)
+    return Findings(arms, sets, found, critical, len(found), margin, notes, score=score)
 
 
 def _find_many(

@@ -106,6 +106,7 @@ def find_intervals(
     other: Other | None = None,
     design: str = "",
     classes: Sequence[str] = (),
+    all_pairs: bool = True,
 ) -> Intervals:
     """Read the counts of all finished runs, and derive intervals and findings from them.
 
@@ -121,6 +122,7 @@ def find_intervals(
         design: What that question told before, in the place of `other`.
         classes: Names of classes whose IoU is a score of the arms; all are where that is not too
             much to keep (`MAX_CLASS_SCORES`).
+        all_pairs: Whether all pairs of variants are judged, or the effects alone.
     """
     groups: dict[str, list[Record]] = {}
     for record in records:
@@ -149,7 +151,7 @@ def find_intervals(
         rows.append(limits.assign(variant=variant, class_name=names))
     comparability = find_comparability(groups, arms)
     judged = list(dict.fromkeys(arm.images for arm in arms.values()))
-    findings = find_contrasts(arms, effects(comparability), levels, margin)
+    findings = find_contrasts(arms, effects(comparability), levels, margin, all_pairs=all_pairs)
     design = _say_design(arms, findings, other, design)
     return Intervals(
         scores=_stack([arm.bounds for arm in arms.values()], _SCORE_COLUMNS),

@@ -4,7 +4,9 @@ import pandas as pd
 
 from bench.text import clean
 from reports.formats import Table
-from reports.style import MISSING, between, label, percent, points, with_spread
+from reports.sides import name_direction
+from reports.style import between, label, percent, points, with_spread
+from reports.tables.sides import say_verdict
 
 
 def evaluations_table(frame: pd.DataFrame) -> Table:
@@ -31,9 +33,10 @@ def evaluations_table(frame: pd.DataFrame) -> Table:
     cells["Δ mIoU"] = [points(value) for value in frame["miou_diff"]]
     ends = zip(frame["miou_diff_low"], frame["miou_diff_high"], strict=True)
     cells["Δ, 95 %"] = [between(low, high, points) for low, high in ends]
-    cells["Δ is"] = [word or MISSING for word in frame["word"]]
+    found = zip(frame["word"], frame["miou_diff"], strict=True)
+    cells["verdict"] = [say_verdict(word, name_direction(word, diff), "") for word, diff in found]
     caption += (
         " Δ: points of mIoU to the first row, on the same images; with one seed its interval is "
         "over images alone, and no verdict."
     )
-    return Table(cells, frozenset(cells.columns[4:]) - {"Δ is"}, caption=caption)
+    return Table(cells, frozenset(cells.columns[4:]) - {"verdict"}, caption=caption)

@@ -226,22 +226,5 @@ def _tally(found: Sequence[str]) -> str:
     return ", ".join(f"{value} ({found.count(value)} runs)" for value in distinct)
 
 
-def list_changes(before: Record, after: Record) -> str:
-    """Say in which settings, software and devices two runs differ: "train.steps 8 → 16; ..."."""
-    specs = [
-        {**flatten(_dump(record.planned)), "data": record.planned.run.fingerprint[:16]}
-        for record in (before, after)
-    ]
-    found = [record.result.environment if record.result else {} for record in (before, after)]
-    if not all(found):
-        found = [{}, {}]  # one of them says nothing, which is no change
-    changes = []
-    for old, new in (specs, found):
-        for key in dict.fromkeys([*old, *new]):
-            if key != "seed" and old.get(key) != new.get(key):
-                changes.append(f"{key} {_brief(old.get(key))} → {_brief(new.get(key))}")
-    return "; ".join(changes)
-
-
 def _dump(planned: PlannedRun) -> dict[str, Any]:
     return planned.run.spec.model_dump(mode="json")

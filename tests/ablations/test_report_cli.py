@@ -5,7 +5,8 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from ablations.report_cli import app, write
+from ablations.cli import app
+from ablations.report_cli import write
 from bench.plan import Plan, PlannedRun, Run
 from bench.spec import ModelSpec, RunSpec, TrainSpec
 from bench.store.runs import Result, Store
@@ -51,7 +52,7 @@ def test_two_stores_are_compared_as_a_table_and_as_files(stores, tmp_path):
     assert "train.steps 100 → 200" in shown
     assert "+17.8" in shown
     ended = CliRunner().invoke(app, ["compare", *stores, "--out", str(tmp_path / "out")])
-    assert "compare.md" in ended.output
+    assert "out/index.html" in ended.output
     assert "+17.8" in (tmp_path / "out" / "compare.md").read_text()
 
 
@@ -62,20 +63,29 @@ def test_a_comparison_replaces_its_own_alone(stores, tmp_path):
         return CliRunner().invoke(app, ["compare", *sides, "--out", str(out)])
 
     assert compare(*stores).exit_code == 0
-    assert compare(*stores).exit_code == 0
-    (out / "fcn-bench.json").unlink()  # as an earlier version left it
-    assert compare(*stores).exit_code == 0
     before = (out / "compare.md").read_bytes()
-    for manifest in ("kept", "gone"):
-        if manifest == "gone":
-            (out / "fcn-bench.json").unlink()
-        refused = compare(*reversed(stores))
-        assert isinstance(refused.exception, InputError)
-        assert "of another comparison, that of # `" in str(refused.exception)
+    refused = compare(*reversed(stores))
+    assert isinstance(refused.exception, InputError)
+    assert "of another comparison, that of # `" in str(refused.exception)
     assert (out / "compare.md").read_bytes() == before
     (out / "compare.md").write_text("mine")
-    assert "compare.md is not a file that" in str(compare(*stores).exception)
+    assert "compare.md was changed since" in str(compare(*stores).exception)
     assert (out / "compare.md").read_text() == "mine"
+
+
+def test_what_an_earlier_version_wrote_is_known_by_its_heading(stores, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    note = (
+        "Means over finished seeds in percent; Δ in points over the seeds that both finished, with "
+        "its 95 % interval over images and seeds where both were judged on the same images.\n"
+    )
+    for sides, is_refused in ((stores[::-1], True), (stores, False)):
+        (out / "compare.csv").write_text("variant\n")
+        (out / "compare.md").write_text(f"# `{sides[0]}` → `{sides[1]}`\n\n{note}")
+        ended = CliRunner().invoke(app, ["compare", *stores, "--out", str(out)])
+        assert isinstance(ended.exception, InputError) == is_refused
+    assert (out / "index.html").is_file()
 
 
 def test_a_folder_that_is_no_store_is_refused(stores, tmp_path):

@@ -3,16 +3,22 @@ import json
 
 import numpy as np
 import pytest
+from drawn import draw
 from judged import COLLAPSED, GOOD, STRAY, judge, lose_counts
 from streets import finish
+from typer.testing import CliRunner
 
+from ablations.cli import app
 from bench.plan import PlannedRun
 from bench.store.runs import Store
 from fcn.errors import InputError
-from reports.compare import Side, compare_sides, compare_table, to_rows, write_comparison
+from reports.compare import FILES, say_answer, say_outcome, to_rows, write_comparison
+from reports.gate import Gate, parse_gate, try_gate
 from reports.results.frame import runs_frame
 from reports.results.matching import plan_stores
-from reports.stats.contrasts import SHOWN
+from reports.sides import SAME_RUNS, SAME_SCORES, Side, compare_sides
+from reports.stats.contrasts import EQUIVALENT, NOT_SHOWN, SHOWN
+from reports.tables.sides import sides_table
 
 
 @pytest.fixture
@@ -107,14 +113,21 @@ def test_the_same_images_give_an_interval_around_the_difference(plan, store):
     assert (same["miou_diff"], same["note"]) == (0, "the same runs")
 
 
-def test_a_comparison_is_written_as_markdown_and_csv(sides, tmp_path):
-    frame = compare_sides(*sides)
-    page = write_comparison(frame, "A`|", "B", tmp_path / "out")
-    text = page.read_text()
-    assert text.startswith("# `A'|` → `B`")
-    assert "train.steps 400 → 800" in text
-    assert (tmp_path / "out" / "compare.csv").read_text().startswith("variant,num_before")
-    assert len(compare_table(frame).cells) == 3
+def test_a_comparison_is_a_page_and_its_tables_in_every_form(sides, tmp_path):
+    sides = [dataclasses.replace(side, name=name) for side, name in zip(sides, "A<", strict=True)]
+    page = write_comparison(compare_sides(*sides), tmp_path / "out", ["left out: `|`"])
+    out = tmp_path / "out"
+    written = {str(f.relative_to(out)) for f in out.rglob("*") if f.is_file()}
+    assert written == {*FILES, "fcn-bench.json"}
+    text = (out / "compare.md").read_text()
+    assert text.startswith("# `A` → `<`")
+    assert "train.steps" in text
+    assert (out / "compare.csv").read_text().startswith("variant,num_before")
+    assert "setting,train.steps,400,800,a; b,2" in (out / "changes.csv").read_text()
+    html = page.read_text()
+    assert "<h1>What changed from A to &lt;?</h1>" in html
+    assert html.count("train.steps") == 1  # once on top, in no row
+    assert "left out: `|`" in html
 
 
 def test_stores_without_a_question_are_matched_by_what_varies_within_them(sides):
@@ -136,7 +149,7 @@ def test_changes_of_all_variants_are_one_family_with_one_decision(sides):
         assert row["miou_low"] < row["miou_diff"] < row["miou_high"]
     turned = to_rows(compare_sides(*reversed(sides)))
     for row, other in zip(rows, turned[:2], strict=True):
-        assert other["miou_low"] == pytest.approx(-row["miou_high"])
+        assert other["miou_low"] == -row["miou_high"]
         assert other["verdict"] == row["verdict"]
 
 
@@ -148,3 +161,190 @@ def test_one_seed_on_each_side_gives_no_verdict(sides):
     (row,) = to_rows(compare_sides(*alone))
     assert row["verdict"] == ""
     assert row["miou_low"] < row["miou_diff"] < row["miou_high"]
+
+
+QUALITIES = {"same": 0.7, "worse": 0.8, "better": 0.6, "a little": 0.75}
+AFTER = {"same": 0.7, "worse": 0.74, "better": 0.66, "a little": 0.75}
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """Two stores of variants made worse, better and neither; the second trained longer."""
+    folder = tmp_path_factory.mktemp("drawn")
+    found = []
+    for name, qualities, steps in (("A", QUALITIES, 400), ("B", AFTER, 800)):
+        store = Store(folder / name)
+        plan = draw(store, qualities, steps=steps, spread=0.004, margin=0.05)
+        found.append(Side(name, plan, store))
+    return found
+
+
+def test_verdicts_are_those_of_a_report_with_a_direction_by_sign(drawn):
+    comparison = compare_sides(*drawn)
+    rows = comparison.frame.set_index("variant")
+    assert rows["direction"].to_dict() == {
+        "same": "", "worse": "worse", "better": "better", "a little": "",
+    }  # fmt: skip
+    assert rows["verdict"].to_dict() == {
+        "same": EQUIVALENT, "worse": SHOWN, "better": SHOWN, "a little": EQUIVALENT,
+    }  # fmt: skip
+    first, second, third = say_answer(comparison)
+    assert first.startswith("Shown to be worse: worse −")
+    assert second.startswith("Shown to be better: better +")
+    assert third == "Equivalent, within 5 points: same and a little."
+    assert "5 points to either side" in _page(comparison, drawn[0].store.root.parent / "out")
+
+
+def _page(comparison, out):
+    return write_comparison(comparison, out).read_text()
+
+
+def test_with_sides_swapped_every_difference_has_the_other_sign_to_the_last_bit(drawn):
+    before, after = drawn
+    # in another order, with another margin named on one side: the smaller holds either way
+    turned = dataclasses.replace(after.plan, runs=after.plan.runs[::-1], margin=0.03)
+    after = dataclasses.replace(after, plan=turned)
+    there, back = compare_sides(before, after), compare_sides(after, before)
+    assert there.margin == back.margin == 0.03
+    one, other = (found.frame.set_index("variant").sort_index() for found in (there, back))
+    for score in ("miou", "pixel_acc"):
+        assert (one[f"{score}_diff"] == -other[f"{score}_diff"]).all()
+        assert (one[f"{score}_low"] == -other[f"{score}_high"]).all()
+        assert (one[f"{score}_high"] == -other[f"{score}_low"]).all()
+    assert (one["verdict"] == other["verdict"]).all()
+    swapped = {"worse": "better", "better": "worse", "": ""}
+    assert other["direction"].to_list() == [swapped[word] for word in one["direction"]]
+    for score in ("mean_acc", "miou"):
+        ends = [
+            found.judge(score).compare(*(f"worse, {side}" for side in ("before", "after")))
+            for found in (there, back)
+        ]
+        assert ends[0].high == -ends[1].low
+
+
+def test_the_same_runs_give_zeros_and_say_so(drawn, tmp_path):
+    side = drawn[0]
+    copy = Store(tmp_path / "copy")
+    side_of_copy = Side("copy", draw(copy, QUALITIES, spread=0.004), copy)
+    for other in (side, side_of_copy):
+        comparison = compare_sides(side, other)
+        assert comparison.is_same
+        assert (comparison.frame[["miou_diff", "pixel_acc_diff"]] == 0).all(axis=None)
+        assert set(comparison.frame["note"]) == {SAME_RUNS}
+        assert say_answer(comparison) == ["The same runs on both sides: every difference is 0."]
+        page = write_comparison(comparison, tmp_path / other.name).read_text()
+        assert "Nothing that the runs of both sides record" in page
+        assert "<figure" not in page
+        assert try_gate(Gate(), comparison) == (Gate(), {}, [])
+
+
+def test_the_same_ids_with_other_scores_are_no_same_runs(drawn, tmp_path):
+    side, store = drawn[0], Store(tmp_path / "store")
+    again = Side("again", draw(store, QUALITIES | {"worse": 0.7}, spread=0.004), store)
+    comparison = compare_sides(side, again)
+    notes = comparison.frame.set_index("variant")["note"]
+    assert notes["worse"].startswith("runs of the same ids with other scores")
+    assert notes["same"] == SAME_RUNS
+    assert not comparison.is_same
+
+
+def test_other_runs_with_equal_scores_are_named_as_such(tmp_path):
+    sides = []
+    for name in ("A", "B"):
+        store = Store(tmp_path / name)
+        plan = judge(store, {"a": [[GOOD] * 4], ("b" if name == "A" else "c"): [[GOOD] * 4]})
+        sides.append(Side(name, plan, store))
+    sides[1] = dataclasses.replace(
+        sides[1], plan=dataclasses.replace(
+            sides[1].plan,
+            runs=tuple(PlannedRun("a", r.run) for r in sides[1].plan.runs if r.variant == "c"),
+        ),
+    )  # fmt: skip
+    row = compare_sides(*sides).frame.iloc[0]
+    assert (row["note"], row["miou_diff"]) == (SAME_SCORES, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "gate"),
+    [
+        ("worse", Gate(0.0, "miou")),
+        ("worse by 0.01", Gate(0.01, "miou")),
+        (" worse  by 1e-2 pixel_acc", Gate(0.01, "pixel_acc")),
+        ("worse Mean_Acc", Gate(0.0, "mean_acc")),
+        ("worse by 0 mIoU", Gate(0.0, "miou")),
+    ],
+)
+def test_a_gate_is_read(text, gate):
+    assert parse_gate(text) == gate
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "write worse, worse by 0.01"),
+        ("better by 0.01", "write worse, worse by 0.01"),
+        ("worse by", "write worse, worse by 0.01"),
+        ("worse by 0.01 miou pixel_acc", "write worse, worse by 0.01"),
+        ("worse by 1%", "1% is no difference of scores, which is a number from 0 to 1"),
+        ("worse by nan", "nan is no difference"),
+        ("worse by 1.5", "a point is 0.01"),
+        ("worse by -0.01", "-0.01 is no difference"),
+        ("worse by 0.01 pixel_ac", "did you mean 'pixel_acc'?"),
+    ],
+)
+def test_a_gate_that_says_something_else_is_refused(text, said):
+    with pytest.raises(InputError, match=r"^--fail-if ") as refused:
+        parse_gate(text)
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize("score", ["miou", "pixel_acc", "mean_acc"])
+def test_a_gate_is_the_upper_end_of_the_simultaneous_interval(drawn, score):
+    comparison = compare_sides(*drawn)
+    found = comparison.judge(score).compare("worse, before", "worse, after")
+    assert found.own_high < found.high < 0  # longer than its own: it holds for all variants
+    outcome = try_gate(Gate(-found.high - 1e-9, score), comparison)
+    assert list(outcome.worse) == ["worse"]
+    assert outcome.unjudged == []
+    shut = try_gate(Gate(-found.high, score), comparison)
+    assert shut.worse == {}
+    assert say_outcome(shut)[0].startswith("no variant is shown to be worse by more than")
+
+
+def test_a_gate_says_what_it_could_not_judge(drawn):
+    first = [
+        dataclasses.replace(
+            side, plan=dataclasses.replace(
+                side.plan, runs=tuple(r for r in side.plan.runs if r.run.spec.seed == 0)
+            ),
+        )
+        for side in drawn
+    ]  # fmt: skip
+    comparison = compare_sides(*first)
+    assert set(comparison.frame["verdict"]) == {""}
+    worse, lack = say_outcome(try_gate(Gate(), comparison))
+    assert worse == "no variant is shown to be worse in mIoU"
+    assert lack.endswith(": same, worse, better and a little")
+    assert NOT_SHOWN not in sides_table(comparison.frame).cells["verdict"].to_list()
+
+
+def test_a_gate_ends_with_3_where_a_variant_is_worse(tmp_path):
+    worse = draw_two(tmp_path, {"a": 0.8, "b": 0.7}, {"a": 0.7, "b": 0.7})
+    for text, code in (("worse by 0.01", 3), ("worse by 0.5", 0), ("worse pixel_acc", 3)):
+        ended = CliRunner().invoke(app, ["compare", *worse, "--fail-if", text, "--json"])
+        assert ended.exit_code == code
+        assert {row["variant"]: row["direction"] for row in json.loads(ended.stdout)} == {
+            "vgg16-fcn8s model.head=a": "worse", "vgg16-fcn8s model.head=b": "",
+        }  # fmt: skip
+        said = "worse " if code else "no variant is shown to be worse by more than 50 points"
+        assert ended.stderr.startswith(said)
+    assert CliRunner().invoke(app, ["compare", *worse]).exit_code == 0
+    ended = CliRunner().invoke(app, ["compare", *worse, "--fail-if", "slower"])
+    assert isinstance(ended.exception, InputError)
+    assert "Exit code 3" in CliRunner().invoke(app, ["compare", "--help"]).output
+
+
+def draw_two(folder, *qualities):
+    for number, own in enumerate(qualities):
+        draw(Store(folder / str(number)), own, steps=400 * (1 + number), spread=0.004)
+    return [str(folder / str(number)) for number in range(2)]

@@ -41,7 +41,8 @@ def names_in(folder):
 def earlier(report, tmp_path):
     """A report as earlier versions left it: without a list of its files, and without counts."""
     shutil.copytree(report, tmp_path / "out")
-    for name in (MANIFEST, *SOURCES):
+    methods = ("methods.md", "methods.tex", "references.bib")
+    for name in (MANIFEST, *SOURCES, *methods):
         (tmp_path / "out" / name).unlink()
     for path in (tmp_path / "out" / "figures").iterdir():
         if path.name.startswith(("effects-", "class-gains")):  # which they did not have
@@ -175,7 +176,7 @@ def test_a_file_that_was_changed_by_hand_is_not_replaced(plan, report, small_sto
 def test_only_tables_that_a_plan_can_have_are_in_its_way(make_plan):
     plan = make_plan(["a", "b"])
     names = {path.split("/")[1].split(".")[0] for path in list_possible(plan) if path in EXPORTS}
-    assert names == {"summary", "paper", "classes", "costs", "changes"}
+    assert names == {"summary", "paper", "classes", "costs", "changes", "evaluations"}
     with_baseline = dataclasses.replace(plan, baseline="a")
     assert "tables/comparisons.csv" in list_possible(with_baseline)
 

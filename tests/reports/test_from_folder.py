@@ -10,7 +10,7 @@ from judged import COLLAPSED, FAIR, GOOD, VOID, judge
 from test_labels import made as _made
 from typer.testing import CliRunner
 
-from ablations.report_cli import app
+from ablations.cli import app
 from bench.claims import Claim
 from bench.plan import PlannedRun
 from fcn.errors import InputError

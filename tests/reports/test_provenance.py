@@ -5,7 +5,7 @@ from streets import finish
 
 from bench.store.runs import Failure
 from reports.results.frame import read_records, runs_frame
-from reports.tables.provenance import list_changes, list_facts, list_footnotes
+from reports.tables.provenance import list_facts, list_footnotes
 
 
 def test_every_run_leads_to_its_making(make_plan, small_store):
@@ -55,12 +55,3 @@ def test_machines_that_were_mixed_are_said(make_plan, small_store, key, values, 
     notes = list_footnotes(read_records(plan, small_store))
     assert len(notes) == is_said
     assert all(f"{value} (1 runs)" in notes[0] for value in values if is_said)
-
-
-def test_changes_name_settings_and_software(make_plan, small_store):
-    plan = make_plan(["a", "b"])
-    for planned in plan.runs:
-        finish(small_store, planned, log=False)
-    one, other = read_records(plan, small_store)
-    assert list_changes(one, one) == ""
-    assert list_changes(one, other) == "model.head head-0 → head-1"

@@ -1,0 +1,95 @@
+"""A gate for CI: which variants are shown to be worse, by more than somebody allows.
+
+In: text such as "worse by 0.01 pixel_acc", and a comparison. Out: a `Gate`, and the variants that
+do not pass. A variant is worse by more than a bound where the upper end of the interval of its
+difference, simultaneous over all variants of the comparison, is below minus the bound.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from bench.metrics import BOUNDARY_SCORE, SCORES
+from fcn.errors import InputError
+from fcn.registry import unknown_name
+from reports.sides import SIDES, Comparison
+from reports.stats.contrasts import PRIMARY, Finding
+from reports.style import label, number_of_points
+
+KNOWN = (*SCORES, BOUNDARY_SCORE)
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What no variant may be."""
+
+    by: float = 0.0
+    """A fraction; what is worse by no more passes."""
+    score: str = PRIMARY
+
+    def __str__(self) -> str:
+        if not self.by:
+            return f"worse in {label(self.score)}"
+        return f"worse by more than {number_of_points(self.by)} of {label(self.score)}"
+
+
+class Outcome(NamedTuple):
+    """What came through a gate, and what did not."""
+
+    gate: Gate
+    worse: dict[str, Finding]
+    """By variant."""
+    unjudged: list[str]
+    """Variants of which nothing can be shown: no common images, or one seed. Equal ones pass."""
+
+
+def parse_gate(text: str) -> Gate:
+    """Read what `--fail-if` says: worse [by NUMBER] [SCORE].
+
+    Raises:
+        InputError: It says something else.
+    """
+    match text.split():
+        case ["worse", "by", number, *rest] if len(rest) < 2:
+            by = _read_number(text, number)
+        case ["worse", *rest] if len(rest) < 2 and rest != ["by"]:
+            by = 0.0
+        case _:
+            raise InputError(
+                f"--fail-if {text!r} is not understood; write worse, worse by 0.01 (a fraction: "
+                "one point of mIoU) or worse by 0.01 pixel_acc"
+            )
+    names = {name.lower(): name for name in KNOWN}
+    score = (rest or [PRIMARY])[0]
+    if score.lower() not in names:
+        raise InputError(f"--fail-if {text!r}: {unknown_name('score', score, KNOWN)}")
+    return Gate(by, names[score.lower()])
+
+
+def _read_number(text: str, number: str) -> float:
+    try:
+        by = float(number)
+    except ValueError:
+        by = math.nan
+    if not 0 <= by < 1:
+        raise InputError(
+            f"--fail-if {text!r}: {number} is no difference of scores, which is a number from 0 to "
+            "1; a point is 0.01"
+        )
+    return by
+
+
+def try_gate(gate: Gate, comparison: Comparison) -> Outcome:
+    """Say which variants do not pass, and of which nothing can be said."""
+    findings = comparison.judge(gate.score)
+    worse: dict[str, Finding] = {}
+    unjudged = []
+    for one in comparison.variants:
+        found = findings.compare(*map(one.place, SIDES)) if one.is_judged else None
+        if one.is_equal:
+            continue
+        if found is None or not found.word:
+            unjudged.append(one.name)
+        elif found.high < -gate.by:
+            worse[one.name] = found
+    return Outcome(gate, worse, unjudged)
