@@ -5,6 +5,7 @@
 
 import shlex
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,15 +18,15 @@ with require_ours():
     from ablations.compare_cli import app as compare_app
     from ablations.evaluations_cli import app as evaluations_app
     from ablations.execution import (
+        How,
         check_plan,
-        execute,
         find_plan_paces,
         find_unreadable,
+        make_runs,
         say_remarks,
-        try_first,
     )
     from ablations.init_cli import app as init_app
-    from ablations.planning import LimitImages, Only, Set, Spec, plan_spec, plan_trial
+    from ablations.planning import LimitImages, Only, Set, Spec, plan_own_seeds, plan_spec
     from ablations.report_cli import Out, require_folder, say, write
     from ablations.report_cli import app as report_app
     from ablations.spec_cli import app as spec_app
@@ -38,8 +39,6 @@ with require_ours():
     from fcn.registry import unknown_name
 
 if TYPE_CHECKING:
-    from bench.grid.engines import Request
-    from bench.grid.pace import Pace
     from bench.grid.preflight import ModelCost
     from bench.plan import Plan
     from bench.store.runs import Store
@@ -51,8 +50,8 @@ app = typer.Typer(
 )
 
 
-CHECK_SECONDS, RUN_SECONDS = 20.0, 5.0
-"""Time for timing steps: in place of training, and before it."""
+CHECK_SECONDS = 20.0
+"""Time for timing steps in place of training."""
 
 Devices = Annotated[list[str] | None, typer.Option("--devices", help="As --device; repeatable.")]
 Slots = Annotated[int | None, typer.Option(help="Runs at a time on each device.", min=1)]
@@ -159,45 +158,48 @@ def run(
     smoke: Annotated[
         bool, typer.Option("--smoke", help="Try two steps of every variant before the rest.")
     ] = False,
+    until_decided: Annotated[
+        bool,
+        typer.Option("--until-decided", help="Add seeds, look by look, to claims not decided yet."),
+    ] = False,
+    max_seeds: Annotated[
+        int | None, typer.Option(help="With --until-decided: most seeds of each variant.", min=1)
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan; run nothing.")
     ] = False,
 ) -> None:
     """Train what is missing, evaluate it, write the report; print the answer and the scores."""
+    from ablations.until_decided import begin_looks, plan_look, require_number, run_looks
     from bench.grid.controller import Policy
-    from bench.grid.engines import Request, create_engine
-    from bench.grid.order import longest_first
-    from bench.store.run_names import names_of
+    from bench.grid.engines import Request
 
     load_plugins(plugin)
     store = open_store(runs)
-    plan, catalog = plan_spec(spec, store, data, settings, only=only, limit_images=limit_images)
-    missing = [run for run in plan.unique_runs() if store.status(run.id) != "done"]
+    if until_decided or max_seeds is not None:
+        number = require_number(until_decided, max_seeds, only)
+        own, catalog, grow = plan_own_seeds(spec, store, data, settings, limit_images=limit_images)
+        looks = begin_looks(own, store, number)
+        plan, _ = plan_look(own, looks, grow)
+    else:
+        plan, catalog = plan_spec(spec, store, data, settings, only=only, limit_images=limit_images)
     if dry_run:
         costs = check_plan(plan, store, catalog)
         _show_plan(plan, store, costs, device, slots, as_json=False)
         return
     require_folder(plan, out)  # before hours are spent on what could not be told
-    num_undone = 0
-    if missing:
-        request = Request(
-            store.root, device or ["auto"], slots, plugin or (), address, insecure,
-            devices_per_run, slurm or (),
-        )  # fmt: skip
-        chosen = create_engine(engine, request)
-        costs = check_plan(plan, store, catalog, devices_per_run)
-        say_remarks(plan, store)
-        if smoke:
-            try_first(plan_trial(plan), store, chosen)
-            chosen = create_engine(engine, request)  # a plan's end stops its engine
-        policy = Policy(fail_fast=fail_fast, retry_failed=retry_failed)
-        ordered = longest_first(plan, {variant: cost.gmacs for variant, cost in costs.items()})
-        paces = _foresee(plan, store, costs, engine, request)
-        store.names.add(names_of(plan))
-        num_undone = execute(ordered, store, chosen, policy, paces)
+    request = Request(
+        store.root, device or ["auto"], slots, plugin or (), address, insecure, devices_per_run,
+        slurm or (),
+    )  # fmt: skip
+    policy = Policy(fail_fast=fail_fast, retry_failed=retry_failed)
+    how = How(engine, request, policy, smoke)
+    if until_decided:
+        plan, num_undone = run_looks(
+            own, store, looks, grow, partial(make_runs, store=store, catalog=catalog, how=how), say
+        )
     else:
-        store.names.add(names_of(plan))  # they may have been made under other names
-        say_remarks(plan, store)
+        num_undone = make_runs(plan, store, catalog, how)
     try:
         write(plan, store, out)
     except (InputError, OSError):
@@ -268,23 +270,6 @@ def _show_plan(
     show(plan_rows(plan, store, costs, paces, as_json=as_json), as_json)
     if not as_json:
         say(sum_up(plan, store, paces, places))
-
-
-def _foresee(
-    plan: "Plan", store: "Store", costs: "dict[str, ModelCost]", engine: str, request: "Request"
-) -> "dict[str, Pace]":
-    """Estimate, and say, how long a plan takes on this machine; nothing of a cluster's."""
-    from ablations.plan_listing import sum_up
-    from bench.grid.engines import slots_here
-
-    if engine not in ("auto", "local", "warm"):
-        return {}
-    places = slots_here(request)
-    # A GPU is left to the runs: whoever times a step keeps a part of its memory to the end.
-    budget = RUN_SECONDS if places[0].devices == ("cpu",) else 0.0
-    paces = find_plan_paces(plan, store, costs, places, budget)
-    say(sum_up(plan, store, paces, places))
-    return paces
 
 
 def _list_ablations() -> Iterable[dict[str, Any]]:

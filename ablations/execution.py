@@ -4,6 +4,7 @@ In: a plan, a store, an engine. Out: runs in the store, and how many are not don
 """
 
 from contextlib import nullcontext
+from dataclasses import dataclass
 from threading import Thread
 from typing import TYPE_CHECKING
 
@@ -22,11 +23,83 @@ if TYPE_CHECKING:
     from bench.data.catalog import Catalog
     from bench.grid.contracts import Engine
     from bench.grid.controller import Policy
+    from bench.grid.engines import Request
     from bench.grid.pace import Pace
     from bench.grid.preflight import ModelCost
     from bench.grid.slots import Slot
     from bench.plan import Plan
     from bench.store.runs import Store
+
+
+RUN_SECONDS = 5.0
+"""Time for timing steps before a plan is run."""
+
+
+@dataclass(frozen=True)
+class How:
+    """How runs are made."""
+
+    engine: str
+    request: "Request"
+    policy: "Policy"
+    smoke: bool = False
+    """Whether two steps of every variant are tried before the rest."""
+
+
+def make_runs(
+    plan: "Plan", store: "Store", catalog: "Catalog", how: How, *, again: bool = False
+) -> int:
+    """Make what is missing of a plan; return the number of its runs that are not done.
+
+    Args:
+        plan: What should exist.
+        store: Where.
+        catalog: Of its data sets.
+        how: On which devices, and what is done about failures.
+        again: Whether the same variants were looked through and spoken of before.
+
+    Raises:
+        InputError: Something would fail; nothing was begun.
+    """
+    from bench.grid.engines import create_engine
+    from bench.grid.order import longest_first
+    from bench.store.run_names import names_of
+
+    if all(store.status(run.id) == "done" for run in plan.unique_runs()):
+        store.names.add(names_of(plan))  # they may have been made under other names
+        if not again:
+            say_remarks(plan, store)
+        return 0
+    chosen = create_engine(how.engine, how.request)
+    costs = check_plan(plan, store, catalog, how.request.devices_per_run, quiet=again)
+    if not again:
+        say_remarks(plan, store)
+    if how.smoke and not again:
+        from ablations.planning import plan_trial
+
+        try_first(plan_trial(plan), store, chosen)
+        chosen = create_engine(how.engine, how.request)  # a plan's end stops its engine
+    ordered = longest_first(plan, {variant: cost.gmacs for variant, cost in costs.items()})
+    paces = _foresee(plan, store, costs, how)
+    store.names.add(names_of(plan))
+    return execute(ordered, store, chosen, how.policy, paces)
+
+
+def _foresee(
+    plan: "Plan", store: "Store", costs: "dict[str, ModelCost]", how: How
+) -> "dict[str, Pace]":
+    """Estimate, and say, how long a plan takes on this machine; nothing of a cluster's."""
+    from ablations.plan_listing import sum_up
+    from bench.grid.engines import slots_here
+
+    if how.engine not in ("auto", "local", "warm"):
+        return {}
+    places = slots_here(how.request)
+    # A GPU is left to the runs: whoever times a step keeps a part of its memory to the end.
+    budget = RUN_SECONDS if places[0].devices == ("cpu",) else 0.0
+    paces = find_plan_paces(plan, store, costs, places, budget)
+    say(sum_up(plan, store, paces, places))
+    return paces
 
 
 def check_plan(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ablations.looks import Grow, recall_looks
 from bench.cli.command import show_remarks
 from bench.plugins import named_plugins
 from fcn.errors import InputError
@@ -91,6 +92,39 @@ def plan_spec(
         InputError: The spec is wrong, a variant is unknown, or its data is not there; or the store
             remembers several data sets for it, and has runs over each.
     """
+    ablation, folder = _load(spec, data, settings, recall=recall, limit_images=limit_images)
+    plan, catalog = plan_ablation(ablation, store, folder, recall=recall)
+    return keep_only(plan, only) if only else plan, catalog
+
+
+def plan_own_seeds(
+    spec: str,
+    store: "Store",
+    data: Path | None,
+    settings: list[str] | None,
+    *,
+    limit_images: int | None = None,
+) -> "tuple[Plan, Catalog, Grow]":
+    """Load a spec and expand it with the seeds that it names, whatever its claims asked for.
+
+    Takes and raises what `plan_spec` does.
+
+    Returns:
+        Its plan, the catalog of its data sets, and what plans it with other seeds.
+    """
+    ablation, folder = _load(spec, data, settings, limit_images=limit_images)
+    return plan_seeds(ablation, store, folder)
+
+
+def _load(
+    spec: str,
+    data: Path | None,
+    settings: list[str] | None,
+    *,
+    recall: bool = False,
+    limit_images: int | None = None,
+) -> "tuple[Ablation, Path | None]":
+    """Load a spec with all that a command says of it, and find the folder of its images."""
     from ablations.expand import list_unused_values
     from bench.settings.yaml_file import parse_setting
 
@@ -100,11 +134,10 @@ def plan_spec(
         beside = Path(spec).parent  # as `fcn-bench init` writes them
         data = beside if (beside / "classes.yaml").is_file() else None
     ablation = load_spec(spec, given, settings)
-    show_remarks([*ablation.notices, *list_unused_values(ablation)], as_json=True)
-    plan, catalog = plan_ablation(ablation, store, data, recall=recall)
     if limit_images:
-        plan = replace(plan, name=f"{plan.name}-trial")
-    return keep_only(plan, only) if only else plan, catalog
+        ablation = ablation.model_copy(update={"name": f"{ablation.name}-trial"})
+    show_remarks([*ablation.notices, *list_unused_values(ablation)], as_json=True)
+    return ablation, data
 
 
 def keep_only(plan: "Plan", wanted: Sequence[str]) -> "Plan":
@@ -136,6 +169,7 @@ def keep_only(plan: "Plan", wanted: Sequence[str]) -> "Plan":
             [*shlex.split(plan.command), *(w for n in wanted for w in ("--only", n))]
         ),
         claims=plan.claims if len(kept) == len(plan.variants) else (),  # they are about the whole
+        looks=plan.looks if len(kept) == len(plan.variants) else None,
         is_part=len(kept) < len(plan.variants),
     )
 
@@ -155,7 +189,19 @@ def load_spec(spec: str, given: Mapping[str, Any], settings: Sequence[str]) -> "
 def plan_ablation(
     ablation: "Ablation", store: "Store", data: Path | None, *, recall: bool = False
 ) -> "tuple[Plan, Catalog]":
-    """Expand what `load_spec` gave; takes and raises what `plan_spec` does."""
+    """Expand what `load_spec` gave, as its claims have had seeds added; as `plan_spec` does."""
+    plan, catalog, grow = plan_seeds(ablation, store, data, recall=recall)
+    return recall_looks(plan, store, grow), catalog
+
+
+def plan_seeds(
+    ablation: "Ablation", store: "Store", data: Path | None, *, recall: bool = False
+) -> "tuple[Plan, Catalog, Grow]":
+    """Expand a question with its own seeds; takes and raises what `plan_spec` does.
+
+    Returns:
+        Its plan, the catalog of its data sets, and what plans it with other seeds.
+    """
     from ablations.expand import expand
     from ablations.registry import name_question
     from bench.data.catalog import Catalog, recall_question
@@ -178,7 +224,14 @@ def plan_ablation(
             break
     plan, catalog = _choose(found, store)
     plan = _require_claims(plan, is_changed=ablation.written is not ablation)
-    return _add_spread(plan, ablation.spread_of, store), catalog
+    plan = _add_spread(plan, ablation.spread_of, store)
+
+    def grow(seeds: Sequence[int]) -> "Plan":
+        more = ablation.model_copy(update={"seeds": list(seeds)})
+        grown = expand(more, catalog.facts, sources_of=catalog.sources)
+        return replace(plan, runs=grown.runs)
+
+    return plan, catalog, grow
 
 
 def _require_claims(plan: "Plan", *, is_changed: bool) -> "Plan":

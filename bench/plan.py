@@ -14,6 +14,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from bench.claims import Claim
+from bench.looks import Looks
 from bench.settings.calls import read_call
 from bench.settings.keys import RENAMED, rename_keys, require_one_name
 from bench.spec import Fraction, ModelSpec, Name, RunSpec, Schema, parse
@@ -232,6 +233,9 @@ class Plan:
     """What a reader must know of how the plan came about: remembered sources, unreadable runs."""
     spec_file: str = ""
     """Absolute path of the spec's file; empty for one that is found by its name alone."""
+    looks: Looks | None = None
+    """Where its claims ask for seeds as they are needed: what was found so far. The runs are then
+    those of the latest look, or of the one that is to be taken."""
     is_part: bool = False
     """Whether somebody left variants of the question out, to try the others."""
 

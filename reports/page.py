@@ -155,7 +155,7 @@ def _render(
         effects=list(tabulate_changes(study.changes, plan.baseline, study.main_effects)),
         effects_note=describe_changes(study.changes),
         comparisons=comparisons,
-        claims=claims_table(study.verdicts) if study.verdicts else None,
+        claims=claims_table(study.verdicts, study.looks) if study.verdicts else None,
         unfinished=provenance.list_unfinished(records),
         footnotes=provenance.list_footnotes(records),
         warnings=study.remarks.warnings,

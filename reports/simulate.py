@@ -27,6 +27,7 @@ from reports.figures.canvas import Drawing
 from reports.figures.effects import plot_differences
 from reports.formats import Table
 from reports.results.counts import Counts, score_flat
+from reports.simulations import looks, peers
 from reports.statements import Statement, state_changes
 from reports.stats.asked import Asked, Question
 from reports.stats.bootstrap import Floats
@@ -55,6 +56,8 @@ HIT_RATES = np.array([2.2, 1.6, 1.4, 0.8, -0.3, -1.2])
 """Logits of each class's chance to be hit."""
 PIXELS = 20_000
 NUM_RESAMPLES = 500
+SECTIONS = ("pages", "looks", "peers")
+"""Of the page that is printed."""
 NUM_DRAWN = 3
 """Grids of each world whose figures are drawn."""
 GAIN = 0.15
@@ -437,17 +440,31 @@ def main() -> None:
     parser.add_argument("--grids", type=int, default=1000)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--worlds", nargs="*", default=[world.name for world in WORLDS])
+    designs = [design.name for design in looks.DESIGNS]
+    parser.add_argument("--designs", nargs="*", choices=designs, default=designs)
+    parser.add_argument("--sections", nargs="*", choices=SECTIONS, default=SECTIONS)
     given = parser.parse_args()
-    print(_HEAD.format(grids=given.grids))
-    for world in (one for one in WORLDS if one.name in given.worlds):
-        found = simulate(world, given.grids, given.processes)
+    rows = {
+        "pages": _list_rows(given.worlds, given.grids, given.processes),
+        "looks": looks.list_rows(given.designs, given.grids, given.processes),
+        "peers": peers.list_rows(given.grids),
+    }
+    for section in given.sections:
+        for row in rows[section]:
+            print(row, flush=True)
+
+
+def _list_rows(names: Sequence[str], num_grids: int, num_processes: int) -> Iterator[str]:
+    """Yield the lines of the section on pages."""
+    yield _HEAD.format(grids=num_grids)
+    for world in (one for one in WORLDS if one.name in names):
+        found = simulate(world, num_grids, num_processes)
         V, power = world.backbones * world.skips, found["power"]
-        print(
+        yield (
             f"| false findings, {world.name} | {world.says}; {V} variants, {world.seeds} seeds | "
             f"{100 * found['false']:.1f} % | {100 * found['false_error']:.1f} | "
             f"{100 * found['held']:.1f} % | {100 * found['refused']:.1f} % | "
-            f"{found['covered']:.3f} | {'–' if math.isnan(power) else f'{100 * power:.0f} %'} |",
-            flush=True,
+            f"{found['covered']:.3f} | {'–' if math.isnan(power) else f'{100 * power:.0f} %'} |"
         )
 
 

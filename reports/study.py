@@ -11,9 +11,11 @@ from functools import cached_property
 import pandas as pd
 
 from bench.data.remarks import plan_remarks, stored_packs
+from bench.looks import Looks
 from bench.plan import Plan
 from bench.store.noted import read_noted
 from bench.store.runs import Store
+from reports.looks import recall_verdicts
 from reports.marks import Remarks, map_names
 from reports.remarks import find_remarks, list_unlearned
 from reports.results.data_sets import say_several
@@ -86,6 +88,12 @@ class Study:
     def comparability(self) -> Comparability:
         """What each variant was judged on: who may be compared with whom."""
         return self.intervals.comparability
+
+    @property
+    def looks(self) -> Looks | None:
+        """The looks that gave the verdicts; None where all runs are judged at once."""
+        looks = self.plan.looks
+        return None if looks is None or looks.last is None else looks
 
     @property
     def names(self) -> dict[str, str]:
@@ -200,7 +208,10 @@ def read_study(plan: Plan, store: Store) -> Study:
     changes = find_changes(runs, factors, plan.baseline, intervals, *listed)
     changes = remarks.mark(changes, ("variant_before", "variant_after"))
     runs = remarks.mark_runs(runs)
-    verdicts = judge_claims(resolve_claims(plan), intervals.arms, costs, levels)
+    if plan.looks is None:
+        verdicts = judge_claims(resolve_claims(plan), intervals.arms, costs, levels)
+    else:
+        verdicts = recall_verdicts(plan, plan.looks, intervals.arms, runs, levels)
     verdicts = [_date(verdict, plan, records, kept.noted) for verdict in verdicts]
     return Study(
         plan, store, records, factors, runs, summary, classes, drawn, intervals, labels, changes,

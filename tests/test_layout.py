@@ -18,10 +18,10 @@ REPORTS = [
     {"style", "formats", "marks", "recompute", "rendering"},
     {"results", "files"},
     {"stats"},
-    {"remarks", "study", "sides", "gate", "across"},
+    {"remarks", "study", "sides", "gate", "across", "looks"},
     {"tables"},
     {"figures", "images", "answer", "statements", "sources", "references", "methods"},
-    {"page", "compare", "across_page", "scalars", "simulate", "terminal"},
+    {"page", "compare", "across_page", "scalars", "simulate", "simulations", "terminal"},
     {"watch"},
 ]
 """Rooms of reports, from records to the page; each imports from those before it, or its like."""
@@ -54,6 +54,7 @@ REPORTS_MAY_IMPORT = {
     "bench.store.names",
     "bench.store.noted",
     "bench.data.remarks",
+    "bench.looks",
     "bench.metrics",
     "bench.outputs.folder",
     "bench.plan",

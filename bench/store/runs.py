@@ -3,6 +3,8 @@
 store.json                     format version
 datasets.json                  what was met outside: data, weights, plugins (`bench.data.memory`)
 names.jsonl                    what questions call their runs (`bench.store.run_names`)
+claims.json                    when claims were noted (`bench.store.noted`)
+looks.json                     what was found when seeds were added (`bench.store.looks`)
 packs/<fingerprint>/           decoded images, shared by all runs
 <2 hex>/<id>/spec.yaml         the run, written once
              env.json          versions, device, threads of the last attempt

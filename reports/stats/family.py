@@ -113,15 +113,48 @@ def draw_ratios(model: Model, contrasts: Contrasts, num_draws: int, key: str) ->
     rng = np.random.default_rng(int.from_bytes(digest[:16], "big"))
     V, S = model.present.shape
     units = model.scores.num_units
+    for count in chunk_draws(contrasts, num_draws):
+        noise = rng.normal(size=(count, V, S))
+        resamples = rng.integers(0, len(contrasts.moves), count)
+        shape = count, contrasts.weights.shape[0]
+        yield weigh_noise(
+            model,
+            contrasts,
+            noise,
+            resamples,
+            rng.chisquare(units - 1, shape) if units < MANY_UNITS else None,
+        )
+
+
+def chunk_draws(contrasts: Contrasts, num_draws: int) -> Iterator[int]:
+    """Yield how many draws are made at once."""
+    step = max(1, CHUNK // max(contrasts.weights.shape[0] * contrasts.num_columns, 1))
+    yield from (min(step, num_draws - first) for first in range(0, num_draws, step))
+
+
+def weigh_noise(
+    model: Model,
+    contrasts: Contrasts,
+    noise: Floats,
+    resamples: NDArray[np.intp],
+    squares: Floats | None,
+) -> Floats:
+    """Return estimate over reach of contrasts where no variant differs, (draws, M).
+
+    Args:
+        model: The model.
+        contrasts: Under it.
+        noise: Standard normal, of each run, (draws, V, S).
+        resamples: Which resample of images each draw is moved by, (draws,).
+        squares: Where few units tell their own spread badly: chi-squares of units less one, of each
+            contrast anew, (draws, M); None where there are many.
+    """
     spread = np.sqrt(model.variances)[model.groups][:, None]
-    step = max(1, CHUNK // max(contrasts.weights.shape[0] * S, 1))
-    for first in range(0, num_draws, step):
-        count = min(step, num_draws - first)
-        judged = contrasts.judge(rng.normal(size=(count, V, S)) * spread, are_alike=True)
-        moved = contrasts.moves[rng.integers(0, len(contrasts.moves), count)]
-        if units < MANY_UNITS:  # few tell their own spread badly, of each contrast anew
-            moved = moved * np.sqrt((units - 1) / rng.chisquare(units - 1, moved.shape))
-        yield over_reach(judged.estimate + moved, judged.reach)
+    judged = contrasts.judge(noise * spread, are_alike=True)
+    moved = contrasts.moves[resamples]
+    if squares is not None:
+        moved = moved * np.sqrt((model.scores.num_units - 1) / squares)
+    return over_reach(judged.estimate + moved, judged.reach)
 
 
 def over_reach(estimate: Floats, reach: Floats) -> Floats:

@@ -158,6 +158,11 @@ class Contrasts:
         self._concentration = fourths / np.maximum(squares**2, 1e-300)
         """How much of each contrast rests on few variants, (M,): 1/2 for a pair."""
 
+    @property
+    def num_columns(self) -> int:
+        """Number of seeds that the model knows."""
+        return int(self._model.present.shape[1])
+
     def of(self, values: Floats) -> Floats:
         """Return the contrasts, (..., M), of values of variants, (..., V)."""
         flat = values.reshape(-1, values.shape[-1])

@@ -1,6 +1,7 @@
 """The table of claims: what was expected, whether it holds, and how surely.
 
-In: verdicts (`reports.stats.claims`). Out: a frame of raw values, and a `Table`.
+In: verdicts (`reports.stats.claims`), and the looks that gave them, where seeds were added to what
+was undecided. Out: a frame of raw values, and a `Table`.
 """
 
 import math
@@ -8,21 +9,24 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from bench.looks import FIRST_LOOK, Looks
 from bench.text import clean
 from reports.formats import Table
 from reports.stats.claims import HELD, NOT_HELD, UNDECIDED, Verdict
-from reports.style import MISSING, between, points
+from reports.style import MISSING, between, enumerate_names, number_of, points
 
 SIGNS = {HELD: "✓", NOT_HELD: "✗", UNDECIDED: "?"}
 
 
-def claims_frame(verdicts: Sequence[Verdict]) -> pd.DataFrame:
+def claims_frame(verdicts: Sequence[Verdict], looks: Looks | None = None) -> pd.DataFrame:
     """Return a row for each claim.
 
     `claim`, `verdict` (held, not held, undecided); of the contrast that is the least above its
     bound `where`, `score`, `estimate`, `bound`, `low` and `high` (one-sided 95 % ends that hold for
     all claims together), fractions, of costs logarithms of a ratio; `num_seeds`; `num_units` (what
-    was resampled of the images); `would_decide` and `noted`.
+    was resampled of the images); `would_decide` and `noted`; where there were looks, also
+    `decided_at` (number of the look, none where it is undecided), `looks` (how many were taken) and
+    `max_seeds`. Numbers are those of the look that decided, or of the last.
     """
     rows = []
     for verdict in verdicts:
@@ -43,10 +47,14 @@ def claims_frame(verdicts: Sequence[Verdict]) -> pd.DataFrame:
                 "noted": verdict.noted,
             }
         )
-    return pd.DataFrame(rows)
+    frame = pd.DataFrame(rows)
+    if looks is None:
+        return frame
+    decided = pd.array([one.look for one in verdicts], dtype="Int64")
+    return frame.assign(decided_at=decided, looks=len(looks.looks), max_seeds=looks.max_seeds)
 
 
-def claims_table(verdicts: Sequence[Verdict]) -> Table:
+def claims_table(verdicts: Sequence[Verdict], looks: Looks | None = None) -> Table:
     """Show claims with their verdicts, as words and signs."""
     cells = pd.DataFrame({"claim": [clean(str(one.question.claim)) for one in verdicts]})
     cells["verdict"] = [f"{SIGNS[one.word]} {one.word}" for one in verdicts]
@@ -55,21 +63,45 @@ def claims_table(verdicts: Sequence[Verdict]) -> Table:
     ]
     cells["found [bounds]"] = [_show(one) for one in verdicts]
     cells["seeds"] = [str(one.worst.num_seeds) if one.worst else MISSING for one in verdicts]
+    if looks is not None:
+        cells["decided at"] = [f"look {one.look}" if one.look else MISSING for one in verdicts]
     cells["would decide"] = [clean(one.advice) or MISSING for one in verdicts]
     cells["written"] = [clean(one.noted) or MISSING for one in verdicts]
     said = [name for name in cells if set(cells[name]) != {MISSING}]
     return Table(
-        cells[said], frozenset(("found [bounds]", "seeds")), caption=describe_claims(verdicts)
+        cells[said], frozenset(("found [bounds]", "seeds")), caption=describe_claims(looks)
     )
 
 
-def describe_claims(verdicts: Sequence[Verdict]) -> str:
-    """Say how claims are judged."""
-    return (
+def describe_claims(looks: Looks | None = None) -> str:
+    """Say how claims are judged; and by which looks, where there were any."""
+    said = (
         "Differences in points, costs as ratios. A claim is held where the lower bound of all its "
         "contrasts is beyond what it says, not held where an upper bound is not; bounds are "
         "one-sided, 95 % for all claims together, under the page's model of error. Shown is the "
         "contrast that holds least."
+    )
+    return said if looks is None or looks.last is None else f"{said} {_describe_looks(looks)}"
+
+
+def _describe_looks(looks: Looks) -> str:
+    """Say when claims were looked at, with which seeds, and how much error that took."""
+    last = looks.last
+    assert last is not None
+    first, most = FIRST_LOOK, FIRST_LOOK + len(looks.looks) - 1
+    at = f"{first} seeds" if first == most else f"{first} to {most} seeds, one more each time"
+    counts: dict[int, list[str]] = {}
+    for name, number in last.seeds.items():
+        counts.setdefault(number, []).append(name)
+    seeds = "; ".join(
+        f"{number} of {'all variants' if len(counts) == 1 else enumerate_names(names)}"
+        for number, names in sorted(counts.items(), reverse=True)
+    )
+    return (
+        f"Seeds were added to what was undecided: {number_of(len(looks.looks), 'look')}, at {at}, "
+        f"of {looks.max_seeds} at most. The 5 % are those of all looks together, spent "
+        f"{looks.spending}; {100 * last.spent:.2g} of 5 % are. Seeds: {seeds}. Numbers are those "
+        "of the look that decided, or of the last."
     )
 
 

@@ -41,7 +41,8 @@ def list_exports(study: Study) -> Iterator[tuple[str, Export]]:
     classes, intervals, labels = study.classes, study.intervals, study.labels
     comparability = study.comparability
     if study.verdicts:
-        yield "claims", Export(claims_frame(study.verdicts), claims_table(study.verdicts))
+        judged = study.verdicts, study.looks
+        yield "claims", Export(claims_frame(*judged), claims_table(*judged))
     yield "summary", Export(summary, summary_table(summary, comparability, plan.baseline))
     yield "paper", Export(paper_frame(summary), paper_table(summary, comparability))
     if len(labels):
