@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from bench.claims import Claim
+from bench.looks import Looks
 from bench.plan import Plan, PlannedRun, Published, Run, RunId
 from bench.spec import Schema
 from bench.store.records import FAILURE, RESULT, describe_fault
@@ -77,6 +78,7 @@ def pack_records(contents: Contents) -> bytes:
             **{name: getattr(plan, name) for name in _PLAIN},
             "published": [one.model_dump(mode="json") for one in plan.published],
             "claims": [one.model_dump(mode="json") for one in plan.claims],
+            **({"looks": _LOOKS.dump_python(plan.looks, mode="json")} if plan.looks else {}),
         },
         "settings": shared,
         "runs": [
@@ -132,6 +134,7 @@ class _WrittenPlan(Schema):
     is_part: bool
     published: tuple[Published, ...]
     claims: tuple[Claim, ...]
+    looks: Looks | None = None
 
 
 class _WrittenRecord(Schema):
@@ -156,6 +159,7 @@ class _WrittenFile(Schema):
 
 
 _FILE = TypeAdapter(_WrittenFile)
+_LOOKS = TypeAdapter(Looks)
 
 
 def _write_record(record: Record, settings: dict[str, Any]) -> dict[str, Any]:

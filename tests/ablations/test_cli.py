@@ -63,11 +63,13 @@ def test_from_a_spec_to_a_page_and_again(work, cli):
 
     again = cli("run", "q.yaml", "--data", "mine", cwd=work)
     assert again.returncode == 0
-    first, second, *_, last = again.stdout.splitlines()
+    first, second, third, *_, last = again.stdout.splitlines()
     assert (
         first == "note: coarse and fine: collapsed: every labelled pixel is called ground (seed 0)."
     )
-    assert second.startswith("best: ")
+    assert second.startswith("From fcn32s to fcn16s, mIoU changes by ")
+    assert second.endswith("one seed gives no verdict.")
+    assert third.startswith("best: ")
     assert last == "report: out/q/index.html"
 
     # The report needs neither the images nor torch, and is the same to the byte.

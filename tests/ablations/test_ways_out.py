@@ -25,7 +25,8 @@ from fcn.errors import InputError
 
 ROOT = Path(__file__).parent.parent.parent
 FOREIGN = {"--abbrev", "--always", "--dirty", "--error-unmatch", "--head", "--status", "--port"}
-FOREIGN |= {"--force-reinstall", "--no-deps", "--grids", "--processes", "--worlds"}
+FOREIGN |= {"--force-reinstall", "--no-deps"}
+FOREIGN |= {"--grids", "--processes", "--worlds", "--designs", "--sections"}
 """Options of git, Ray, pip and `python -m reports.simulate`."""
 
 

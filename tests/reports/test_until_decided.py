@@ -19,6 +19,7 @@ from bench.store.records import Failure, Reason
 from bench.store.runs import Store
 from fcn.errors import InputError
 from reports.page import write_report
+from reports.results.report_folder import ReportFolder
 from reports.study import read_study
 
 READ = TypeAdapter(Sentence).validate_python
@@ -150,6 +151,12 @@ def test_the_report_is_that_of_the_looks(whole, tmp_path):
     assert set(rows["looks"]) == {len(question.kept())}
     for suffix in ("md", "tex"):
         assert "look 1" in (tmp_path / "tables" / f"claims.{suffix}").read_text()
+    published = ReportFolder(tmp_path)  # the same from its own folder, without the store
+    assert published.plan.looks == plan.looks
+    again = read_study(published.plan, published)
+    assert [(one.word, one.look) for one in again.verdicts] == [
+        (one.word, one.look) for one in study.verdicts
+    ]
 
 
 def test_an_interrupted_command_goes_on_to_the_same_looks(question, whole):
