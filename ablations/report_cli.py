@@ -56,6 +56,10 @@ def report(
     claims_must_hold: Annotated[
         bool, typer.Option("--claims-must-hold", help="Exit with 4 unless all claims are held.")
     ] = False,
+    lean: Annotated[
+        bool,
+        typer.Option("--lean", help="Keep figures on the page alone, for a repository."),
+    ] = False,
     across: Annotated[
         bool,
         typer.Option(
@@ -101,7 +105,7 @@ def report(
         from reports.scalars import export_scalars, open_export
 
         open_export(plan, tensorboard)
-    study = _watch(plan, store, out, every) if watch else write(plan, store, out)
+    study = _watch(plan, store, out, every) if watch else write(plan, store, out, lean=lean)
     if tensorboard:
         say(f"scalars of {export_scalars(plan, store, tensorboard)} runs: {tensorboard}")
     if claims_must_hold:
@@ -164,8 +168,10 @@ def _require_held(study: "Study") -> None:
         raise typer.Exit(CLAIMS_OPEN)
 
 
-def write(plan: "Plan", store: "Store", out: Path | None) -> "Study":
+def write(plan: "Plan", store: "Store", out: Path | None, *, lean: bool = False) -> "Study":
     """Write a plan's report; say what must be known of its numbers, the answer, and where it is.
+
+    `lean` keeps figures on the page alone.
 
     Returns:
         What it was written from.
@@ -176,7 +182,7 @@ def write(plan: "Plan", store: "Store", out: Path | None) -> "Study":
         from reports.terminal import print_answer
     study = read_study(plan, store)
     folder, chosen = _folder(plan, out), out is not None
-    page = write_report(plan, store, folder, chosen=chosen, say=say, study=study)
+    page = write_report(plan, store, folder, chosen=chosen, say=say, study=study, lean=lean)
     # Where there is no terminal, a table is as wide as it needs to be.
     print_answer(study, Console(highlight=False, width=None if sys.stdout.isatty() else 1000))
     say(f"report: {page}")

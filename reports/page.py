@@ -74,6 +74,7 @@ def write_report(
     chosen: bool = False,
     say: Callable[[str], None] | None = None,
     study: Study | None = None,
+    lean: bool = False,
 ) -> Path:
     """Write the report of a plan and return the path of its `index.html`.
 
@@ -88,6 +89,8 @@ def write_report(
         chosen: Whether somebody named `out_dir`: then another report there is replaced too.
         say: Called with each remark that a terminal has room for.
         study: What `read_study` read of the two; None reads it.
+        lean: Whether the page alone has the figures, for a report that lies in a repository. Those
+            that a report's folder cannot draw again stay beside it, as SVG.
 
     Raises:
         InputError: Files in `out_dir` that would be replaced are not of this report.
@@ -107,9 +110,12 @@ def write_report(
         "summary.md": _summary_markdown(study),
         "summary.csv": to_csv(study.summary),
         **write_methods(study),
-        PAGE: _render(study, figures, gallery, refresh_seconds),  # last: it stands for the rest
+        PAGE: _render(
+            study, figures, gallery, refresh_seconds, lean
+        ),  # last: it stands for the rest
     }
-    others = _figure_files(drawn) | list_sources(study, figures)
+    beside = [one.without_copies() for one in figures if one.is_of_logs] if lean else drawn
+    others = _figure_files(beside) | list_sources(study, figures)
     folder.write(others | {name: text.encode() for name, text in texts.items()})
     if say is not None:
         for line in study.remarks.list_printed():
@@ -122,6 +128,7 @@ def _render(
     figures: Sequence[Illustration],
     gallery: Gallery,
     refresh_seconds: int | None,
+    lean: bool,
 ) -> str:
     plan, runs, summary, records = study.plan, study.runs, study.summary, study.records
     listed = provenance.choose_listed(records)
@@ -139,6 +146,7 @@ def _render(
         styles=STYLES,
         scripts=SCRIPTS,
         filters={"variant_anchor": provenance.name_variant_anchor},
+        lean=lean,
         plan=plan,
         refresh_seconds=refresh_seconds,
         contents=[

@@ -7,7 +7,7 @@ import base64
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import quote
 
 from markupsafe import Markup
@@ -20,6 +20,9 @@ PIXELS_PER_INCH = 94.4
 """A figure of full width (10 inches) fills the page's column of 944 pixels."""
 QUALITY = 82
 """Of images on the page, WebP's scale; the files in `figures/` keep every pixel."""
+
+OF_LOGS = ("curves", "bound")
+"""How names of figures begin that are drawn from logs or images."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,15 @@ class Illustration:
     """Which variant each mark is of; empty for none."""
     finding: str = ""
     """What it shows, in a sentence, for who does not see it."""
+
+    @property
+    def is_of_logs(self) -> bool:
+        """Whether it was drawn from logs or images, which are not beside a report."""
+        return self.name.startswith(OF_LOGS)
+
+    def without_copies(self) -> "Illustration":
+        """Return it with its SVG alone."""
+        return replace(self, files={".svg": self.files[".svg"]})
 
     @property
     def alt(self) -> str:

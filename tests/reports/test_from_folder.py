@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import shutil
 
 import numpy as np
@@ -15,6 +16,7 @@ from bench.claims import Claim
 from bench.plan import PlannedRun
 from fcn.errors import InputError
 from reports.figures.taken import TAKEN, take_over
+from reports.page import write_report
 from reports.results.frame import read_records
 from reports.results.records_file import Contents, Kept, pack_records, read_records_file
 from reports.results.report_folder import ReportFolder
@@ -66,6 +68,18 @@ def test_the_page_says_the_same_and_what_it_took_over(report, again):
     )
     rest = '<section id="classes"'
     assert after[after.index(rest) :].replace(TAKEN, "") == before[before.index(rest) :]
+
+
+def test_a_lean_report_has_each_figure_once_and_can_be_made_again(plan, store, report, tmp_path):
+    page = write_report(plan, store, tmp_path / "lean", lean=True).read_text()
+    kept = {path.name for path in (tmp_path / "lean" / "figures").iterdir()}
+    assert kept == {"curves.svg"}  # there are no images here, so no bound
+    figures = set(re.findall(r'id="figure-[a-z]+', (report / "index.html").read_text()))
+    gone = {f'id="figure-{name}' for name in ("bound", "closeups", "errors", "image")}
+    assert set(re.findall(r'id="figure-[a-z]+', page)) == figures - gone
+    assert "figures/scores" not in page
+    again = ReportFolder(tmp_path / "lean")
+    assert 'id="figure-curves"' in write_report(again.plan, again, tmp_path / "again").read_text()
 
 
 @pytest.mark.slow
