@@ -61,7 +61,7 @@ CONTENTS = (
 )
 """Sections of the page: anchors and titles."""
 STYLES = ("page.css", "gallery.css", "linked.css")
-SCRIPTS = ("address.js", "page.js", "differences.js", "lit.js", "gallery.js")
+SCRIPTS = ("address.js", "page.js", "copy.js", "differences.js", "lit.js", "gallery.js")
 """Files of `assets/`, in the order in which the page has them."""
 
 

@@ -130,26 +130,6 @@ function addPoints(box, tip) {
   });
 }
 
-// Text that goes elsewhere: a button copies it.
-function addCopying(text) {
-  const button = document.createElement("button");
-  button.type = "button";
-  button.className = "copy";
-  button.textContent = "Copy";
-  button.setAttribute("aria-label", `Copy ${text.dataset.name}`);
-  button.addEventListener("click", async () => {
-    getSelection().selectAllChildren(text); // seen, and there for the keyboard where a browser refuses
-    try {
-      await navigator.clipboard.writeText(text.textContent);
-    } catch {
-      if (!document.execCommand("copy")) return;
-    }
-    button.textContent = "Copied";
-    setTimeout(() => (button.textContent = "Copy"), 2000);
-  });
-  text.before(button);
-}
-
 // A link into a closed part opens it.
 function openTarget() {
   const target = address.isPart() && document.getElementById(decodeURIComponent(location.hash.slice(1)));
@@ -179,6 +159,5 @@ addEventListener("beforeprint", () => {
 addEventListener("afterprint", () => {
   for (const part of closed) part.open = false;
 });
-for (const text of document.querySelectorAll(".copyable")) addCopying(text);
 addEventListener("hashchange", openTarget);
 openTarget();

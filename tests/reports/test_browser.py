@@ -5,6 +5,8 @@ import shutil
 import pytest
 from browser import Browser
 
+from reports.formats import escape_latex
+
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.timeout(600),
@@ -114,6 +116,25 @@ def test_rows_are_filtered_by_words(tab):
     assert tab.run("document.querySelector('#summary output').textContent") == "2 of 12"
     tab.run(f"{field}.value = ''; {field}.dispatchEvent(new Event('input'))")
     assert len(column(tab, 0)) == 12
+
+
+def test_a_table_is_copied_as_it_is_shown_as_latex(tab):
+    """The second route is the writer of `tables/*.tex`."""
+    field = "document.querySelector('#summary input[type=search]')"
+    tab.run(f"{field}.value = 'vgg16'; {field}.dispatchEvent(new Event('input'))")
+    lines = tab.run("toLatex(document.querySelector('#summary table'))").splitlines()
+    names = [escape_latex(name) for name in heads(tab)]
+    assert lines[0] == f"\\begin{{tabular}}{{l{'r' * (len(names) - 1)}}}"
+    assert lines[2] == f"{' & '.join(names)} \\\\"
+    columns = [column(tab, k) for k in range(len(names))]
+    rows = [
+        [escape_latex(text).removeprefix("{}") for text in row]
+        for row in zip(*columns, strict=True)
+    ]
+    assert lines[4:-2] == [f"{' & '.join(row)} \\\\" for row in rows]
+    assert len(rows) == 3
+    tab.run(f"{field}.value = ''; {field}.dispatchEvent(new Event('input'))")
+    assert tab.run("document.querySelectorAll('p.files .copy').length") >= 4
 
 
 def test_a_column_hides_and_comes_back(tab):
