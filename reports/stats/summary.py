@@ -97,6 +97,7 @@ def add_intervals(
         joined[[f"{score}_{end}" for end in ends]] = found[ends].astype("float64")
         if baseline is not None and len(bounds):
             _add_differences(joined, intervals, baseline, score)
+        joined = joined.copy()  # one block again: pandas warns of a frame of very many
     is_ranked = intervals.comparability.holds(joined.index, PRIMARY)
     means = joined[f"{PRIMARY}_mean"]
     best = find_best(means, intervals.findings) if is_ranked else None

@@ -48,6 +48,9 @@ class PretendEngine:
         self.started.append(run_dir.name)
         self.running.append(run_dir.name)
 
+    def is_queued(self, run_id):
+        return False
+
     def poll(self, seconds):
         exits = []
         for run_id in list(self.running):
