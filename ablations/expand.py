@@ -11,6 +11,7 @@ from typing import Any
 from ablations.fitting import fits, fits_none, list_unused, read_choices, spelled
 from ablations.names import require_names_that_hold, require_own_word
 from ablations.spec import Ablation, Differences
+from bench.data.draws import Draw
 from bench.data.facts import DatasetFacts
 from bench.plan import Plan, PlannedRun, Run
 from bench.settings.keys import flatten
@@ -179,12 +180,29 @@ def _run_of(
                 f"{ablation}, variant {variant}: "
                 + unknown_name(f"split of dataset {spec.data.dataset}:", split, facts.num_images)
             )
-    num_images = facts.num_images[spec.train.split]
-    train = resolve_steps(spec.train, min(num_images, spec.data.limit_images or num_images))
+    draw = Draw.of(spec.data)
+    num_images = draw.size(facts.num_images[spec.train.split])
+    _require_images(f"{ablation}, variant {variant}", spec, num_images)
+    train = resolve_steps(spec.train, num_images)
     parent = runs[train.init_from, seed].run.id if train.init_from else None
     streams = tuple(runs[name, seed].run.id for name in train.init_streams)
     resolved = spec.model_copy(update={"train": train, "seed": seed})
-    return Run(resolved, facts.fingerprint, parent, streams, dict(sources_of(spec)))
+    by_groups = draw.by_groups and not draw.is_whole
+    groups = facts.groups.get(spec.train.split, "") if by_groups else ""
+    return Run(resolved, facts.fingerprint, parent, streams, dict(sources_of(spec)), groups)
+
+
+def _require_images(where: str, spec: RunSpec, num_images: int) -> None:
+    """Refuse a share that leaves nothing, and folds none of which judges."""
+    train, data, judge = spec.train, spec.data, spec.evaluate
+    if num_images < 1:
+        drawn = f"data.train_fraction {data.train_fraction:g} of split {train.split!r}"
+        raise InputError(f"{where}: {drawn} is less than one image; ask for a larger share")
+    if data.folds is not None and judge.split != train.split:
+        raise InputError(
+            f"{where}: data.folds parts train.split {train.split!r}, one fold of which judges, and "
+            f"evaluate.split is {judge.split!r}; write evaluate.split: {train.split}"
+        )
 
 
 def resolve_steps(train: TrainSpec, num_images: int) -> TrainSpec:

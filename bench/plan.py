@@ -51,6 +51,9 @@ class Run:
     sources: Mapping[str, str] = field(default_factory=dict)
     """By key of the spec: what stands behind a name in it that is none of ours: the digest of a
     weights file or of a plugin's code, the version of a library. See `bench.sources`."""
+    groups: str = ""
+    """Digest of the groups that a draw of its images keeps whole; empty where it keeps none. They
+    are no part of the fingerprint, since no other score needs them."""
     named: str | None = None
     """Id that an earlier version gave it, by other rules; None where today's id is the same."""
 
@@ -105,6 +108,7 @@ class Run:
         content = [semantics, spec, self.fingerprint, self.parent]
         content += [self.streams] if self.streams else []
         content += [dict(self.sources)] if self.sources else []
+        content += [{"groups": self.groups}] if self.groups else []
         if self.spec.train.precision == "bf16" and bf16_semantics > 1:
             content += [{"bf16": bf16_semantics}]
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -115,6 +119,7 @@ class Run:
         spec = self.spec.model_dump(mode="json")
         more: dict[str, Any] = {"streams": list(self.streams)} if self.streams else {}
         more |= {"sources": dict(self.sources)} if self.sources else {}
+        more |= {"groups": self.groups} if self.groups else {}
         return {"fingerprint": self.fingerprint, "parent": self.parent, **more, "spec": spec}
 
     @classmethod
@@ -139,6 +144,7 @@ class _WrittenRun(Schema):
     parent: RunId | None
     streams: tuple[RunId, ...] = ()
     sources: dict[str, str] = {}
+    groups: str = ""
 
 
 NO_FUSION = ("fcn32s", "pool3", "pool4", "pool5", "hypercolumn", "unet", "unet4s")
@@ -161,6 +167,8 @@ def _idle_keys(spec: RunSpec) -> Iterator[tuple[str, str]]:
             yield "model", "upsampling"
     if len(spec.data.inputs) == 1:
         yield "model", "input_fusion"
+    if spec.data.folds is None and spec.data.train_fraction == 1:
+        yield from (("data", "draw_by"), ("data", "draw_seed"))
     if spec.train.schedule != "poly":
         yield "train", "power"
     if read_call(spec.train.optimizer).name not in ("sgd", "adamw"):

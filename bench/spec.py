@@ -126,6 +126,30 @@ class DataSpec(Schema):
     limit_images: Annotated[int, Field(ge=1)] | None = None
     """Most images of each split, for a trial, which reports call so; none for all."""
 
+    train_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of the images of `train.split` that is trained on, classes in proportion; 0.1 lies
+    within 0.2."""
+    folds: Annotated[int, Field(ge=2)] | None = None
+    """Parts of `train.split`, one of which judges while the others are trained on; write the same
+    split as `evaluate.split`. None for no folds."""
+    fold: Annotated[int, Field(ge=0)] = 0
+    """Which of them judges, from 0; an axis of a grid."""
+    draw_by: Literal["groups", "images"] = "groups"
+    """What such draws keep whole: groups, such as clips, where the dataset knows them; or nothing
+    larger than an image."""
+    draw_seed: Seed = 0
+    """Seed of such draws, apart from the run's: all variants and seeds have the same images."""
+
+    @model_validator(mode="after")
+    def _fold_of_folds(self) -> "DataSpec":
+        if self.fold and self.folds is None:
+            raise ValueError(f"fold {self.fold} is of no folds; give data.folds their number")
+        if self.folds is not None and self.fold >= self.folds:
+            raise ValueError(
+                f"fold {self.fold} is none of {self.folds} folds; they are 0 to {self.folds - 1}"
+            )
+        return self
+
     @model_validator(mode="after")
     def _each_once(self) -> "DataSpec":
         for key in ("inputs", "targets"):

@@ -31,7 +31,8 @@ TABLES = (
 EXPORTS = tuple(f"tables/{name}.{suffix}" for name in TABLES for suffix in ("csv", "md", "tex"))
 """Paths of all files that a report may have beside its page."""
 DRAWINGS = (
-    *("scores", "grid", "differences", "costs", "curves", "curves-images", "curves-seconds"),
+    *("scores", "learning", "grid", "differences", "costs"),
+    *("curves", "curves-images", "curves-seconds"),
     *("classes", "class-gains", "confusion", "bound"),
 )
 """Names of the figures of any report, each in every form."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from bench.data.batches import Batches
 from bench.data.layers import Target
 from bench.data.packs.pack import Pack
+from bench.data.roles import trained_on
 from bench.spec import RunSpec
 from fcn.model import coarsest_stride, create_model
 
@@ -32,7 +33,7 @@ def draw_batch(pack: Pack, spec: RunSpec, number: int) -> Image.Image:
     Raises:
         InputError: The run has no such batches, or its network cannot be built.
     """
-    chosen = pack.choose(spec.data.inputs, spec.data.targets)
+    chosen = trained_on(pack, spec)
     with torch.device("meta"):
         model = create_model(
             **{**spec.model.model_dump(), "pretrained": False}, **chosen.network_options()

@@ -82,13 +82,14 @@ def _find_images(store: "Store", run_id: str, paths: list[Path]) -> list[Any]:
 
     from bench.data.catalog import open_data
     from bench.data.files import read_image
+    from bench.data.roles import judged_by
 
     run = store.run(run_id)
     if paths:
         found = [read_image(path) for path in paths]
     else:
         try:
-            pack = open_data(store, run).seen_by(run.spec.data)
+            pack = judged_by(open_data(store, run), run.spec)
         except InputError as error:
             raise InputError(f"{error}; or give images to compare on, with --image") from None
         found = [pack.image(i) for i in pack.indices(run.spec.evaluate.split)[:NUM_COMPARED]]

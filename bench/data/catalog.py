@@ -14,6 +14,7 @@ from pathlib import Path
 from bench.data.cores import Progress
 from bench.data.facts import DatasetFacts
 from bench.data.memory import Binding, Memory, read_memory, remember_binding, remember_dataset
+from bench.data.packs.groups import digest_of
 from bench.data.packs.pack import Pack, open_pack, pack
 from bench.data.packs.space import packing_remark
 from bench.data.registry import Dataset, open_dataset
@@ -185,12 +186,22 @@ class Catalog:
             target_name=dataset.target_name,
             more_inputs=dataset.more_inputs,
             more_targets={one.name: len(one.class_names) for one in dataset.more_targets},
+            groups=_digest_groups(dataset),
         )
 
     def _dataset(self, key: str, data: DataSpec) -> Dataset:
         if key not in self._datasets:
             self._datasets[key] = open_dataset(data, self._data_dir)
         return self._datasets[key]
+
+
+def _digest_groups(dataset: Dataset) -> dict[str, str]:
+    """Return the digest of the groups of each split in which every image has one."""
+    known = {
+        split: {name: dataset.groups.get((split, name), "") for name in names}
+        for split, names in dataset.splits.items()
+    }
+    return {split: digest_of(own) for split, own in known.items() if own and all(own.values())}
 
 
 def recall_question(store: Store, question: str, *, strict: bool) -> list[Recall]:

@@ -33,6 +33,9 @@ class DatasetFacts:
     """Inputs beside the image."""
     more_targets: dict[str, int] = field(default_factory=dict)
     """Classes of further targets, by name."""
+    groups: dict[str, str] = field(default_factory=dict)
+    """Digest of what the images of a split belong to, by split; those of which it is not known are
+    left out. See `bench.data.packs.groups`."""
 
     def network_options(self, data: DataSpec) -> dict[str, Any]:
         """Return how `fcn.create_model` builds a network for the layers that a spec asks for.

@@ -10,11 +10,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.data.draws import Draw
 from bench.data.labels import Labels, name_some, shared_remark
 from bench.data.layers import COLOUR
 from bench.data.overlap import find_leak, shared_images
 from bench.data.packs.pack import Pack, open_pack
 from bench.data.problems import join_problems
+from bench.data.roles import with_drawn
 from bench.plan import Plan, PlannedRun, Run
 from fcn.errors import InputError
 
@@ -29,10 +31,13 @@ class Use:
     """Name and options of its dataset."""
     targets: tuple[str, ...]
     """Targets."""
-    trained: tuple[tuple[str, str], ...]
-    """Fingerprint and split that it is trained on, and those of the runs that it starts from."""
+    trained: tuple[tuple[str, str, Draw], ...]
+    """Fingerprint and split that it is trained on, and what is drawn of it; and those of the runs
+    that it starts from."""
     split: str
     """Split that judges."""
+    draw: Draw
+    """What is drawn of the split that it is trained on itself, of which a fold may judge."""
     watched: str | None
     """Split that is scored along the way."""
     accepted: tuple[str, ...]
@@ -41,7 +46,7 @@ class Use:
     @property
     def trained_here(self) -> set[str]:
         """Splits of its own data that are trained on."""
-        return {split for fingerprint, split in self.trained if fingerprint == self.fingerprint}
+        return {split for print_, split, _ in self.trained if print_ == self.fingerprint}
 
     @property
     def judges(self) -> dict[str, str]:
@@ -114,7 +119,8 @@ def _remarks_on_runs(plan: Plan, packs: Mapping[str, Pack]) -> Iterator[str]:
     large: dict[str, list[str]] = {}
     for planned in plan.runs:
         train, pack = planned.run.spec.train, packs.get(planned.run.fingerprint)
-        number = len(pack.indices(train.split)) if pack else train.batch_size
+        draw = Draw.of(planned.run.spec.data)
+        number = draw.size(len(pack.indices(train.split))) if pack else train.batch_size
         if train.steps and train.batch_size > number:
             text = (
                 f"train.batch_size {train.batch_size} is more than the {number} images of split "
@@ -155,8 +161,9 @@ def uses_of(plan: Plan) -> dict[Use, PlannedRun]:
             planned.run.fingerprint,
             " ".join([spec.data.dataset, *(f"{k}={v}" for k, v in spec.data.options.items())]),
             spec.data.targets,
-            tuple(sorted(_trained(planned.run, runs))),
+            tuple(sorted(_trained(planned.run, runs), key=repr)),
             evaluate.split,
+            Draw.of(spec.data),
             evaluate.eval_split if evaluate.eval_every else None,
             spec.data.duplicates,
         )
@@ -179,9 +186,9 @@ def labels_of(pack: Pack) -> list[Labels]:
     return found
 
 
-def _trained(run: Run, runs: Mapping[str, Run]) -> set[tuple[str, str]]:
-    """Return data and split of a run and of all that it starts from."""
-    found = {(run.fingerprint, run.spec.train.split)}
+def _trained(run: Run, runs: Mapping[str, Run]) -> set[tuple[str, str, Draw]]:
+    """Return data and split of a run and of all that it starts from, and what is drawn of it."""
+    found = {(run.fingerprint, run.spec.train.split, Draw.of(run.spec.data))}
     for parent in run.parents:
         if parent in runs:
             found |= _trained(runs[parent], runs)
@@ -193,8 +200,13 @@ def _leaks(use: Use, packs: Mapping[str, Pack]) -> Iterator[tuple[str | None, li
 
     A split that is trained on may be watched under its own name: that is a curve of training.
     """
-    for (key, judge), (fingerprint, split) in itertools.product(use.judges.items(), use.trained):
+    own = packs[use.fingerprint]
+    for (key, judge), (fingerprint, split, draw) in itertools.product(
+        use.judges.items(), use.trained
+    ):
         is_one = (fingerprint, split) == (use.fingerprint, judge)
         if fingerprint in packs and not (is_one and key == "evaluate.eval_split"):
-            trained = packs[fingerprint], split
-            yield find_leak(trained, (packs[use.fingerprint], judge), key, use.accepted)
+            trained = with_drawn(packs[fingerprint], split, draw), split
+            is_parted = judge == use.split  # where there are folds, that is the split they are of
+            fold = with_drawn(own, judge, use.draw, judges=True) if is_parted else own
+            yield find_leak(trained, (fold, judge), key, use.accepted)

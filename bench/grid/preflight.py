@@ -23,6 +23,7 @@ from bench.data.batches import require_equal_sizes, require_shards
 from bench.data.facts import DatasetFacts
 from bench.data.packs.pack import Pack
 from bench.data.remarks import require_meaning, uses_of
+from bench.data.roles import judged_by, require_draw, trained_on
 from bench.plan import Plan, PlannedRun, Run
 from bench.run.activations import require_blocks
 from bench.run.batch_norm import require_known_statistics
@@ -119,14 +120,15 @@ def check_images(plan: Plan, packs: Mapping[str, Pack], devices_per_run: int = 1
     fitting: set[str] = set()
     for planned in first_seeds(plan):
         spec = planned.run.spec
-        pack = packs[planned.run.fingerprint].seen_by(spec.data)
+        with naming(plan, planned):
+            require_draw(packs[planned.run.fingerprint], spec)
+            pack = judged_by(packs[planned.run.fingerprint], spec)
+            trained = trained_on(packs[planned.run.fingerprint], spec)
         splits = {spec.evaluate.split}
         if spec.evaluate.eval_every:
             splits.add(spec.evaluate.eval_split)
-        if spec.train.crop is None:
-            splits.add(spec.train.split)
         with naming(plan, planned):
-            require_equal_sizes(pack, spec.train)
+            require_equal_sizes(trained, spec.train)
             require_shards(spec.train, devices_per_run)
             if devices_per_run > 1:
                 classes = [len(target.class_names) for target in pack.targets]
@@ -135,8 +137,10 @@ def check_images(plan: Plan, packs: Mapping[str, Pack], devices_per_run: int = 1
                 require_blocks(model, spec.train, devices_per_run)
             if devices_per_run > 1 or spec.train.batch_norm_groups > 1:
                 require_known_statistics(build(spec.model, pack.network_options()))
-            for split in splits:
-                sides = zip(*(pack.size(i) for i in pack.indices(split)), strict=True)
+            seen = [pack.indices(split) for split in sorted(splits)]
+            seen += [trained.indices(spec.train.split)] if spec.train.crop is None else []
+            for indices in seen:
+                sides = zip(*(pack.size(i) for i in indices), strict=True)
                 height, width = map(min, sides)
                 size = scaled_size((height, width), spec.data.input_scale)
                 options = pack.network_options()
@@ -145,7 +149,7 @@ def check_images(plan: Plan, packs: Mapping[str, Pack], devices_per_run: int = 1
                     fitting.add(key)
             if spec.train.crop is None:
                 smallest = min(
-                    (pack.size(i) for i in pack.indices(spec.train.split)), key=math.prod
+                    (pack.size(i) for i in trained.indices(spec.train.split)), key=math.prod
                 )
                 size = scaled_size(smallest, spec.data.input_scale * spec.train.scale[0])
                 try_training(spec.model, pack.network_options(), size, spec.train)

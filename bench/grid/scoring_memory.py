@@ -12,6 +12,7 @@ import torch
 
 from bench.data.augment import scaled_size
 from bench.data.packs.pack import Pack
+from bench.data.roles import judged_by
 from bench.plan import Plan
 from bench.spec import RunSpec
 from fcn.counting import count
@@ -34,7 +35,7 @@ def scoring_remarks(plan: Plan, packs: Mapping[str, Pack]) -> Iterator[str]:
     variants: dict[tuple[str, tuple[int, int], float], list[str]] = {}
     for planned in {planned.variant: planned for planned in plan.runs}.values():
         spec = planned.run.spec
-        pack = packs[planned.run.fingerprint].seen_by(spec.data)
+        pack = judged_by(packs[planned.run.fingerprint], spec)
         split, size = _largest(pack, spec)
         if math.prod(scaled_size(size, spec.data.input_scale)) < LARGE_PX:
             continue

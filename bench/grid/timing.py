@@ -13,6 +13,7 @@ import torch
 
 from bench.data.augment import scaled_size
 from bench.data.packs.pack import Pack
+from bench.data.roles import judged_by
 from bench.grid.pace import PAST, SCALED, TIMED, Pace
 from bench.grid.preflight import ModelCost, build, first_seeds
 from bench.grid.slots import Slot
@@ -62,7 +63,7 @@ def find_paces(
     start = time.perf_counter()
     firsts = list(first_seeds(plan))
     for planned in firsts:
-        pack = packs[planned.run.fingerprint].seen_by(planned.run.spec.data)
+        pack = judged_by(packs[planned.run.fingerprint], planned.run.spec)
         pace = past.pace_of(planned, len(pack.indices(planned.run.spec.evaluate.split)))
         if pace is None and time.perf_counter() - start < budget_seconds:
             pace = _time(planned, pack, costs[planned.variant], device, slot.threads)
@@ -73,7 +74,7 @@ def find_paces(
     if timed:
         for planned in firsts:
             if planned.variant not in paces:
-                pack = packs[planned.run.fingerprint].seen_by(planned.run.spec.data)
+                pack = judged_by(packs[planned.run.fingerprint], planned.run.spec)
                 seconds = statistics.median(timed.values()) * _work(planned, costs)
                 evaluation = _scale_to_evaluation(planned, pack, seconds)
                 paces[planned.variant] = Pace(seconds, evaluation, SCALED)

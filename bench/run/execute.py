@@ -21,6 +21,7 @@ from torch.optim import Optimizer
 from bench.data.batches import Batches
 from bench.data.catalog import open_data
 from bench.data.layers import COLOUR, Input
+from bench.data.roles import judged_by, require_same_groups, trained_on
 from bench.faults import fault_point
 from bench.run import outcome
 from bench.run.activations import checkpoint_blocks
@@ -129,7 +130,9 @@ class _Execution:
         self.device = choose_device(options.device)
         self.group = group
         self.environment = describe_environment(self.device, group.size)
-        self.pack = open_data(store, self.run).seen_by(self.spec.data)
+        whole = open_data(store, self.run)
+        require_same_groups(whole, self.run)
+        self.pack, self.trained = judged_by(whole, self.spec), trained_on(whole, self.spec)
         if lease:
             write_json(self.folder / "env.json", self.environment)
         self.evaluate = partial(
@@ -188,6 +191,7 @@ class _Execution:
             notes=(*self.notes, *self.group.notes(self.spec.model.dropout)),
             step_memory_mib=step_memory,
             selected_step=self.selection.step if self.selection else None,
+            num_trained=len(self.trained.indices(self.spec.train.split)),
             **asdict(measure_costs(model, next(batches)[1][:1], self.count_others)),
         )
         fault_point("result.writing")
@@ -221,13 +225,13 @@ class _Execution:
             targets=self.pack.targets,
             terms=create_terms(train.loss),
             reduction=train.loss_reduction,
-            class_weights=find_class_weights(train, self.pack, self.device),
+            class_weights=find_class_weights(train, self.trained, self.device),
             target_weights=train.target_weights,
             aux=train.aux,
             add_up=self.group.sum,
         )
         batches = Batches(
-            self.pack,
+            self.trained,
             train,
             input_scale=self.spec.data.input_scale,
             seed=self.spec.seed,

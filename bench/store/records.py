@@ -188,6 +188,8 @@ class Result:
     """Of earlier versions: tensors on a GPU, the whole process with its libraries on a CPU."""
     selected_step: Count | None = None
     """Step whose weights were kept, the best along the way; None for the last."""
+    num_trained: Count | None = None
+    """Images that were trained on; None in records of earlier versions."""
     others: dict[str, TargetCounts] = field(default_factory=dict)
     """Further targets by name."""
     inputs: tuple[InputLayer, ...] = ()

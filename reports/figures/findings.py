@@ -5,6 +5,8 @@ In: a `Study` and a figure's name. Out: a sentence, unescaped; empty where the c
 
 import pandas as pd
 
+from bench.text import clean
+from reports.figures.learning import learning_frame
 from reports.files import name_effects
 from reports.statements import state_factor
 from reports.stats.changes import list_factors
@@ -18,6 +20,8 @@ def find_finding(name: str, study: Study) -> str:
     """Say what a figure of a report shows."""
     if name in ("scores", "grid"):
         return _of_scores(study)
+    if name == "learning":
+        return _of_learning(study)
     if name == "differences":
         return _of_differences(study)
     if name == "classes":
@@ -42,6 +46,16 @@ def _of_scores(study: Study) -> str:
     ]
     count = number_of(len(scored), "variant")
     return f"Mean {label(PRIMARY)} of {count}: highest {told[0]}, lowest {told[1]}."
+
+
+def _of_learning(study: Study) -> str:
+    frame = learning_frame(study.drawn_summary, study.records, study.levels)
+    told = []
+    for line, own in frame.groupby("line", sort=False):
+        rows = own.sort_values("num_trained").to_dict("records")
+        ends = (f"{percent(r['miou_mean'])} % with {r['num_trained']}" for r in (rows[0], rows[-1]))
+        told.append(f"{clean(str(line))}{': ' if line else ''}{' and '.join(ends)}")
+    return f"Mean {label(PRIMARY)} by training images, fewest and most: {'; '.join(told)}."
 
 
 def _of_differences(study: Study) -> str:

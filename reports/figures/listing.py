@@ -17,6 +17,12 @@ from reports.figures.curves import AXES, plot_curves
 from reports.figures.effects import Effects, has_interval, plot_differences, plot_effects
 from reports.figures.findings import find_finding
 from reports.figures.illustration import Illustration, illustrate
+from reports.figures.learning import (
+    FRACTION,
+    has_curve,
+    learning_frame,
+    plot_learning,
+)
 from reports.figures.plots import plot_class_gains, plot_classes, plot_scores, plot_skip_grid
 from reports.figures.taken import take_over
 from reports.files import name_effects
@@ -40,6 +46,7 @@ def draw_figures(study: Study) -> list[Illustration]:
     parts = (
         _draw_effects,
         _draw_scores,
+        _draw_learning,
         _draw_costs,
         _draw_curves,
         _draw_classes,
@@ -75,6 +82,18 @@ def _draw_scores(study: Study) -> Iterator[Drawn]:
         named = summary.assign(variant=summary["variant"].map(study.names))
         figure = plot_differences(named, study.names[baseline])
         yield "differences", "Differences to the baseline", f"{_DIFFERENCES} {spread}", figure
+
+
+def _draw_learning(study: Study) -> Iterator[Drawn]:
+    """Draw scores by the number of training images, where the question varies their share."""
+    if len(set(study.levels.get(FRACTION, {}).values())) < 2:
+        return
+    frame = learning_frame(study.drawn_summary, study.records, study.levels)
+    if has_curve(frame):
+        apart = "" if study.is_ranked() else f" {_APART}"
+        bars = _LEARNING_BARS if frame["miou_low"].notna().any() else _LEARNING_NO_BARS
+        figure = plot_learning(frame, study.names)
+        yield "learning", "Scores by training images", f"{_LEARNING} {bars}{apart}", figure
 
 
 def _draw_effects(study: Study) -> Iterator[Drawn]:
@@ -169,6 +188,8 @@ def _draw_bound(study: Study) -> Iterator[Drawn]:
     runs = [planned.run for planned in study.drawn.runs]
     if len({(run.fingerprint, run.spec.evaluate.split) for run in runs}) != 1:
         return
+    if any(run.spec.data.folds for run in runs):  # each judged by a part of the split
+        return
     split = runs[0].spec.evaluate.split
     try:
         whole = open_pack(study.store.packs_dir, runs[0].fingerprint)
@@ -189,6 +210,15 @@ _SCORES = (
     "Each dot is one seed, the upright mark their mean, the bar one sample standard deviation "
     "to either side. The axes do not start at zero."
 )
+_LEARNING = (
+    "Mean mIoU over seeds by the number of images trained on, on a logarithmic axis; a line for "
+    "each setting of what else differs. Smaller shares lie within larger ones."
+)
+_LEARNING_BARS = (
+    "The bar is the 95 % interval of each mean by itself, over images and seeds; whether two "
+    "differ is said by the table of changes."
+)
+_LEARNING_NO_BARS = "Without counts by image there are no intervals."
 _APART = (
     "Not all are means over the same images and classes (see the remarks), so they rank nothing."
 )

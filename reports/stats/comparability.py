@@ -125,6 +125,8 @@ def _judge(record: Record, arm: Arm | None) -> Judged:
     place = f"{result.split} of {run.spec.data.dataset}"
     if run.spec.data.targets:
         place += f", {run.spec.data.targets[0]}"
+    if run.spec.data.folds is not None:
+        place += f", fold {run.spec.data.fold} of {run.spec.data.folds}"
     return Judged(
         key=arm.images if arm else _place(record),
         class_names=tuple(result.class_names),
@@ -139,7 +141,9 @@ def _place(record: Record) -> str:
     """Name the images that judged a run, and the target, without having seen them."""
     assert record.result is not None
     run = record.planned.run
-    return "\n".join([run.fingerprint, record.result.split, *run.spec.data.targets[:1]])
+    data = run.spec.data
+    parts = [data.folds, data.fold, data.draw_by, data.draw_seed] if data.folds else []
+    return "\n".join([run.fingerprint, record.result.split, *data.targets[:1], *map(str, parts)])
 
 
 def _list_counted(records: Sequence[Record]) -> dict[str, frozenset[Classes]]:

@@ -219,6 +219,7 @@ IDS = {
     "quickstart": "eca640540c21",
     "recipes/augmentations": "291f397f8c8f",
     "recipes/finetuning": "0d9e20d50ce5",
+    "recipes/learning-curve": "a1363bcb2496",
     "recipes/losses": "5d499e8c2568",
     "recipes/optimizers": "72b97889023b",
 }
@@ -237,6 +238,41 @@ def test_every_shipped_ablation_expands_to_the_runs_it_always_did(name):
 def test_epochs_become_steps_in_one_place():
     train = TrainSpec(epochs=1.5, batch_size=4, grad_accum_steps=2)
     assert resolve_steps(train, num_images=10).steps == 2  # 15 images, 8 a step
+
+
+DRAWN = """
+question: How many images does it take?
+common: {train.epochs: 2, train.batch_size: 5, train.split: train}
+grid: {data.train_fraction: [0.1, 0.5, 1.0]}
+"""
+
+
+def test_epochs_are_of_the_share_and_the_whole_share_is_the_run_it_always_was(spec):
+    plan = spec(DRAWN)
+    assert [p.run.spec.train.steps for p in plan.runs] == [4, 20, 40]
+    plain = spec("question: q\ncommon: {train.epochs: 2, train.batch_size: 5}\nvariants: {a: {}}")
+    assert plan.runs[2].run.id == plain.runs[0].run.id
+    seeded = spec(DRAWN, {"data.draw_seed": 1})
+    assert seeded.runs[2].run.id == plain.runs[0].run.id  # where nothing is drawn
+    assert seeded.runs[0].run.id != plan.runs[0].run.id
+
+
+def test_a_share_of_nothing_is_refused(spec):
+    with pytest.raises(InputError, match=r"variant 0.001: data.train_fraction 0.001 .* less than"):
+        spec(DRAWN.replace("0.1,", "0.001,"))
+
+
+def test_folds_are_runs_of_their_own_and_must_be_what_judges(spec):
+    text = "question: q\ncommon: {train.steps: 5, data.folds: 4, evaluate.split: train}\n"
+    grid = "grid: {data.fold: [0, 1, 2, 3]}\n"
+    plan = spec(text + grid)
+    assert len({p.run.id for p in plan.runs}) == 4
+    with pytest.raises(InputError, match=r"write evaluate\.split: train"):
+        spec(text.replace(", evaluate.split: train", "") + grid)
+    with pytest.raises(InputError, match="fold 4 is none of 4 folds; they are 0 to 3"):
+        spec(text + "grid: {data.fold: [4]}")
+    with pytest.raises(InputError, match="fold 1 is of no folds"):
+        spec("question: q\ncommon: {train.steps: 5}\ngrid: {data.fold: [0, 1]}")
 
 
 @pytest.mark.parametrize("name", list_ablations())

@@ -13,6 +13,7 @@ FACTS = DatasetFacts("ab" * 32, SIZES, 11)
 LEVERS = {
     "recipes/augmentations": {"train.augment"},
     "recipes/finetuning": {"model.pretrained", "train.groups", "train.layer_decay", "train.freeze"},
+    "recipes/learning-curve": {"data.train_fraction", "model.skip"},
     "recipes/losses": {"train.loss"},
     "recipes/optimizers": {"train.optimizer", "train.lr", "train.weight_decay"},
 }

@@ -108,6 +108,7 @@ def finish(
     class_names: Sequence[str] = CLASS_NAMES,
     confusions: np.ndarray | None = None,
     log: bool = True,
+    num_trained: int | None = None,
 ) -> Result:
     """Write a run as if it had been trained and evaluated."""
     run, spec = planned.run, planned.run.spec
@@ -132,6 +133,7 @@ def finish(
         write_log(folder / "metrics.jsonl", quality, spec.seed, confusions.sum(0))
     result = Result(
         run_id=run.id,
+        num_trained=num_trained,
         run=run.to_json(),
         split="test",
         num_images=len(confusions),

@@ -5,6 +5,9 @@ pack's content, and is written anew when the dataset says otherwise: counts of r
 are then judged by what is known now.
 """
 
+import hashlib
+import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import TypeAdapter
@@ -20,12 +23,24 @@ _GROUPS = TypeAdapter(Groups)
 
 
 def keep_groups(folder: Path, dataset: Dataset) -> None:
-    """Keep what a dataset says of groups beside its pack, if it says anything."""
+    """Keep what a dataset says of groups beside its pack, where that is not what lies there."""
     groups: Groups = {}
     for (split, name), group in dataset.groups.items():
         groups.setdefault(split, {})[name] = group
-    if groups and read_groups(folder) != groups:
+    if read_groups(folder) != groups:
         write_json(folder / GROUPS, groups)
+
+
+def digest_of(groups: Mapping[str, str]) -> str:
+    """Return what stands for groups in the id of a run that draws by them; empty for no groups.
+
+    What groups are called, and in which order they come, says nothing: two images are of one group
+    or they are not.
+    """
+    first = {group: name for name, group in sorted(groups.items(), reverse=True)}
+    together = sorted((name, first[group]) for name, group in groups.items())
+    content = json.dumps(together, ensure_ascii=False).encode()
+    return hashlib.sha256(content).hexdigest()[:16] if groups else ""
 
 
 def read_groups(folder: Path) -> Groups:

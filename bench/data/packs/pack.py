@@ -96,6 +96,7 @@ class Pack:
             zip((t.name for t in self.available_targets), (layers[1], *targets), strict=True)
         )
         self._limit: int | None = None
+        self._only: dict[str, list[int]] = {}
         self.inputs: tuple[Input, ...] = (COLOUR,)
         """What `image` gives, side by side."""
         self.targets: tuple[Target, ...] = (first,)
@@ -125,8 +126,23 @@ class Pack:
         Raises:
             InputError: The dataset has no such input or target.
         """
-        chosen = self.choose(data.inputs, data.targets)
-        chosen._limit = data.limit_images
+        return self.choose(data.inputs, data.targets).limited(data.limit_images)
+
+    def limited(self, number: int | None) -> "Pack":
+        """Return the same pack with so many images of each split at most; None for all."""
+        chosen = copy.copy(self)
+        chosen._limit = number
+        return chosen
+
+    def only(self, split: str, indices: Sequence[int]) -> "Pack":
+        """Return the same pack, of one of whose splits there are these images alone.
+
+        Args:
+            split: Name of the split.
+            indices: Their numbers, in order.
+        """
+        chosen = copy.copy(self)
+        chosen._only = {**self._only, split: list(indices)}
         return chosen
 
     @property
@@ -177,6 +193,8 @@ class Pack:
         Raises:
             InputError: There is no such split, or it is empty.
         """
+        if split in self._only:
+            return list(self._only[split])
         found = [i for i, entry in enumerate(self._entries) if entry.split == split]
         if not found:
             known = ", ".join(self.splits)

@@ -1,8 +1,8 @@
 """Which images of a folder belong together, such as frames of a clip: `groups.txt`.
 
 In: a line `STEM GROUP` for each listed image, or one line `pattern: REGEX` that finds the group in
-a stem. Out: the group of each image. Nothing is trained or scored by it; it tells how sure a score
-is.
+a stem. Out: the group of each image. It tells how sure a score is; trained and scored by it are the
+draws alone that keep groups whole (`bench.data.draws`).
 """
 
 import re

@@ -1,0 +1,107 @@
+"""Scores by the number of training images: a line for each setting of the rest, with intervals.
+
+In: rows of variants that differ in `data.train_fraction`. Out: a drawing.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from reports.figures.canvas import Drawing, new_figure
+from reports.figures.direct import can_name, name_lines
+from reports.results.frame import Record
+from reports.stats.effects import Levels
+from reports.style import FAINT, between, colours, figure_label, number_of, percent, theme
+
+FRACTION = "data.train_fraction"
+MAX_LINES = 7
+"""Lines that are told apart; of more there is no figure."""
+SIDE = 0.012
+"""By how much lines stand apart along the axis, as a part of each number: bars do not cover."""
+
+
+def learning_frame(
+    summary: pd.DataFrame, records: Sequence[Record], levels: Levels
+) -> pd.DataFrame:
+    """Return a row for each scored variant: its line, its images, its score.
+
+    Args:
+        summary: One row for each variant.
+        records: Of all planned runs; they say how many images were trained on.
+        levels: The level of each variant by factor.
+
+    Returns:
+        `variant`, `line` (the values of the other factors; empty where there are none),
+        `num_trained`, `miou_mean`, and `miou_low` and `miou_high`, NaN without counts.
+    """
+    trained: dict[str, set[int]] = {}
+    for record in records:
+        if record.result is not None and record.result.num_trained is not None:
+            trained.setdefault(record.planned.variant, set()).add(record.result.num_trained)
+    others = [name for name, own in levels.items() if name != FRACTION and _varies(own)]
+    columns = ["variant", "miou_mean", "miou_low", "miou_high"]
+    rows = summary.reindex(columns=columns).dropna(subset="miou_mean")
+    rows = rows[[len(trained.get(str(name), ())) == 1 for name in rows["variant"]]]
+    names = [str(name) for name in rows["variant"]]
+    return rows.assign(
+        line=[", ".join(str(levels[other][name]) for other in others) for name in names],
+        num_trained=[next(iter(trained[name])) for name in names],
+    ).reset_index(drop=True)
+
+
+def has_curve(frame: pd.DataFrame) -> bool:
+    """Say whether there is a line of two numbers of images, and not too many lines."""
+    if not len(frame):
+        return False
+    longest = frame.groupby("line")["num_trained"].nunique().max()
+    return bool(longest > 1 and frame["line"].nunique() <= MAX_LINES)
+
+
+def plot_learning(frame: pd.DataFrame, names: Mapping[str, str]) -> Drawing:
+    """Draw the mean mIoU of each variant over its number of training images, with its interval.
+
+    Args:
+        frame: `learning_frame`.
+        names: Of variants, as they are shown.
+    """
+    lines = list(dict.fromkeys(frame["line"]))
+    palette = colours(lines)
+    with theme():
+        figure, axes = new_figure((7.0, 4.2), 1, 1)
+        ax = axes[0, 0]
+        ends = []
+        for k, line in enumerate(lines):
+            own = frame[frame["line"] == line].sort_values("num_trained")
+            beside = 1 + SIDE * (k - (len(lines) - 1) / 2)
+            x = own["num_trained"] * beside
+            ax.plot(x, own["miou_mean"], "o-", color=palette[line], markersize=5, linewidth=1.4)
+            ax.vlines(x, own["miou_low"], own["miou_high"], color=palette[line], linewidth=1.1)
+            for at, row in zip(x, own.to_dict("records"), strict=True):
+                figure.name_point(ax, at, row["miou_mean"], _tell(row, names), row["variant"])
+            ends.append((float(own["miou_mean"].iloc[-1]), float(x.iloc[-1]), line))
+        ax.set_xscale("log")
+        ax.xaxis.set_major_locator(FixedLocator(sorted(set(frame["num_trained"]))))
+        ax.xaxis.set_minor_locator(NullLocator())
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}".replace(",", "\u2009")))
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{100 * y:g}"))
+        ax.set_ylabel("mIoU, %")
+        figure.supxlabel("training images", fontsize=9, color=FAINT)
+        if len(lines) > 1 and can_name(ends):
+            name_lines(ax, ends, palette)
+        elif len(lines) > 1:
+            handles = [Line2D([], [], color=palette[one], label=figure_label(one)) for one in lines]
+            ax.legend(handles=handles, loc="lower right", fontsize=8)
+    return figure
+
+
+def _tell(row: Mapping[str, object], names: Mapping[str, str]) -> str:
+    mean, low, high = (float(str(row[f"miou_{name}"])) for name in ("mean", "low", "high"))
+    interval = f" {between(low, high)}" if low == low else ""
+    images = number_of(int(str(row["num_trained"])), "image")
+    return f"{names[str(row['variant'])]}, {images}: {percent(mean)}{interval}"
+
+
+def _varies(levels: Mapping[str, str]) -> bool:
+    return len(set(levels.values())) > 1
