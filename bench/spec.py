@@ -93,6 +93,9 @@ class ModelSpec(Schema):
     """Dropout before the scores, below 1."""
     padding: Literal["exact", "pad100"] = "exact"
     """Exact alignment, or the reference nets' 100 pixels of padding and crops."""
+    preprocessing: Literal["timm", "caffe"] = "timm"
+    """What the network sees of an image: less the mean and over the deviation of its weights, or as
+    the reference nets: blue first, 0 to 255, less the means of each colour."""
     output_stride: Annotated[int, Field(ge=1)] | None = None
     """Pixels between the deepest features, for backbones that can dilate; none for their own."""
     input_fusion: Literal["early", "late"] = "early"

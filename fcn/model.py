@@ -25,6 +25,7 @@ from fcn.geometry import find_shift
 from fcn.heads import HEADS, ScoreInit
 from fcn.inputs import LATE_EXTERNAL, RGB, InputFusion, LateFusion, Statistics, channel_statistics
 from fcn.libraries import create_external, require_external_weights
+from fcn.preprocessing import Preprocessing, preprocess_as_caffe, require_colours
 from fcn.reference import CroppedUpsampling
 from fcn.settings import remember_settings
 from fcn.skips import SKIPS, Skip
@@ -147,6 +148,7 @@ def create_model(
     score_init: ScoreInit = "zero",
     dropout: float = 0.0,
     padding: Padding = "exact",
+    preprocessing: Preprocessing = "timm",
     output_stride: int | None = None,
     pretrained: bool | str = False,
     in_chans: int = 3,
@@ -171,6 +173,8 @@ def create_model(
         dropout: Of what the head scores, a fraction in [0, 1).
         padding: "exact", or "pad100": padded and cropped as the reference nets are, for head
             convolutionalized and the skips that fuse class scores.
+        preprocessing: "timm", the statistics of the weights, or "caffe": blue first, 0..255 less
+            the means, as the reference nets see images (see `fcn.preprocessing`).
         output_stride: Of the deepest features, for families that can dilate; None for their own.
         pretrained: Of the backbone: False, True, a timm tag, or the path of a local file.
         in_chans: Channels of the images.
@@ -202,6 +206,7 @@ def create_model(
         if inputs is not None:
             model.mean, model.std = channel_statistics(model.mean, model.std, depths, statistics)
         return model
+    require_colours(preprocessing, depths)
     create = partial(
         _create_fcn,
         backbone,
@@ -214,6 +219,7 @@ def create_model(
         score_init=score_init,
         dropout=dropout,
         padding=padding,
+        preprocessing=preprocessing,
         output_stride=output_stride,
         pretrained=pretrained,
         statistics=statistics,
@@ -261,6 +267,7 @@ def _create_fcn(
     score_init: ScoreInit,
     dropout: float,
     padding: Padding,
+    preprocessing: Preprocessing,
     output_stride: int | None,
     pretrained: bool | str,
     inputs: Mapping[str, int],
@@ -295,6 +302,8 @@ def _create_fcn(
             output_stride=output_stride,
         )
 
+    if preprocessing == "caffe" and RGB in inputs:  # the other streams of late fusion have none
+        preprocess_as_caffe(trunk, inputs)
     trunk.mean, trunk.std = channel_statistics(trunk.mean, trunk.std, inputs, statistics)
     tap, width = trunk.taps[coarsest], (*strategy.widths, config.num_classes)[0]
     map_init = "usual" if strategy.widths else score_init

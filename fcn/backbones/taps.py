@@ -55,6 +55,8 @@ class Backbone(nn.Module):
         self.mean = per_channel(config["mean"], in_chans)
         """Of images scaled to 0..1, per channel."""
         self.std = per_channel(config["std"], in_chans)
+        self.order: list[int] | None = None
+        """Channels of the images as the network wants them; None as they are."""
         self._ample = 8 * (granularity if granularity > 1 else max(32, *strides))
         traced = trace_geometry(net, (1, in_chans, self._ample, self._ample))
         # Swin and its kin give (N, H, W, C): the two equal sides tell which axis is the third.
@@ -76,6 +78,8 @@ class Backbone(nn.Module):
                 f"images have {images.shape[1]} channels; the backbone was built for "
                 f"{self.in_chans} (model.in_chans)"
             )
+        if self.order is not None:
+            images = images[:, self.order]
         height, width = images.shape[-2:]
         if height % self.granularity or width % self.granularity:
             images = F.pad(images, (0, -width % self.granularity, 0, -height % self.granularity))
