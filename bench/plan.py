@@ -17,7 +17,7 @@ from bench.claims import Claim
 from bench.looks import Looks
 from bench.settings.calls import read_call
 from bench.settings.keys import RENAMED, rename_keys, require_one_name
-from bench.spec import Fraction, ModelSpec, Name, RunSpec, Schema, parse
+from bench.spec import MASKS, Fraction, MaskName, ModelSpec, Name, RunSpec, Schema, parse
 from fcn.errors import InputError
 
 RunId = Annotated[str, Field(pattern="^[0-9a-f]{16}$")]
@@ -73,6 +73,33 @@ class Run:
         """Sixteen hex digits: the hash of everything that can change the result."""
         left_out = (("train", "checkpoint_activations"), *_idle_keys(self.spec))
         return self.named or self._hash(left_out, BF16_SEMANTICS)
+
+    @cached_property
+    def twins(self) -> tuple[str, ...]:
+        """Ids of the runs that differ in `evaluate.mask` alone, and so train alike."""
+        return tuple(self._judged_through(mask).id for mask in self._other_masks())
+
+    @cached_property
+    def trained_before(self) -> tuple[str, ...]:
+        """Ids of those twins that train first, where several are asked for.
+
+        First is the one that is judged by images as it is trained on; then in the order of `MASKS`.
+        """
+        own = self._rank(self.spec.judging_mask)
+        earlier = (mask for mask in self._other_masks() if self._rank(mask) < own)
+        return tuple(self._judged_through(mask).id for mask in earlier)
+
+    def _other_masks(self) -> list[MaskName]:
+        others = (mask for mask in MASKS if mask != self.spec.judging_mask)
+        return sorted(others, key=self._rank)
+
+    def _rank(self, mask: MaskName) -> tuple[bool, int]:
+        return mask != self.spec.data.mask, MASKS.index(mask)
+
+    def _judged_through(self, mask: MaskName) -> "Run":
+        evaluate = self.spec.evaluate.model_copy(update={"mask": mask})
+        spec = self.spec.model_copy(update={"evaluate": evaluate})
+        return replace(self, spec=spec, named=None)
 
     def under(self, run_id: str) -> "Run | None":
         """Return this run as it is called `run_id`, by today's rules or earlier ones; or None."""
@@ -175,6 +202,10 @@ def _idle_keys(spec: RunSpec) -> Iterator[tuple[str, str]]:
         yield "train", "momentum"
     if not spec.evaluate.eval_every:
         yield "evaluate", "eval_split"
+    if spec.evaluate.mask == spec.data.mask:
+        yield "evaluate", "mask"
+    if spec.data.mask == "none" == spec.judging_mask:
+        yield "data", "background"
 
 
 @dataclass(frozen=True)

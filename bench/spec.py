@@ -38,6 +38,10 @@ Call = Annotated[str, Field(max_length=1000), BeforeValidator(spell_call)]
 Weighted = Annotated[str | dict[str, Positive], BeforeValidator(spell_weighted)]
 """One part, or several with their weights."""
 
+MaskName = Literal["none", "foreground", "background"]
+"""What is hidden of images."""
+MASKS: tuple[MaskName, ...] = get_args(MaskName)
+
 STORED = "stored"
 """Context of settings that lie in a store: they were accepted once, and stay readable."""
 
@@ -126,6 +130,11 @@ class DataSpec(Schema):
     input_scale: Annotated[float, Field(gt=0, le=4)] = 1.0
     """Factor by which images are resized for the network, in training and evaluation alike.
     Scores are always taken at the label's own size."""
+    mask: MaskName = "none"
+    """What is hidden of every image by its labels: foreground or background, replaced by the mean
+    colour. Void pixels are neither."""
+    background: tuple[Name, ...] = ()
+    """Classes that are background there; none for the first, if it is called background."""
     limit_images: Annotated[int, Field(ge=1)] | None = None
     """Most images of each split, for a trial, which reports call so; none for all."""
 
@@ -316,6 +325,9 @@ class EvaluateSpec(Schema):
     """Split that is scored along the way, for learning curves."""
     eval_every: Annotated[int, Field(ge=0)] = 0
     """Steps between two such scores; 0 for none."""
+    mask: MaskName | None = None
+    """What is hidden of the images that give the final scores; none for what `data.mask` hides.
+    Runs that differ in it alone are trained once."""
     boundary: bool = False
     """Count boundary pixels too, for Boundary IoU (arXiv:2103.16562) of the final scores."""
 
@@ -333,6 +345,11 @@ class RunSpec(Schema):
     """The judging."""
     seed: Seed = 0
     """Seed of everything random: weights, order, augmentation, dropout."""
+
+    @property
+    def judging_mask(self) -> MaskName:
+        """What is hidden of the images that give the final scores."""
+        return self.data.mask if self.evaluate.mask is None else self.evaluate.mask
 
     @model_validator(mode="after")
     def _streams_fit(self) -> "RunSpec":

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from bench.data.batches import Batches
 from bench.data.layers import Target
+from bench.data.masking import masked
 from bench.data.packs.pack import Pack
 from bench.data.roles import trained_on
 from bench.spec import RunSpec
@@ -39,7 +40,7 @@ def draw_batch(pack: Pack, spec: RunSpec, number: int) -> Image.Image:
             **{**spec.model.model_dump(), "pretrained": False}, **chosen.network_options()
         )
     batches = Batches(
-        chosen,
+        masked(chosen, spec.data.mask, spec.data, model.mean, model.std),
         spec.train,
         input_scale=spec.data.input_scale,
         seed=spec.seed,

@@ -195,6 +195,8 @@ class _Grid:
                 continue
             if any(self.store.status(parent) != "done" for parent in planned.run.parents):
                 continue
+            if any(i in self.waiting or i in self.running for i in planned.run.trained_before):
+                continue  # what it trains is this run's too
             folder = self.store.run_dir(run_id)
             watch = self._watches.setdefault(run_id, Watch(folder, self.policy.lease_seconds))
             if watch.is_free():

@@ -21,6 +21,7 @@ from bench.data.augment import scaled_size
 from bench.data.augmentations import require_augment
 from bench.data.batches import require_equal_sizes, require_shards
 from bench.data.facts import DatasetFacts
+from bench.data.masking import find_hidden
 from bench.data.packs.pack import Pack
 from bench.data.remarks import require_meaning, uses_of
 from bench.data.roles import judged_by, require_draw, trained_on
@@ -124,6 +125,8 @@ def check_images(plan: Plan, packs: Mapping[str, Pack], devices_per_run: int = 1
             require_draw(packs[planned.run.fingerprint], spec)
             pack = judged_by(packs[planned.run.fingerprint], spec)
             trained = trained_on(packs[planned.run.fingerprint], spec)
+            for mask in {spec.data.mask, spec.judging_mask} - {"none"}:
+                find_hidden(pack.targets[0], mask, spec.data.background)
         splits = {spec.evaluate.split}
         if spec.evaluate.eval_every:
             splits.add(spec.evaluate.eval_split)

@@ -21,6 +21,7 @@ from torch.optim import Optimizer
 from bench.data.batches import Batches
 from bench.data.catalog import open_data
 from bench.data.layers import COLOUR, Input
+from bench.data.masking import masked
 from bench.data.roles import judged_by, require_same_groups, trained_on
 from bench.faults import fault_point
 from bench.run import outcome
@@ -38,11 +39,13 @@ from bench.run.optim import create_optimizer
 from bench.run.selection import Selection, read_select
 from bench.run.signals import handlers_kept, stop_on_signals
 from bench.run.train import StepLog, fit, place, require_finite
+from bench.run.twins import copy_log, find_twin
 from bench.run.weights import copy_from_parents, require_planned, save_weights
 from bench.store.atomic import file_digest, write_json
 from bench.store.lease import LEASE_SECONDS, BusyError, DoneError, Lease, LeaseLostError, hold
 from bench.store.records import FileWeights, InputLayer, Weights
 from bench.store.runs import Result, Store
+from fcn.errors import InputError
 from fcn.model import Network, coarsest_stride, create_model
 from fcn.weights import find_loaded
 
@@ -151,23 +154,28 @@ class _Execution:
         """Train, evaluate, publish."""
         with self.group.main_process_first():  # it may download
             model, weights = self.start_model()
-        train_seconds = self.train(model)
+        self.hide(model)
+        twin = self.take_twin(model)
+        train_seconds = twin.train_seconds if twin else self.train(model)
         if self.lease:
             save_weights(self.folder / "model.safetensors", model)
             fault_point("weights.written")
 
         split = self.spec.evaluate.split
         start = time.perf_counter()
-        evaluation = self.evaluate(model, split=split, boundary=self.spec.evaluate.boundary)
+        evaluation = self.evaluate(
+            model, split=split, pack=self.judge, boundary=self.spec.evaluate.boundary
+        )
         evaluate_seconds = time.perf_counter() - start
-        step_memory = self.measure_step()  # the network is another after it
+        # The network is another after it.
+        step_memory = twin.step_memory_mib if twin else self.measure_step()
         if not self.lease:
             return
         groups = self.pack.groups(split)
         save_evaluation(self.folder / "eval" / f"{split}.npz", evaluation, groups)
         fault_point("evaluation.written")
 
-        batches = named_batches(model, self.pack, split, self.spec, self.device)
+        batches = named_batches(model, self.judge, split, self.spec, self.device)
         outlines = evaluation.boundaries
         files = ("spec.yaml", "metrics.jsonl", "model.safetensors", f"eval/{split}.npz")
         result = Result(
@@ -190,7 +198,7 @@ class _Execution:
             boundary=None if outlines is None else outlines.sum(0, dtype=np.int64).tolist(),
             notes=(*self.notes, *self.group.notes(self.spec.model.dropout)),
             step_memory_mib=step_memory,
-            selected_step=self.selection.step if self.selection else None,
+            selected_step=twin.selected_step if twin else self._selected_step(),
             num_trained=len(self.trained.indices(self.spec.train.split)),
             **asdict(measure_costs(model, next(batches)[1][:1], self.count_others)),
         )
@@ -215,6 +223,34 @@ class _Execution:
         copied = copy_from_parents(model, self.store, self.run)
         place(model, self.spec.train, self.device)
         return model, copied or weights
+
+    def hide(self, model: Network) -> None:
+        """Have images hide what the settings say, by the mean colour that the network subtracts."""
+        data, statistics = self.spec.data, (model.mean, model.std)
+        self.judge = masked(self.pack, self.spec.judging_mask, data, *statistics)
+        self.trained = masked(self.trained, data.mask, data, *statistics)
+        self.pack = masked(self.pack, data.mask, data, *statistics)
+
+    def take_twin(self, model: Network) -> Result | None:
+        """Take weights and log of a run that was trained as this one is; None where none is done.
+
+        The first process decides: another may see it later.
+        """
+        found = find_twin(self.store, self.run)
+        if not self.group.any(self.group.is_first and found is not None):
+            return None
+        if found is None:
+            raise InputError(f"run {self.run.id} starts from a run that this process cannot read")
+        twin, weights = found
+        model.load_state_dict(weights)
+        if self.lease:
+            copy_log(self.store, twin, self.folder)
+        note = f"trained as run {twin.run_id}, which differs in how it is judged alone"
+        self.notes = (*self.notes, *twin.notes, note)
+        return twin
+
+    def _selected_step(self) -> int | None:
+        return self.selection.step if self.selection else None
 
     def train(self, model: Network) -> float:
         """Train from the checkpoint, if any, to the last step; return its seconds in all."""
@@ -322,7 +358,7 @@ class _Execution:
             return False
         log.flush()
         with ema_applied(optimizer):
-            evaluation = self.evaluate(model, split=settings.eval_split)
+            evaluation = self.evaluate(model, split=settings.eval_split, pack=self.pack)
             log.add_evaluation(step, settings.eval_split, evaluation)
             counts = evaluation.confusion.tolist()
             return bool(self.selection and self.selection.take(step, counts, model))

@@ -97,6 +97,7 @@ class Pack:
         )
         self._limit: int | None = None
         self._only: dict[str, list[int]] = {}
+        self._hidden: tuple[NDArray[np.bool_], Pixels] | None = None
         self.inputs: tuple[Input, ...] = (COLOUR,)
         """What `image` gives, side by side."""
         self.targets: tuple[Target, ...] = (first,)
@@ -143,6 +144,17 @@ class Pack:
         """
         chosen = copy.copy(self)
         chosen._only = {**self._only, split: list(indices)}
+        return chosen
+
+    def hiding(self, hidden: NDArray[np.bool_], colour: Pixels) -> "Pack":
+        """Return the same pack, whose images have a colour where the first target has some labels.
+
+        Args:
+            hidden: Whether a label is hidden, (256,).
+            colour: What is shown there, (num_channels,), of `pixel_type`.
+        """
+        chosen = copy.copy(self)
+        chosen._hidden = hidden, colour
         return chosen
 
     @property
@@ -209,7 +221,12 @@ class Pack:
             InputError: Its bytes are not those that were packed. This is looked at once.
         """
         parts: list[Any] = [self._cut(self._inputs[one.name], index) for one in self.inputs]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
+        image = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
+        if self._hidden is None:
+            return image
+        hidden, colour = self._hidden
+        labels = self._cut(self._targets[self.targets[0].name], index)
+        return np.where(hidden[labels], colour, image)
 
     def target(self, index: int) -> NDArray[np.uint8]:
         """Return a target, (H, W) uint8, a read-only view; or several, (T, H, W).

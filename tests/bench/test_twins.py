@@ -1,0 +1,104 @@
+"""Runs that differ in how they are judged alone: trained once, each judged, by ids of their own."""
+
+from dataclasses import replace
+
+import pytest
+from attempts import bits
+from safetensors.torch import load_file
+
+from bench.grid.controller import Policy, _Grid
+from bench.plan import Plan, PlannedRun, Run
+from bench.run import execute as module
+from bench.run import outcome
+from bench.run.execute import Options, execute
+from bench.spec import RunSpec, override, parse
+
+GROUND = {"data.background": ["ground"]}
+OPTIONS = Options(device="cpu", threads=1)
+
+
+def run_of(**settings):
+    return Run(parse(RunSpec, override({"train": {"steps": 2}}, settings), where="t"), "ab" * 32)
+
+
+def weights_of(store, run):
+    return load_file(store.run_dir(run.id) / "model.safetensors")
+
+
+@pytest.fixture
+def training_is_refused(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError("trained again")
+
+    return lambda: monkeypatch.setattr(module, "fit", refuse)
+
+
+def test_what_is_judged_otherwise_takes_the_training_of_its_twin(tiny_run, training_is_refused):
+    store, plain = tiny_run()
+    alone, masked = tiny_run({"evaluate.mask": "background", **GROUND}, folder="alone")
+    assert execute(store.run_dir(plain.id), OPTIONS) == outcome.DONE
+    assert execute(alone.run_dir(masked.id), OPTIONS) == outcome.DONE  # there it trains
+    training_is_refused()
+    store, again = tiny_run({"evaluate.mask": "background", **GROUND})
+    assert again.id == masked.id != plain.id
+    assert execute(store.run_dir(again.id), OPTIONS) == outcome.DONE
+    first, other = store.result(plain.id), store.result(again.id)
+    assert other.confusion == alone.result(masked.id).confusion != first.confusion
+    tensors = weights_of(alone, masked)
+    for found in (weights_of(store, plain), weights_of(store, again)):
+        assert all((found[name] == tensor).all() for name, tensor in tensors.items())
+    assert other.train_seconds == first.train_seconds
+    assert store.logs(again.id) == store.logs(plain.id)
+    assert any(f"trained as run {plain.id}" in note for note in other.notes)
+    assert bits(store, again)
+
+
+def test_a_damaged_twin_is_no_help(tiny_run):
+    store, plain = tiny_run()
+    assert execute(store.run_dir(plain.id), OPTIONS) == outcome.DONE
+    (store.run_dir(plain.id) / "model.safetensors").write_bytes(b"damaged")
+    store, masked = tiny_run({"evaluate.mask": "foreground", **GROUND})
+    assert execute(store.run_dir(masked.id), OPTIONS) == outcome.DONE
+    assert not any("trained as" in note for note in store.result(masked.id).notes)
+
+
+def test_what_is_hidden_in_training_is_another_training(tiny_run):
+    store, plain = tiny_run()
+    store, hidden = tiny_run({"data.mask": "background", **GROUND})
+    assert hidden.id not in plain.twins
+    for run in (plain, hidden):
+        assert execute(store.run_dir(run.id), OPTIONS) == outcome.DONE
+    first, other = (weights_of(store, run) for run in (plain, hidden))
+    assert any((first[name] != tensor).any() for name, tensor in other.items())
+
+
+def test_twins_are_those_that_differ_in_the_judging_mask_alone():
+    plain = run_of()
+    front, back = (run_of(**{"evaluate.mask": m}) for m in ("foreground", "background"))
+    assert set(plain.twins) == {front.id, back.id}
+    assert set(back.twins) == {plain.id, front.id}
+    assert [len(run.trained_before) for run in (plain, front, back)] == [0, 1, 2]
+    named = run_of(**{"evaluate.mask": "background", "data.background": ["a"]})
+    assert plain.id in named.twins  # which hides nothing, whatever is background
+    hidden = run_of(**{"data.mask": "background"})
+    same = run_of(**{"data.mask": "background", "evaluate.mask": "background"})
+    assert hidden.id == same.id
+    assert run_of(**{"data.mask": "background", "evaluate.mask": "none"}).trained_before == (
+        hidden.id,
+    )
+
+
+def test_ids_are_what_they_were_where_nothing_is_hidden():
+    plain = run_of()
+    for settings in ({"evaluate.mask": "none"}, {"data.background": ["a"]}):
+        assert run_of(**settings).id == plain.id
+
+
+def test_a_run_waits_for_its_twin_and_not_for_one_that_nobody_asked_for(tiny_run):
+    store, plain = tiny_run()
+    _, masked = tiny_run({"evaluate.mask": "background"})
+    planned = (PlannedRun("masked", masked), PlannedRun("plain", plain))
+    plan = Plan("q", "", "", planned)
+    assert list(_Grid(plan, store, None, None, Policy())._ready()) == [plain.id]
+    alone = replace(plan, runs=planned[:1])
+    assert list(_Grid(alone, store, None, None, Policy())._ready()) == [masked.id]
