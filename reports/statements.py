@@ -77,6 +77,8 @@ def _tell(
     if mean is None:  # judged on different images: no mean
         why = f"{name_contexts(len(rows), others)}, judged on different images: no mean"
         return Statement(f"{_from_to(first)}: {why}.", "")
+    if mean.get("over_folds"):
+        no_word = _FOLDS
     contexts = name_contexts(len(rows), others)
     over = f" on average over {contexts}"
     apart = interactions[is_of(interactions, first)]
@@ -142,6 +144,7 @@ def _tell_contexts(rows: pd.DataFrame, apart: pd.DataFrame, name: str) -> str:
     return f"{span}; that they differ is not shown."
 
 
+_FOLDS = "folds train on one another's images, so their mean has no interval and no verdict"
 _NO_COUNTS = "without counts by image nothing can be shown"
 
 

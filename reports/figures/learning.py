@@ -16,6 +16,8 @@ from reports.stats.effects import Levels
 from reports.style import FAINT, between, colours, figure_label, number_of, percent, theme
 
 FRACTION = "data.train_fraction"
+STEPS = "train.steps"
+"""Follows from the share where a question gives epochs."""
 MAX_LINES = 7
 """Lines that are told apart; of more there is no figure."""
 SIDE = 0.012
@@ -40,7 +42,8 @@ def learning_frame(
     for record in records:
         if record.result is not None and record.result.num_trained is not None:
             trained.setdefault(record.planned.variant, set()).add(record.result.num_trained)
-    others = [name for name, own in levels.items() if name != FRACTION and _varies(own)]
+    followers = {FRACTION, *([STEPS] if _follows(levels) else [])}
+    others = [name for name, own in levels.items() if name not in followers and _varies(own)]
     columns = ["variant", "miou_mean", "miou_low", "miou_high"]
     rows = summary.reindex(columns=columns).dropna(subset="miou_mean")
     rows = rows[[len(trained.get(str(name), ())) == 1 for name in rows["variant"]]]
@@ -101,6 +104,12 @@ def _tell(row: Mapping[str, object], names: Mapping[str, str]) -> str:
     interval = f" {between(low, high)}" if low == low else ""
     images = number_of(int(str(row["num_trained"])), "image")
     return f"{names[str(row['variant'])]}, {images}: {percent(mean)}{interval}"
+
+
+def _follows(levels: Levels) -> bool:
+    """Say whether all variants of one share have as many steps."""
+    pairs = {(share, levels.get(STEPS, {}).get(name)) for name, share in levels[FRACTION].items()}
+    return len(pairs) == len({share for share, _ in pairs})
 
 
 def _varies(levels: Mapping[str, str]) -> bool:

@@ -45,7 +45,8 @@ def find_changes(
         The rows of `list_changes` that have a seed in common, with `miou_diff_low`, `_high` (the
         interval that decides), `_own_low`, `_own_high`, `_p` and `_word`, NaN or empty without
         counts. Where variants were judged on different images or classes, none of two that were is
-        a row, and `judged_on` says which images each row is about.
+        a row, `judged_on` says which images each row is about, and `folds` of what these are a fold
+        (`comparability.Judged`).
     """
     intervals = intervals or Intervals.none()
     if listed is None:
@@ -57,6 +58,11 @@ def find_changes(
     comparability = intervals.comparability
     if not comparability.holds(comparability.judged):
         changes["judged_on"] = changes["variant_after"].map(comparability.describe())
+        judged = comparability.judged
+        changes["folds"] = [
+            " and ".join(sorted({one.folds for one in judged.get(name, ())}))
+            for name in changes["variant_after"]
+        ]
     return changes
 
 
@@ -102,18 +108,25 @@ def list_effects(changes: pd.DataFrame) -> list[Effect]:
 def find_main_effects(changes: pd.DataFrame, intervals: Intervals | None = None) -> pd.DataFrame:
     """Average each change over the contexts in which it was made.
 
+    Differences are taken inside a fold, and averaged over folds. Of that mean there is no interval
+    and no word: folds train on one another's images, and nobody can tell from them how far the mean
+    would spread (Bengio and Grandvalet, 2004).
+
     Returns:
-        A row for each change of more than one context, all judged on the same images: `factor`,
-        `before`, `after`, `num_contexts` and the columns that `find_changes` adds.
+        A row for each change of more than one context, all judged on the same images or on folds of
+        the same: `factor`, `before`, `after`, `num_contexts`, `over_folds` and the columns that
+        `find_changes` adds.
     """
     intervals = intervals or Intervals.none()
     rows, found = [], []
-    for own in _group(changes):
+    for own in _group(changes, over_folds=True):
         shared = own.iloc[0][["factor", "before", "after"]].to_dict()
         mean = own[f"{PRIMARY}_diff_mean"].mean(skipna=False)
-        rows.append({**shared, "num_contexts": len(own), f"{PRIMARY}_diff_mean": mean})
-        found.append(intervals.findings.effect(mean_effect(_gains(own))))
-    columns = ["factor", "before", "after", "num_contexts", f"{PRIMARY}_diff_mean"]
+        folds = not _is_of_one(own)
+        row = {**shared, "num_contexts": len(own), "over_folds": folds}
+        rows.append({**row, f"{PRIMARY}_diff_mean": mean})
+        found.append(None if folds else intervals.findings.effect(mean_effect(_gains(own))))
+    columns = ["factor", "before", "after", "num_contexts", "over_folds", f"{PRIMARY}_diff_mean"]
     return _add(pd.DataFrame(rows, columns=columns), found)
 
 
@@ -140,11 +153,26 @@ def find_interactions(changes: pd.DataFrame, intervals: Intervals | None = None)
     return _add(pd.DataFrame(rows, columns=columns), found)
 
 
-def _group(changes: pd.DataFrame) -> Iterator[pd.DataFrame]:
-    """Yield the rows of each change that was made in several contexts, on the same images."""
+def _group(changes: pd.DataFrame, *, over_folds: bool = False) -> Iterator[pd.DataFrame]:
+    """Yield the rows of each change that was made in several contexts, on the same images.
+
+    Args:
+        changes: `find_changes`.
+        over_folds: Also those that were made on folds of the same images.
+    """
     for _, own in changes.groupby(["factor", "before", "after"], sort=False):
-        if len(own) > 1 and ("judged_on" not in own or own["judged_on"].nunique() == 1):
+        if len(own) > 1 and (_is_of_one(own) or (over_folds and _is_of_folds(own))):
             yield own
+
+
+def _is_of_one(rows: pd.DataFrame) -> bool:
+    """Say whether all contexts were judged on the same images."""
+    return "judged_on" not in rows or rows["judged_on"].nunique() == 1
+
+
+def _is_of_folds(rows: pd.DataFrame) -> bool:
+    """Say whether all contexts were judged on folds of the same images."""
+    return "folds" in rows and rows["folds"].nunique() == 1 and bool(rows["folds"].iloc[0])
 
 
 def _gains(changes: pd.DataFrame) -> list[dict[str, float]]:

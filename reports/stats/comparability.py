@@ -39,6 +39,8 @@ class Judged:
     """Images with labels, where counts tell."""
     present: Classes = field(compare=False)
     """Classes with labelled pixels."""
+    folds: str = field(default="", compare=False)
+    """Of what the images are a fold, the same for all of its folds; empty where they are none."""
 
     def __str__(self) -> str:
         classes = number_of(len(self.class_names), "class")
@@ -134,6 +136,7 @@ def _judge(record: Record, arm: Arm | None) -> Judged:
         num_evaluated=result.num_images,
         num_images=arm.num_images if arm else result.num_images,
         present=tuple(np.flatnonzero(count_pixels(result.confusion)[0]).tolist()),
+        folds=_folds(record),
     )
 
 
@@ -141,9 +144,19 @@ def _place(record: Record) -> str:
     """Name the images that judged a run, and the target, without having seen them."""
     assert record.result is not None
     run = record.planned.run
+    fold = [_folds(record), str(run.spec.data.fold)] if run.spec.data.folds else []
+    return "\n".join([run.fingerprint, record.result.split, *run.spec.data.targets[:1], *fold])
+
+
+def _folds(record: Record) -> str:
+    """Name what is parted into folds, and how; empty where a run is judged by no fold."""
+    run = record.planned.run
     data = run.spec.data
-    parts = [data.folds, data.fold, data.draw_by, data.draw_seed] if data.folds else []
-    return "\n".join([run.fingerprint, record.result.split, *data.targets[:1], *map(str, parts)])
+    if data.folds is None:
+        return ""
+    how = [data.folds, data.draw_by, data.draw_seed, data.limit_images, run.groups]
+    whole = [run.fingerprint, run.spec.evaluate.split, *data.targets[:1]]
+    return "\n".join(map(str, [*whole, *how]))
 
 
 def _list_counted(records: Sequence[Record]) -> dict[str, frozenset[Classes]]:

@@ -13,14 +13,17 @@ from reports.study import read_study
 IMAGES = {0.1: 27, 0.5: 133, 1.0: 266}
 
 
-def plan_of(skips=("fcn32s", "fcn8s"), fractions=tuple(IMAGES), seeds=(0, 1)):
+def plan_of(skips=("fcn32s", "fcn8s"), fractions=tuple(IMAGES), seeds=(0, 1), in_epochs=False):
     runs = []
     for fraction in fractions:
         for skip in skips:
             for seed in seeds:
                 spec = make_spec("vgg16", skip, seed)
                 data = spec.data.model_copy(update={"train_fraction": fraction})
-                run = Run(spec.model_copy(update={"data": data}), FINGERPRINT)
+                steps = int(spec.train.steps * fraction) if in_epochs else spec.train.steps
+                train = spec.train.model_copy(update={"steps": steps})
+                own = {"data": data, "train": train}
+                run = Run(spec.model_copy(update=own), FINGERPRINT)
                 runs.append(PlannedRun(f"{fraction}-{skip}", run))
     return Plan("images", "How many images?", "more is better", tuple(runs))
 
@@ -59,6 +62,17 @@ def test_the_report_has_the_figure_where_the_share_varies_and_says_what_it_shows
     assert "27" in drawn["learning"].finding
     assert "266" in drawn["learning"].finding
     assert "95 % interval" in drawn["learning"].caption
+
+
+def test_steps_that_follow_from_the_share_part_no_line(small_store):
+    plan = plan_of(in_epochs=True)
+    for planned in plan.runs:
+        images = IMAGES[planned.run.spec.data.train_fraction]
+        finish(small_store, planned, num_trained=images)
+    study = read_study(plan, small_store)
+    frame = learning_frame(study.summary, study.records, study.levels)
+    assert set(frame["line"]) == {"fcn32s", "fcn8s"}
+    assert has_curve(frame)
 
 
 def test_one_share_older_records_and_very_many_lines_have_no_curve(study, small_store):
