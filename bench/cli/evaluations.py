@@ -93,6 +93,8 @@ def evaluate(
     load_plugins(plugin)
     with importing():
         from bench.data.catalog import Catalog, open_data
+        from bench.data.draws import Draw
+        from bench.data.roles import with_drawn
         from bench.run.environment import choose_device
         from bench.run.evaluate_other import evaluate_subject
         from bench.run.views import Views
@@ -119,6 +121,8 @@ def evaluate(
         pack = whole.seen_by(
             spec.model_copy(update={"inputs": ("rgb",), "targets": spec.targets[:1]})
         )
+        if run is not None:  # of a split parted into folds, it was trained on the others
+            pack = with_drawn(pack, run.spec.train.split, Draw.of(run.spec.data), judges=True)
         label = name or Path(text).name
         subject = _make_subject(
             store, kind, run_id, Path(text), pack, at, chosen, views, input_scale, label, statistics

@@ -232,6 +232,8 @@ def evaluate_subject(
     indices = pack.indices(split)
     way = {"views": str(views), "scale": subject.input_scale}
     content = [subject.kind, subject.content, pack.fingerprint, split, data.limit_images, way]
+    if data.folds is not None:
+        content.append([data.folds, data.fold, data.draw_by, data.draw_seed])
     evaluation_id = name_evaluation({"content": content, "format": 1})
     known = read_scored(store.root, evaluation_id)
     if known is not None:

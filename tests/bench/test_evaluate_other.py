@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from typer.testing import CliRunner
 
 import fcn
+from bench.cli.app import app
 from bench.data.augment import to_network
 from bench.data.catalog import Catalog, open_data
 from bench.metrics import score
@@ -358,3 +360,22 @@ def test_other_classes_are_refused(trained, tiny_run, tmp_path):
     strange = replace(subject, class_names=("a", "b"))
     with pytest.raises(InputError, match="same classes in the same order"):
         evaluate_subject(store, strange, pack, run.spec.data, "val", Views(), CPU)
+
+
+def test_a_fold_is_scored_on_its_own_images_and_never_on_those_it_was_trained_on(tiny_run):
+    folds = {**LEARNT, "data.folds": 3, "evaluate.split": "train"}
+    runs = []
+    for fold in (0, 1):
+        store, run = tiny_run({**folds, "data.fold": fold})
+        assert execute(store.run_dir(run.id), Options("cpu", 1)) == 0
+        runs.append(run)
+    first, other = (run.id for run in runs)
+    where = ["--runs", str(store.root), "--device", "cpu", "--json"]
+    assert CliRunner().invoke(app, ["evaluate", first, other, *where]).exit_code == 0
+    scored = {one.source: one for one in list_scored(store.root)}
+    for run in runs:
+        assert scored[run.id].confusion == store.result(run.id).confusion
+        assert scored[run.id].num_images == 4
+    like = ["evaluate", first, "--like", other, *where]
+    assert CliRunner().invoke(app, like).exit_code == 0
+    assert len(list(list_scored(store.root))) == 3  # on the fold of another it is another
