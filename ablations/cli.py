@@ -32,7 +32,16 @@ with require_ours():
     from ablations.spec_cli import app as spec_app
     from ablations.speed_cli import app as speed_app
     from bench.cli.app import app as bench_app
-    from bench.cli.command import AsJson, DataDir, Plugins, RunsDir, open_store, run_app, show
+    from bench.cli.command import (
+        AsJson,
+        DataDir,
+        Plugins,
+        RunsDir,
+        WeightsDir,
+        open_store,
+        run_app,
+        show,
+    )
     from bench.plugins import load_plugins
     from bench.version import __version__
     from fcn.errors import InputError
@@ -94,6 +103,7 @@ def check(
     spec: Spec,
     data: DataDir = None,
     runs: RunsDir = Path("runs"),
+    weights: WeightsDir = None,
     settings: Set = None,
     plugin: Plugins = None,
     only: Only = None,
@@ -119,6 +129,7 @@ def run(
     data: DataDir = None,
     runs: RunsDir = Path("runs"),
     out: Out = None,
+    weights: WeightsDir = None,
     settings: Set = None,
     plugin: Plugins = None,
     only: Only = None,

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from ablations.planning import Set, plan_spec
 from ablations.report_cli import say
-from bench.cli.command import AsJson, DataDir, RunsDir, open_store, show, show_json
+from bench.cli.command import AsJson, DataDir, RunsDir, WeightsDir, open_store, show, show_json
 from bench.text import clean_block
 from fcn.errors import InputError
 
@@ -33,6 +33,7 @@ def compare(
     ] = None,
     runs: RunsDir = Path("runs"),
     data: DataDir = None,
+    weights: WeightsDir = None,
     settings: Set = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the page and its tables; none by default.")

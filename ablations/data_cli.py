@@ -7,7 +7,7 @@ import typer
 
 from ablations.planning import Set, Spec, plan_spec
 from ablations.report_cli import say
-from bench.cli.command import DataDir, Plugins, RunsDir, open_store
+from bench.cli.command import DataDir, Plugins, RunsDir, WeightsDir, open_store
 from bench.cli.data import data_app
 from bench.importing import importing
 from bench.plugins import load_plugins
@@ -20,6 +20,7 @@ def show_batch(
     spec: Spec,
     data: DataDir = None,
     runs: RunsDir = Path("runs"),
+    weights: WeightsDir = None,
     settings: Set = None,
     variant: Annotated[str | None, typer.Option(help="Variant; the first by default.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed, one of the question's.")] = None,

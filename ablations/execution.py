@@ -112,8 +112,8 @@ def check_plan(
 ) -> "dict[str, ModelCost]":
     """Find what would fail before anything is trained: models first, then every image.
 
-    Unless `quiet`, prints what scoring and losses take, where that is much, and which parameters
-    are frozen or have a rate of their own.
+    Unless `quiet`, prints which files of weights runs start from, what scoring and losses take,
+    where that is much, and which parameters are frozen or have a rate of their own.
     """
     with importing():
         from bench.grid.preflight import check_images, check_models, check_starts
@@ -124,9 +124,10 @@ def check_plan(
     specs = {planned.run.fingerprint: planned.run.spec.data for planned in plan.runs}
     facts = {fingerprint: catalog.facts(data) for fingerprint, data in specs.items()}
     costs = check_models(plan, facts)
-    check_starts(plan, facts, store)
+    starts = check_starts(plan, facts, store)
     catalog.remember()
     if not quiet:
+        show_remarks(starts, as_json=True)
         show_remarks(catalog.packing_remarks(specs.values()), as_json=True)
     with nullcontext() if quiet else image_progress() as progress:
         packs = {fingerprint: catalog.pack(data, progress) for fingerprint, data in specs.items()}

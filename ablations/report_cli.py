@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ablations.planning import LimitImages, Only, Set, Specs, plan_spec
-from bench.cli.command import DataDir, Plugins, RunsDir, open_store
+from bench.cli.command import DataDir, Plugins, RunsDir, WeightsDir, open_store
 from bench.importing import importing
 from bench.plugins import load_plugins
 from bench.text import clean_block
@@ -34,6 +34,7 @@ def report(
     runs: RunsDir = Path("runs"),
     out: Out = None,
     data: DataDir = None,
+    weights: WeightsDir = None,
     settings: Set = None,
     plugin: Plugins = None,
     only: Only = None,

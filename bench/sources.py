@@ -23,6 +23,8 @@ from bench.settings.calls import read_call
 from bench.spec import RunSpec
 from bench.store.atomic import file_digest
 from fcn.errors import InputError
+from fcn.weights_file import find_weights_file
+from fcn.weights_folder import HUB
 
 REGISTRIES = {
     "model.skip": "fcn.skips.SKIPS",
@@ -120,17 +122,16 @@ def code_digest(module: str) -> str:
 
 
 def _find_weights(spec: RunSpec) -> Iterator[tuple[str, str]]:
-    path = weights_file(spec.model.pretrained)
+    pretrained = spec.model.pretrained
+    path = find_weights_file(pretrained)
     if path is not None:
         yield "model.pretrained", f"sha256 {file_digest(path)}"
+    elif isinstance(pretrained, str) and pretrained.startswith(HUB):
+        from fcn.published import find_hub_digest  # huggingface_hub takes a while to be imported
 
-
-def weights_file(pretrained: bool | str) -> Path | None:
-    """Return the local file that `model.pretrained` names; None if it is none, or not there."""
-    if isinstance(pretrained, bool):
-        return None
-    path = Path(pretrained).expanduser()
-    return path if path.is_file() else None
+        digest = find_hub_digest(pretrained)
+        if digest is not None:
+            yield "model.pretrained", f"sha256 {digest}"
 
 
 def _find_external(name: str) -> str | None:

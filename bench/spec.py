@@ -54,7 +54,7 @@ def _require_no_switch(value: bool | str, info: ValidationInfo) -> bool | str:
     if info.context != STORED and isinstance(value, str) and value.lower() in SWITCH_WORDS:
         raise ValueError(
             f"{value!r} is a word here; write true for the default weights, false for random ones, "
-            "a tag of weights, or the path of a .safetensors or .pth file"
+            "a tag of weights, or the name of a file of weights"
         )
     return value
 
@@ -80,7 +80,8 @@ class ModelSpec(Schema):
     backbone: Name = "resnet18"
     """Any name of timm's registry; `fcn-bench list backbones` shows them."""
     pretrained: Annotated[bool | str, AfterValidator(_require_no_switch)] = False
-    """true for the backbone's default weights, a timm tag, or a local file; false for random."""
+    """true for the backbone's default weights, a timm tag, hf-hub:OWNER/NAME, or a local file or
+    folder, by its path or by its name in the folder of --weights; false for random."""
     skip: Name = "fcn8s"
     """Skip strategy: which finer features are fused in."""
     head: Name = "linear"

@@ -73,6 +73,16 @@ def reach(address: str, path: Path) -> Path:
     return path
 
 
+def announced_hash(address: str) -> str | None:
+    """Return the sha256 of a file in hex as its server says it; None if it does not.
+
+    Raises:
+        DownloadError: As `reach`.
+    """
+    with _answer(address) as (request, _):
+        return getattr(request, "linked_hash", None)
+
+
 @contextmanager
 def _answer(address: str) -> Iterator[tuple[urllib.request.Request, Any]]:
     """Yield a request and the server's answer to it; what goes wrong until the end is said."""

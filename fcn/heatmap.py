@@ -14,6 +14,7 @@ from fcn.backbones.classifiers import require_classifier
 from fcn.backbones.taps import Backbone, create_backbone_and_classifier, list_strides
 from fcn.errors import InputError
 from fcn.geometry import find_shift
+from fcn.weights import find_loaded
 
 _STRIDE = 32
 """Of the features that the classifiers read: pool5 of AlexNet, CaffeNet and VGG."""
@@ -75,6 +76,12 @@ def create_heatmap_model(backbone: str, pretrained: bool | str = False) -> Heatm
     trunk, classifier = create_backbone_and_classifier(
         backbone, pretrained=pretrained, strides=(_STRIDE,)
     )
+    loaded = find_loaded(trunk)
+    if loaded and loaded.missing:
+        raise InputError(
+            f"weights {loaded.source!r} have no classifier ({', '.join(loaded.missing)}), so there "
+            "is nothing to slide over an image; set model.pretrained to those of a whole network"
+        )
     return HeatmapModel(trunk, classifier).eval()
 
 

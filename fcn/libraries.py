@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from timm.models import load_state_dict
 from torch import nn
 
 from fcn.download import file_hash
@@ -24,6 +23,7 @@ from fcn.weights import (
     UNREADABLE,
     LoadedWeights,
     local_file,
+    read_state,
     require_no_deeper,
     shapes_may_do,
     why_unreadable,
@@ -78,8 +78,11 @@ def create_external(
 
 def require_external_weights(
     source: str, *, num_classes: int, pretrained: bool | str, in_chans: int = 3
-) -> None:
+) -> PublishedFile:
     """See that the weights of another library's network can be had, and that a local file fits.
+
+    Returns:
+        The file, here or to be fetched.
 
     Args:
         source: As `create_external` takes it; the network can be built.
@@ -92,14 +95,14 @@ def require_external_weights(
     """
     path = local_file(pretrained)
     if path is None:
-        require_any(source, [_find_published(source, pretrained, num_classes)])
-        return
+        return require_any(source, [_find_published(source, pretrained, num_classes)])
     try:
         with torch.device("meta"):
             model = create_external(source, num_classes=num_classes, in_chans=in_chans)
     except InputError:  # one that cannot be built without values
         model = create_external(source, num_classes=num_classes, in_chans=in_chans)
     _load(model.net, str(path), path, source)
+    return PublishedFile(str(path), path)
 
 
 def list_externals() -> list[str]:
@@ -251,7 +254,7 @@ def _find_published(source: str, pretrained: bool | str, num_classes: int) -> Pu
 def _load(net: Any, source: str, path: Path, whose: str, outer: str = "") -> None:
     """Load a file into a network, every tensor of it; what lies behind is left out."""
     try:
-        state = load_state_dict(str(path))  # timm's, which never unpickles
+        state = read_state(path)
         state = {key.removeprefix(outer): tensor for key, tensor in state.items()}
         with shapes_may_do():
             result = net.load_state_dict(state, strict=False)

@@ -26,6 +26,7 @@ from fcn.heads import HEADS, ScoreInit
 from fcn.inputs import LATE_EXTERNAL, RGB, InputFusion, LateFusion, Statistics, channel_statistics
 from fcn.libraries import create_external, require_external_weights
 from fcn.preprocessing import Preprocessing, preprocess_as_caffe, require_colours
+from fcn.published import PublishedFile
 from fcn.reference import CroppedUpsampling
 from fcn.settings import remember_settings
 from fcn.skips import SKIPS, Skip
@@ -176,7 +177,8 @@ def create_model(
         preprocessing: "timm", the statistics of the weights, or "caffe": blue first, 0..255 less
             the means, as the reference nets see images (see `fcn.preprocessing`).
         output_stride: Of the deepest features, for families that can dilate; None for their own.
-        pretrained: Of the backbone: False, True, a timm tag, or the path of a local file.
+        pretrained: Of the backbone: False, True, a timm tag, `hf-hub:OWNER/NAME`, or a local file
+            or folder, by its path or by its name in the folder of FCN_BENCH_WEIGHTS.
         in_chans: Channels of the images.
         inputs: Channels of each input by name, in their order in the images; in place of
             `in_chans`. Published filters serve the first.
@@ -230,29 +232,35 @@ def create_model(
     return LateFusion(streams, list(depths.values()))
 
 
-def require_weights(backbone: str, **settings: Any) -> None:
+def require_weights(backbone: str, **settings: Any) -> PublishedFile | None:
     """See that the weights of a model can be had and fit it: asks servers, and downloads nothing.
 
     Args:
         backbone: As for `create_model`, which can build the model without weights.
         settings: Likewise.
 
+    Returns:
+        The file, here or to be fetched; None for random weights.
+
     Raises:
         InputError: They do not exist, cannot be had, or are of another network.
     """
     pretrained, external = settings.get("pretrained", False), settings.get("external")
-    if pretrained and external is not None:
-        require_external_weights(
+    if not pretrained:
+        return None
+    if external is not None:
+        return require_external_weights(
             external,
             num_classes=sum((settings["num_classes"], *settings.get("more_classes", ()))),
             pretrained=pretrained,
             in_chans=sum(settings.get("inputs", {RGB: settings.get("in_chans", 3)}).values()),
         )
-    elif pretrained and local_file(pretrained) is not None:
-        with device("meta"):
-            create_model(backbone, **settings)
-    elif pretrained:
-        require_published(backbone, pretrained)
+    path = local_file(pretrained)
+    if path is None:
+        return require_published(backbone, pretrained)
+    with device("meta"):
+        create_model(backbone, **settings)
+    return PublishedFile(str(path), path)
 
 
 def _create_fcn(

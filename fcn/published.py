@@ -5,17 +5,21 @@ timm's own loader is not used: offline it retries for three quarters of a minute
 and it does not say which file it took.
 """
 
+import os
+import re
+import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import huggingface_hub
-import torch
 from huggingface_hub import constants
 
-from fcn.download import MissingError, fetch, reach
+from fcn.download import MissingError, announced_hash, fetch, file_hash, reach
 from fcn.errors import InputError
+from fcn.weights_folder import HUB, weights_folder
 
 _SAFE_NAMES = {
     "pytorch_model.bin": "model.safetensors",
@@ -38,14 +42,57 @@ def candidates(config: Any) -> list[PublishedFile]:
         return [PublishedFile(str(config.file), Path(config.file))]
     if not config.hf_hub_id:
         return [PublishedFile(config.url, cached_path(config.url.rpartition("/")[2]))]
-    repository, _, revision = config.hf_hub_id.partition("@")
-    files = []
-    for name in _file_names(config.hf_hub_filename or "pytorch_model.bin"):
-        known = huggingface_hub.try_to_load_from_cache(repository, name, revision=revision or None)
-        path = cached_path(f"{repository.replace('/', '--')}--{name}")
-        address = f"{constants.ENDPOINT}/{repository}/resolve/{revision or 'main'}/{name}"
-        files.append(PublishedFile(address, Path(known) if isinstance(known, str) else path))
-    return files
+    names = _file_names(config.hf_hub_filename or "pytorch_model.bin")
+    return [_file_of_hub(config.hf_hub_id, name) for name in names]
+
+
+def hub_files(pretrained: str) -> list[PublishedFile]:
+    """Return the files that may hold the weights of `hf-hub:OWNER/NAME[@REVISION]`, safest first.
+
+    Raises:
+        InputError: It is no such name.
+    """
+    if not re.fullmatch(rf"{HUB}[\w.-]+/[\w.-]+(@[\w.-]+)?", pretrained):
+        raise InputError(
+            f"model.pretrained is {pretrained!r}; a repository is written hf-hub:OWNER/NAME, or "
+            "hf-hub:OWNER/NAME@REVISION"
+        )
+    names = _file_names("pytorch_model.bin")
+    return [_file_of_hub(pretrained.removeprefix(HUB), name) for name in names]
+
+
+def find_hub_digest(pretrained: str) -> str | None:
+    """Return the sha256 of a repository's weights, which are not here, as its server says it.
+
+    Where it does not say, the file is fetched. None where neither can be had.
+    """
+    if constants.HF_HUB_OFFLINE:
+        return None
+    for file in hub_files(pretrained):
+        with suppress(OSError):
+            return announced_hash(file.address) or _hash_fetched(file)
+    return None
+
+
+def fetch_hub_config(pretrained: str) -> None:
+    """Fetch what a repository says of its weights, if it says anything; uses the network."""
+    file = _file_of_hub(pretrained.removeprefix(HUB), "config.json")
+    with suppress(OSError):
+        if not constants.HF_HUB_OFFLINE:
+            fetch(file.address, file.path)
+
+
+def _hash_fetched(file: PublishedFile) -> str:
+    return file_hash(fetch(file.address, file.path))
+
+
+def _file_of_hub(identity: str, name: str) -> PublishedFile:
+    """Return a file of OWNER/NAME[@REVISION]: where the hub's own cache or this one has it."""
+    repository, _, revision = identity.partition("@")
+    known = huggingface_hub.try_to_load_from_cache(repository, name, revision=revision or None)
+    path = cached_path(f"{identity.replace('/', '--').replace('@', '--')}--{name}")
+    address = f"{constants.ENDPOINT}/{repository}/resolve/{revision or 'main'}/{name}"
+    return PublishedFile(address, Path(known) if isinstance(known, str) else path)
 
 
 def fetch_any(whose: str, files: Sequence[PublishedFile]) -> PublishedFile:
@@ -84,14 +131,27 @@ def _first(
             reason, offline = error, True  # asked once; the other file may be here
     raise InputError(
         f"the weights of {whose} at {files[0].address} cannot be had ({reason}); fetch that file "
-        f"on a machine with a connection and put it at {files[0].path}, or anywhere and set "
-        "model.pretrained to its path (.safetensors or .pth)"
+        f"on a machine with a connection and put it at {files[0].path}, or under that name into "
+        "the folder of --weights DIR, or anywhere and set model.pretrained to its path"
     ) from reason
 
 
 def cached_path(name: str) -> Path:
-    """Return where a file of weights of that name is kept: torch's own folder for them."""
-    return Path(torch.hub.get_dir()) / "checkpoints" / name
+    """Return where a file of weights is kept: in the folder of `--weights`, or in torch's own."""
+    folder = weights_folder()
+    if folder and (folder / name).is_file():
+        return folder / name
+    return _hub_dir() / "checkpoints" / name
+
+
+def _hub_dir() -> Path:
+    """Return `torch.hub.get_dir()`; by its rule, where torch is not loaded."""
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        return Path(torch.hub.get_dir())
+    home = os.environ.get("TORCH_HOME")
+    cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
+    return (Path(home) if home else Path(cache) / "torch").expanduser() / "hub"
 
 
 def _file_names(name: str) -> list[str]:

@@ -5,32 +5,56 @@ was loaded. timm loads features without strictness and only logs what it did not
 key would leave layers at random unnoticed; here that is an error. No file is ever unpickled.
 """
 
+import logging
+import math
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError  # for its name alone: torch raises it when it refuses a file
 from typing import Any, NamedTuple
 
+import timm
 import torch
 from safetensors import SafetensorError
-from timm.models import get_arch_name, get_arch_pretrained_cfgs, get_pretrained_cfg
-from torch import nn
+from timm.models import (
+    get_arch_name,
+    get_arch_pretrained_cfgs,
+    get_pretrained_cfg,
+    load_state_dict,
+)
+from torch import Tensor, nn
 
 from fcn.download import file_hash
 from fcn.errors import InputError
-from fcn.published import candidates, fetch_any, require_any
+from fcn.published import (
+    PublishedFile,
+    candidates,
+    fetch_any,
+    fetch_hub_config,
+    hub_files,
+    require_any,
+)
 from fcn.registry import unknown_name
-
-_FILE_SUFFIXES = (".pth", ".safetensors")
+from fcn.tensors import HDF5, read_tensors
+from fcn.weights_file import FORMS, read_description, require_named
+from fcn.weights_folder import HUB
 
 MOST = 0.75
 """Share of a backbone's tensors that another network must have for weights to be carried over.
 Networks of one backbone share nearly all. By chance VGG16 and VGG19 share 19 of 26."""
 
-UNREADABLE = (OSError, EOFError, RuntimeError, KeyError, UnpicklingError, SafetensorError)
-"""What torch, safetensors and timm raise over a file that is not what it should be."""
+UNREADABLE = (
+    OSError,
+    EOFError,
+    RuntimeError,
+    KeyError,
+    ValueError,
+    UnpicklingError,
+    SafetensorError,
+)
+"""What torch, numpy, h5py, safetensors and timm raise over a file that is not what it should be."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +66,13 @@ class LoadedWeights:
     sha256: str
     """Of the file, in hex."""
     num_tensors: int
-    """Tensors of the network that the file gave: all it has."""
+    """Tensors of the network that the file gave: all it has but `missing`."""
+    missing: tuple[str, ...] = ()
+    """Tensors of a classifier that the file lacks: they start at random."""
+    origin: str | None = None
+    """Where the weights are from and what they learned, as is written beside the file."""
+    licence: str | None = None
+    """Likewise."""
 
 
 class _Load(NamedTuple):
@@ -56,7 +86,10 @@ class _Load(NamedTuple):
 
 
 def create_with_weights(
-    create: Callable[..., nn.Module], name: str, pretrained: bool | str
+    create: Callable[..., nn.Module],
+    name: str,
+    pretrained: bool | str,
+    spare: Callable[[nn.Module], Iterable[nn.Module]] = lambda _: (),
 ) -> nn.Module:
     """Build a network and load its weights; reads the disk, and the network where it must.
 
@@ -66,38 +99,92 @@ def create_with_weights(
     Args:
         create: Builds the network, called as timm.create_model(name, ...).
         name: A timm name, known to exist.
-        pretrained: False for random weights, True for the default ones, the tag of others, or the
-            path of a local file.
+        pretrained: False for random weights, True for the default ones, the tag of others,
+            `hf-hub:OWNER/NAME`, or the path of a local file or folder.
+        spare: Gives layers of the network that a local file may lack: they start at random.
 
     Raises:
-        InputError: The weights do not exist, cannot be fetched or read, or leave a part unloaded.
+        InputError: The weights do not exist, cannot be fetched or read, leave a part unloaded, or
+            are of another network.
     """
     if not pretrained:
         return create(name)
     path = local_file(pretrained)
+    source, is_local = str(path), path is not None
     if path is None:
-        name = _with_tag(name, pretrained)
+        if not is_of_hub(pretrained):
+            name = _with_tag(name, pretrained)
         if torch.get_default_device().type == "meta":
             return create(name)
-    config: Any = get_pretrained_cfg(name)
-    source = str(path)
-    if path is None:
-        published = fetch_any(f"backbone {name!r}", candidates(config))
+        published = fetch_any(f"backbone {name!r}", _published(name, pretrained))
         source, path = published.address, published.path
-    # Only these two formats of others are read by the network itself; timm's own are state dicts.
-    foreign = config is not None and (config.custom_load == "hf" or path.suffix == ".npz")
-    overlay = {"file": str(path), "custom_load": config.custom_load if foreign else False}
+        if is_of_hub(pretrained):
+            fetch_hub_config(str(pretrained))
+    config: Any = get_pretrained_cfg(name)
     with _recorded_loads() as loads, shapes_may_do():
         try:
-            net: Any = create(name, pretrained=True, pretrained_cfg_overlay=overlay)
+            net: Any = create(name, pretrained=True, pretrained_cfg_overlay=_overlay(name, path))
         except UNREADABLE as error:
             raise InputError(
                 f"weights file {str(path)!r} cannot be loaded into backbone {name!r}: "
                 f"{why_unreadable(error)}"
             ) from error
-    _require_all_loaded(net, loads, name, path)
-    net.loaded_weights = LoadedWeights(source, file_hash(path), len(net.state_dict()))
+    may_lack = [t for layer in spare(net) for t in layer.parameters()] if is_local else []
+    missing = _require_all_loaded(net, loads, name, path, {id(tensor) for tensor in may_lack})
+    described = read_description(path) if is_local or is_of_hub(pretrained) else None
+    if described is not None:
+        _require_no_others(loads, name, path)
+        for key in ("mean", "std"):
+            _require_same(key, getattr(described, key), net.pretrained_cfg[key], name, path)
+    net.loaded_weights = LoadedWeights(
+        source,
+        file_hash(path),
+        len(net.state_dict()) - len(missing),
+        tuple(missing),
+        described.origin if described else None,
+        described.licence if described else getattr(config, "license", None),
+    )
     return net  # type: ignore[no-any-return]
+
+
+def _overlay(name: str, path: Path) -> dict[str, Any]:
+    """Return what timm is to be told of a file: how it is read, beside where it is."""
+    config: Any = get_pretrained_cfg(name)
+    custom = config.custom_load if config is not None else False
+    overlay = {"file": str(path), "custom_load": custom if custom == "hf" else False}
+    if path.suffix not in (*HDF5, ".npz"):
+        return overlay
+    state = read_state(path)
+    with torch.device("meta"):
+        whole = timm.create_model(name)
+    if path.suffix == ".npz" and not set(state) & set(whole.state_dict()):
+        # In its authors' own format, which a few networks read themselves.
+        return {**overlay, "custom_load": hasattr(whole, "load_pretrained") and (custom or True)}
+    return {**overlay, "state_dict": state}
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """Read the tensors of a file by the names that a network of torch has for them.
+
+    Raises:
+        InputError, or one of `UNREADABLE`: It cannot be read.
+    """
+    if path.suffix in (*HDF5, ".npz"):
+        return {name.replace("/", "."): tensor for name, tensor in read_tensors(path).items()}
+    state: dict[str, Tensor] = load_state_dict(str(path))  # timm's, which never unpickles
+    return state
+
+
+def _published(name: str, pretrained: bool | str) -> list[PublishedFile]:
+    """Return the files that may hold published weights, the safest first."""
+    if is_of_hub(pretrained):
+        return hub_files(str(pretrained))
+    return candidates(get_pretrained_cfg(name))
+
+
+def is_of_hub(pretrained: bool | str) -> bool:
+    """Say whether a value of `model.pretrained` names a repository of huggingface.co."""
+    return isinstance(pretrained, str) and pretrained.startswith(HUB)
 
 
 def why_unreadable(error: BaseException) -> str:
@@ -111,18 +198,22 @@ def why_unreadable(error: BaseException) -> str:
     return " ".join(line.strip() for line in lines[:2])  # torch's first names the class alone
 
 
-def require_published(name: str, pretrained: bool | str) -> None:
+def require_published(name: str, pretrained: bool | str) -> PublishedFile:
     """See that a backbone's published weights are here or can be fetched; downloads nothing.
+
+    Returns:
+        The file, here or to be fetched.
 
     Args:
         name: A timm name, known to exist.
-        pretrained: True for the default weights, or the tag of others.
+        pretrained: True for the default weights, the tag of others, or `hf-hub:OWNER/NAME`.
 
     Raises:
         InputError: They do not exist, or cannot be had.
     """
-    name = _with_tag(name, pretrained)
-    require_any(f"backbone {name!r}", candidates(get_pretrained_cfg(name)))
+    if not is_of_hub(pretrained):
+        name = _with_tag(name, pretrained)
+    return require_any(f"backbone {name!r}", _published(name, pretrained))
 
 
 def find_loaded(model: nn.Module) -> LoadedWeights | None:
@@ -184,19 +275,12 @@ def list_weights(backbone: str) -> list[str]:
 
 
 def local_file(pretrained: bool | str) -> Path | None:
-    """Return the file that `pretrained` names; None if it names no file.
+    """Return the file that `pretrained` names; None if it names none of this machine.
 
     Raises:
-        InputError: It looks like a file and is not there.
+        InputError: It looks like a file and is not there, or is a folder of several.
     """
-    if isinstance(pretrained, bool):
-        return None
-    path = Path(pretrained).expanduser()
-    if path.is_file():
-        return path
-    if path.suffix in _FILE_SUFFIXES:
-        raise InputError(f"there is no weights file {str(path)!r}; model.pretrained names it")
-    return None
+    return None if is_of_hub(pretrained) else require_named(pretrained)
 
 
 def _with_tag(name: str, pretrained: bool | str) -> str:
@@ -207,13 +291,13 @@ def _with_tag(name: str, pretrained: bool | str) -> str:
         if pretrained not in known:
             raise InputError(
                 unknown_name(f"weights of {architecture}", pretrained, known)
-                + " model.pretrained may also be true or the path of a .safetensors or .pth file."
+                + f" model.pretrained may be {FORMS}."
             )
         name = f"{architecture}.{pretrained}"
     if not getattr(get_pretrained_cfg(name), "has_weights", False):
         raise InputError(
-            f"backbone {name!r} has no published weights; set model.pretrained to false or to the "
-            "path of a .safetensors or .pth file"
+            f"backbone {name!r} has no published weights; set model.pretrained to false, or to the "
+            "path of a file of weights"
         )
     return name
 
@@ -230,27 +314,41 @@ def shapes_may_do() -> Iterator[None]:
 def _recorded_loads() -> Iterator[list[_Load]]:
     """Yield a list that fills with every load in the block.
 
-    Replaces `Module.load_state_dict` meanwhile: timm keeps the answer to itself.
+    Replaces `Module.load_state_dict` meanwhile: timm keeps the answer to itself, and is strict
+    about layers that are dropped. What is missing or left over is judged after it.
     """
     loads: list[_Load] = []
     original = nn.Module.load_state_dict
+    logger = logging.getLogger("timm.models._builder")
 
-    def load_and_record(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
-        result = original(module, *args, **kwargs)
+    def load_and_record(
+        module: nn.Module, state_dict: Any, strict: bool = True, assign: bool = False
+    ) -> Any:
+        result = original(module, state_dict, strict=False, assign=assign)
         loads.append(_Load(module, list(result.missing_keys), list(result.unexpected_keys)))
         return result
 
+    def is_grave(record: logging.LogRecord) -> bool:
+        return record.levelno > logging.WARNING  # it warns of every classifier that is left out
+
     nn.Module.load_state_dict = load_and_record  # type: ignore[method-assign, assignment]
+    logger.addFilter(is_grave)
     try:
         yield loads
     finally:
+        logger.removeFilter(is_grave)
         nn.Module.load_state_dict = original  # type: ignore[method-assign]
 
 
-def _require_all_loaded(net: nn.Module, loads: Sequence[_Load], name: str, path: Path) -> None:
-    """Compare tensors, not keys: timm's feature wrappers rename the layers they keep."""
+def _require_all_loaded(
+    net: nn.Module, loads: Sequence[_Load], name: str, path: Path, spare: Set[int]
+) -> list[str]:
+    """Refuse weights that leave tensors unset, but `spare` ones, by id; return the names of these.
+
+    Tensors are compared, not keys: timm's feature wrappers rename the layers they keep.
+    """
     if not loads and path.suffix == ".npz":
-        return  # a reader of another format, which names each tensor it sets and fails on others
+        return []  # a reader of another format, which names each tensor it sets and fails on others
     loaded = {
         id(tensor)
         for load in loads
@@ -259,10 +357,43 @@ def _require_all_loaded(net: nn.Module, loads: Sequence[_Load], name: str, path:
     }
     state = net.state_dict(keep_vars=True)
     random = [key for key, tensor in state.items() if id(tensor) not in loaded]
-    if random:
+    if unset := [key for key in random if id(state[key]) not in spare]:
         raise InputError(
-            f"weights {str(path)!r} leave {len(random)} of {len(state)} tensors "
-            f"of backbone {name!r} unset, {random[0]!r} first; they are of another network"
+            f"weights {str(path)!r} leave {len(unset)} of {len(state)} tensors "
+            f"of backbone {name!r} unset, {unset[0]!r} first; they are of another network, or "
+            f"under other names, which `fcn-bench weights convert` maps"
         )
     for load in loads:
         require_no_deeper(load.module, load.unused, f"backbone {name!r}", path)
+    return random
+
+
+def _require_no_others(loads: Sequence[_Load], name: str, path: Path) -> None:
+    """Refuse tensors of a file that the whole network, with its classifier, has no place for."""
+    unused = dict.fromkeys(key for load in loads for key in load.unused)
+    if not unused:
+        return
+    with torch.device("meta"):
+        whole = timm.create_model(name).state_dict()
+    if others := [key for key in unused if key not in whole]:
+        listed = ", ".join(others[:8]) + (", ..." if len(others) > 8 else "")
+        raise InputError(
+            f"weights file {str(path)!r} holds {len(others)} tensors that backbone {name!r} has no "
+            f"place for: {listed}; name the backbone that they are of, or leave them out of the "
+            "file (`fcn-bench weights convert --without PATTERN`)"
+        )
+
+
+def _require_same(
+    key: str, wanted: Sequence[float] | None, own: Sequence[float], name: str, path: Path
+) -> None:
+    """Refuse weights for images of another mean or deviation than the backbone's, if it is said."""
+    if wanted is None or all(
+        math.isclose(a, b, abs_tol=2e-3) for a, b in zip(wanted, own, strict=False)
+    ):
+        return
+    raise InputError(
+        f"weights {str(path)!r} are for images of {key} {list(wanted)}, as is written beside them, "
+        f"and backbone {name!r} takes {key} {list(own)}; name the tag of {name!r} that has it, or "
+        "fold it into the first convolution (`fcn-bench weights convert --mean R,G,B --std R,G,B`)"
+    )

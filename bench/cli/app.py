@@ -13,6 +13,7 @@ from bench.cli.command import (
     Plugins,
     RunName,
     RunsDir,
+    WeightsDir,
     end_at_once,
     open_store,
     show,
@@ -23,6 +24,7 @@ from bench.cli.evaluations import Overlap, Tile, Tta
 from bench.cli.evaluations import app as evaluations_app
 from bench.cli.exports import app as exports_app
 from bench.cli.runs import runs_app
+from bench.cli.weights import weights_app
 from bench.grid.slots import Slot, share_threads
 from bench.importing import importing
 from bench.plugins import load_plugins
@@ -35,6 +37,7 @@ app.add_typer(evaluations_app)
 app.add_typer(exports_app)
 app.add_typer(runs_app, name="runs")
 app.add_typer(data_app, name="data")
+app.add_typer(weights_app, name="weights")
 
 
 @app.command("exec")
@@ -188,6 +191,7 @@ def heatmap(
     ] = None,
     out: Annotated[Path, typer.Option(help="PNG to write.")] = Path("heatmap.png"),
     plugin: Plugins = None,
+    folder: WeightsDir = None,
     as_json: AsJson = False,
 ) -> None:
     """Slide a classifier over an image: the figure that opens the FCN paper."""

@@ -16,6 +16,7 @@ from rich.text import Text
 from bench.output import guard_output, is_unicode, output_error
 from bench.text import clean_block
 from fcn.errors import InputError
+from fcn.weights_folder import VARIABLE, use_weights_folder
 
 if TYPE_CHECKING:
     from bench.store.runs import Store
@@ -26,6 +27,23 @@ DISK_ERROR = 74
 
 RunsDir = Annotated[Path, typer.Option("--runs", help="Folder of the run store.")]
 DataDir = Annotated[Path | None, typer.Option("--data", help="Folder of the images.")]
+
+
+def _use_weights(folder: Path | None) -> Path | None:
+    use_weights_folder(folder)
+    return folder
+
+
+WeightsDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--weights",
+        envvar=VARIABLE,
+        callback=_use_weights,
+        help="Folder in which model.pretrained is looked for, where it is the name of a file.",
+    ),
+]
+"""Once it is read, all that looks for weights knows of it: see `fcn.weights_file`."""
 
 
 def complete_run(context: typer.Context, incomplete: str) -> list[str]:

@@ -11,6 +11,7 @@ from bench.cli.command import (
     Plugins,
     RunName,
     RunsDir,
+    WeightsDir,
     complete_run,
     open_store,
     show,
@@ -164,6 +165,7 @@ def reproduce_run(
         Path | None, typer.Option(help="Folder of a new store for the second run; none is kept.")
     ] = None,
     plugin: Plugins = None,
+    weights: WeightsDir = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a finished run again from its record, and say whether the same bits came out.

@@ -7,7 +7,7 @@ store remembers of the question.
 
 import json
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,8 @@ from bench.spec import DataSpec, RunSpec
 from bench.store.runs import Store
 from bench.text import our_command
 from fcn.errors import InputError
+from fcn.weights_file import names_a_file
+from fcn.weights_folder import HUB
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,11 @@ class Catalog:
             found = find_sources(spec)
             for name in {*found, *(self._recall.binding.sources if self._recall else ())}:
                 self._compare(name, str(value_of(spec, name)), found)
+            if _lacks_weights(spec, found):
+                self._notices[
+                    f"model.pretrained {spec.model.pretrained} is not at hand, nor remembered, so "
+                    "runs that started from it are not found; --weights DIR names its folder"
+                ] = None
             self._sources[key] = dict(sorted(found.items()))
             for name, source in found.items():
                 self._met.setdefault(name, {})[str(value_of(spec, name))] = source
@@ -249,6 +256,13 @@ def open_data(store: Store, run: Run) -> Pack:
             "a folder"
         )
     return open_pack(store.packs_dir, run.fingerprint)
+
+
+def _lacks_weights(spec: RunSpec, found: Mapping[str, str]) -> bool:
+    """Say whether a file of weights is named whose content is not known."""
+    pretrained = spec.model.pretrained
+    is_file = names_a_file(pretrained) or str(pretrained).startswith(HUB)
+    return is_file and "model.pretrained" not in found
 
 
 def key_of(data: DataSpec) -> str:

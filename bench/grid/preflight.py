@@ -38,6 +38,8 @@ from bench.spec import ModelSpec, RunSpec, TrainSpec
 from bench.store.runs import Store
 from fcn.errors import InputError, foreign_code
 from fcn.model import Network, create_model, require_weights
+from fcn.published import PublishedFile
+from fcn.weights_file import read_description
 
 DEFAULT_SIZE = (256, 256)
 """Height and width for which cost is counted where the spec has no crop."""
@@ -341,7 +343,7 @@ def _require_weights(train: TrainSpec, classes: Sequence[int]) -> None:
         )
 
 
-def check_starts(plan: Plan, facts: Mapping[str, DatasetFacts], store: Store) -> None:
+def check_starts(plan: Plan, facts: Mapping[str, DatasetFacts], store: Store) -> list[str]:
     """Try the weights that each run which is not done would start from.
 
     Args:
@@ -349,19 +351,25 @@ def check_starts(plan: Plan, facts: Mapping[str, DatasetFacts], store: Store) ->
         facts: Of the datasets, by fingerprint.
         store: Has what is done.
 
+    Returns:
+        What is to be said of them: which files they are, and which are still to be fetched.
+
     Raises:
         InputError: Weights do not exist, cannot be had, were damaged, or are of another network.
     """
     runs = {planned.run.id: planned for planned in plan.runs}
     missing = tuple(one for one in plan.runs if store.status(one.run.id) != "done")
     had: set[str] = set()
+    remarks: dict[str, None] = {}
     for planned in first_seeds(replace(plan, runs=missing)):
         spec = planned.run.spec
         options = facts[planned.run.fingerprint].network_options(spec.data)
         with naming(plan, planned):
             if spec.model.pretrained and (key := repr((spec.model, options))) not in had:
-                require_weights(**spec.model.model_dump(), **options)
+                file = require_weights(**spec.model.model_dump(), **options)
                 had.add(key)
+                if file is not None:
+                    remarks[_say_weights(spec.model, file)] = None
             for run_id in planned.run.parents:
                 _require_shared(planned.run, runs[run_id], facts)
     parents = {run_id: child for child in missing for run_id in child.run.parents}
@@ -369,6 +377,20 @@ def check_starts(plan: Plan, facts: Mapping[str, DatasetFacts], store: Store) ->
         if store.status(run_id) == "done":
             with naming(plan, child):
                 load_parent(store, run_id)
+    return list(remarks)
+
+
+def _say_weights(model: ModelSpec, file: PublishedFile) -> str:
+    """Say which file a network starts from, and whether it is here."""
+    whose = f"starting weights of {model.external or model.backbone} ({model.pretrained})"
+    if not file.path.is_file():
+        return (
+            f"{whose} can be fetched: the first run downloads {file.address} to {file.path}; for "
+            "a machine without a connection put that file there beforehand"
+        )
+    described = read_description(file.path)
+    about = (described.origin, described.licence and f"licence {described.licence}")
+    return "; ".join([f"{whose} are here: {file.path}", *(text for text in about if text)])
 
 
 def _require_shared(run: Run, parent: PlannedRun, facts: Mapping[str, DatasetFacts]) -> None:

@@ -47,7 +47,7 @@ from bench.store.records import FileWeights, InputLayer, Weights
 from bench.store.runs import Result, Store
 from fcn.errors import InputError
 from fcn.model import Network, coarsest_stride, create_model
-from fcn.weights import find_loaded
+from fcn.weights import LoadedWeights, find_loaded
 
 
 @dataclass(frozen=True)
@@ -214,12 +214,7 @@ class _Execution:
         torch.manual_seed(self.spec.seed)
         settings = self.spec.model.model_dump()
         model = create_model(**settings, **self.pack.network_options())
-        loaded = find_loaded(model)
-        weights = FileWeights(pretrained=self.spec.model.pretrained)
-        if loaded:
-            weights |= FileWeights(
-                source=loaded.source, sha256=loaded.sha256, num_tensors=loaded.num_tensors
-            )
+        weights = _describe_weights(self.spec.model.pretrained, find_loaded(model))
         copied = copy_from_parents(model, self.store, self.run)
         place(model, self.spec.train, self.device)
         return model, copied or weights
@@ -362,6 +357,23 @@ class _Execution:
             log.add_evaluation(step, settings.eval_split, evaluation)
             counts = evaluation.confusion.tolist()
             return bool(self.selection and self.selection.take(step, counts, model))
+
+
+def _describe_weights(pretrained: bool | str, loaded: LoadedWeights | None) -> FileWeights:
+    """Record where starting weights are from, as far as it is known."""
+    weights = FileWeights(pretrained=pretrained)
+    if loaded is None:
+        return weights
+    weights |= FileWeights(
+        source=loaded.source, sha256=loaded.sha256, num_tensors=loaded.num_tensors
+    )
+    if loaded.missing:
+        weights["missing"] = list(loaded.missing)
+    if loaded.origin:
+        weights["origin"] = loaded.origin
+    if loaded.licence:
+        weights["licence"] = loaded.licence
+    return weights
 
 
 def _describe_input(one: Input) -> InputLayer:

@@ -93,6 +93,12 @@ class FileWeights(TypedDict, total=False):
     sha256: Digest
     num_tensors: Count
     """Tensors that the file gave."""
+    missing: list[str]
+    """Tensors of a classifier that the file lacks, and that started at random."""
+    origin: str
+    """Where the weights are from, as is written beside the file."""
+    licence: str
+    """Likewise; of published weights as timm has it."""
 
 
 @with_config(CLOSED)

@@ -31,7 +31,7 @@ def convolutionalize(net: nn.Module) -> tuple[nn.Conv2d, ...]:
         InputError: The network has no such layers.
     """
     convolutions, channels = [], None
-    for layer in _fully_connected(net):
+    for layer in fully_connected(net):
         inputs = channels if channels is not None else _num_channels(net)
         window = math.isqrt(layer.weight[0].numel() // inputs)
         with torch.device("meta"):  # its own weights would be drawn only to be thrown away
@@ -59,7 +59,12 @@ def require_classifier(name: str) -> None:
         ) from None
 
 
-def _fully_connected(net: nn.Module) -> list[nn.Conv2d | nn.Linear]:
+def fully_connected(net: nn.Module) -> list[nn.Conv2d | nn.Linear]:
+    """Return the three fully connected layers of a network, the class scores last.
+
+    Raises:
+        InputError: It has not three.
+    """
     if isinstance(net, VGG):  # timm keeps fc6 and fc7 as convolutions already
         return [net.pre_logits.fc1, net.pre_logits.fc2, net.head.fc]
     stack = getattr(net, "classifier", None)

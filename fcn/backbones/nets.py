@@ -15,7 +15,7 @@ import timm
 from timm.models import FeatureListNet, get_arch_name, get_arch_pretrained_cfgs
 from torch import Tensor, device, nn
 
-from fcn.backbones.classifiers import convolutionalize
+from fcn.backbones.classifiers import convolutionalize, fully_connected
 from fcn.backbones.windows import REFUSALS, Windows, find_own_size
 from fcn.errors import InputError
 from fcn.geometry import trace_geometry
@@ -93,7 +93,7 @@ def find_abilities(name: str, output_stride: int | None = None) -> Abilities:
 
 @functools.lru_cache(maxsize=64)
 def _find_own(name: str) -> Abilities:
-    _require_known(name)
+    require_known(name)
     if _is_vgg(name):  # stride 2 ** (n + 1) comes from pool n
         return Abilities({2 ** (pool + 1): pool for pool in range(5)}, {}, granularity=1)
     refusals = []
@@ -179,7 +179,7 @@ def create_net_and_classifier(
         net: nn.Module = timm.create_model(name, in_chans=in_chans, **options)
         return net
 
-    whole: Any = create_with_weights(create, name, pretrained)
+    whole: Any = create_with_weights(create, name, pretrained, spare=fully_connected)
     _widen(whole, create, name, in_chans, more_chans)
     classifier = convolutionalize(whole)
     net: Any
@@ -238,7 +238,12 @@ def _is_vgg(name: str) -> bool:
     return bool(timm.model_entrypoint(get_arch_name(name)).__module__ == "timm.models.vgg")
 
 
-def _require_known(name: str) -> None:
+def require_known(name: str) -> None:
+    """Refuse a name, or a tag of one, that timm does not know.
+
+    Raises:
+        InputError: With the nearest known one.
+    """
     architecture = get_arch_name(name)
     if not timm.is_model(architecture):
         raise InputError(

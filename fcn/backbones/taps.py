@@ -136,8 +136,8 @@ def create_backbone(
 
     Args:
         name: A timm name, with or without tag; alexnet and googlenet are among them.
-        pretrained: False for random weights, True for the published ones, the tag of others, or
-            the path of a local .safetensors or .pth file.
+        pretrained: False for random weights, True for the published ones, the tag of others,
+            `hf-hub:OWNER/NAME`, or a local file or folder (see `fcn.weights_file`).
         in_chans: Channels of the images; weights for 3 are summed or repeated.
         more_chans: Further channels, whose filters start as the mean of those.
         strides: Of the features wanted; None for all. Deeper layers are left out.

@@ -27,7 +27,7 @@ def whole(request, monkeypatch, no_start):
         if isinstance(layer, nn.Conv2d | nn.Linear):
             nn.init.normal_(layer.weight, std=(2 / layer.weight[0].numel()) ** 0.5)
             nn.init.normal_(layer.bias)
-    monkeypatch.setattr("fcn.backbones.nets.create_with_weights", lambda *_: net)
+    monkeypatch.setattr("fcn.backbones.nets.create_with_weights", lambda *_, **__: net)
     return request.param, net, NETS[request.param]
 
 

@@ -1,0 +1,1 @@
+"""Conversion: published weights of other frameworks as a file that a backbone of timm loads."""
