@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -231,7 +233,8 @@ def evaluate_subject(
     _require_classes(subject, pack)
     indices = pack.indices(split)
     way = {"views": str(views), "scale": subject.input_scale}
-    content = [subject.kind, subject.content, pack.fingerprint, split, data.limit_images, way]
+    content: list[Any] = [subject.kind, subject.content, pack.fingerprint, split]
+    content += [data.limit_images, way]
     if data.folds is not None:
         content.append([data.folds, data.fold, data.draw_by, data.draw_seed])
     evaluation_id = name_evaluation({"content": content, "format": 1})
