@@ -70,7 +70,7 @@ def require_named(pretrained: bool | str) -> Path | None:
     path = find_weights_file(pretrained)
     if path is None and names_a_file(pretrained):
         folder = weights_folder()
-        places = " or ".join(str(place) for place in _places(str(pretrained)))
+        places = " or ".join(repr(str(place)) for place in _places(str(pretrained)))
         way_out = (
             f"put it into {folder}, the folder of --weights" if folder else
             f"name the folder that it is in with --weights DIR, or with {VARIABLE}=DIR"

@@ -67,7 +67,9 @@ def test_a_name_is_looked_for_here_and_then_in_the_folder(folder):
     (folder / "elsewhere" / "net.pth").unlink()
     assert find_weights_file("net.pth") == folder / "net.pth"
     (folder / "net.pth").unlink()
-    with pytest.raises(InputError, match=rf"no weights file net.pth or {folder}/net.pth;.*--weigh"):
+    with pytest.raises(
+        InputError, match=rf"no weights file 'net.pth' or '{folder}/net.pth';.*--weigh"
+    ):
         create_backbone(NAME, pretrained="net.pth")
     with pytest.raises(InputError, match="nowhere' is no folder"):
         use_weights_folder(folder / "nowhere")
