@@ -135,6 +135,11 @@ def sign(texts: Sequence[str], frame: pd.DataFrame) -> list[str]:
     ]
 
 
+def is_marked(frame: pd.DataFrame) -> bool:
+    """Say whether a remark is made of any row of a frame (`Remarks.mark`)."""
+    return "remark" in frame and bool(frame["remark"].astype(bool).any())
+
+
 def map_names(summary: pd.DataFrame) -> dict[str, str]:
     """Return the name that is shown of each variant of a summary."""
     return dict(zip(summary["variant"], name_variants(summary), strict=True))

@@ -110,9 +110,8 @@ def write_report(
         "summary.md": _summary_markdown(study),
         "summary.csv": to_csv(study.summary),
         **write_methods(study),
-        PAGE: _render(
-            study, figures, gallery, refresh_seconds, lean
-        ),  # last: it stands for the rest
+        # Last: it stands for the rest.
+        PAGE: _render(study, figures, gallery, refresh_seconds, lean),
     }
     beside = [one.without_copies() for one in figures if one.is_of_logs] if lean else drawn
     others = _figure_files(beside) | list_sources(study, figures)
@@ -149,11 +148,7 @@ def _render(
         lean=lean,
         plan=plan,
         refresh_seconds=refresh_seconds,
-        contents=[
-            part
-            for part in _list_contents(plan, names, has_effects=has_effects)
-            if part[0] != "evaluations" or len(study.evaluations)
-        ],
+        contents=_list_contents(study, names, has_effects=has_effects),
         has_effects=has_effects,
         answer=find_answer(runs, summary, plan.baseline, study.intervals),
         kinds=choose_kinds(plan, study.changes),
@@ -228,9 +223,10 @@ def _compare_variants(study: Study) -> Table | None:
 
 
 def _list_contents(
-    plan: Plan, figures: Sequence[str], *, has_effects: bool
+    study: Study, figures: Sequence[str], *, has_effects: bool
 ) -> list[tuple[str, str]]:
-    absent = set() if plan.published else {"published"}
+    absent = set() if study.plan.published else {"published"}
+    absent |= set() if len(study.evaluations) else {"evaluations"}
     absent |= set() if {"curves", "costs"} & set(figures) else {"costs"}
     absent |= set() if has_effects else {"effects"}
     return [part for part in CONTENTS if part[0] not in absent]

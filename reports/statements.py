@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from bench.text import clean
+from reports.formats import MARK
+from reports.marks import is_marked
 from reports.stats.asked import SHORT
 from reports.stats.changes import is_of, list_factors, list_groups
 from reports.stats.contrasts import EQUIVALENT, PRIMARY, SHOWN
@@ -69,10 +71,11 @@ def _tell(
 ) -> Statement:
     """Say what one change brings, its rows being those of its contexts, in which `others` vary."""
     first = rows.iloc[0].to_dict()
+    mark = f" {MARK}" if is_marked(rows) else ""
     has_counts = rows[f"{PRIMARY}_diff_low"].notna().any()
     no_word = "one seed gives no verdict" if has_counts else _NO_COUNTS
     if len(rows) == 1:
-        return Statement(_lead(first, "", no_word), "")
+        return Statement(_lead(first, "", no_word) + mark, "")
     mean = _of_change(means, first)
     if mean is None:  # judged on different images: no mean
         why = f"{name_contexts(len(rows), others)}, judged on different images: no mean"
@@ -83,7 +86,7 @@ def _tell(
     over = f" on average over {contexts}"
     apart = interactions[is_of(interactions, first)]
     return Statement(
-        _lead(mean, over, no_word), _tell_contexts(rows, apart, contexts.split(" ", 1)[1])
+        _lead(mean, over, no_word) + mark, _tell_contexts(rows, apart, contexts.split(" ", 1)[1])
     )
 
 

@@ -12,6 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
 from reports.figures.canvas import WIDTH, Drawing, new_figure
+from reports.formats import MARK
+from reports.marks import is_marked
 from reports.stats.contrasts import SHOWN
 from reports.style import FAINT, INK, RIGHT, WASH, figure_label, label, points, theme, with_interval
 
@@ -81,11 +83,13 @@ def _list_rows(effects: Sequence[Effects]) -> list[_Row]:
     for one in effects:
         if len(one.mean):
             own = one.mean.iloc[0].to_dict()
-            rows.append(_Row(_name_change(own), True, own, None))
+            mark = f" {MARK}" if is_marked(one.contexts) else ""
+            rows.append(_Row(_name_change(own) + mark, True, own, None))
         apart = {row["context"]: row for row in one.apart.to_dict("records")}
         for own in one.contexts.to_dict("records"):
             name = figure_label(own["context"], 30) if len(one.mean) else _name_change(own)
-            rows.append(_Row(name, not len(one.mean), own, apart.get(own["context"])))
+            mark = f" {MARK}" if own.get("remark") else ""
+            rows.append(_Row(name + mark, not len(one.mean), own, apart.get(own["context"])))
     return rows
 
 

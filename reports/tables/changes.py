@@ -10,7 +10,7 @@ import pandas as pd
 
 from bench.text import clean
 from reports.formats import MARK, Table
-from reports.marks import sign
+from reports.marks import is_marked, sign
 from reports.stats.changes import list_factors
 from reports.stats.contrasts import EQUIVALENT, PRIMARY, SHOWN
 from reports.stats.summary import CHAINED
@@ -72,8 +72,7 @@ def changes_table(changes: pd.DataFrame, *, down: str, means: pd.DataFrame | Non
     shown = shown.loc[list(dict.fromkeys(frame["context"])), list(dict.fromkeys(frame["change"]))]
     if means is not None and len(means):
         named = dict(zip(_name_changes(means), _show(means), strict=True))
-        marked = frame.get("remark", pd.Series("", frame.index)).astype(bool)
-        bears = {name: bool(marked[frame["change"] == name].any()) for name in shown.columns}
+        bears = {name: is_marked(frame[frame["change"] == name]) for name in shown.columns}
         texts = [
             f"{named[name]} {MARK}" if bears[name] else named[name]
             for name in shown.columns

@@ -7,7 +7,7 @@ import pytest
 from attempts import TINY, bits
 
 from bench.data.catalog import Catalog
-from bench.plan import Run
+from bench.plan import Plan, PlannedRun, Run
 from bench.run.execute import Options, execute
 from bench.sources import find_sources
 from bench.spec import RunSpec
@@ -41,6 +41,21 @@ def tiny_run(tmp_path):
         return store, run
 
     return prepare
+
+
+@pytest.fixture
+def tiny_plan(tiny_run):
+    """Plan variants a, b, ... with these differences: tiny_plan({...}) -> (plan, packs)."""
+
+    def plan(*differences):
+        runs, packs = [], {}
+        for variant, own in zip("abc", differences, strict=False):
+            store, run = tiny_run(own)
+            packs[run.fingerprint] = Catalog(store, None).pack(run.spec.data)
+            runs.append(PlannedRun(variant, run))
+        return Plan("p", "q", "e", tuple(runs)), packs
+
+    return plan
 
 
 @pytest.fixture

@@ -18,18 +18,9 @@ def large(monkeypatch):
 
 
 @pytest.fixture
-def remarks(tiny_run):
+def remarks(tiny_plan):
     """Return the lines about variants a, b, ... with these differences."""
-
-    def find(*differences):
-        runs, packs = [], {}
-        for variant, own in zip("abc", differences, strict=False):
-            store, run = tiny_run(own)
-            packs[run.fingerprint] = Catalog(store, None).pack(run.spec.data)
-            runs.append(PlannedRun(variant, run))
-        return list(scoring_memory.scoring_remarks(Plan("p", "q", "e", tuple(runs)), packs))
-
-    return find
+    return lambda *differences: list(scoring_memory.scoring_remarks(*tiny_plan(*differences)))
 
 
 def test_nothing_is_said_of_images_that_take_less_than_training(remarks):

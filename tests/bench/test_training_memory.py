@@ -16,18 +16,9 @@ LOGITS = 8 * SEMANTIC_CLASSES * 1024 * 512 * 4 / 2**30
 
 
 @pytest.fixture
-def remarks(tiny_run):
+def remarks(tiny_plan):
     """Return the lines about variants a, b, ... with these differences."""
-
-    def find(*differences):
-        runs, packs = [], {}
-        for variant, own in zip("abc", differences, strict=False):
-            store, run = tiny_run(own)
-            packs[run.fingerprint] = Catalog(store, None).pack(run.spec.data)
-            runs.append(PlannedRun(variant, run))
-        return list(loss_remarks(Plan("p", "q", "e", tuple(runs)), packs))
-
-    return find
+    return lambda *differences: list(loss_remarks(*tiny_plan(*differences)))
 
 
 def gib(line):

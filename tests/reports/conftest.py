@@ -1,10 +1,11 @@
 """Stores and reports of synthetic runs, shared by the tests."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from browser import Browser
 from streets import FINGERPRINT, DrawnPack, fill, grid_plan, make_spec
 
 from bench.plan import Plan, PlannedRun, Run
@@ -62,3 +63,11 @@ def make_plan() -> Callable[..., Plan]:
         return dataclasses.replace(plain, **texts)
 
     return make
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """One Chromium for the tests of a file, which are skipped where there is none."""
+    browser = Browser(tmp_path_factory.mktemp("profile"))
+    yield browser
+    browser.close()

@@ -9,7 +9,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-from browser import Browser
 
 AXE = os.environ.get("FCN_BENCH_AXE", "")
 pytestmark = [
@@ -21,13 +20,6 @@ pytestmark = [
 JUDGE = """axe.run({resultTypes: ['violations']}).then(found => found.violations
     .filter(one => ['serious', 'critical'].includes(one.impact))
     .map(one => `${one.id}: ${one.help}: ` + one.nodes.slice(0, 3).map(n => n.html).join(' | ')))"""
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    browser = Browser(tmp_path_factory.mktemp("profile"))
-    yield browser
-    browser.close()
 
 
 @pytest.mark.parametrize(("width", "dark"), [(1400, False), (1400, True), (390, False)])

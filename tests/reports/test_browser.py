@@ -3,7 +3,6 @@
 import shutil
 
 import pytest
-from browser import Browser
 
 from reports.formats import escape_latex
 
@@ -12,13 +11,6 @@ pytestmark = [
     pytest.mark.timeout(600),
     pytest.mark.skipif(not shutil.which("chromium"), reason="needs chromium"),
 ]
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    browser = Browser(tmp_path_factory.mktemp("profile"))
-    yield browser
-    browser.close()
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 import shutil
 
 import pytest
-from browser import Browser
 from drawn import draw
 
 from bench.store.runs import Store
@@ -19,13 +18,6 @@ pytestmark = [
     pytest.mark.skipif(not shutil.which("chromium"), reason="needs chromium"),
 ]
 QUALITIES = {name: 0.6 + 0.02 * k for k, name in enumerate("abcdefgh")}
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    browser = Browser(tmp_path_factory.mktemp("profile"))
-    yield browser
-    browser.close()
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ import shutil
 
 import numpy as np
 import pytest
-from browser import Browser
 from streets import CLASS_NAMES, IGNORE, PALETTE, DrawnPack, draw_target
 
 from bench.metrics import class_counts, score_counts
@@ -18,13 +17,6 @@ pytestmark = [
 ]
 A, B = "resnet50-fcn8s", "resnet50-fcn16s"
 NAMES = [DrawnPack().name(i) for i in range(8)]
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    browser = Browser(tmp_path_factory.mktemp("profile"))
-    yield browser
-    browser.close()
 
 
 @pytest.fixture

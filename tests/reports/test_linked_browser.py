@@ -5,7 +5,6 @@ import re
 import shutil
 
 import pytest
-from browser import Browser
 
 from reports.study import read_study
 from reports.style import p_bound, points, with_interval
@@ -15,13 +14,6 @@ pytestmark = [
     pytest.mark.timeout(600),
     pytest.mark.skipif(not shutil.which("chromium"), reason="needs chromium"),
 ]
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    browser = Browser(tmp_path_factory.mktemp("profile"))
-    yield browser
-    browser.close()
 
 
 @pytest.fixture(scope="module")

@@ -31,6 +31,7 @@ from bench.store.atomic import write_json
 from reports.answer import find_answer
 from reports.figures.listing import draw_figures
 from reports.page import write_report
+from reports.statements import state_changes
 from reports.study import read_study
 from reports.tables.classes import class_grid, class_table
 from reports.tables.comparisons import comparison_table
@@ -87,6 +88,9 @@ def test_a_marked_run_is_no_finding_without_its_mark(small_store):
     table = summary_table(study.summary, study.comparability, study.plan.baseline)
     assert list(table.cells["variant"]) == ["base", "flat ‡", "good"]
     assert list(comparisons_of(study).cells["variant"]) == ["flat ‡", "good"]
+    said = state_changes(study.changes, study.main_effects, study.interactions)
+    assert [("‡" in lead) for lead, _ in said] == ["flat" in lead for lead, _ in said]
+    assert {"‡" in lead for lead, _ in said} == {True, False}
     outputs = write_exports(study)
     for name in ("summary", "paper", "comparisons", "changes"):
         assert f"{COLLAPSE} (seeds 0 and 1)" in outputs[f"tables/{name}.csv"], name
