@@ -1,4 +1,4 @@
-"""Seeds added to what is undecided, look by look: planned, made, judged, kept; and on.
+"""Seeds added to undecided claims, look by look: runs are made, claims judged, the look is kept.
 
 In: a question with claims, a store, and how runs are made. Out: the plan of the last look, whose
 report tells the verdicts. A look is kept before the next begins: an interrupted command goes on.
