@@ -75,7 +75,7 @@ def _tell(
     has_counts = rows[f"{PRIMARY}_diff_low"].notna().any()
     no_word = "one seed gives no verdict" if has_counts else _NO_COUNTS
     if len(rows) == 1:
-        return Statement(_lead(first, "", no_word) + mark, "")
+        return Statement(_lead(first, "", no_word, mark), "")
     mean = _of_change(means, first)
     if mean is None:  # judged on different images: no mean
         why = f"{name_contexts(len(rows), others)}, judged on different images: no mean"
@@ -86,7 +86,7 @@ def _tell(
     over = f" on average over {contexts}"
     apart = interactions[is_of(interactions, first)]
     return Statement(
-        _lead(mean, over, no_word) + mark, _tell_contexts(rows, apart, contexts.split(" ", 1)[1])
+        _lead(mean, over, no_word, mark), _tell_contexts(rows, apart, contexts.split(" ", 1)[1])
     )
 
 
@@ -112,7 +112,7 @@ def tell_shares(shares: dict[str, float]) -> str:
     )
 
 
-def _lead(row: Row, where: str, no_word: str) -> str:
+def _lead(row: Row, where: str, no_word: str, mark: str) -> str:
     """Say what a change brings; `no_word` is why nothing is said to be shown, where it is not."""
     diff, word = row[f"{PRIMARY}_diff_mean"], row[f"{PRIMARY}_diff_word"]
     low, high = row[f"{PRIMARY}_diff_low"], row[f"{PRIMARY}_diff_high"]
@@ -122,10 +122,10 @@ def _lead(row: Row, where: str, no_word: str) -> str:
         verb, size = ("gains", diff) if diff > 0 else ("loses", -diff)
         ends = (low, high) if diff > 0 else (-high, -low)
         amount = with_interval(percent(size), *ends)
-        return f"{_from_to(row)}, {label(PRIMARY)} {verb} {amount} points{where}: shown."
+        return f"{_from_to(row)}, {label(PRIMARY)} {verb} {amount} points{where}: shown{mark}."
     amount = with_interval(points(diff), low, high, points)
     verdict = {EQUIVALENT: "equivalent", "": no_word}.get(word, "not shown")
-    return f"{_from_to(row)}, {label(PRIMARY)} changes by {amount} points{where}: {verdict}."
+    return f"{_from_to(row)}, {label(PRIMARY)} changes by {amount} points{where}: {verdict}{mark}."
 
 
 def _tell_contexts(rows: pd.DataFrame, apart: pd.DataFrame, name: str) -> str:
