@@ -68,7 +68,7 @@ def test_from_a_spec_to_a_page_and_again(work, cli):
         first == "note: coarse and fine: collapsed: every labelled pixel is called ground (seed 0)."
     )
     assert second.startswith("From fcn32s to fcn16s, mIoU changes by ")
-    assert second.endswith("one seed gives no verdict.")
+    assert second.endswith("one seed gives no verdict ‡.")
     assert third.startswith("best: ")
     assert last == "report: out/q/index.html"
 
