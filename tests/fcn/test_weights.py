@@ -2,6 +2,7 @@
 
 import hashlib
 import http.server
+import json
 import threading
 import time
 
@@ -16,7 +17,10 @@ from fcn.backbones.taps import create_backbone
 from fcn.download import DownloadError, MissingError, fetch, reach
 from fcn.errors import InputError
 from fcn.libraries import create_external
+from fcn.published import find_hub_digest
 from fcn.weights import find_loaded, list_weights
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
 
 
 def test_weights_of_another_network_are_refused(tmp_path):
@@ -136,7 +140,7 @@ def test_a_file_of_torchvision_fits_timms_network_of_that_name(tmp_path):
 
 def test_each_tag_brings_its_own_mean_and_deviation():
     tags = {tag: create_meta("convnext_base", tag) for tag in ("fb_in1k", "clip_laion2b")}
-    assert tags["fb_in1k"].mean == pytest.approx((0.485, 0.456, 0.406))
+    assert tags["fb_in1k"].mean == pytest.approx(IMAGENET_MEAN)
     assert tags["clip_laion2b"].mean == pytest.approx((0.4815, 0.4578, 0.4082), abs=1e-4)
     assert create_meta("googlenet", "tv_in1k").mean == (0.5, 0.5, 0.5)
     assert create_meta("alexnet", True).std == pytest.approx((0.229, 0.224, 0.225))
@@ -266,7 +270,15 @@ def test_a_damaged_file_in_the_cache_is_noticed(tmp_path):
         fetch("https://example.org/net-12345678.pth", path)
 
 
-def test_published_weights_come_from_the_hub_with_their_hash(server, tmp_path, monkeypatch):
+@pytest.fixture
+def hub(server, monkeypatch):
+    """A hub that nobody has asked before; its address."""
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", server)
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_, **__: None)
+    return server
+
+
+def test_published_weights_come_from_the_hub_with_their_hash(hub, tmp_path):
     """The whole way: address, redirect, hash, cache, timm's loader, the record."""
     file = tmp_path / "model.safetensors"
     net = timm.create_model("resnet10t")
@@ -275,23 +287,68 @@ def test_published_weights_come_from_the_hub_with_their_hash(server, tmp_path, m
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     Server.files["/bucket"] = file.read_bytes()
     Server.redirects[page], Server.hashes[page] = "/bucket", digest
-    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", server)
-    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_, **__: None)
     for pretrained in (True, "c3_in1k"):
         backbone = create_backbone("resnet10t", pretrained=pretrained)
         assert torch.equal(backbone.net.conv1[0].weight, net.conv1[0].weight)
         loaded = find_loaded(backbone)
-        assert (loaded.source, loaded.sha256) == (server + page, digest)
+        assert (loaded.source, loaded.sha256) == (hub + page, digest)
     assert Server.asked == [page, "/bucket"]
 
 
-def test_a_pickle_from_the_network_is_refused_and_not_run(server, tmp_path, monkeypatch):
+def test_a_pickle_from_the_network_is_refused_and_not_run(hub, tmp_path):
     canary, path = tmp_path / "canary", tmp_path / "evil.bin"
     torch.save(Evil(canary), path)
     page = "/timm/resnet10t.c3_in1k/resolve/main/pytorch_model.bin"  # no .safetensors beside it
     Server.files[page] = path.read_bytes()
-    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", server)
-    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_, **__: None)
     with pytest.raises(InputError, match=r"pytorch_model\.bin' cannot be loaded"):
         create_backbone("resnet10t", pretrained=True)
     assert not canary.exists()
+
+
+def publish(tmp_path, config):
+    """Put ResNet10-T on the hub as someone/net, version v1; return its page and sha256."""
+    file = tmp_path / "published.safetensors"
+    save_file(timm.create_model("resnet10t").state_dict(), file)
+    page, digest = "/someone/net/resolve/v1/", hashlib.sha256(file.read_bytes()).hexdigest()
+    Server.files["/bucket"] = file.read_bytes()
+    Server.files[f"{page}config.json"] = json.dumps(config).encode()
+    Server.redirects[f"{page}model.safetensors"] = "/bucket"
+    Server.hashes[f"{page}model.safetensors"] = digest
+    return page, digest
+
+
+def test_a_repository_of_the_hub_is_named_by_its_owner_and_version(hub, tmp_path):
+    said = {"license": "mit", "source": "photographs", "pretrained_cfg": {"mean": IMAGENET_MEAN}}
+    page, digest = publish(tmp_path, said)
+    name = "hf-hub:someone/net@v1"
+    assert find_hub_digest(name) == digest  # enters a run's id; nothing but a head was asked for
+    kept = tmp_path / "torch" / "hub" / "checkpoints"
+    assert not kept.exists()
+    for _ in range(2):
+        loaded = find_loaded(create_backbone("resnet10t", pretrained=name))
+        assert (loaded.source, loaded.sha256) == (f"{hub}{page}model.safetensors", digest)
+        assert (loaded.licence, loaded.origin) == ("mit", "photographs")
+    assert Server.asked.count("/bucket") == 2  # for its digest, and once for its bytes
+    names = {path.name for path in kept.iterdir()}
+    assert names == {f"someone--net--v1--{name}" for name in ("config.json", "model.safetensors")}
+
+
+def test_a_repository_whose_weights_want_other_images_is_refused(hub, tmp_path):
+    publish(tmp_path, {"pretrained_cfg": {"mean": [0.5, 0.5, 0.5]}})
+    with pytest.raises(InputError, match=r"0\.5, 0\.5, 0\.5"):
+        create_backbone("resnet10t", pretrained="hf-hub:someone/net@v1")
+
+
+def test_a_repository_that_cannot_be_had_says_where_its_file_belongs(hub, tmp_path, monkeypatch):
+    name = "hf-hub:nobody/net"
+    with pytest.raises(InputError, match=r"404.*nobody--net--model\.safetensors"):
+        create_backbone("resnet10t", pretrained=name)
+    assert find_hub_digest(name) is None
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    asked = len(Server.asked)
+    with pytest.raises(InputError, match="HF_HUB_OFFLINE forbids"):
+        create_backbone("resnet10t", pretrained=name)
+    assert find_hub_digest(name) is None
+    assert len(Server.asked) == asked
+    with pytest.raises(InputError, match="hf-hub:OWNER/NAME@REVISION"):
+        create_backbone("resnet10t", pretrained="hf-hub:nobody")
