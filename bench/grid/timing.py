@@ -7,7 +7,8 @@ estimates: neither what runs beside each other do to one another is in them, nor
 import math
 import statistics
 import time
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 
@@ -51,7 +52,8 @@ def find_paces(
         costs: Of each variant's network.
         slot: Where runs are made.
         budget_seconds: Time after which no further step is timed; of variants that are left the
-            multiply-adds are compared with those of variants that were timed.
+            multiply-adds are compared with those of variants that were timed, of the same
+            backbone where one was: a multiply-add of a depthwise convolution takes far longer.
 
     Returns:
         By variant; nothing of a variant for which nothing is known.
@@ -61,7 +63,7 @@ def find_paces(
     past = _PastRuns(store, device, slot)
     timed: dict[str, float] = {}
     start = time.perf_counter()
-    firsts = list(first_seeds(plan))
+    firsts = _backbones_in_turn(list(first_seeds(plan)))
     for planned in firsts:
         pack = judged_by(packs[planned.run.fingerprint], planned.run.spec)
         pace = past.pace_of(planned, len(pack.indices(planned.run.spec.evaluate.split)))
@@ -75,10 +77,30 @@ def find_paces(
         for planned in firsts:
             if planned.variant not in paces:
                 pack = judged_by(packs[planned.run.fingerprint], planned.run.spec)
-                seconds = statistics.median(timed.values()) * _work(planned, costs)
+                seconds = _seconds_a_unit(planned, firsts, timed) * _work(planned, costs)
                 evaluation = _scale_to_evaluation(planned, pack, seconds)
                 paces[planned.variant] = Pace(seconds, evaluation, SCALED)
     return {name: paces[name] for name in plan.variants if name in paces}
+
+
+def _backbones_in_turn(firsts: list[PlannedRun]) -> list[PlannedRun]:
+    """Return first one variant of each backbone, then a second one, so that all are timed."""
+    met: Counter[str] = Counter()
+    turns: list[tuple[int, int]] = []
+    for place_in_plan, planned in enumerate(firsts):
+        met[planned.run.spec.model.backbone] += 1
+        turns.append((met[planned.run.spec.model.backbone], place_in_plan))
+    return [firsts[place_in_plan] for _, place_in_plan in sorted(turns)]
+
+
+def _seconds_a_unit(
+    planned: PlannedRun, firsts: Sequence[PlannedRun], timed: Mapping[str, float]
+) -> float:
+    """Return the seconds of a unit of work, as timed of the same backbone, or else of all."""
+    own = planned.run.spec.model.backbone
+    alike = {one.variant for one in firsts if one.run.spec.model.backbone == own}
+    found = [seconds for variant, seconds in timed.items() if variant in alike]
+    return statistics.median(found or timed.values())
 
 
 def _work(planned: PlannedRun, costs: Mapping[str, ModelCost]) -> float:

@@ -212,11 +212,18 @@ IDS = {
     "camvid/deterministic": "8738a65fc4d3",
     "camvid/fcn8s-from-scratch": "b0e575286927",
     "camvid/fcn8s-from-scratch-cpu": "b646d6f9cda6",
+    "camvid/pretrained/fcn": "f33f4ad5145a",
+    "camvid/pretrained/fcn8s": "de97b7195038",
+    "camvid/pretrained/finetuning": "4a36581b85d6",
+    "camvid/pretrained/recipe": "9fb9886d33f7",
+    "camvid/pretrained/scratch-or-pretrained": "d2ac8018d702",
+    "camvid/pretrained/skips": "6ca6bd9d9811",
     "camvid/recipe": "9a3d7b21853b",
     "camvid/recipe-cpu": "1cd974eebf0e",
     "paper/nyudv2-inputs": "37982dcf9217",
     "paper/siftflow": "ab6a374a8c55",
     "quickstart": "eca640540c21",
+    "quickstart-pretrained": "e1e9a5f5e0d3",
     "recipes/augmentations": "291f397f8c8f",
     "recipes/finetuning": "0d9e20d50ce5",
     "recipes/learning-curve": "a1363bcb2496",
@@ -286,5 +293,9 @@ def test_every_shipped_claim_can_be_judged(name):
     assert plan.claims or name in WITHOUT_CLAIMS
 
 
-WITHOUT_CLAIMS = {"camvid/fcn8s-from-scratch"}
+WITHOUT_CLAIMS = {
+    "camvid/fcn8s-from-scratch",
+    "camvid/pretrained/fcn",
+    "camvid/pretrained/fcn8s",
+}
 """What it expects is a published number, which no variant is."""

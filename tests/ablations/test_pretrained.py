@@ -1,0 +1,51 @@
+"""Questions about published weights: each finds its files in the folder of `--weights`."""
+
+import pytest
+import timm
+from safetensors.torch import save_file
+
+from ablations.expand import expand
+from ablations.registry import list_ablations, load_ablation
+from bench.data.facts import DatasetFacts
+from bench.grid.preflight import check_models, check_starts
+from bench.store.runs import Store
+from fcn.errors import InputError
+from fcn.weights_folder import VARIABLE
+
+NAMES = [name for name in list_ablations() if "pretrained" in name]
+FILES = {"efficientnet_lite0": "tf_efficientnet_lite0", "vgg16-hed": "vgg16"}
+FACTS = DatasetFacts("ab" * 32, {"train": 305, "held_out": 62, "val": 101, "test": 233}, 11)
+
+
+@pytest.fixture(scope="module")
+def trunks(tmp_path_factory):
+    """A folder with both files, as large as the published ones and as good as random."""
+    folder = tmp_path_factory.mktemp("weights")
+    for file, backbone in FILES.items():
+        state = timm.create_model(backbone).state_dict()
+        trunk = {key: t for key, t in state.items() if not key.startswith(("pre_logits", "head"))}
+        save_file(trunk, folder / f"{file}.safetensors")
+    return folder
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_can_be_trained_where_the_files_are(name, trunks, tmp_path, monkeypatch):
+    store, facts = Store(tmp_path), {FACTS.fingerprint: FACTS}
+    plan = expand(load_ablation(name), lambda data: FACTS)
+    pretrained = {planned.run.spec.model.pretrained for planned in plan.runs} - {False}
+    assert pretrained <= {f"{file}.safetensors" for file in FILES}
+    with pytest.raises(InputError, match=r"there is no weights file '(efficientnet|vgg16-hed)"):
+        check_starts(plan, facts, store)
+    monkeypatch.setenv(VARIABLE, str(trunks))
+    assert set(check_models(plan, facts)) == set(plan.variants)
+    remarks = check_starts(plan, facts, store)
+    assert len([remark for remark in remarks if "are here" in remark]) == len(pretrained)
+    assert plan.doubles == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_it_chooses_from_is_never_judged_on_test(name):
+    plan = expand(load_ablation(name), lambda data: FACTS)
+    chooses = name.rpartition("/")[2] in {"recipe", "finetuning"}
+    judges = {planned.run.spec.evaluate.split for planned in plan.runs}
+    assert judges == {"held_out" if chooses else "test"}
