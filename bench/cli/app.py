@@ -116,7 +116,9 @@ def predict(
     run: RunName,
     images: Annotated[
         list[Path],
-        typer.Argument(help="Images of any size, folders of them, or - for a list on stdin."),
+        typer.Argument(
+            help="Images of any size, folders of them, videos, or - for a list on stdin."
+        ),
     ],
     runs: RunsDir = Path("runs"),
     out: Annotated[Path, typer.Option(help="Folder for masks and overlays.")] = Path("predictions"),

@@ -1,4 +1,7 @@
-"""Image files that a person names: folders walked, and a name for what is made of each."""
+"""Image files that a person names: folders walked, and a name for what is made of each.
+
+A frame of a video goes as a file too: drive.mp4 is taken for a folder drive of 000001.png and on.
+"""
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -8,10 +11,10 @@ from pathlib import Path
 from bench.data.files import files_below
 from bench.data.formats import SUFFIXES
 from bench.outputs.stream import find_manifests
+from bench.run.video import SUFFIXES as VIDEO_SUFFIXES
+from bench.run.video import Frames, count_frames
 from bench.text import MAX_BYTES
 from fcn.errors import InputError
-
-VIDEOS = frozenset((".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg"))
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,9 @@ class ImageFile:
 
     path: Path
     folder: Path | None = None
-    """The folder that was named."""
+    """The folder that was named; of a frame, that of its video."""
+    frame: tuple[Frames, int] | None = None
+    """Of a video, which frame: there is no file of that path."""
 
     @property
     def inside(self) -> int:
@@ -29,35 +34,39 @@ class ImageFile:
 
 
 def find_images(given: Sequence[Path], out: Path) -> list[ImageFile]:
-    """Return the image files given, and those in the folders given and below, each once.
+    """Return the images given, those in folders given and below, and frames of videos, each once.
 
     Hidden files are passed over, and so is what commands of ours wrote there or in `out`.
 
     Args:
-        given: Files and folders. A file that is not there comes along, and fails where it is read.
+        given: Files, folders and videos. What is not there comes along, and fails where it is read.
         out: Folder that results go to.
 
     Raises:
-        InputError: A folder holds no image, or nothing of all that is there.
+        InputError: A folder holds no image, a video cannot be read, nothing of all is there, or
+            a frame is called as an image is.
     """
     if not any(path.exists() for path in given):
         shown = ", ".join(map(str, given[:3])) + ", ..." * (len(given) > 3)
         raise InputError(f"{shown}: there is no such file; give images, or folders of them")
     found: dict[str, ImageFile] = {}
     for path in given:
-        if path.suffix.lower() in VIDEOS:
-            raise InputError(
-                f"{path} is a video, and images are read; make its frames first, with `ffmpeg -i "
-                f"{path.name} frames/%06d.png`, and give the folder frames"
-            )
-        images = list(_walk(path, out)) if path.is_dir() else [ImageFile(path)]
+        if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file():
+            images = list(_frames_of(path))
+        else:
+            images = list(_walk(path, out)) if path.is_dir() else [ImageFile(path)]
         if not images:
             raise InputError(
                 f"{path} is a folder without images, in it or below (names that end in "
                 f"{' '.join(sorted(SUFFIXES))}, not hidden, not written by fcn-bench)"
             )
         for image in images:
-            found.setdefault(os.path.abspath(image.path), image)
+            other = found.setdefault(os.path.abspath(image.path), image)
+            if (image.frame is None) != (other.frame is None):
+                raise InputError(
+                    f"{image.path} is an image, and what a frame of a video beside its folder is "
+                    "called; give them to two commands, each with its own --out"
+                )
     return list(found.values())
 
 
@@ -190,6 +199,13 @@ def _walk(folder: Path, out: Path) -> Iterator[ImageFile]:
     for path in _image_files(folder):
         if not any(manifest.is_ours(path) for manifest in made):
             yield ImageFile(path, folder)
+
+
+def _frames_of(video: Path) -> Iterator[ImageFile]:
+    frames = Frames(video)
+    for number in range(count_frames(video)):
+        path = video.with_suffix("") / f"{number + 1:06d}.png"
+        yield ImageFile(path, video.parent, (frames, number))
 
 
 def _image_files(folder: Path) -> Iterator[Path]:

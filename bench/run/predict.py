@@ -173,6 +173,8 @@ def _read(
     image: ImageFile, inputs: Sequence[Input], folders: Mapping[str, Path], list_files: Listing
 ) -> _Read:
     """Read every input of an image; InputError if one is missing or not what it should be."""
+    if image.frame is not None:
+        return _read_frame(image, inputs)
     if not image.path.is_file():
         raise InputError(f"{image.path} is no file; give images, or folders of them")
     layers = [
@@ -181,6 +183,19 @@ def _read(
     require_one_size(image.path, layers)
     shown = render(layers[0], *(inputs[0].value_range or (0, 255)))
     return _Read(image.path, shown, np.concatenate(layers, axis=2))
+
+
+def _read_frame(image: ImageFile, inputs: Sequence[Input]) -> _Read:
+    """Read a frame of a video; it is all that the network may want to see."""
+    assert image.frame is not None
+    frames, number = image.frame
+    if len(inputs) > 1 or inputs[0].channels != 3 or inputs[0].value_range:
+        names = ", ".join(one.name for one in inputs)
+        raise InputError(
+            f"{frames.path} is a video, of red, green and blue; this run sees {names}: give images"
+        )
+    pixels = frames.read(number)
+    return _Read(image.path, pixels, pixels)
 
 
 def require_one_size(path: Path, layers: list[NDArray[np.uint8]]) -> None:

@@ -11,7 +11,6 @@ from bench.cli.predictions import predict_files
 from bench.run.execute import Options, execute
 from bench.run.trained import Trained
 from bench.run.views import Views
-from fcn.errors import InputError
 
 CPU = torch.device("cpu")
 
@@ -71,7 +70,7 @@ def test_a_list_on_standard_input_is_predicted(trained, tmp_path, monkeypatch, c
     assert made == ["a-mask.png", "b-mask.png"]
 
 
-def test_frames_are_predicted_in_order_masks_alone_and_a_video_is_refused(trained, tmp_path):
+def test_frames_are_predicted_in_order_masks_alone(trained, tmp_path):
     store, run = trained
     frames = tmp_path / "frames"
     frames.mkdir()
@@ -81,6 +80,3 @@ def test_frames_are_predicted_in_order_masks_alone_and_a_video_is_refused(traine
     written = [path.name for path in predict_files(*words, overlays=False)]
     assert written == ["000001-mask.png", "000002-mask.png", "000010-mask.png"]
     assert not list((tmp_path / "o").glob("*overlay*"))
-    (tmp_path / "drive.MP4").write_bytes(b"x")
-    with pytest.raises(InputError, match=r"ffmpeg -i drive\.MP4 frames"):
-        list(predict_files(store, run.id, [tmp_path / "drive.MP4"], tmp_path / "o", CPU, {}))
