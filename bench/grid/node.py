@@ -31,27 +31,26 @@ class Order:
 def execute_order(order: Order) -> int:
     """Execute a run in a process of its own and return its exit code; negative for a signal.
 
-    A first KeyboardInterrupt asks the run to checkpoint and leave, a second one ends it: that is
-    how Ray's `cancel` arrives in a task. If this process is killed, the run's input closes, and it
+    The first interrupt asks the run to checkpoint and leave, the second one ends it: that is how
+    Ray's `cancel` arrives in a task. They are noted, not raised: in whichever line one arrives,
+    nobody leaves before the run has. If this process is killed, the run's input closes, and it
     leaves by itself.
     """
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        # As in all that a shell starts in the background, a cluster too: `cancel` would not arrive.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    asked: float | None = None
-    process = start_order(order)
-    while process.poll() is None:
-        try:
-            if asked is not None and time.monotonic() - asked > order.grace_seconds:
+    asked: list[float] = []
+    # Whatever it was: ignored, as in all that a shell starts in the background, a cluster too.
+    before = signal.signal(signal.SIGINT, lambda *_: asked.append(time.monotonic()))
+    try:
+        process, is_told = start_order(order), False
+        while process.poll() is None:
+            if len(asked) > 1 or (asked and time.monotonic() - asked[0] > order.grace_seconds):
                 process.kill()
-            time.sleep(POLL_SECONDS)
-        except KeyboardInterrupt:
-            if asked is None:
-                asked = time.monotonic()
+            elif asked and not is_told:
                 process.terminate()
-            else:
-                process.kill()
-    return process.returncode
+                is_told = True
+            time.sleep(POLL_SECONDS)
+        return process.returncode
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def start_order(order: Order) -> "subprocess.Popen[bytes]":

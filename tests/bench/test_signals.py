@@ -183,6 +183,41 @@ def test_a_node_that_ignores_interrupts_still_asks_its_run_to_leave(tiny_run):
     assert store.failure(run.id).reason == "stopped"
 
 
+DEAF = """
+import signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print("deaf", flush=True)
+time.sleep(60)
+"""
+
+
+class Interrupting(subprocess.Popen):
+    """A process whose parent is interrupted while it asks it to leave."""
+
+    def terminate(self):
+        super().terminate()
+        _thread.interrupt_main()
+
+
+@pytest.mark.filterwarnings("ignore:This process.*fork:DeprecationWarning")
+def test_a_node_outlives_its_run_in_whichever_line_it_is_interrupted(monkeypatch):
+    """Ray's `cancel` comes again before what the first one asked for is done."""
+
+    def start(order):
+        process = Interrupting([sys.executable, "-c", DEAF], stdout=subprocess.PIPE)
+        process.stdout.readline()
+        _thread.interrupt_main()
+        return process
+
+    def serve():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        code = execute_order(Order("run", Slot("cpu", 1), (), "run", 60))
+        return 0 if code == -signal.SIGKILL else 1
+
+    monkeypatch.setattr("bench.grid.node.start_order", start)
+    assert end_of(fork(serve)) == 0
+
+
 @dataclass
 class Preempting(Notes):
     """Sends a run away so many times, each time once it has made a step."""
