@@ -95,7 +95,7 @@ class Study:
         looks = self.plan.looks
         return None if looks is None or looks.last is None else looks
 
-    @property
+    @cached_property
     def names(self) -> dict[str, str]:
         """Names of the variants as they are shown, marked where there is a remark."""
         return map_names(self.summary)
