@@ -59,6 +59,7 @@ def expand(
         margin=ablation.margin,
         answer=ablation.answer or "",
         claims=tuple(ablation.claims),
+        scoring=ablation.score.with_scores([one.score for one in ablation.claims if one.score]),
         note=ablation.note,
         command=command,
     )

@@ -13,6 +13,7 @@ from typing import Any
 import matplotlib as mpl
 import seaborn as sns
 
+from bench.metrics import METRICS, find_metric, is_by_image
 from bench.text import clean
 
 MISSING = "–"
@@ -23,16 +24,11 @@ LABELS = {
     "variant": "variant",
     "backbone": "backbone",
     "skip": "skip",
-    "miou": "mIoU",
-    "pixel_acc": "pixel acc",
-    "mean_acc": "mean acc",
-    "fw_iou": "f.w. IoU",
-    "boundary_miou": "boundary mIoU",
     "gmacs": "GMACs",
     "latency_ms": "latency, ms",
     "step_memory_mib": "memory of a step, MiB",
 }
-"""Names of columns as a reader knows them; any other name is shown as it is."""
+"""Names of columns as a reader knows them. Scores have their own; others are shown as they are."""
 
 INK = "#1d2430"
 FAINT = "#6b7280"
@@ -148,6 +144,8 @@ def millions(count: float) -> str:
 
 def label(name: str) -> str:
     """Return the reader's name of a column."""
+    if name in METRICS or is_by_image(name):
+        return clean(find_metric(name).label)
     return LABELS.get(name, clean(name))
 
 

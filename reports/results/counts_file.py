@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bench.metrics import BOUNDARY, CONFUSION
 from bench.store.evaluation_file import UNREADABLE
 from fcn.errors import InputError
 from reports.results.counts import Counts
@@ -103,7 +104,7 @@ def _list_arrays(runs: Sequence[Counted]) -> Mapping[str, Any]:
         "class_names": np.array(first.class_names),
         "target": np.array(runs[0].target),
     }
-    has_boundary = [run.counts.values.shape[1] > 3 * C for run in runs]
+    has_boundary = [BOUNDARY in run.counts.kinds for run in runs]
     if any(has_boundary):
         none = np.zeros((len(first.values), 2 * C), np.int32)
         edges = zip((run.counts.values[:, 3 * C :] for run in runs), has_boundary, strict=True)
@@ -131,6 +132,7 @@ def _read_set(arrays: Arrays, number: int) -> Iterable[Counted]:
             class_names=tuple(own["class_names"].tolist()),
             groups=groups if any(groups) else (),
             names=names,
+            kinds=(CONFUSION, BOUNDARY)[: len(parts)],
         )
         variant, seed = str(own["variants"][k]), int(own["seeds"][k])
         yield Counted(variant, seed, run_id, counts, str(own["target"]))

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from bench.claims import Claim
 from bench.looks import Looks
 from bench.plan import Plan, PlannedRun, Published, Run, RunId
+from bench.scoring import USUAL, Scoring
 from bench.spec import Schema
 from bench.store.records import FAILURE, RESULT, describe_fault
 from fcn.errors import InputError
@@ -78,6 +79,7 @@ def pack_records(contents: Contents) -> bytes:
             **{name: getattr(plan, name) for name in _PLAIN},
             "published": [one.model_dump(mode="json") for one in plan.published],
             "claims": [one.model_dump(mode="json") for one in plan.claims],
+            **({"scoring": plan.scoring.model_dump(mode="json")} if plan.scoring != USUAL else {}),
             **({"looks": _LOOKS.dump_python(plan.looks, mode="json")} if plan.looks else {}),
         },
         "settings": shared,
@@ -135,6 +137,7 @@ class _WrittenPlan(Schema):
     published: tuple[Published, ...]
     claims: tuple[Claim, ...]
     looks: Looks | None = None
+    scoring: Scoring = USUAL
 
 
 class _WrittenRecord(Schema):

@@ -20,8 +20,8 @@ from reports.stats.family import Verdicts, judge_families, judge_one_of
 from reports.stats.model import Contrasts, Model, Scores, t_quantile
 from reports.stats.outliers import find_outliers, leave_out
 from reports.stats.pairs import Arm, why_no_pairs
+from reports.stats.primary import PRIMARY
 
-PRIMARY = "miou"
 MAX_LISTED = 20_000
 """Contrasts that are drawn together: all pairs of 200 variants."""
 CHUNK = 2_000
@@ -120,8 +120,9 @@ class Findings:
             return found
         return _reconcile(found, self.without.compare(before, after))
 
-    def compare_here(self, before: str, after: str, score: str = PRIMARY) -> Finding | None:
+    def compare_here(self, before: str, after: str, score: str | None = None) -> Finding | None:
         """Return the same, whatever is found without outliers."""
+        score = score or self.score
         one, other = self.arms.get(before), self.arms.get(after)
         if one is None or other is None or why_no_pairs(one, other):
             return None
