@@ -27,11 +27,16 @@ SCORES = ("pixel_acc", "mean_acc", "miou", "fw_iou")
 """The four that every record and table has."""
 BOUNDARY_SCORE = "boundary_miou"
 """Name of the score that is there only where a spec asks for it (`evaluate.boundary`)."""
+SURFACE_SCORE = "surface_distance"
+"""The same of `evaluate.surface`."""
+ASKED_FOR = (BOUNDARY_SCORE, SURFACE_SCORE)
+"""Scores that are shown wherever what they are made of was counted."""
 
-CONFUSION, BOUNDARY = "confusion", "boundary"
-KINDS = {CONFUSION: 3, BOUNDARY: 2}
+CONFUSION, BOUNDARY, SURFACE = "confusion", "boundary", "surface"
+KINDS = {CONFUSION: 3, BOUNDARY: 2, SURFACE: 2}
 """What is counted in each image, with its number of rows: pixels that are right, in the target and
-in the prediction; intersections and unions of boundaries. Each row has a number for each class."""
+in the prediction; intersections and unions of boundaries; distances between outlines and how many
+pixels these have. Each row has a number for each class."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,8 @@ class Metric:
     """What it is made of, one of `KINDS`."""
     limits: tuple[float, float] = (0.0, 1.0)
     """Least and largest value."""
+    unit: str = ""
+    """Of a score that is no fraction: "px"."""
 
     @property
     def explanation(self) -> str:
@@ -67,12 +74,14 @@ def per_class(
     *,
     weigh: Callable[..., Floats] | None = None,
     counts: str = CONFUSION,
+    limits: tuple[float, float] = (0.0, 1.0),
+    unit: str = "",
 ) -> Callable[[Callable[..., Floats]], Metric]:
     """Return a decorator: a function that scores each class becomes a metric, their mean.
 
     Which classes the mean is over, a question may say (`bench.scoring`).
     """
-    return lambda function: Metric(label, function, of_class, weigh, counts)
+    return lambda function: Metric(label, function, of_class, weigh, counts, limits, unit)
 
 
 def pooled(
@@ -170,6 +179,22 @@ def _boundary_iou(intersection: Floats, union: Floats) -> Floats:
     return divide(intersection, union)
 
 
+SURFACE_UNITS = 16
+"""Parts of a pixel in which distances are counted."""
+
+
+@METRICS.register(SURFACE_SCORE)
+@per_class(
+    "surface distance, px", "surface distance", counts=SURFACE, limits=(0.0, np.inf), unit="px"
+)
+def _surface_distance(distance: Floats, number: Floats) -> Floats:
+    """Mean distance in pixels between the outlines of target and prediction, both ways (ASSD).
+
+    Less is better; a class that has an outline in but one of the two is left out, image by image.
+    """
+    return divide(distance, SURFACE_UNITS * number)
+
+
 BY_IMAGE = "image_"
 """Before the name of a metric: its mean over images, each scored by itself."""
 IMAGE_UNITS = 2**36
@@ -184,7 +209,8 @@ def find_metric(name: str) -> Metric:
     """
     if is_by_image(name):
         base = METRICS[name.removeprefix(BY_IMAGE)]
-        return Metric(f"{base.label} by image", _mean_of_images, counts=name, limits=base.limits)
+        shown = f"{base.label} by image"
+        return Metric(shown, _mean_of_images, "", None, name, base.limits, base.unit)
     if name not in METRICS:
         known = [*METRICS, *(f"{BY_IMAGE}{one}" for one in METRICS)]
         raise InputError(unknown_part("score", name, known))

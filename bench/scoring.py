@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import model_validator
 
 from bench.metrics import (
-    BOUNDARY_SCORE,
+    ASKED_FOR,
     BY_IMAGE,
     CONFUSION,
     IMAGE_UNITS,
@@ -66,7 +66,7 @@ class Scoring(Schema):
 
     def with_scores(self, names: Sequence[str]) -> Self:
         """Return the same with further scores shown."""
-        known = (*SCORES, BOUNDARY_SCORE, self.primary, *self.also)
+        known = (*SCORES, *ASKED_FOR, self.primary, *self.also)
         more = [name for name in dict.fromkeys(names) if name not in known]
         return self.model_copy(update={"also": (*self.also, *more)}) if more else self
 
@@ -83,7 +83,7 @@ class Scoring(Schema):
 
     def names(self, kinds: Sequence[str] = (CONFUSION,)) -> tuple[str, ...]:
         """Return the names of the scores that these kinds of counts give, in order."""
-        named = dict.fromkeys((*SCORES, BOUNDARY_SCORE, *self.also, self.primary))
+        named = dict.fromkeys((*SCORES, *ASKED_FOR, *self.also, self.primary))
         return tuple(name for name in named if _kind_of(name) in kinds)
 
     def require_classes(self, known: Sequence[str], where: str) -> None:
@@ -187,19 +187,21 @@ class Scorer:
         rows = _split(parts)
         means = {name: one for name in self.names if is_mean(one := find_metric(name))}
         return {
-            name: ~np.isnan(self._fit(one.function(*rows[one.counts]), rows[CONFUSION][1]))
+            name: ~np.isnan(self._fit(one, one.function(*rows[one.counts]), rows[CONFUSION][1]))
             for name, one in means.items()
         }
 
     def _score(self, metric: Metric, rows: Rows) -> Floats:
-        in_target = rows[CONFUSION][1]
-        return score_rows(metric, rows[metric.counts], lambda own: self._fit(own, in_target))
+        def fit(values: Floats) -> Floats:
+            return self._fit(metric, values, rows[CONFUSION][1])
 
-    def _fit(self, values: Floats, in_target: Floats) -> Floats:
-        """Make what the question wants of scores of classes, (..., C)."""
+        return score_rows(metric, rows[metric.counts], fit)
+
+    def _fit(self, metric: Metric, values: Floats, in_target: Floats) -> Floats:
+        """Make what the question wants of scores of classes, (..., C); no distance is zero."""
         if self.scoring.absent == "leave_out":
             values = np.where(in_target > 0, values, np.nan)
-        elif self.scoring.absent == "zero":
+        elif self.scoring.absent == "zero" and not metric.unit:
             values = np.where(self.present, values, 0.0)
         if self.scoring.exclude_classes:
             excluded = np.isin(self.class_names, self.scoring.exclude_classes)

@@ -76,9 +76,31 @@ def number_of_points(difference: float) -> str:
     return f"{number} point{'' if number == '1' else 's'}"
 
 
-def with_spread(text: str, std: float) -> str:
+def with_spread(text: str, std: float, show: Callable[[float], str] = percent) -> str:
     """Add "± std" to a shown mean; a spread that does not exist is left out."""
-    return text if math.isnan(std) or text == MISSING else f"{text} ± {percent(std)}"
+    return text if math.isnan(std) or text == MISSING else f"{text} ± {show(std)}"
+
+
+def writer_of(score: str) -> Callable[[float], str]:
+    """Return what writes values of a score: in percent, or in its own unit with two decimals."""
+    return _in_unit if _has_unit(score) else percent
+
+
+def difference_writer_of(score: str) -> Callable[[float], str]:
+    """Return what writes differences of a score: in points, or in its own unit, with their sign."""
+    return _signed if _has_unit(score) else points
+
+
+def _has_unit(score: str) -> bool:
+    return (score in METRICS or is_by_image(score)) and bool(find_metric(score).unit)
+
+
+def _in_unit(value: float) -> str:
+    return MISSING if math.isnan(value) else f"{value:.2f}".replace("-", MINUS)
+
+
+def _signed(value: float) -> str:
+    return MISSING if math.isnan(value) else f"{value:+.2f}".replace("-", MINUS)
 
 
 def between(low: float, high: float, show: Callable[[float], str] = percent) -> str:

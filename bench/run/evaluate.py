@@ -17,6 +17,7 @@ from bench.data.layers import Target
 from bench.run.boundary import count_boundary
 from bench.run.chunking import MemoryFallback, chunks
 from bench.run.confusion import count
+from bench.run.surface import count_surface
 from bench.run.train import autocast
 from bench.store.atomic import replacing
 from fcn.model import Network
@@ -38,6 +39,8 @@ class Evaluation:
     """Predicted classes (H, W) of some images, by name."""
     boundaries: NDArray[np.int32] | None = None
     """Boundary pixels, (N, 2, C): intersections and unions; None unless asked for."""
+    surfaces: NDArray[np.int32] | None = None
+    """Distances between outlines and their pixels, (N, 2, C); None unless asked for."""
     others: dict[str, "Evaluation"] = field(default_factory=dict)
     """Counts of further targets, by name."""
 
@@ -56,6 +59,7 @@ def evaluate(
     targets: Sequence[Target],
     precision: str,
     boundary: bool = False,
+    surface: bool = False,
 ) -> Evaluation:
     """Count every image of a split.
 
@@ -67,10 +71,11 @@ def evaluate(
         targets: The targets; the counts of the first have those of the others with them.
         precision: As in training, "fp32" or "bf16".
         boundary: Count boundary pixels too.
+        surface: Add up distances between outlines too.
     """
     classes = [len(target.class_names) for target in targets]
     predictor = Predictor(model, classes, precision)
-    tallies = [_Tally(target, boundary) for target in targets]
+    tallies = [_Tally(target, boundary, surface) for target in targets]
     names: list[str] = []
 
     def score(images: Tensor, target: Tensor) -> list[_Scored]:
@@ -122,28 +127,34 @@ class _Scored(NamedTuple):
     """(N, C, C)."""
     boundaries: Tensor | None
     """(N, 2, C), where they are asked for."""
+    surfaces: Tensor | None
+    """(N, 2, C), likewise."""
 
 
 class _Tally:
     """Counts of one target, as images come; on the device, which nobody waits for."""
 
-    def __init__(self, target: Target, boundary: bool) -> None:
+    def __init__(self, target: Target, boundary: bool, surface: bool) -> None:
         self._sizes = C, _ = len(target.class_names), target.ignore_index
-        self._boundary = boundary
+        self._boundary, self._surface = boundary, surface
         self._confusions = [torch.zeros(0, C, C, dtype=torch.int32)]
         self._boundaries = [torch.zeros(0, 2, C, dtype=torch.int32)]
+        self._surfaces = [torch.zeros(0, 2, C, dtype=torch.int32)]
         self._predictions: dict[str, Tensor] = {}
 
     def score(self, pred: Tensor, target: Tensor) -> _Scored:
         """Count images, which changes nothing: it may be tried again with fewer of them."""
         outlines = count_boundary(pred, target, *self._sizes) if self._boundary else None
-        return _Scored(pred, count(pred, target, *self._sizes), outlines)
+        surfaces = count_surface(pred, target, *self._sizes) if self._surface else None
+        return _Scored(pred, count(pred, target, *self._sizes), outlines, surfaces)
 
     def add(self, names: list[str], scored: _Scored, kept: Collection[str]) -> None:
         """Add what was counted of images; keep the prediction of those in `kept`."""
         self._confusions.append(scored.confusions)
         if scored.boundaries is not None:
             self._boundaries.append(scored.boundaries)
+        if scored.surfaces is not None:
+            self._surfaces.append(scored.surfaces)
         for name, pred in zip(names, scored.pred, strict=True):
             if name in kept:
                 self._predictions[name] = pred.to(torch.uint8)
@@ -152,7 +163,8 @@ class _Tally:
         """Return the counts of all images."""
         predictions = {name: pred.cpu().numpy() for name, pred in self._predictions.items()}
         outlines = _together(self._boundaries) if self._boundary else None
-        return Evaluation(names, _together(self._confusions), predictions, outlines)
+        surfaces = _together(self._surfaces) if self._surface else None
+        return Evaluation(names, _together(self._confusions), predictions, outlines, surfaces)
 
 
 def _together(counts: list[Tensor]) -> NDArray[np.int32]:
@@ -205,6 +217,9 @@ def save_evaluation(path: Path, evaluation: Evaluation, groups: Sequence[str] = 
     if evaluation.boundaries is not None:
         arrays["boundary_intersections"] = evaluation.boundaries[:, 0]
         arrays["boundary_unions"] = evaluation.boundaries[:, 1]
+    if evaluation.surfaces is not None:
+        arrays["surface_distances"] = evaluation.surfaces[:, 0]
+        arrays["surface_points"] = evaluation.surfaces[:, 1]
     for target, other in evaluation.others.items():
         arrays[f"confusions.{target}"] = other.confusions
         if other.boundaries is not None:

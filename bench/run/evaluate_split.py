@@ -38,6 +38,7 @@ def evaluate_split(
     *,
     targets: Sequence[Target] = (),
     boundary: bool = False,
+    surface: bool = False,
     group: Group = ALONE,
     after_batch: Callable[[], None] = lambda: None,
 ) -> Evaluation:
@@ -51,6 +52,7 @@ def evaluate_split(
         device: Where to compute.
         targets: The targets; none for those of the pack.
         boundary: Count boundary pixels too.
+        surface: Add up distances between outlines too.
         group: The processes that share the work.
         after_batch: Called after each batch: a split may take longer than a run may be silent.
 
@@ -67,6 +69,7 @@ def evaluate_split(
         targets=targets or pack.targets,
         precision=spec.train.precision,
         boundary=boundary,
+        surface=surface,
     )
     return gather(counted, names, [pack.size(i) for i in indices], kept, group)
 
@@ -145,7 +148,7 @@ def gather(
         result: NDArray[np.int32] = group.sum(table).numpy()
         return result
 
-    boundaries = evaluation.boundaries
+    boundaries, surfaces = evaluation.boundaries, evaluation.surfaces
     return Evaluation(
         names=list(names),
         confusions=whole(evaluation.confusions),
@@ -153,6 +156,7 @@ def gather(
             evaluation.predictions, {name: sizes[place[name]] for name in kept}, group
         ),
         boundaries=None if boundaries is None else whole(boundaries),
+        surfaces=None if surfaces is None else whole(surfaces),
         others={
             name: gather(other, names, sizes, kept, group)
             for name, other in evaluation.others.items()

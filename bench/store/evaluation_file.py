@@ -112,12 +112,20 @@ class EvaluationFile:
 
     def boundaries(self) -> NDArray[np.int32] | None:
         """Return boundary counts, (N, 2, C): intersections, unions; None if they were not taken."""
-        if "boundary_unions" not in self._arrays:
+        return self._pair("boundary", ("intersections", "unions"))
+
+    def surfaces(self) -> NDArray[np.int32] | None:
+        """Return distances between outlines and their pixels, (N, 2, C); None if not taken."""
+        return self._pair("surface", ("distances", "points"))
+
+    def _pair(self, kind: str, names: tuple[str, str]) -> NDArray[np.int32] | None:
+        """Return two rows of counts for each image, (N, 2, C); None if they were not taken."""
+        if f"{kind}_{names[1]}" not in self._arrays:
             return None
-        parts = [self._array(f"boundary_{part}", "i", 2) for part in ("intersections", "unions")]
+        parts = [self._array(f"{kind}_{name}", "i", 2) for name in names]
         shape = (len(self.names), len(self._result.class_names))
         if any(part.shape != shape for part in parts):
-            raise self._unusable(f"of the boundary have shape {parts[0].shape}, not {shape}")
+            raise self._unusable(f"of the {kind} have shape {parts[0].shape}, not {shape}")
         counts: NDArray[np.int32] = np.stack(parts, axis=1)
         return counts
 

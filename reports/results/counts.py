@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.packs.groups import read_groups
-from bench.metrics import BOUNDARY, CONFUSION, KINDS, class_counts
+from bench.metrics import BOUNDARY, CONFUSION, KINDS, SURFACE, class_counts
 from bench.scoring import USUAL, Scorer, Scoring
 from bench.store.evaluation_file import EvaluationFile, UnusableCountsError
 from bench.store.runs import Result, Store
 from bench.store.scored import Scored, counts_file
 
 Floats = NDArray[np.float64]
-RECORDED = (BOUNDARY,)
+RECORDED = (BOUNDARY, SURFACE)
 """What a record holds beside the confusion, under its own name, where a spec asks for it."""
 SCORED_AT_ONCE = 2**22
 """Largest number of counts that are scored together: 32 MiB."""
@@ -100,7 +100,7 @@ def read_counts(store: Store, result: Result, target: str | None = None) -> Coun
     Args:
         store: Where they are.
         result: Record of the run.
-        target: Name of a further target, whose boundary is left out; None for the first.
+        target: Name of a further target, of which confusions alone are read; None for the first.
 
     Raises:
         UnusableCountsError: The file is missing or damaged, is not what the record says, or holds
@@ -130,14 +130,13 @@ def _condense(
 ) -> Counts:
     """Put a file's counts so that they can be compared: labelled images alone, by name."""
     names, condensed = file.names, class_counts(file.confusions(target))
-    boundaries = None if target else file.boundaries()
+    further = {} if target else {BOUNDARY: file.boundaries(), SURFACE: file.surfaces()}
     order = np.argsort(names, kind="stable")
     order = order[condensed[order, 1].any(axis=1)]
     if not len(order):
         raise UnusableCountsError(file.path, "hold no labelled pixel", "nothing follows from them")
     parts = {CONFUSION: condensed.astype(np.int32)}
-    if boundaries is not None:
-        parts[BOUNDARY] = boundaries
+    parts |= {kind: counts for kind, counts in further.items() if counts is not None}
     groups = groups or file.groups()
     return Counts.of(
         join_parts({kind: counts[order] for kind, counts in parts.items()}),

@@ -14,7 +14,17 @@ from reports.marks import name_variants
 from reports.stats.comparability import UNKNOWN, Comparability
 from reports.stats.primary import primary_of
 from reports.stats.summary import list_scores
-from reports.style import between, duration, label, millions, percent, places, points, with_spread
+from reports.style import (
+    between,
+    duration,
+    label,
+    millions,
+    percent,
+    places,
+    points,
+    with_spread,
+    writer_of,
+)
 from reports.tables.cells import show_estimates
 
 
@@ -35,7 +45,9 @@ def summary_table(
     primary = primary_of(summary)
     usual = ("miou", "pixel_acc", "mean_acc", "fw_iou")
     for score in dict.fromkeys((primary, *usual, *list_scores(summary))):
-        cells[label(score)] = _spreads(summary[f"{score}_mean"], summary[f"{score}_std"], percent)
+        cells[label(score)] = _spreads(
+            summary[f"{score}_mean"], summary[f"{score}_std"], writer_of(score)
+        )
         if score != primary:
             continue
         if _has(summary, f"{primary}_rank_low"):
@@ -120,7 +132,7 @@ def _has(summary: pd.DataFrame, column: str) -> bool:
 
 
 def _spreads(means: pd.Series, stds: pd.Series, show: Callable[[float], str]) -> list[str]:
-    return [with_spread(show(mean), std) for mean, std in zip(means, stds, strict=True)]
+    return [with_spread(show(mean), std, show) for mean, std in zip(means, stds, strict=True)]
 
 
 def _bounds(summary: pd.DataFrame, prefix: str, show: Callable[[float], str]) -> list[str]:

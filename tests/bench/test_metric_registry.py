@@ -88,7 +88,8 @@ def test_scores_equal_torchmetrics(seed):
     pred = pred.where(torch.tensor(rng.random(pred.shape)) < 0.5, target.clamp(max=3))
     counts = count(pred, target, C, 255).sum(0).numpy()
     rows = split_rows(np.stack([np.diag(counts), counts.sum(1), counts.sum(0)]))
-    ours = {name: float(score_rows(METRICS[name], rows)) for name in METRICS if name[0] != "b"}
+    of_pixels = {name: METRICS[name] for name in METRICS if METRICS[name].counts == "confusion"}
+    ours = {name: float(score_rows(metric, rows)) for name, metric in of_pixels.items()}
     settings = {"num_classes": C, "ignore_index": 255, "average": "macro"}
     theirs = {
         "dice": MulticlassF1Score(**settings),  # classes in neither are left out there too
