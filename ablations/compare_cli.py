@@ -61,7 +61,7 @@ def compare(
     if out:
         open_comparison(before, after, out)  # refused before anything is computed
     sides = _plan_sides((before, after), spec, runs, data, settings)
-    comparison = compare_sides(*sides, [gate.score] if gate and gate.score else ())
+    comparison = compare_sides(sides[0], sides[1], [gate.score] if gate and gate.score else ())
     outcome = try_gate(gate, comparison) if gate else None
     remarks = list(dict.fromkeys(text for side in sides for text in side.plan.remarks))
     if out:

@@ -81,7 +81,7 @@ class Claim(Schema):
         if self.cost:
             times = f"{self.times:g} * " * (self.times != 1)
             return f"{self.cost} of {self.left} <= {times}{self.right}"
-        what = "" if self.score == "miou" else self.score
+        what = self.score
         what = f"IoU[{', '.join(self.classes)}]" if self.classes else what
         if self.by is None:
             how = f" in {what}" * bool(what)
@@ -93,6 +93,10 @@ class Claim(Schema):
         gain = f"gain {self.gain[0]} -> {self.gain[1]} in " if self.gain else ""
         return f"{gain}{self.left} {self.relation} {self.right}{how}{scope}"
 
+    def under(self, primary: str) -> "Claim":
+        """Return the claim as a question with this primary score has it: without naming that."""
+        return self.model_copy(update={"score": ""}) if self.score == primary else self
+
     def digest(self, margin: float | None, means: str = "") -> str:
         """Return what tells it from any other, sixteen hex digits.
 
@@ -101,7 +105,8 @@ class Claim(Schema):
             means: What the question's means over classes are, where it is not the usual.
         """
         own = self.by if self.by is not None else margin if self.relation == "=" else None
-        content = json.dumps([str(self), own, *([means] if means else [])])
+        told = str(self.under("miou"))  # as it was before questions had another
+        content = json.dumps([told, own, *([means] if means else [])])
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 

@@ -29,14 +29,20 @@ BOUNDARY_SCORE = "boundary_miou"
 """Name of the score that is there only where a spec asks for it (`evaluate.boundary`)."""
 SURFACE_SCORE = "surface_distance"
 """The same of `evaluate.surface`."""
-ASKED_FOR = (BOUNDARY_SCORE, SURFACE_SCORE)
+ASKED_FOR = (BOUNDARY_SCORE, SURFACE_SCORE, "ece", "nll")
 """Scores that are shown wherever what they are made of was counted."""
 
 CONFUSION, BOUNDARY, SURFACE = "confusion", "boundary", "surface"
-KINDS = {CONFUSION: 3, BOUNDARY: 2, SURFACE: 2}
+CALIBRATION = "calibration"
+KINDS = {CONFUSION: 3, BOUNDARY: 2, SURFACE: 2, CALIBRATION: 4}
 """What is counted in each image, with its number of rows: pixels that are right, in the target and
 in the prediction; intersections and unions of boundaries; distances between outlines and how many
-pixels these have. Each row has a number for each class."""
+pixels these have. Each row has a number for each class; those of calibration (pixels, pixels that
+are right, confidence, loss) have one for each bin of confidence."""
+CALIBRATION_BINS = 15
+"""As Guo et al., 2017, have it, arXiv:1706.04599."""
+CALIBRATION_UNITS = 2**16
+"""Parts of 1 in which confidence and loss are counted."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,7 @@ class Metric:
     """Least and largest value."""
     unit: str = ""
     """Of a score that is no fraction: "px"."""
+    less_is_better: bool = False
 
     @property
     def explanation(self) -> str:
@@ -76,19 +83,27 @@ def per_class(
     counts: str = CONFUSION,
     limits: tuple[float, float] = (0.0, 1.0),
     unit: str = "",
+    less_is_better: bool = False,
 ) -> Callable[[Callable[..., Floats]], Metric]:
     """Return a decorator: a function that scores each class becomes a metric, their mean.
 
     Which classes the mean is over, a question may say (`bench.scoring`).
     """
-    return lambda function: Metric(label, function, of_class, weigh, counts, limits, unit)
+    return lambda function: Metric(
+        label, function, of_class, weigh, counts, limits, unit, less_is_better
+    )
 
 
 def pooled(
-    label: str, *, limits: tuple[float, float] = (0.0, 1.0), counts: str = CONFUSION
+    label: str,
+    *,
+    counts: str = CONFUSION,
+    limits: tuple[float, float] = (0.0, 1.0),
+    unit: str = "",
+    less_is_better: bool = False,
 ) -> Callable[[Callable[..., Floats]], Metric]:
     """Return a decorator: a function that scores all pixels at once becomes a metric."""
-    return lambda function: Metric(label, function, counts=counts, limits=limits)
+    return lambda function: Metric(label, function, "", None, counts, limits, unit, less_is_better)
 
 
 def divide(numerator: ArrayLike, denominator: ArrayLike) -> Floats:
@@ -185,7 +200,12 @@ SURFACE_UNITS = 16
 
 @METRICS.register(SURFACE_SCORE)
 @per_class(
-    "surface distance, px", "surface distance", counts=SURFACE, limits=(0.0, np.inf), unit="px"
+    "surface distance, px",
+    "surface distance",
+    counts=SURFACE,
+    limits=(0.0, np.inf),
+    unit="px",
+    less_is_better=True,
 )
 def _surface_distance(distance: Floats, number: Floats) -> Floats:
     """Mean distance in pixels between the outlines of target and prediction, both ways (ASSD).
@@ -193,6 +213,29 @@ def _surface_distance(distance: Floats, number: Floats) -> Floats:
     Less is better; a class that has an outline in but one of the two is left out, image by image.
     """
     return divide(distance, SURFACE_UNITS * number)
+
+
+@METRICS.register("ece")
+@pooled("ECE", counts=CALIBRATION, less_is_better=True)
+def _ece(pixels: Floats, right: Floats, confidence: Floats, loss: Floats) -> Floats:
+    """Expected calibration error: by how much confidence misses accuracy, over 15 bins of pixels.
+
+    Less is better. Reference: Guo et al., 2017, equation 3, arXiv:1706.04599.
+    """
+    gaps = np.abs(right - confidence / CALIBRATION_UNITS)
+    return divide(gaps.sum(-1), pixels.sum(-1))
+
+
+@METRICS.register("nll")
+@pooled("NLL, nats", counts=CALIBRATION, limits=(0.0, np.inf), unit="nats", less_is_better=True)
+def _nll(pixels: Floats, right: Floats, confidence: Floats, loss: Floats) -> Floats:
+    """Negative log-likelihood of the true class, in nats, mean over pixels; less is better."""
+    return divide(loss.sum(-1), CALIBRATION_UNITS * pixels.sum(-1))
+
+
+def count_columns(kind: str, num_classes: int) -> int:
+    """Return how many numbers a row of a kind of counts has."""
+    return CALIBRATION_BINS if kind == CALIBRATION else num_classes
 
 
 BY_IMAGE = "image_"
@@ -210,7 +253,8 @@ def find_metric(name: str) -> Metric:
     if is_by_image(name):
         base = METRICS[name.removeprefix(BY_IMAGE)]
         shown = f"{base.label} by image"
-        return Metric(shown, _mean_of_images, "", None, name, base.limits, base.unit)
+        rest = (base.limits, base.unit, base.less_is_better)
+        return Metric(shown, _mean_of_images, "", None, name, *rest)
     if name not in METRICS:
         known = [*METRICS, *(f"{BY_IMAGE}{one}" for one in METRICS)]
         raise InputError(unknown_part("score", name, known))

@@ -57,7 +57,7 @@ class Scoring(Schema):
                 find_metric(name)
         except InputError as error:
             raise ValueError(str(error)) from None
-        if find_metric(self.primary).limits[1] > 1:
+        if find_metric(self.primary).less_is_better:
             raise ValueError(
                 f"the primary score is a fraction of which more is better, which {self.primary} is "
                 f"not; show it with `also: [{self.primary}]`, or write a claim about it"

@@ -169,6 +169,7 @@ class _Execution:
             pack=self.judge,
             boundary=self.spec.evaluate.boundary,
             surface=self.spec.evaluate.surface,
+            calibration=self.spec.evaluate.calibration,
         )
         evaluate_seconds = time.perf_counter() - start
         # The network is another after it.
@@ -181,6 +182,7 @@ class _Execution:
 
         batches = named_batches(model, self.judge, split, self.spec, self.device)
         outlines, surfaces = evaluation.boundaries, evaluation.surfaces
+        sure = evaluation.calibrations
         files = ("spec.yaml", "metrics.jsonl", "model.safetensors", f"eval/{split}.npz")
         result = Result(
             run_id=self.run.id,
@@ -201,6 +203,7 @@ class _Execution:
             weights=weights,
             boundary=None if outlines is None else outlines.sum(0, dtype=np.int64).tolist(),
             surface=None if surfaces is None else surfaces.sum(0, dtype=np.int64).tolist(),
+            calibration=None if sure is None else sure.sum(0).tolist(),
             notes=(*self.notes, *self.group.notes(self.spec.model.dropout)),
             step_memory_mib=step_memory,
             selected_step=twin.selected_step if twin else self._selected_step(),

@@ -71,7 +71,7 @@ def _list_points(classes: Tensor, on: Tensor) -> tuple[Tensor, Tensor]:
 def _measure(points: Tensor, others: Tensor) -> Tensor:
     """Add up how far each of `points`, (P, 2), is from the nearest of `others`, in whole parts."""
     total = torch.zeros((), dtype=torch.int64, device=points.device)
-    for some in points.split(max(1, POINTS_AT_ONCE // len(others))):
+    for some in torch.split(points, max(1, POINTS_AT_ONCE // len(others))):
         squares = (some[:, None] - others[None]).square_().sum(-1).min(1).values
         total += (squares.sqrt() * SURFACE_UNITS).round().to(torch.int64).sum()
     return total

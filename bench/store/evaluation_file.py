@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.metrics import CALIBRATION, CALIBRATION_BINS, KINDS
 from bench.store.records import TargetCounts
 from bench.text import remaking
 from fcn.errors import InputError
@@ -117,6 +118,16 @@ class EvaluationFile:
     def surfaces(self) -> NDArray[np.int32] | None:
         """Return distances between outlines and their pixels, (N, 2, C); None if not taken."""
         return self._pair("surface", ("distances", "points"))
+
+    def calibrations(self) -> NDArray[np.int64] | None:
+        """Return pixels by confidence, (N, 4, B); None if they were not counted."""
+        if "calibration" not in self._arrays:
+            return None
+        counts: NDArray[np.int64] = self._array("calibration", "i", 3)
+        shape = (len(self.names), KINDS[CALIBRATION], CALIBRATION_BINS)
+        if counts.shape != shape:
+            raise self._unusable(f"of the calibration have shape {counts.shape}, not {shape}")
+        return counts
 
     def _pair(self, kind: str, names: tuple[str, str]) -> NDArray[np.int32] | None:
         """Return two rows of counts for each image, (N, 2, C); None if they were not taken."""

@@ -178,6 +178,8 @@ class Result:
     """Boundary pixels over the split, 2 x C: intersections and unions; None unless asked for."""
     surface: list[list[Count]] | None = None
     """Distances between outlines over the split and their pixels, 2 x C; None unless asked for."""
+    calibration: list[list[Count]] | None = None
+    """Pixels, those that are right, confidence and loss by bin, 4 x B; None unless asked for."""
     notes: tuple[str, ...] = ()
     """What a reader must know: resumed inexactly, a damaged checkpoint set aside."""
     gmacs: Annotated[float, Field(ge=0)] | None = None

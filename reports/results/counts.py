@@ -5,6 +5,7 @@ without one labelled pixel say nothing of a network and are none of them.
 """
 
 import hashlib
+import math
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,14 +14,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.packs.groups import read_groups
-from bench.metrics import BOUNDARY, CONFUSION, KINDS, SURFACE, class_counts
+from bench.metrics import (
+    BOUNDARY,
+    CALIBRATION,
+    CONFUSION,
+    KINDS,
+    SURFACE,
+    class_counts,
+    count_columns,
+)
 from bench.scoring import USUAL, Scorer, Scoring
 from bench.store.evaluation_file import EvaluationFile, UnusableCountsError
 from bench.store.runs import Result, Store
 from bench.store.scored import Scored, counts_file
 
 Floats = NDArray[np.float64]
-RECORDED = (BOUNDARY, SURFACE)
+RECORDED = (BOUNDARY, SURFACE, CALIBRATION)
 """What a record holds beside the confusion, under its own name, where a spec asks for it."""
 SCORED_AT_ONCE = 2**22
 """Largest number of counts that are scored together: 32 MiB."""
@@ -30,7 +39,7 @@ SCORED_AT_ONCE = 2**22
 class Counts:
     """Counts of one run, its labelled images sorted by name."""
 
-    values: NDArray[np.int32]
+    values: NDArray[np.integer]
     """Condensed counts, (N, K): rows of each kind, one behind the other; K is 3 C, or 5 C with the
     boundary's."""
     class_names: tuple[str, ...]
@@ -46,7 +55,7 @@ class Counts:
     @classmethod
     def of(
         cls,
-        values: NDArray[np.int32],
+        values: NDArray[np.integer],
         *,
         class_names: tuple[str, ...],
         groups: tuple[str, ...],
@@ -56,7 +65,8 @@ class Counts:
         """Put counts, (N, K), of labelled images sorted by name together with these's digest."""
         C = len(class_names)
         digest = hashlib.sha256("\n".join(names).encode())
-        digest.update(np.ascontiguousarray(values[:, C : 2 * C]).tobytes())  # the labels
+        labels = np.ascontiguousarray(values[:, C : 2 * C], dtype=np.int32)
+        digest.update(labels.tobytes())
         return cls(values, class_names, digest.hexdigest()[:16], groups, names, kinds)
 
     @property
@@ -130,12 +140,13 @@ def _condense(
 ) -> Counts:
     """Put a file's counts so that they can be compared: labelled images alone, by name."""
     names, condensed = file.names, class_counts(file.confusions(target))
-    further = {} if target else {BOUNDARY: file.boundaries(), SURFACE: file.surfaces()}
+    known = {BOUNDARY: file.boundaries, SURFACE: file.surfaces, CALIBRATION: file.calibrations}
+    further = {} if target else {kind: read() for kind, read in known.items()}
     order = np.argsort(names, kind="stable")
     order = order[condensed[order, 1].any(axis=1)]
     if not len(order):
         raise UnusableCountsError(file.path, "hold no labelled pixel", "nothing follows from them")
-    parts = {CONFUSION: condensed.astype(np.int32)}
+    parts: dict[str, NDArray[np.integer]] = {CONFUSION: condensed.astype(np.int32)}
     parts |= {kind: counts for kind, counts in further.items() if counts is not None}
     groups = groups or file.groups()
     return Counts.of(
@@ -163,17 +174,17 @@ def split_parts(
     """Take condensed counts, (..., K), apart: by kind the rows, (..., R, C)."""
     parts, start = {}, 0
     for kind in kinds:
-        size = KINDS[kind] * num_classes
-        own = values[..., start : start + size]
-        parts[kind] = own.reshape(*values.shape[:-1], KINDS[kind], num_classes)
-        start += size
+        shape = KINDS[kind], count_columns(kind, num_classes)
+        own = values[..., start : start + math.prod(shape)]
+        parts[kind] = own.reshape(*values.shape[:-1], *shape)
+        start += math.prod(shape)
     return parts
 
 
-def join_parts(parts: Mapping[str, NDArray[np.integer]]) -> NDArray[np.int32]:
+def join_parts(parts: Mapping[str, NDArray[np.integer]]) -> NDArray[np.integer]:
     """Put counts of N images by kind, (N, R, C), into one array, (N, K)."""
     flat = [counts.reshape(len(counts), -1) for counts in parts.values()]
-    joined: NDArray[np.int32] = np.concatenate(flat, axis=1)
+    joined: NDArray[np.integer] = np.concatenate(flat, axis=1)
     return joined
 
 
@@ -220,7 +231,7 @@ def score_flat(
     if scorer is None:
         scorer = Scorer.of(USUAL, (CONFUSION,), (), np.ones(num_classes))
     parts = split_parts(counts, scorer.kinds, num_classes)
-    start = sum(KINDS[kind] for kind in scorer.kinds) * num_classes
+    start = sum(KINDS[kind] * count_columns(kind, num_classes) for kind in scorer.kinds)
     for name in scorer.by_image:
         parts[name] = counts[..., start : start + 2, None]
         start += 2

@@ -6,7 +6,8 @@ input; and back. Of the first set of images and classes:
 counts       (runs, images, 3 C) int32: pixels that are right, in the target, in the prediction
 boundary     (runs, images, 2 C), where it was counted: intersections, unions
 surface      (runs, images, 2 C), likewise: distances between outlines, pixels of these
-has_boundary, has_surface   (runs,)
+calibration  (runs, images, 4 B), likewise: pixels, right ones, confidence and loss by confidence
+has_boundary, has_surface, has_calibration   (runs,)
 variants, seeds, runs   (runs,): whose they are
 names, groups           (images,); groups are empty where not known
 class_names  (C,)
@@ -24,7 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.metrics import CONFUSION, KINDS
+from bench.metrics import CONFUSION, KINDS, count_columns
 from bench.store.evaluation_file import UNREADABLE
 from fcn.errors import InputError
 from reports.results.counts import RECORDED, Counts, split_parts
@@ -109,7 +110,9 @@ def _list_arrays(runs: Sequence[Counted]) -> Mapping[str, Any]:
     for kind in RECORDED:
         has = [kind in run.counts.kinds for run in runs]
         if any(has):
-            none = np.zeros((len(first.values), KINDS[kind] * C), np.int32)
+            none: NDArray[np.number] = np.zeros(
+                (len(first.values), KINDS[kind] * count_columns(kind, C)), np.int32
+            )
             found = [
                 _take(run.counts, kind) if own else none for run, own in zip(runs, has, strict=True)
             ]
@@ -117,11 +120,10 @@ def _list_arrays(runs: Sequence[Counted]) -> Mapping[str, Any]:
     return arrays
 
 
-def _take(counts: Counts, kind: str) -> NDArray[np.int32]:
+def _take(counts: Counts, kind: str) -> NDArray[np.number]:
     """Return the columns of one kind, (N, R C)."""
     parts = split_parts(counts.values, counts.kinds, counts.num_classes)
-    own: NDArray[np.int32] = parts[kind].reshape(len(counts.values), -1)
-    return own
+    return parts[kind].reshape(len(counts.values), -1)
 
 
 def _count_sets(arrays: Arrays) -> range:

@@ -113,6 +113,8 @@ def read_records_file(path: Path) -> Contents:
     plan = Plan(
         **{name: getattr(written.plan, name) for name in _WrittenPlan.model_fields}, runs=runs
     )
+    claims = tuple(claim.under(plan.scoring.primary) for claim in plan.claims)
+    plan = dataclasses.replace(plan, claims=claims)
     return Contents(plan, records, written.kept, written.figures)
 
 

@@ -11,8 +11,10 @@ from torchmetrics.classification import (
 )
 
 from bench.metrics import (
+    CALIBRATION_UNITS,
     KINDS,
     METRICS,
+    count_columns,
     divide,
     find_metric,
     list_metrics,
@@ -31,7 +33,12 @@ EVERY = pytest.mark.parametrize("name", list(METRICS))
 def draw(metric, seed=0, shape=(4,), num_classes=5):
     """Counts that images may have, (..., R, C): no part is larger than its whole."""
     rng = np.random.default_rng(seed)
-    whole = rng.integers(1, 1000, (*shape, KINDS[metric.counts], num_classes))
+    columns = count_columns(metric.counts, num_classes)
+    whole = rng.integers(1, 1000, (*shape, KINDS[metric.counts], columns))
+    if metric.counts == "calibration":  # of each bin as many are right, or as sure, as there are
+        whole[..., 1:3, :] = rng.integers(0, whole[..., :1, :] + 1, (*shape, 2, columns))
+        whole[..., 2, :] *= CALIBRATION_UNITS
+        return whole
     whole[..., 0, :] = rng.integers(0, whole[..., 1:, :].min(-2) + 1)
     if metric.counts == "confusion":  # as many pixels are predicted as there are
         whole[..., 2, 0] += whole[..., 1, :].sum(-1) - whole[..., 2, :].sum(-1)
@@ -181,6 +188,8 @@ class TestAQuestionsScoring:
         ({"also": ["dise"]}, "did you mean 'dice'"),
         ({"also": ["image_dise"]}, "did you mean 'image_dice'"),
         ({"absent": "drop"}, "leave_out"),
+        ({"primary": "ece"}, "more is better"),
+        ({"primary": "image_surface_distance"}, "more is better"),
         ({"exclude": ["sky"]}, "exclude"),
     ],
 )
