@@ -21,7 +21,7 @@ from reports.figures.ranks import plot_ranks
 from reports.formats import Table, to_csv, to_latex, to_markdown
 from reports.rendering import render
 from reports.stats.contrasts import SHOWN
-from reports.style import enumerate_names, label, number_of, p_bound
+from reports.style import enumerate_names, label, mean_label, number_of, p_bound
 from reports.tables.across import (
     NEVER_AVERAGED,
     differences_table,
@@ -253,7 +253,7 @@ def _render(
         notes=list(across.notes),
         diagram=diagram,
         forest=forest,
-        primary=label(across.primary),
+        mean_score=mean_label(across.primary),
         baseline=across.baseline or "",
         data_sets=data_sets_table(across),
         never_averaged=NEVER_AVERAGED,

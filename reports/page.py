@@ -36,7 +36,7 @@ from reports.sections import CONTENTS
 from reports.sources import list_sources
 from reports.statements import state_changes, tell_shares
 from reports.study import Study, read_study
-from reports.style import enumerate_names, label
+from reports.style import enumerate_names, label, mean_label
 from reports.tables import provenance
 from reports.tables.baselines import baselines_json, list_pairs
 from reports.tables.changes import describe_changes, tabulate_changes
@@ -184,6 +184,7 @@ def _render(
         weights=provenance.weights_table(records),
         finished=max(runs["finished"].dropna(), default=""),
         primary=label(study.primary),
+        mean_score=mean_label(study.primary),
         shown_scores=explain_scores(study.summary),
         scoring=plan.scoring.describe(),
         most_seeds=int(summary["num_done"].max()),

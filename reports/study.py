@@ -49,7 +49,7 @@ from reports.stats.summary import (
     list_changes,
     summarize_variants,
 )
-from reports.style import enumerate_names, label
+from reports.style import enumerate_names, mean_label
 
 MAX_DRAWN = 40
 """Variants that figures show. Tables hold all; a figure of more is neither read nor quick."""
@@ -167,7 +167,7 @@ class Study:
         if total == drawn:
             return ""
         chosen = (
-            f"those of highest mean {label(self.primary)}"
+            f"those of highest {mean_label(self.primary)}"
             if self.is_ranked()
             else "the plan's first"
         )

@@ -171,6 +171,17 @@ def label(name: str) -> str:
     return LABELS.get(name, clean(name))
 
 
+def mean_label(score: str) -> str:
+    """Return how the mean of a score over seeds is called in a sentence, "mean" said once."""
+    shown = label(score)
+    return shown if shown.startswith("mean ") else f"mean {shown}"
+
+
+def capital(text: str) -> str:
+    """Begin a sentence with a text."""
+    return f"{text[:1].upper()}{text[1:]}"
+
+
 def number_of(number: int, noun: str) -> str:
     """Write a number of things: "1 image", "3 images", "2 classes"."""
     plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"

@@ -13,7 +13,7 @@ from reports.stats.changes import list_factors
 from reports.stats.class_gains import MEAN
 from reports.stats.contrasts import SHOWN
 from reports.study import Study
-from reports.style import enumerate_names, label, number_of, percent, points
+from reports.style import capital, enumerate_names, mean_label, number_of, percent, points
 
 
 def find_finding(name: str, study: Study) -> str:
@@ -46,7 +46,7 @@ def _of_scores(study: Study) -> str:
         for variant in (max(scores, key=scores.__getitem__), min(scores, key=scores.__getitem__))
     ]
     count = number_of(len(scored), "variant")
-    return f"Mean {label(primary)} of {count}: highest {told[0]}, lowest {told[1]}."
+    return f"{capital(mean_label(primary))} of {count}: highest {told[0]}, lowest {told[1]}."
 
 
 def _of_learning(study: Study) -> str:
@@ -60,7 +60,7 @@ def _of_learning(study: Study) -> str:
             for r in (rows[0], rows[-1])
         )
         told.append(f"{clean(str(line))}{': ' if line else ''}{' and '.join(ends)}")
-    return f"Mean {label(primary)} by training images, fewest and most: {'; '.join(told)}."
+    return f"{capital(mean_label(primary))} by training images, fewest and most: {'; '.join(told)}."
 
 
 def _of_differences(study: Study) -> str:

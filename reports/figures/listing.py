@@ -32,7 +32,7 @@ from reports.stats.costs import describe_timing, find_front, measure_costs
 from reports.stats.primary import compared_scores
 from reports.stats.summary import CHAINED
 from reports.study import Study
-from reports.style import label
+from reports.style import capital, label, mean_label
 from reports.tables.changes import name_factor
 from reports.tables.classes import class_grid
 
@@ -64,7 +64,7 @@ def draw_figures(study: Study) -> list[Illustration]:
 
 def _draw_scores(study: Study) -> Iterator[Drawn]:
     runs, summary = study.drawn_runs, study.drawn_summary
-    primary, shown = study.primary, label(study.primary)
+    primary, shown, mean = study.primary, label(study.primary), _mean_of(study)
     if not runs[primary].notna().any():
         return
     apart = "" if study.is_ranked() else f" {_APART}"
@@ -82,7 +82,7 @@ def _draw_scores(study: Study) -> Iterator[Drawn]:
         yield (
             "grid",
             "Backbone × skip",
-            _GRID.format(score=shown) + apart,
+            _GRID.format(mean=mean) + apart,
             plot_skip_grid(summary, skips),
         )
     baseline = study.plan.baseline
@@ -94,6 +94,11 @@ def _draw_scores(study: Study) -> Iterator[Drawn]:
         yield "differences", "Differences to the baseline", caption, figure
 
 
+def _mean_of(study: Study) -> str:
+    """Return how a caption begins that is about means of the primary score."""
+    return capital(mean_label(study.primary))
+
+
 def _draw_learning(study: Study) -> Iterator[Drawn]:
     """Draw scores by the number of training images, where the question varies their share."""
     if len(set(study.levels.get(FRACTION, {}).values())) < 2:
@@ -103,7 +108,7 @@ def _draw_learning(study: Study) -> Iterator[Drawn]:
         apart = "" if study.is_ranked() else f" {_APART}"
         bars = _LEARNING_BARS if frame[f"{study.primary}_low"].notna().any() else _LEARNING_NO_BARS
         figure = plot_learning(frame, study.names, study.primary)
-        caption = f"{_LEARNING.format(score=label(study.primary))} {bars}{apart}"
+        caption = f"{_LEARNING.format(mean=_mean_of(study))} {bars}{apart}"
         yield "learning", "Scores by training images", caption, figure
 
 
@@ -138,7 +143,7 @@ def _draw_costs(study: Study) -> Iterator[Drawn]:
     fronts = {name: find_front(cost, means, findings) for name, cost in costs.items()}
     missing = [title for name, title in COSTS.items() if name not in costs]
     caption = [
-        _COSTS.format(score=label(study.primary)),
+        _COSTS.format(mean=_mean_of(study)),
         _FRONT if any(fronts.values()) else _NO_FRONT,
         describe_timing(runs),
         f"Not recorded in these runs: {', '.join(missing)}." if missing else "",
@@ -225,7 +230,7 @@ _SCORES = (
     "to either side. The axes do not start at zero."
 )
 _LEARNING = (
-    "Mean {score} over seeds by the number of images trained on, on a logarithmic axis; a line for "
+    "{mean} over seeds by the number of images trained on, on a logarithmic axis; a line for "
     "each setting of what else differs. Smaller shares lie within larger ones."
 )
 _LEARNING_BARS = (
@@ -237,7 +242,7 @@ _APART = (
     "Not all are means over the same images and classes (see the remarks), so they rank nothing."
 )
 _GRID = (
-    "Mean {score} over seeds ± sample standard deviation, in percent. "
+    "{mean} over seeds ± sample standard deviation, in percent. "
     "Hatched cells have no finished run or were not planned."
 )
 _EFFECTS = (
@@ -254,7 +259,7 @@ _DEVIATION = (
     "The bar is one sample standard deviation over seeds to either side, no confidence interval; "
     "grey, since without counts by image nothing can be shown."
 )
-_COSTS = "Mean {score} against cost; the bar spans what the runs of a variant took."
+_COSTS = "{mean} against cost; the bar spans what the runs of a variant took."
 _FRONT = (
     "Hollow: another variant is shown to be better or to take less, beyond the spread over runs, "
     "and is no worse in the other of the two."

@@ -18,6 +18,7 @@ from reports.style import (
     between,
     duration,
     label,
+    mean_label,
     millions,
     percent,
     places,
@@ -87,7 +88,9 @@ def describe_scores(summary: pd.DataFrame, *, is_ranked: bool = True) -> str:
     coverage = describe_coverage(summary) if _has(summary, f"{primary}_low") else ""
     is_marked = is_ranked and bool(marked_cells(summary, "best", ""))
     return " ".join(
-        filter(None, [_SCORES, coverage, _MARKS.format(score=label(primary)) if is_marked else ""])
+        filter(
+            None, [_SCORES, coverage, _MARKS.format(score=mean_label(primary)) if is_marked else ""]
+        )
     )
 
 
@@ -122,7 +125,7 @@ def marked_cells(summary: pd.DataFrame, kind: str, column: str) -> frozenset[tup
 _SCORES = "Scores in percent, mean ± sample standard deviation over seeds."
 
 _MARKS = (
-    f"Bold: the highest mean {{score}}; {UNDERLINED}: not shown to be below it (one model of error "
+    f"Bold: the highest {{score}}; {UNDERLINED}: not shown to be below it (one model of error "
     "for all variants, 5 % for all contrasts of this page)."
 )
 

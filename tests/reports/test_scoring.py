@@ -191,7 +191,7 @@ def test_a_score_of_a_plugin_reaches_what_ours_do(store, tmp_path, own_parts):
     plan = dataclasses.replace(small_plan(primary="f2", also=("image_f2",)), claims=claims)
     study = read_study(plan, store)
     page = write_report(plan, store, tmp_path, study=study).read_text()
-    assert "by mean mean F2" in page
+    assert "by mean F2" in page
     assert study.verdicts[0].worst is not None
     assert (study.summary["f2_diff_word"].iloc[1:] != "").any()
     assert list(study.classes)[-1] == "f2"
