@@ -313,6 +313,8 @@ _LISTINGS: dict[str, Callable[[], Iterable[dict[str, Any]]]] = {
     "losses": _list_registry("bench.run.losses", "list_losses"),
     "optimizers": _list_registry("bench.run.optim", "list_optimizers"),
     "schedules": _list_registry("bench.run.schedules", "list_schedules"),
+    "metrics": _list_registry("bench.metrics", "list_metrics"),
+    "sections": _list_registry("reports.sections", "list_sections"),
 }
 
 app.add_typer(init_app)

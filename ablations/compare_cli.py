@@ -10,7 +10,17 @@ from rich.text import Text
 
 from ablations.planning import Set, plan_spec
 from ablations.report_cli import say
-from bench.cli.command import AsJson, DataDir, RunsDir, WeightsDir, open_store, show, show_json
+from bench.cli.command import (
+    AsJson,
+    DataDir,
+    Plugins,
+    RunsDir,
+    WeightsDir,
+    open_store,
+    show,
+    show_json,
+)
+from bench.plugins import load_plugins
 from bench.text import clean_block
 from fcn.errors import InputError
 
@@ -35,6 +45,7 @@ def compare(
     data: DataDir = None,
     weights: WeightsDir = None,
     settings: Set = None,
+    plugin: Plugins = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the page and its tables; none by default.")
     ] = None,
@@ -57,11 +68,12 @@ def compare(
     from reports.gate import parse_gate, try_gate
     from reports.sides import compare_sides
 
+    load_plugins(plugin)  # a question, or the gate, may name a score of theirs
     gate = parse_gate(fail_if) if fail_if is not None else None
     if out:
         open_comparison(before, after, out)  # refused before anything is computed
     sides = _plan_sides((before, after), spec, runs, data, settings)
-    comparison = compare_sides(*sides)
+    comparison = compare_sides(sides[0], sides[1], [gate.score] if gate and gate.score else ())
     outcome = try_gate(gate, comparison) if gate else None
     remarks = list(dict.fromkeys(text for side in sides for text in side.plan.remarks))
     if out:

@@ -58,7 +58,8 @@ def expand(
         published=tuple(ablation.published),
         margin=ablation.margin,
         answer=ablation.answer or "",
-        claims=tuple(ablation.claims),
+        claims=tuple(claim.under(ablation.score.primary) for claim in ablation.claims),
+        scoring=ablation.score.with_scores([one.score for one in ablation.claims if one.score]),
         note=ablation.note,
         command=command,
     )

@@ -95,7 +95,7 @@ def ask_next(plan: "Plan", looks: "Looks") -> dict[str, int] | None:
     names = {
         name
         for one in resolve_claims(plan)
-        if one.claim.digest(plan.margin) in wanted
+        if plan.digest(one.claim) in wanted
         for asked in one.asked
         for name in asked.weights
     }

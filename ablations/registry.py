@@ -103,18 +103,18 @@ def _tell(where: object, met: set[str]) -> list[str]:
 
 
 def _on_top(values: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """Put settings of the ablation itself on top: `seeds`, `common.KEY`, `variants.NAME.KEY`."""
+    """Put settings of the ablation itself on top: `seeds`, `score.KEY`, `common.KEY` and so on."""
     for key, value in own.items():
         head, _, rest = key.partition(".")
         given = {rest: value} if rest else value
-        if head == "grid" and isinstance(given, Mapping):  # its keys are dotted, never nested
-            values[head] = values[head] | dict(given)
+        if head in ("grid", "score") and isinstance(given, Mapping):
+            values[head] = values[head] | dict(given)  # a grid's keys are dotted, never nested
         elif head == "common" and isinstance(given, Mapping):
             values[head] = override(set_keys({}, values[head]), given)
         elif head == "variants" and isinstance(given, Mapping):
             values[head] = _change_variants(values[head], given)
         elif rest:
-            known = {"common", "grid", "variants"}
+            known = {"common", "grid", "score", "variants"}
             reason = f"{head!r} has no keys of its own; give it whole, as --set {head}=..."
             where = reason if head in values else unknown_name("key", head, known | _RUN_KEYS)
             raise InputError(f"--set {key}: {where}")

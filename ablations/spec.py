@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 
 from bench.claims import Sentence
 from bench.plan import Published
+from bench.scoring import USUAL, Scoring
 from bench.settings.keys import flatten
 from bench.spec import Name, Schema, Seed
 from bench.text import require_path_below
@@ -74,6 +75,9 @@ class Ablation(Schema):
     called equivalent. None calls nothing so."""
     claims: list[Sentence] = []
     """What is expected, in sentences that the report judges (`bench.claims`)."""
+    score: Scoring = USUAL
+    """Which score decides, which others are shown, and over which classes means are. Never part of
+    a run: another mean of the same counts trains nothing."""
     answer: Literal["claims", "effect", "ranking"] | None = None
     """What the report begins with: the verdicts on claims, what changing one thing brings, or the
     order of variants. By default claims where there are any, effects for a grid, else a ranking."""

@@ -19,8 +19,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from bench.metrics import BOUNDARY_SCORE, SCORES
+from bench.metrics import find_metric
 from bench.spec import Schema
+from fcn.errors import InputError
 from fcn.registry import unknown_name
 
 COSTS = ("num_parameters", "gmacs", "latency_ms", "step_memory_mib", "train_seconds")
@@ -44,7 +45,8 @@ class Claim(Schema):
     """More than, as much as (within `by`), or, of costs, at most."""
     by: Annotated[float, Field(ge=0, lt=1)] | None = None
     """Fraction by which; None for 0, of `=` for the question's margin."""
-    score: Part = "miou"
+    score: str = ""
+    """A score by name; empty for the question's primary one."""
     classes: tuple[Part, ...] = ()
     """Classes whose IoU it is about, each; none for `score`."""
     every: str = ""
@@ -65,8 +67,11 @@ class Claim(Schema):
             raise ValueError("of a cost is written with <=, and of a score with > or =")
         if self.cost and self.cost not in COSTS:
             raise ValueError(unknown_name("cost", self.cost, COSTS))
-        if self.score not in (*SCORES, BOUNDARY_SCORE):
-            raise ValueError(unknown_name("score", self.score, (*SCORES, BOUNDARY_SCORE)))
+        if self.score:
+            try:
+                find_metric(self.score)
+            except InputError as error:
+                raise ValueError(str(error)) from None
         if self.cost and (self.gain or self.classes or self.by is not None):
             raise ValueError("of a cost has no gain, classes or margin, but a factor")
         return self
@@ -76,7 +81,7 @@ class Claim(Schema):
         if self.cost:
             times = f"{self.times:g} * " * (self.times != 1)
             return f"{self.cost} of {self.left} <= {times}{self.right}"
-        what = "" if self.score == "miou" else self.score
+        what = self.score
         what = f"IoU[{', '.join(self.classes)}]" if self.classes else what
         if self.by is None:
             how = f" in {what}" * bool(what)
@@ -88,14 +93,20 @@ class Claim(Schema):
         gain = f"gain {self.gain[0]} -> {self.gain[1]} in " if self.gain else ""
         return f"{gain}{self.left} {self.relation} {self.right}{how}{scope}"
 
-    def digest(self, margin: float | None) -> str:
+    def under(self, primary: str) -> "Claim":
+        """Return the claim as a question with this primary score has it: without naming that."""
+        return self.model_copy(update={"score": ""}) if self.score == primary else self
+
+    def digest(self, margin: float | None, means: str = "") -> str:
         """Return what tells it from any other, sixteen hex digits.
 
         Args:
             margin: The question's, which `=` takes where it says none.
+            means: What the question's means over classes are, where it is not the usual.
         """
         own = self.by if self.by is not None else margin if self.relation == "=" else None
-        content = json.dumps([str(self), own])
+        told = str(self.under("miou"))  # as it was before questions had another
+        content = json.dumps([told, own, *([means] if means else [])])
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 

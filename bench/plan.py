@@ -15,6 +15,7 @@ from pydantic import Field
 
 from bench.claims import Claim
 from bench.looks import Looks
+from bench.scoring import USUAL, Scoring
 from bench.settings.calls import read_call
 from bench.settings.keys import RENAMED, rename_keys, require_one_name
 from bench.spec import MASKS, Fraction, MaskName, ModelSpec, Name, RunSpec, Schema, parse
@@ -277,6 +278,15 @@ class Plan:
     those of the latest look, or of the one that is to be taken."""
     is_part: bool = False
     """Whether somebody left variants of the question out, to try the others."""
+    scoring: Scoring = USUAL
+    """What is made of counts: which score decides, which others are shown, which classes count."""
+
+    def digest(self, claim: Claim) -> str:
+        """Return what tells a claim of it from any other, sixteen hex digits."""
+        is_usual = claim.cost or self.scoring.primary == "miou"
+        decides = [] if is_usual or claim.score else [self.scoring.primary]
+        means = [] if claim.cost else [self.scoring.describe()]
+        return claim.digest(self.margin, " ".join(filter(None, [*decides, *means])))
 
     @property
     def variants(self) -> list[str]:

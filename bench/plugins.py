@@ -30,12 +30,15 @@ _BUILT_IN = (
     "bench.data.augmentations",
     "bench.data.registry",
     "bench.grid.engines",
+    "bench.metrics",
     "bench.run.losses",
     "bench.run.optim",
     "bench.run.schedules",
+    "reports.sections",
 )
 """Modules that register our own parts. They come first, or a plugin could take their names; by
-name, because they load torch, which nobody without plugins should wait for."""
+name, because they load torch, which nobody without plugins should wait for, and since `reports` is
+above: nothing of a report is loaded but its list of sections."""
 
 
 @dataclass(frozen=True)

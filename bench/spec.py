@@ -331,6 +331,10 @@ class EvaluateSpec(Schema):
     Runs that differ in it alone are trained once."""
     boundary: bool = False
     """Count boundary pixels too, for Boundary IoU (arXiv:2103.16562) of the final scores."""
+    surface: bool = False
+    """Add up distances between outlines too, for the mean surface distance of the final scores."""
+    calibration: bool = False
+    """Count confidence too, for ECE (arXiv:1706.04599) and NLL of the final scores."""
 
 
 class RunSpec(Schema):

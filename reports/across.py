@@ -12,15 +12,17 @@ import numpy as np
 import pandas as pd
 
 from bench.text import clean
+from fcn.errors import InputError
 from reports.remarks import find_remarks
 from reports.results.data_sets import Part, list_shared
 from reports.results.frame import Record, read_records, runs_frame
 from reports.stats.across import RankTest, draw_means, find_intervals, judge_ranks, rank_scores
-from reports.stats.contrasts import PRIMARY, Findings, find_contrasts
+from reports.stats.contrasts import Findings, find_contrasts
 from reports.stats.effects import pair
 from reports.stats.intervals import Intervals
 from reports.stats.intervals import find_intervals as measure
 from reports.stats.pairs import Arm
+from reports.stats.primary import PRIMARY
 from reports.stats.summary import add_intervals, summarize_variants
 from reports.style import enumerate_names
 
@@ -71,20 +73,26 @@ class Across:
     """What is missing and why, in sentences."""
 
     @property
+    def primary(self) -> str:
+        """The score that decides, on all data sets."""
+        return self.findings.score
+
+    @property
     def frame(self) -> pd.DataFrame:
         """A row for each data set and variant, scores as fractions, NaN where unknown.
 
-        `data_set`, `variant`, `num_done`, `num_images`; `miou_mean`, `_std`, `_low`, `_high`;
-        `miou_diff`, `_low`, `_high`, `_p` and `_word` to the baseline; `rank`, `rank_low`,
-        `rank_high`.
+        `data_set`, `variant`, `num_done`, `num_images`; of the primary score
+        `<score>_mean`, `_std`, `_low`, `_high`, and to the baseline `<score>_diff`, `_low`,
+        `_high`, `_p` and `_word`; `rank`, `rank_low`, `rank_high`.
         """
         rows = [row for one in self.parts for row in self._list_rows(one)]
         return pd.DataFrame(rows)
 
     def _list_rows(self, one: Measured) -> Iterator[dict[str, object]]:
+        primary = self.primary
         summary = one.summary.set_index("variant")
         shown = ["num_done", "num_images"]
-        shown += [f"{PRIMARY}_{kind}" for kind in ("mean", "std", "low", "high")]
+        shown += [f"{primary}_{kind}" for kind in ("mean", "std", "low", "high")]
         for name in self.variants:
             row: dict[str, object] = {"data_set": one.part.name, "variant": name}
             row |= {key: summary[key].get(name, np.nan) for key in shown}
@@ -92,9 +100,9 @@ class Across:
             if self.baseline is not None and name != self.baseline:
                 found = self.findings.compare(one.place(self.baseline), one.place(name))
             for key in ("diff", "low", "high", "p"):
-                column = f"{PRIMARY}_diff" if key == "diff" else f"{PRIMARY}_diff_{key}"
+                column = f"{primary}_diff" if key == "diff" else f"{primary}_diff_{key}"
                 row[column] = np.nan if found is None else getattr(found, key)
-            row[f"{PRIMARY}_diff_word"] = "" if found is None else found.word
+            row[f"{primary}_diff_word"] = "" if found is None else found.word
             yield row | self._find_rank(one.part.name, name)
 
     def _find_rank(self, data_set: str, variant: str) -> dict[str, float]:
@@ -108,6 +116,7 @@ class Across:
 
 def read_across(parts: Sequence[Part]) -> Across:
     """Read and judge what the stores hold of some data sets."""
+    primary = _share_primary(parts)
     measured = [_measure(part) for part in parts]
     variants = list_shared(parts)
     baselines = [part.plan.baseline for part in parts]
@@ -124,7 +133,7 @@ def read_across(parts: Sequence[Part]) -> Across:
         if baseline is not None and name != baseline and _are_paired(one, baseline, name)
     ]
     margin = margins.pop() if len(margins) == 1 else None
-    findings = find_contrasts(arms, effects, margin=margin, all_pairs=False)
+    findings = find_contrasts(arms, effects, margin=margin, all_pairs=False, score=primary)
     ranks, missing = _rank(measured, variants)
     notes += [*missing, *_say_shared_images(measured), *findings.notes]
     notes += [clean(text) for part in parts for text in part.plan.remarks]  # of one plan, once
@@ -132,16 +141,30 @@ def read_across(parts: Sequence[Part]) -> Across:
     return Across(measured, variants, baseline, findings, ranks, list(dict.fromkeys(notes)))
 
 
+def _share_primary(parts: Sequence[Part]) -> str:
+    """Return the score that all questions decide by; classes of one need not be those of another.
+
+    Raises:
+        InputError: They decide by different scores.
+    """
+    found = {part.plan.scoring.primary: part.name for part in parts}
+    if len(found) > 1:
+        told = " and ".join(f"{name} by {score}" for score, name in found.items())
+        raise InputError(f"{told} (score.primary): give all questions the same to compare them")
+    return next(iter(found), PRIMARY)
+
+
 def _measure(part: Part) -> Measured:
     records = read_records(part.plan, part.store)
     runs = runs_frame(part.plan, part.store, records)
-    intervals = measure(records, part.store, all_pairs=False)
+    scoring = part.plan.scoring
+    intervals = measure(records, part.store, all_pairs=False, scoring=scoring)
     summary = summarize_variants(runs, None, intervals.comparability)
     return Measured(part, records, intervals, add_intervals(summary, intervals))
 
 
 def _are_paired(one: Measured, baseline: str, name: str) -> bool:
-    return one.intervals.comparability.holds((baseline, name), PRIMARY)
+    return one.intervals.comparability.holds((baseline, name), _primary(one))
 
 
 def _rank(parts: Sequence[Measured], variants: Sequence[str]) -> tuple[Ranks | None, list[str]]:
@@ -152,7 +175,7 @@ def _rank(parts: Sequence[Measured], variants: Sequence[str]) -> tuple[Ranks | N
         own = [name for name in variants if name in one.intervals.arms]
         if len(own) < 2:
             notes.append(f"{one.part.name} has no two finished variants with counts: not ranked.")
-        elif not one.intervals.comparability.holds(own, PRIMARY):
+        elif not one.intervals.comparability.holds(own, _primary(one)):
             notes.append(
                 f"On {one.part.name} the variants were not judged alike, so they are not ranked "
                 "there."
@@ -167,12 +190,16 @@ def _rank(parts: Sequence[Measured], variants: Sequence[str]) -> tuple[Ranks | N
     if len(kept) < 2 or len(whole) < 2:
         return None, [*notes, "Too little is finished to rank variants over data sets."]
     arms = [{name: one.intervals.arms[name] for name in whole} for one in kept]
-    return _find_ranks([one.part.name for one in kept], arms), notes
+    return _find_ranks([one.part.name for one in kept], arms, _primary(kept[0])), notes
 
 
-def _find_ranks(sets: Sequence[str], arms: Sequence[Mapping[str, Arm]]) -> Ranks:
-    scores = np.array([[_mean(arm) for arm in own.values()] for own in arms])
-    drawn = [rank_scores(draw_means(own, number)) for number, own in enumerate(arms)]
+def _primary(one: Measured) -> str:
+    return one.part.plan.scoring.primary
+
+
+def _find_ranks(sets: Sequence[str], arms: Sequence[Mapping[str, Arm]], score: str) -> Ranks:
+    scores = np.array([[_mean(arm, score) for arm in own.values()] for own in arms])
+    drawn = [rank_scores(draw_means(own, number, score)) for number, own in enumerate(arms)]
     ranks = rank_scores(scores)
     ends = [find_intervals(one, seen) for one, seen in zip(drawn, ranks, strict=True)]
     mean_low, mean_high = find_intervals(np.mean(drawn, axis=0), ranks.mean(0))
@@ -181,8 +208,8 @@ def _find_ranks(sets: Sequence[str], arms: Sequence[Mapping[str, Arm]]) -> Ranks
     return Ranks(list(arms[0]), list(sets), ranks, low, high, mean_low, mean_high, test)
 
 
-def _mean(arm: Arm) -> float:
-    return float(arm.points[:, arm.scores.index(PRIMARY)].mean())
+def _mean(arm: Arm, score: str) -> float:
+    return float(arm.points[:, arm.scores.index(score)].mean())
 
 
 def _say_unmatched(parts: Sequence[Part], variants: Sequence[str]) -> Iterator[str]:
@@ -231,6 +258,7 @@ def _list_remarks(one: Measured) -> Iterator[str]:
         intervals.comparability,
         intervals.warnings,
         outliers=intervals.outliers,
+        scoring=one.part.plan.scoring,
     )
     for names, text in remarks.lines:
         who = f"{enumerate_names(map(clean, names))}: " if names else ""

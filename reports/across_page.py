@@ -20,8 +20,8 @@ from reports.figures.illustration import Illustration, illustrate
 from reports.figures.ranks import plot_ranks
 from reports.formats import Table, to_csv, to_latex, to_markdown
 from reports.rendering import render
-from reports.stats.contrasts import PRIMARY, SHOWN
-from reports.style import enumerate_names, label, number_of, p_bound
+from reports.stats.contrasts import SHOWN
+from reports.style import enumerate_names, label, mean_label, number_of, p_bound
 from reports.tables.across import (
     NEVER_AVERAGED,
     differences_table,
@@ -138,15 +138,15 @@ def _say_differences(across: Across) -> list[str]:
     """Say of each variant that is shown to differ from the baseline where it does."""
     if across.baseline is None:
         return []
-    frame = across.frame
-    shown = frame[frame[f"{PRIMARY}_diff_word"] == SHOWN]
+    frame, primary = across.frame, across.primary
+    shown = frame[frame[f"{primary}_diff_word"] == SHOWN]
     lines = []
     for direction, sign in (("better", 1), ("worse", -1)):
-        rows = shown[shown[f"{PRIMARY}_diff"] * sign > 0]
+        rows = shown[shown[f"{primary}_diff"] * sign > 0]
         if len(rows):
             told = f"Shown to be {direction} than {clean(across.baseline)}"
             lines.append(f"{told}: {_say_where(rows, len(across.parts))}.")
-    judged = (frame[f"{PRIMARY}_diff_word"] != "").any()
+    judged = (frame[f"{primary}_diff_word"] != "").any()
     none = f"No difference to {clean(across.baseline)} is shown on any data set."
     return lines or ([none] if judged else [])
 
@@ -214,9 +214,9 @@ def _draw_forest(across: Across) -> Illustration | None:
     """Draw the differences to the baseline, a panel for each data set."""
     if across.baseline is None:
         return None
-    frame = across.frame
-    frame = frame[(frame["variant"] != across.baseline) & frame[f"{PRIMARY}_diff"].notna()]
-    columns = {f"{PRIMARY}_diff{end}": name for end, name in _ENDS.items()}
+    frame, primary = across.frame, across.primary
+    frame = frame[(frame["variant"] != across.baseline) & frame[f"{primary}_diff"].notna()]
+    columns = {f"{primary}_diff{end}": name for end, name in _ENDS.items()}
     rows = frame.rename(columns={"variant": "name", **columns})
     panels = {
         one.part.name: rows[rows["data_set"] == one.part.name]
@@ -226,7 +226,7 @@ def _draw_forest(across: Across) -> Illustration | None:
     if not panels:
         return None
     figure = plot_forest(panels, across.findings.margin)
-    title = f"Δ {label(PRIMARY)} to {clean(across.baseline)}, points"
+    title = f"Δ {label(primary)} to {clean(across.baseline)}, points"
     return illustrate("differences", title, _FOREST, figure, " ".join(_say_differences(across)))
 
 
@@ -253,6 +253,7 @@ def _render(
         notes=list(across.notes),
         diagram=diagram,
         forest=forest,
+        mean_score=mean_label(across.primary),
         baseline=across.baseline or "",
         data_sets=data_sets_table(across),
         never_averaged=NEVER_AVERAGED,

@@ -17,6 +17,7 @@ from reports.marks import map_names
 from reports.stats.comparability import Comparability
 from reports.stats.contrasts import EQUIVALENT, NOT_SHOWN, Finding
 from reports.stats.intervals import Intervals
+from reports.stats.primary import compared_scores, primary_of
 from reports.stats.summary import CHAINED, summarize_difference
 from reports.style import (
     enumerate_names,
@@ -35,7 +36,7 @@ class Answer:
     """What a reader learns of the variants before the first table."""
 
     best: str
-    """Variant of highest mean mIoU, as it is shown; empty where there is none."""
+    """Variant of highest mean by the primary score, as it is shown; empty where there is none."""
     numbers: tuple[tuple[str, str], ...]
     """Name and value of the best variant's scores."""
     remarks: tuple[str, ...]
@@ -83,12 +84,13 @@ def find_answer(
         intervals: What the counts say; without them spreads are those over seeds alone.
     """
     intervals = intervals or Intervals.none()
+    primary = intervals.findings.score
     if not (summary["num_done"] > 0).any():
         return Answer("", (), (), _progress(runs))
-    ranked = summary[summary["miou_mean"].notna()].sort_values(
-        "miou_mean", ascending=False, kind="stable"
+    ranked = summary[summary[f"{primary}_mean"].notna()].sort_values(
+        f"{primary}_mean", ascending=False, kind="stable"
     )
-    no_best = _why_no_best(list(ranked["variant"]), intervals.comparability)
+    no_best = _why_no_best(list(ranked["variant"]), intervals.comparability, primary)
     remarks: list[str] = []
     if not no_best:
         shown = map_names(summary)
@@ -96,7 +98,7 @@ def find_answer(
         remarks += _remarks(runs, list(ranked["variant"]), baseline, intervals, shown)
     return Answer(
         best="" if no_best else map_names(summary)[ranked.iloc[0]["variant"]],
-        numbers=() if no_best else _list_numbers(ranked.iloc[0]),
+        numbers=() if no_best else _list_numbers(ranked.iloc[0], primary),
         remarks=tuple(remarks),
         progress=_progress(runs),
         notes=tuple(clean(note) for note in intervals.notes),
@@ -106,36 +108,38 @@ def find_answer(
 
 def _tell_ties(ranked: pd.DataFrame, shown: Mapping[str, str]) -> list[str]:
     """Say who is not told apart from the best; nothing where one seed gives no verdict."""
-    if not ranked.get("miou_best", pd.Series(False, ranked.index)).any():
+    primary = primary_of(ranked)
+    if not ranked.get(f"{primary}_best", pd.Series(False, ranked.index)).any():
         return []
-    tied = [shown[name] for name in ranked.loc[ranked["miou_tied"], "variant"]]
+    tied = [shown[name] for name in ranked.loc[ranked[f"{primary}_tied"], "variant"]]
     if not tied:
         return ["It is shown to be better than every other variant."]
     return [f"Not told apart from it: {enumerate_names(tied)}."]
 
 
-def _why_no_best(scored: Sequence[str], comparability: Comparability) -> str:
+def _why_no_best(scored: Sequence[str], comparability: Comparability, primary: str) -> str:
     """Say why none of the variants that have a score is the best; empty if one is."""
     if not scored:
         return "No score: no labelled pixel was judged"
     if len(scored) > 1 and not comparability.holds(scored):
         return "No best: not all were judged on the same images, labels and classes"
-    if len(scored) > 1 and not comparability.holds(scored, "miou"):
-        return "No best by mIoU: the means are over different classes"
+    if len(scored) > 1 and not comparability.holds(scored, primary):
+        return f"No best by {label(primary)}: the means are over different classes"
     return ""
 
 
-def _list_numbers(best: "pd.Series[Any]") -> tuple[tuple[str, str], ...]:
+def _list_numbers(best: "pd.Series[Any]", primary: str) -> tuple[tuple[str, str], ...]:
     """Show the scores of the best variant, and what its mean is over where that must be said."""
     numbers = [("finished seeds", f"{best.num_done} of {best.num_planned}")]
-    if not math.isnan(best.get("miou_rank_low", math.nan)):
-        numbers.insert(0, ("place", places(best["miou_rank_low"], best["miou_rank_high"])))
-    for score in ("pixel_acc", "miou"):
+    if not math.isnan(best.get(f"{primary}_rank_low", math.nan)):
+        first, last = (best[f"{primary}_rank_{end}"] for end in ("low", "high"))
+        numbers.insert(0, ("place", places(first, last)))
+    for score in compared_scores(primary)[::-1]:
         shown = with_spread(percent(best[f"{score}_mean"]), best[f"{score}_std"])
         ends = [best.get(f"{score}_{end}", math.nan) for end in ("low", "high")]
         numbers.insert(0, (f"{label(score)}, %", with_interval(shown, *ends)))
     if "mean_over" in best:
-        numbers.insert(1, ("mIoU is a mean over", str(best["mean_over"])))
+        numbers.insert(1, (f"{label(primary)} is a mean over", str(best["mean_over"])))
     return tuple(numbers)
 
 
@@ -150,22 +154,23 @@ def _remarks(
 
     `shown` is how each variant is named.
     """
-    remarks = []
+    remarks, primary = [], intervals.findings.score
+    of = label(primary)
     rivals = {"the next best": ranked[1] if len(ranked) > 1 else None, "the baseline": baseline}
     for role, rival in rivals.items():
         if rival is None or rival == ranked[0]:
             continue
         found = intervals.findings.compare(rival, ranked[0])
         difference = summarize_difference(runs, rival, ranked[0])
-        mean, std = difference["miou_diff_mean"], difference["miou_diff_std"]
+        mean, std = difference[f"{primary}_diff_mean"], difference[f"{primary}_diff_std"]
         if not difference["num_pairs"]:
             remarks.append(f"No seed finished both it and {role}, {shown[rival]}.")
         elif found is not None:
             text = with_interval(points(found.diff), found.low, found.high, points)
-            remarks.append(f"{text} points of mIoU against {role}, {shown[rival]}{_doubt(found)}.")
+            remarks.append(f"{text} points of {of} against {role}, {shown[rival]}{_doubt(found)}.")
         elif not math.isnan(mean):
             text = with_spread(points(mean), std)
-            remarks.append(f"{text} points of mIoU against {role}, {shown[rival]}{_NO_COUNTS}.")
+            remarks.append(f"{text} points of {of} against {role}, {shown[rival]}{_NO_COUNTS}.")
     if baseline == ranked[0]:
         remarks.append("It is the baseline: nothing that finished is better.")
     return remarks

@@ -17,8 +17,8 @@ from reports.figures.illustration import Illustration, illustrate
 from reports.formats import to_csv, to_latex, to_markdown
 from reports.gate import Outcome
 from reports.rendering import render
-from reports.sides import SAME_RUNS, SAME_SCORES, Comparison, group_by_variant
-from reports.stats.contrasts import EQUIVALENT, NOT_SHOWN, PRIMARY, Finding
+from reports.sides import SAME_RUNS, SAME_SCORES, Comparison, group_by_variant, list_compared
+from reports.stats.contrasts import EQUIVALENT, NOT_SHOWN, Finding
 from reports.style import (
     MINUS,
     enumerate_names,
@@ -76,13 +76,14 @@ def _tell(text: str, names: Sequence[str]) -> list[str]:
 
 def _measure(frame: pd.DataFrame, names: Sequence[str]) -> str:
     """Name variants with their differences; of many, the number of the rest."""
+    primary = list_compared(frame)[0]
     rows = frame.set_index("variant").loc[list(names)]
-    ends = [[rows[f"{PRIMARY}_{end}"][name] for end in ("diff", "low", "high")] for name in names]
+    ends = [[rows[f"{primary}_{end}"][name] for end in ("diff", "low", "high")] for name in names]
     shown = [
         f"{clean(name)} {with_interval(points(diff), low, high, points)}"
         for name, (diff, low, high) in zip(names, ends, strict=True)
     ]
-    return f"{enumerate_names(shown)} points of {label(PRIMARY)}"
+    return f"{enumerate_names(shown)} points of {label(primary)}"
 
 
 def say_outcome(outcome: Outcome) -> list[str]:
@@ -166,13 +167,13 @@ def write_comparison(
 
 def _draw_forest(comparison: Comparison) -> Illustration | None:
     """Draw what each variant differs by; nothing where no difference is known, or all are zero."""
-    frame = comparison.frame
-    rows = frame[frame[f"{PRIMARY}_diff"].notna()]
+    frame, primary = comparison.frame, comparison.primary
+    rows = frame[frame[f"{primary}_diff"].notna()]
     if not len(rows) or comparison.is_same:
         return None
-    columns = {f"{PRIMARY}_{end}": end for end in ("diff", "low", "high")}
+    columns = {f"{primary}_{end}": end for end in ("diff", "low", "high")}
     rows = rows.rename(columns={"variant": "name", "verdict": "word", **columns})
-    title = f"Δ {label(PRIMARY)}, after less before, points"
+    title = f"Δ {label(primary)}, after less before, points"
     words = _CAPTION if comparison.margin is None else f"{_CAPTION} {_MARGIN}"
     figure = plot_forest({title: rows}, comparison.margin)
     return illustrate(FOREST, "Differences", words, figure, " ".join(say_answer(comparison)))
@@ -203,6 +204,7 @@ def _render(
             *map(clean, comparison.notes),
         ],
         num_contrasts=comparison.findings.num_contrasts,
+        primary=label(comparison.primary),
         margin=number_of_points(margin) if margin is not None else "",
         gate=str(gate) if gate else "",
         gate_bound=f"{MINUS}{number_of_points(gate.by)}" if gate and gate.by else "zero",

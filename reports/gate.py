@@ -6,17 +6,14 @@ difference, simultaneous over all variants of the comparison, is below minus the
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from bench.metrics import BOUNDARY_SCORE, SCORES
+from bench.metrics import BY_IMAGE, METRICS, find_metric
 from fcn.errors import InputError
-from fcn.registry import unknown_name
 from reports.sides import SIDES, Comparison
-from reports.stats.contrasts import PRIMARY, Finding
+from reports.stats.contrasts import Finding
 from reports.style import label, number_of_points
-
-KNOWN = (*SCORES, BOUNDARY_SCORE)
 
 
 @dataclass(frozen=True)
@@ -25,12 +22,14 @@ class Gate:
 
     by: float = 0.0
     """A fraction; what is worse by no more passes."""
-    score: str = PRIMARY
+    score: str = ""
+    """By name; empty for the one that the comparison decides on."""
 
     def __str__(self) -> str:
+        of = label(self.score) if self.score else "the score that decides"
         if not self.by:
-            return f"worse in {label(self.score)}"
-        return f"worse by more than {number_of_points(self.by)} of {label(self.score)}"
+            return f"worse in {of}"
+        return f"worse by more than {number_of_points(self.by)} of {of}"
 
 
 class Outcome(NamedTuple):
@@ -59,11 +58,15 @@ def parse_gate(text: str) -> Gate:
                 f"--fail-if {text!r} is not understood; write worse, worse by 0.01 (a fraction: "
                 "one point of mIoU) or worse by 0.01 pixel_acc"
             )
-    names = {name.lower(): name for name in KNOWN}
-    score = (rest or [PRIMARY])[0]
-    if score.lower() not in names:
-        raise InputError(f"--fail-if {text!r}: {unknown_name('score', score, KNOWN)}")
-    return Gate(by, names[score.lower()])
+    if not rest:
+        return Gate(by)
+    known = (*METRICS, *(f"{BY_IMAGE}{name}" for name in METRICS))
+    score = {name.lower(): name for name in known}.get(rest[0].lower(), rest[0])
+    try:
+        find_metric(score)
+    except InputError as error:
+        raise InputError(f"--fail-if {text!r}: {error}") from None
+    return Gate(by, score)
 
 
 def _read_number(text: str, number: str) -> float:
@@ -81,6 +84,7 @@ def _read_number(text: str, number: str) -> float:
 
 def try_gate(gate: Gate, comparison: Comparison) -> Outcome:
     """Say which variants do not pass, and of which nothing can be said."""
+    gate = replace(gate, score=gate.score or comparison.primary)
     findings = comparison.judge(gate.score)
     worse: dict[str, Finding] = {}
     unjudged = []

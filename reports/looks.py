@@ -40,7 +40,7 @@ def take_look(plan: Plan, store: Store, seeds: Mapping[str, int]) -> Look:
     records = read_records(plan, store)
     runs, levels = runs_frame(plan, store, records), list_levels(plan)
     classes = list(dict.fromkeys(name for claim in plan.claims for name in claim.classes))
-    arms = find_intervals(records, store, levels=levels, classes=classes).arms
+    arms = find_intervals(records, store, levels=levels, classes=classes, scoring=plan.scoring).arms
     asked = [one.planned for one in records if one.result is None]
     missing = {
         name: tuple(one.run.spec.seed for one in asked if one.variant == name)
@@ -54,7 +54,7 @@ def take_look(plan: Plan, store: Store, seeds: Mapping[str, int]) -> Look:
             max(look.seeds.values()), _critical_of(look),
         )  # fmt: skip
     taken = sequence.look(arms, measure_costs(runs), max(seeds.values()))
-    digests = [claim.digest(plan.margin) for claim in plan.claims]
+    digests = [plan.digest(claim) for claim in plan.claims]
     before = looks.last.words if looks.last else {}
     words = {
         digest: old if (old := before.get(digest, UNDECIDED)) != UNDECIDED else one.word
@@ -98,7 +98,7 @@ def recall_verdicts(
     judged = [_judge_at(looks, look, questions, arms, runs, levels) for look in looks.looks]
     verdicts = []
     for c, question in enumerate(questions):
-        digest = question.claim.digest(plan.margin)
+        digest = plan.digest(question.claim)
         number = next(
             (k for k, look in enumerate(looks.looks) if look.words[digest] != UNDECIDED),
             len(looks.looks) - 1,

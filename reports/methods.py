@@ -10,14 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from bench.metrics import BOUNDARY_SCORE
+from bench.metrics import BOUNDARY_SCORE, SCORES, explain
 from bench.store.runs import Result
 from bench.text import clean
 from reports.formats import escape_latex, escape_markdown
 from reports.references import DATASETS, LIBRARIES, METHOD, SOFTWARE, list_references
 from reports.results.settings import flat_settings, plain
+from reports.stats.primary import PRIMARY
+from reports.stats.summary import list_scores
 from reports.study import Study
-from reports.style import enumerate_names, number_of, percent
+from reports.style import enumerate_names, label, number_of, percent
 
 RECIPE = {
     "model.backbone": "backbone",
@@ -205,8 +207,16 @@ def _tell_scores(study: Study) -> Iterator[str]:
         "class in neither target nor prediction is left out of a mean, one that is predicted but "
         "absent counts as 0."
     )
+    scoring = study.plan.scoring
+    if told := scoring.describe():
+        yield f"Here, other than there: {told[0].lower()}{clean(told[1:])}"
+    if scoring.primary != PRIMARY:
+        yield f"The score that decides is {label(scoring.primary)}."
     if f"{BOUNDARY_SCORE}_mean" in study.summary:
         yield f"Boundary IoU is that of Cheng et al.{_cite('cheng2021boundary')}"
+    for score in list_scores(study.summary):
+        if score not in (*SCORES, BOUNDARY_SCORE):
+            yield f"{label(score)}: {clean(explain(score))}"
     yield "The spread over seeds is the sample standard deviation."
 
 
@@ -241,11 +251,11 @@ def _tell_statistics(study: Study) -> Iterator[str]:
             f"{_cite('brown1974robust')}."
         )
     yield (
-        f"All {number_of(findings.num_contrasts, 'contrast')} of mIoU (pairs of variants, mean "
-        "effects, interactions) are one family with a familywise error of 5 %: intervals hold at "
-        f"once, by a critical value of {findings.critical:.3f} times each contrast's own reach, "
-        f"drawn from the model{_cite('hothorn2008simultaneous')}; a difference is called shown "
-        "where its interval leaves zero out"
+        f"All {number_of(findings.num_contrasts, 'contrast')} of {label(study.primary)} (pairs of "
+        "variants, mean effects, interactions) are one family with a familywise error of 5 %: "
+        f"intervals hold at once, by a critical value of {findings.critical:.3f} times each "
+        f"contrast's own reach, drawn from the model{_cite('hothorn2008simultaneous')}; a "
+        "difference is called shown where its interval leaves zero out"
         + (
             f", and equivalent where it lies within {percent(findings.margin)} points."
             if findings.margin
@@ -274,7 +284,7 @@ def _tell_beforehand(study: Study) -> Iterator[str]:
     )
     told = []
     for verdict in study.verdicts:
-        digest = verdict.question.claim.digest(plan.margin)
+        digest = plan.digest(verdict.question.claim)
         when = study.kept.noted.get(digest)
         noted = [f"digest {digest}", f"noted {when}" if when else "", verdict.noted]
         told.append(

@@ -5,7 +5,7 @@ In: a plan and a store. Out: `index.html`, `summary.csv`, `summary.md`, `runs.cs
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from markupsafe import Markup
 from bench.plan import Plan
 from bench.store.runs import Store
 from bench.text import clean
+from reports.added_sections import Added, write_sections
 from reports.answer import choose_kinds, find_answer
 from reports.figures.illustration import Illustration
 from reports.figures.listing import draw_figures
@@ -31,10 +32,11 @@ from reports.images.gallery import Gallery, draw_gallery
 from reports.methods import list_paragraphs, to_text, write_methods
 from reports.rendering import render
 from reports.results.report_folder import ReportFolder
+from reports.sections import CONTENTS
 from reports.sources import list_sources
 from reports.statements import state_changes, tell_shares
 from reports.study import Study, read_study
-from reports.style import enumerate_names
+from reports.style import enumerate_names, label, mean_label
 from reports.tables import provenance
 from reports.tables.baselines import baselines_json, list_pairs
 from reports.tables.changes import describe_changes, tabulate_changes
@@ -46,20 +48,8 @@ from reports.tables.exports import write_exports
 from reports.tables.other_targets import other_targets_table
 from reports.tables.published import published_table
 from reports.tables.runs import runs_table
-from reports.tables.summary import summary_table
+from reports.tables.summary import explain_scores, summary_table
 
-CONTENTS = (
-    *(
-        ("effects", "Effects"),
-        ("summary", "Summary"),
-        ("costs", "Learning and costs"),
-        ("images", "Images"),
-    ),
-    *(("classes", "Classes"), ("published", "Published")),
-    *(("evaluations", "Scored after training"), ("runs", "Runs and provenance")),
-    ("conventions", "How to read this"),
-)
-"""Sections of the page: anchors and titles."""
 STYLES = ("page.css", "gallery.css", "linked.css")
 SCRIPTS = ("address.js", "page.js", "copy.js", "differences.js", "lit.js", "gallery.js")
 """Files of `assets/`, in the order in which the page has them."""
@@ -137,6 +127,7 @@ def _render(
         provenance.name_variant_anchor(name) if name in facts else "runs" for name in plan.variants
     ]
     names, comparisons = [figure.name for figure in figures], _compare_variants(study)
+    added = write_sections(study)
     has_effects = len(study.changes) > 0 or comparisons is not None or "differences" in names
     grid = class_grid(study.classes, plan.variants) if len(study.classes) else None
     table = summary_table(summary, study.comparability, plan.baseline)
@@ -148,12 +139,13 @@ def _render(
         lean=lean,
         plan=plan,
         refresh_seconds=refresh_seconds,
-        contents=_list_contents(study, names, has_effects=has_effects),
+        contents=_list_contents(study, names, added, has_effects=has_effects),
+        added=added,
         has_effects=has_effects,
         answer=find_answer(runs, summary, plan.baseline, study.intervals),
         kinds=choose_kinds(plan, study.changes),
         statements=state_changes(study.changes, study.main_effects, study.interactions),
-        shares=tell_shares(study.shares),
+        shares=tell_shares(study.shares, study.primary),
         first_figure=_choose_figure(figures),
         effects=list(tabulate_changes(study.changes, plan.baseline, study.main_effects)),
         effects_note=describe_changes(study.changes),
@@ -180,7 +172,8 @@ def _render(
         else None,
         evaluations=evaluations_table(study.evaluations) if len(study.evaluations) else None,
         runs=_link_rows(
-            to_html(runs_table(runs.iloc[listed]), "Runs"), provenance.name_anchors(shown)
+            to_html(runs_table(runs.iloc[listed], study.primary), "Runs"),
+            provenance.name_anchors(shown),
         ),
         num_unlisted=len(records) - len(listed),
         facts=facts,
@@ -190,6 +183,10 @@ def _render(
         methods=to_text(list_paragraphs(study)),
         weights=provenance.weights_table(records),
         finished=max(runs["finished"].dropna(), default=""),
+        primary=label(study.primary),
+        mean_score=mean_label(study.primary),
+        shown_scores=explain_scores(study.summary),
+        scoring=plan.scoring.describe(),
         most_seeds=int(summary["num_done"].max()),
     )
 
@@ -200,7 +197,9 @@ def _list_baselines(study: Study) -> Markup | None:
     pairs = list_pairs(drawn, study.intervals.findings, study.comparability)
     if not pairs:
         return None
-    best = names.sort_values("miou_mean", ascending=False, kind="stable")["variant"].iloc[0]
+    best = names.sort_values(f"{study.primary}_mean", ascending=False, kind="stable")[
+        "variant"
+    ].iloc[0]
     return baselines_json(drawn, study.names, study.plan.baseline or str(best), pairs)
 
 
@@ -223,13 +222,18 @@ def _compare_variants(study: Study) -> Table | None:
 
 
 def _list_contents(
-    study: Study, figures: Sequence[str], *, has_effects: bool
+    study: Study, figures: Sequence[str], added: Mapping[str, Sequence[Added]], *, has_effects: bool
 ) -> list[tuple[str, str]]:
+    """List anchors and titles of the page's sections; what is added follows what it is behind."""
     absent = set() if study.plan.published else {"published"}
     absent |= set() if len(study.evaluations) else {"evaluations"}
     absent |= set() if {"curves", "costs"} & set(figures) else {"costs"}
     absent |= set() if has_effects else {"effects"}
-    return [part for part in CONTENTS if part[0] not in absent]
+    listed: list[tuple[str, str]] = []
+    for name, title in (("answer", ""), *CONTENTS):
+        listed += [(name, title)] if title and name not in absent else []
+        listed += [(one.name, one.title) for one in added.get(name, ())]
+    return listed
 
 
 def _link_rows(html: Markup, anchors: Sequence[str]) -> Markup:

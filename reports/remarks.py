@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 
+from bench.scoring import USUAL, Scoring
 from bench.store.records import read_row
 from bench.store.runs import Store
 from bench.text import clean
@@ -15,7 +16,7 @@ from reports.marks import Fact, Remarks
 from reports.results.frame import Record
 from reports.stats.comparability import Comparability, Judged, count_pixels
 from reports.stats.outliers import COLLAPSED, Outliers
-from reports.style import enumerate_names, number_of
+from reports.style import enumerate_names, label, number_of
 
 
 def find_remarks(
@@ -26,6 +27,7 @@ def find_remarks(
     trained: Sequence[str] = (),
     outliers: Outliers | None = None,
     unlearned: Collection[str] | None = None,
+    scoring: Scoring = USUAL,
 ) -> Remarks:
     """Look at all finished runs.
 
@@ -37,6 +39,7 @@ def find_remarks(
         trained: Sentences on what its runs were trained on.
         outliers: Runs that went another way than their variant's.
         unlearned: What `list_unlearned` gives; None looks.
+        scoring: What the question makes of counts.
     """
     unlearned = list_unlearned(records, store) if unlearned is None else unlearned
     runs: dict[tuple[str, int], list[Fact]] = {}
@@ -49,24 +52,24 @@ def find_remarks(
         if facts:
             runs[variant, seed] = facts
     judged_on = {} if comparability.holds(comparability.judged) else comparability.describe()
-    mean_over = name_means(comparability)
+    mean_over = name_means(comparability, scoring.primary)
     general: list[Fact] = [(0, clean(text)) for text in said]
     general += [(2, f"{clean(text)}.") for text in trained]
     general += [
         *_say_apart(judged_on),
-        *_say_means(comparability, mean_over),
-        *_list_general(comparability),
+        *_say_means(comparability, mean_over, scoring.primary),
+        *_list_general(comparability, scoring),
     ]
     return Remarks(general, runs, judged_on, mean_over)
 
 
-def name_means(comparability: Comparability) -> dict[str, str]:
-    """Name the classes of each variant's mIoU, unless all are over those that occur and as many."""
+def name_means(comparability: Comparability, score: str) -> dict[str, str]:
+    """Name the classes of each variant's mean, unless all are over those that occur and as many."""
     found = {
         variant: sorted(
             (len(classes), enumerate_names(_list_extra(classes, one)))
             for one in judged
-            for classes in comparability.counted[variant]["miou"]
+            for classes in comparability.counted[variant].get(score, ())
         )
         for variant, judged in comparability.judged.items()
     }
@@ -157,7 +160,7 @@ def _say_apart(judged_on: Mapping[str, str]) -> Iterator[Fact]:
         )
 
 
-def _list_general(comparability: Comparability) -> Iterator[Fact]:
+def _list_general(comparability: Comparability, scoring: Scoring) -> Iterator[Fact]:
     """Yield what is to say of each set of images that judged: labels and classes that lack."""
     ones = {one: None for found in comparability.judged.values() for one in found}
     for one in ones:
@@ -167,20 +170,24 @@ def _list_general(comparability: Comparability) -> Iterator[Fact]:
             lack = f"none of its {images} has a labelled pixel, so there is no score."
             yield 0, f"Nothing was counted on {place}: {lack}"
             continue
-        yield from _say_absent(one, place)
+        yield from _say_absent(one, place, scoring)
         if without:
             lack = f"{'has' if without == 1 else 'have'} no labelled pixel"
             yield 2, f"{without} of {images} of {place} {lack}: n = {one.num_images}."
 
 
-def _say_absent(one: Judged, place: str) -> Iterator[Fact]:
+def _say_absent(one: Judged, place: str, scoring: Scoring) -> Iterator[Fact]:
     names = [clean(name) for name in one.class_names]
-    absent = [name for i, name in enumerate(names) if i not in one.present]
+    judged = [i for i, n in enumerate(one.class_names) if n not in scoring.exclude_classes]
+    absent = [names[i] for i in judged if i not in one.present]
     if not absent:
         return
     have, they = ("has", "it is") if len(absent) == 1 else ("have", "they are")
-    text = f"{enumerate_names(absent)} {have} no pixel in the labels of {place}: left out of the"
-    text += f" means, but 0 where {they} predicted."
+    told = {
+        "zero": "0 in the means, as the question asks",
+        "leave_out": f"left out of the means, also where {they} predicted, as the question asks",
+    }.get(scoring.absent or "", f"left out of the means, but 0 where {they} predicted")
+    text = f"{enumerate_names(absent)} {have} no pixel in the labels of {place}: {told}."
     if len(one.present) == 1:
         text += f" Only {names[one.present[0]]} is left: to say it everywhere scores 100 %."
     yield 0 if len(one.present) == 1 else 1, text
@@ -190,20 +197,22 @@ def _list_extra(classes: Sequence[int], one: Judged) -> list[str]:
     return [clean(one.class_names[i]) for i in classes if i not in one.present]
 
 
-def _say_means(comparability: Comparability, mean_over: Mapping[str, str]) -> Iterator[Fact]:
+def _say_means(
+    comparability: Comparability, mean_over: Mapping[str, str], score: str
+) -> Iterator[Fact]:
     """Say whose means are over which classes, for each set of images where they differ."""
     groups: dict[frozenset[Judged], dict[str, list[str]]] = {}
     for variant, text in mean_over.items():
         group = groups.setdefault(comparability.judged[variant], {})
         group.setdefault(text, []).append(variant)
     for group in groups.values():
-        if comparability.holds([name for names in group.values() for name in names], "miou"):
+        if comparability.holds([name for names in group.values() for name in names], score):
             continue
         parts = [
             f"over {text} for {enumerate_names(map(clean, who))}" for text, who in group.items()
         ]
         yield (
             0,
-            f"mIoU is a mean {'; '.join(parts)}. By means over different classes nothing is "
-            "ranked or subtracted; by pixel accuracy, mean accuracy and f.w. IoU it is.",
+            f"{label(score)} is a mean {'; '.join(parts)}. By means over different classes nothing "
+            "is ranked or subtracted; by pixel accuracy, mean accuracy and f.w. IoU it is.",
         )

@@ -7,7 +7,7 @@ side is named first: with the sides swapped each difference has the other sign, 
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -15,22 +15,24 @@ import numpy as np
 import pandas as pd
 
 from bench.plan import Plan
+from bench.scoring import USUAL, Scoring
 from bench.store.evaluation_file import UnusableCountsError
 from bench.store.records import Reason
 from bench.store.runs import Store
+from fcn.errors import InputError
 from reports.remarks import find_remarks, name_means
-from reports.results.counts import Counts, read_counts
+from reports.results.counts import Counts, keep_shared, read_counts
 from reports.results.differences import Change, list_changes
 from reports.results.frame import Record, read_records, runs_frame
 from reports.stats.bootstrap import NUM_RESAMPLES
 from reports.stats.comparability import Comparability, find_comparability
-from reports.stats.contrasts import PRIMARY, SHOWN, Findings, find_contrasts
+from reports.stats.contrasts import SHOWN, Findings, find_contrasts
 from reports.stats.effects import Effect, pair
 from reports.stats.pairs import Arm, measure_arm, why_no_pairs
+from reports.stats.primary import compared_scores
 from reports.stats.units import MAX_LOOKED_AT, Resamples
+from reports.style import label
 
-COMPARED = ("miou", "pixel_acc")
-"""Scores that are compared."""
 SIDES = ("before", "after")
 SAME_RUNS, SAME_SCORES = "the same runs", "the same scores"
 """Notes on variants between whose sides there is nothing to judge."""
@@ -95,22 +97,27 @@ class Comparison:
     sides: tuple[Side, Side]
     variants: Sequence[Matched]
     findings: Findings
-    """Of mIoU, all variants as one family; see `judge`."""
+    """Of the primary score, all variants as one family; see `judge`."""
     notes: Sequence[str]
     """What was resampled, and what nobody may miss of it, in sentences."""
     frame: pd.DataFrame
     """A row for each variant of either, in order: `variant`, `num_before` and `num_after` (finished
     seeds), `num_pairs` (seeds that both finished), `same_runs`; for each score `<score>_before`,
-    `<score>_after` (means), `<score>_diff`, `<score>_low`, `<score>_high` (95 %; of mIoU for all
-    variants at once, of others its own); `verdict` on mIoU (shown, not shown, equivalent; empty
-    where one seed gives none), `direction` (better or worse, of what is shown); `changed`
-    (settings, software and device that differ), `note` (why something is missing, and what must be
-    known of the runs)."""
+    `<score>_after` (means), `<score>_diff`, `<score>_low`, `<score>_high` (95 %; of the
+    primary one for all variants at once, of others its own); `verdict` on that (shown, not shown,
+    equivalent; empty where one seed gives none), `direction` (better or worse, of what
+    is shown); `changed` (settings, software and device that differ), `note` (why something is
+    missing, and what must be known of the runs)."""
 
     @property
     def margin(self) -> float | None:
         """The smallest difference that matters."""
         return self.findings.margin
+
+    @property
+    def primary(self) -> str:
+        """The score that decides."""
+        return self.findings.score
 
     @property
     def is_same(self) -> bool:
@@ -120,12 +127,22 @@ class Comparison:
 
     def judge(self, score: str) -> Findings:
         """Judge all variants by a score, as one family of its own."""
-        return self.findings if score == PRIMARY else _judge(self.variants, None, score)
+        return self.findings if score == self.primary else _judge(self.variants, None, score)
 
 
-def compare_sides(before: Side, after: Side) -> Comparison:
-    """Read and judge two sides."""
-    sides = (before, after)
+def compare_sides(before: Side, after: Side, scores: Sequence[str] = ()) -> Comparison:
+    """Read and judge two sides, both by the score of their questions.
+
+    Args:
+        before: One side.
+        after: The other.
+        scores: Further scores that will be judged by.
+
+    Raises:
+        InputError: The two questions decide by different scores, or by other means over classes.
+    """
+    scoring = _share_scoring(before, after).with_scores(scores)
+    sides = [replace(side, plan=replace(side.plan, scoring=scoring)) for side in (before, after)]
     records = [read_records(side.plan, side.store) for side in sides]
     frames = [
         runs_frame(side.plan, side.store, found) for side, found in zip(sides, records, strict=True)
@@ -140,16 +157,34 @@ def compare_sides(before: Side, after: Side) -> Comparison:
     ]
     resamples = Resamples(NUM_RESAMPLES)
     resamples.look_at(list(_look_at(matched, sides)))
-    matched = [_measure(one, sides, resamples) for one in matched]
+    matched = [_measure(one, sides, resamples, scoring) for one in matched]
     margins = [side.plan.margin for side in sides if side.plan.margin is not None]
-    findings = _judge(matched, min(margins, default=None))
-    rows = [{"variant": one.name} | _compare(one, sides, findings) for one in matched]
+    findings = _judge(matched, min(margins, default=None), scoring.primary)
+    rows = [{"variant": one.name} | _compare(one, sides, findings, scoring) for one in matched]
     units = {arm.images: resamples.units[arm.images] for one in matched for arm in one.arms}
     said = [text for one in units.values() for text in (one.warn(), one.describe()) if text]
-    return Comparison(sides, matched, findings, [*findings.notes, *said], pd.DataFrame(rows))
+    return Comparison(
+        (before, after), matched, findings, [*findings.notes, *said], pd.DataFrame(rows)
+    )
 
 
-def _judge(matched: Iterable[Matched], margin: float | None, score: str = PRIMARY) -> Findings:
+def _share_scoring(before: Side, after: Side) -> Scoring:
+    """Return how both sides are scored: as the one question says that says anything."""
+    own = [
+        side.plan.scoring.model_copy(update={"also": ()})
+        for side in (before, after)
+        if side.plan.scoring != USUAL
+    ]
+    if len(own) == 2 and own[0] != own[1]:
+        raise InputError(
+            f"{before.name} and {after.name} are scored differently (`score:` of their questions); "
+            "counts of both can be scored alike: give both questions the same `score:`"
+        )
+    shown = [name for side in (before, after) for name in side.plan.scoring.also]
+    return (own or [USUAL])[0].with_scores(sorted(shown))
+
+
+def _judge(matched: Iterable[Matched], margin: float | None, score: str) -> Findings:
     """Judge what changed in all variants together, as one family; what is equal is no change.
 
     Variants, and the two sides of each, are put in an order that does not depend on the sides.
@@ -184,7 +219,9 @@ def _has_counts(record: Record) -> bool:
     return record.result is not None and bool(np.any(record.result.confusion))
 
 
-def _measure(variant: Matched, sides: Sequence[Side], resamples: Resamples) -> Matched:
+def _measure(
+    variant: Matched, sides: Sequence[Side], resamples: Resamples, scoring: Scoring
+) -> Matched:
     """Read the counts of both sides; without them, no arms and the reason."""
     arms: list[Arm] = []
     for side, found in zip(sides, variant.records, strict=True):
@@ -198,15 +235,23 @@ def _measure(variant: Matched, sides: Sequence[Side], resamples: Resamples) -> M
                 return Matched(variant.name, variant.records, variant.runs, (), lack)
         if not counts:
             return variant
-        if len({(item.images, item.values.shape) for item in counts.values()}) > 1:
+        if len({item.images for item in counts.values()}) > 1:
             lack = f"no interval: seeds of {side.name} were judged on different images"
             return Matched(variant.name, variant.records, variant.runs, (), lack)
-        counts = dict(sorted(counts.items()))
-        arms.append(measure_arm(variant.name, counts, resamples)[0])
+        counts = keep_shared(dict(sorted(counts.items())))
+        arms.append(measure_arm(variant.name, counts, resamples, scoring=scoring)[0])
     return Matched(variant.name, variant.records, variant.runs, arms)
 
 
-def _compare(variant: Matched, sides: Sequence[Side], findings: Findings) -> dict[str, Any]:
+def list_compared(frame: pd.DataFrame) -> list[str]:
+    """Return the scores of a comparison's frame, the one that decides first."""
+    names = [str(name) for name in frame if str(name).endswith("_before")]
+    return [name.removesuffix("_before") for name in names if name != "num_before"]
+
+
+def _compare(
+    variant: Matched, sides: Sequence[Side], findings: Findings, scoring: Scoring
+) -> dict[str, Any]:
     done = [frame[frame["status"] == "done"] for frame in variant.runs]
     seeds = done[0].index.intersection(done[1].index)
     row: dict[str, Any] = {
@@ -216,9 +261,10 @@ def _compare(variant: Matched, sides: Sequence[Side], findings: Findings) -> dic
         "same_runs": variant.is_same,
     }
     known = dict(zip(SIDES, variant.arms, strict=True)) if variant.arms else {}
-    comparability = find_comparability(dict(zip(SIDES, variant.records, strict=True)), known)
+    records = dict(zip(SIDES, variant.records, strict=True))
+    comparability = find_comparability(records, known, scoring)
     before, after = (variant.place(side) for side in SIDES)
-    for score in COMPARED:
+    for score in compared_scores(findings.score):
         row[f"{score}_before"], row[f"{score}_after"] = (f[score].mean() for f in done)
         found = findings.compare(before, after, score) if variant.is_judged else None
         gain = (done[1].loc[seeds, score] - done[0].loc[seeds, score]).mean()
@@ -226,15 +272,17 @@ def _compare(variant: Matched, sides: Sequence[Side], findings: Findings) -> dic
         row[f"{score}_diff"] = gain if comparability.holds(SIDES, score) else np.nan
         for end in ("low", "high"):
             row[f"{score}_{end}"] = np.nan if found is None else getattr(found, end)
-        if score == PRIMARY:
+        if score == findings.score:
             row["verdict"] = "" if found is None else found.word
             row["direction"] = name_direction(row["verdict"], row[f"{score}_diff"])
     row["changed"] = "; ".join(map(str, variant.changes))
     remarks = [
-        "; ".join(find_remarks(found_there, side.store, comparability).variants.values())
+        "; ".join(
+            find_remarks(found_there, side.store, comparability, scoring=scoring).variants.values()
+        )
         for side, found_there in zip(sides, variant.records, strict=True)
     ]
-    notes = [_explain(variant, done, comparability), *_say_remarks(remarks)]
+    notes = [_explain(variant, done, comparability, findings.score), *_say_remarks(remarks)]
     row["note"] = "; ".join(filter(None, notes))
     return row
 
@@ -253,7 +301,9 @@ def name_direction(word: str, diff: float) -> str:
     return "better" if diff > 0 else "worse"
 
 
-def _explain(variant: Matched, done: Sequence[pd.DataFrame], comparability: Comparability) -> str:
+def _explain(
+    variant: Matched, done: Sequence[pd.DataFrame], comparability: Comparability, primary: str
+) -> str:
     """Say why there is no difference or no interval; of the same runs, that they are."""
     seeds = done[0].index.intersection(done[1].index)
     if not all(len(frame) for frame in variant.runs):
@@ -263,11 +313,13 @@ def _explain(variant: Matched, done: Sequence[pd.DataFrame], comparability: Comp
     if not comparability.holds(SIDES):
         why = why_no_pairs(*variant.arms) if variant.arms else ""
         return f"no difference: {why or ' and '.join(comparability.describe().values())}"
-    if not comparability.holds(SIDES, PRIMARY):
-        over = name_means(comparability)
-        return f"no difference of mIoU: over {over['before']} before, {over['after']} after"
+    if not comparability.holds(SIDES, primary):
+        over = name_means(comparability, primary)
+        sides = f"over {over['before']} before, {over['after']} after"
+        return f"no difference of {label(primary)}: {sides}"
     if variant.is_same:
-        old, new = (frame.loc[seeds, list(COMPARED)].to_numpy(float) for frame in done)
+        compared = list(compared_scores(primary))
+        old, new = (frame.loc[seeds, compared].to_numpy(float) for frame in done)
         is_equal = np.array_equal(old, new) and not variant.is_judged
         return SAME_RUNS if is_equal else OTHER_SCORES
     return SAME_SCORES if variant.is_equal else variant.lack

@@ -39,10 +39,11 @@ from reports.stats.changes import (
     list_effects,
 )
 from reports.stats.claims import HELD, NOT_HELD, judge_claims
-from reports.stats.contrasts import PRIMARY, SHOWN, Findings, find_contrasts
+from reports.stats.contrasts import SHOWN, Findings, find_contrasts
 from reports.stats.effects import Effect, less, mean_effect
 from reports.stats.intervals import Intervals
 from reports.stats.pairs import Arm, measure_arm
+from reports.stats.primary import PRIMARY
 from reports.stats.summary import add_intervals, list_changes, summarize_variants
 from reports.stats.units import MAX_LOOKED_AT, Resamples
 from reports.style import FAINT, label

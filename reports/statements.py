@@ -16,7 +16,8 @@ from reports.formats import MARK
 from reports.marks import is_marked
 from reports.stats.asked import SHORT
 from reports.stats.changes import is_of, list_factors, list_groups
-from reports.stats.contrasts import EQUIVALENT, PRIMARY, SHOWN
+from reports.stats.contrasts import EQUIVALENT, SHOWN
+from reports.stats.primary import PRIMARY, primary_of
 from reports.stats.shares import INTERACTION, SEEDS
 from reports.stats.summary import CHAINED
 from reports.style import label, number_of, p_bound, percent, points, with_interval
@@ -72,7 +73,7 @@ def _tell(
     """Say what one change brings, its rows being those of its contexts, in which `others` vary."""
     first = rows.iloc[0].to_dict()
     mark = f" {MARK}" if is_marked(rows) else ""
-    has_counts = rows[f"{PRIMARY}_diff_low"].notna().any()
+    has_counts = rows[f"{primary_of(rows)}_diff_low"].notna().any()
     no_word = "one seed gives no verdict" if has_counts else _NO_COUNTS
     if len(rows) == 1:
         return Statement(_lead(first, "", no_word, mark), "")
@@ -99,7 +100,7 @@ def name_contexts(number: int, factors: Sequence[str]) -> str:
     return number_of(number, own) if is_short else f"{number_of(number, 'value')} of {clean(own)}"
 
 
-def tell_shares(shares: dict[str, float]) -> str:
+def tell_shares(shares: dict[str, float], score: str = PRIMARY) -> str:
     """Say what the scatter of scores is due to; empty where nothing is known."""
     if not shares:
         return ""
@@ -107,34 +108,36 @@ def tell_shares(shares: dict[str, float]) -> str:
     told = [f"{clean(SHORT.get(name, name))} {percent(shares[name])} %" for name in own]
     told += [f"how they act on each other {percent(shares[INTERACTION])} %"]
     return (
-        f"Of the scatter of {label(PRIMARY)} over all runs: {', '.join(told)}, "
+        f"Of the scatter of {label(score)} over all runs: {', '.join(told)}, "
         f"seeds {percent(shares[SEEDS])} %."
     )
 
 
 def _lead(row: Row, where: str, no_word: str, mark: str) -> str:
     """Say what a change brings; `no_word` is why nothing is said to be shown, where it is not."""
-    diff, word = row[f"{PRIMARY}_diff_mean"], row[f"{PRIMARY}_diff_word"]
-    low, high = row[f"{PRIMARY}_diff_low"], row[f"{PRIMARY}_diff_high"]
+    primary = primary_of(row)
+    diff, word = row[f"{primary}_diff_mean"], row[f"{primary}_diff_word"]
+    low, high = row[f"{primary}_diff_low"], row[f"{primary}_diff_high"]
     if math.isnan(diff):
         return f"{_from_to(row)}: nothing to compare{where}."
     if word == SHOWN:
         verb, size = ("gains", diff) if diff > 0 else ("loses", -diff)
         ends = (low, high) if diff > 0 else (-high, -low)
         amount = with_interval(percent(size), *ends)
-        return f"{_from_to(row)}, {label(PRIMARY)} {verb} {amount} points{where}: shown{mark}."
+        return f"{_from_to(row)}, {label(primary)} {verb} {amount} points{where}: shown{mark}."
     amount = with_interval(points(diff), low, high, points)
     verdict = {EQUIVALENT: "equivalent", "": no_word}.get(word, "not shown")
-    return f"{_from_to(row)}, {label(PRIMARY)} changes by {amount} points{where}: {verdict}{mark}."
+    return f"{_from_to(row)}, {label(primary)} changes by {amount} points{where}: {verdict}{mark}."
 
 
 def _tell_contexts(rows: pd.DataFrame, apart: pd.DataFrame, name: str) -> str:
     """Say in which contexts a change brings most and least, where that they differ is shown."""
-    ranked = rows.sort_values(f"{PRIMARY}_diff_mean", kind="stable")
+    primary = primary_of(rows)
+    ranked = rows.sort_values(f"{primary}_diff_mean", kind="stable")
     least, most = ranked.iloc[0].to_dict(), ranked.iloc[-1].to_dict()
-    words = set(apart[f"{PRIMARY}_diff_word"])
+    words = set(apart[f"{primary}_diff_word"])
     if SHOWN in words:
-        p = float(apart[f"{PRIMARY}_diff_p"].min())
+        p = float(apart[f"{primary}_diff_p"].min())
         return (
             f"It differs between {name} (shown, p {p_bound(p)}): highest with "
             f"{_in_context(most)}, lowest with {_in_context(least)}."
@@ -152,12 +155,12 @@ _NO_COUNTS = "without counts by image nothing can be shown"
 
 
 def _in_context(row: Row) -> str:
-    low, high = (row[f"{PRIMARY}_diff_{end}"] for end in ("low", "high"))
+    low, high = (row[f"{primary_of(row)}_diff_{end}"] for end in ("low", "high"))
     return f"{clean(row['context'])}, {with_interval(_short(row), low, high, points)}"
 
 
 def _short(row: Row) -> str:
-    return points(row[f"{PRIMARY}_diff_mean"])
+    return points(row[f"{primary_of(row)}_diff_mean"])
 
 
 def _from_to(row: Row) -> str:

@@ -41,6 +41,7 @@ from reports.stats.effects import Effect, Levels
 from reports.stats.evaluations import evaluations_frame
 from reports.stats.intervals import Intervals, Other, find_intervals
 from reports.stats.other_targets import other_targets_frame
+from reports.stats.primary import primary_of
 from reports.stats.shares import share_variance
 from reports.stats.summary import (
     add_intervals,
@@ -48,7 +49,7 @@ from reports.stats.summary import (
     list_changes,
     summarize_variants,
 )
-from reports.style import enumerate_names
+from reports.style import enumerate_names, mean_label
 
 MAX_DRAWN = 40
 """Variants that figures show. Tables hold all; a figure of more is neither read nor quick."""
@@ -88,6 +89,11 @@ class Study:
     def comparability(self) -> Comparability:
         """What each variant was judged on: who may be compared with whom."""
         return self.intervals.comparability
+
+    @property
+    def primary(self) -> str:
+        """The score that the report decides on."""
+        return self.plan.scoring.primary
 
     @property
     def looks(self) -> Looks | None:
@@ -133,11 +139,11 @@ class Study:
     @property
     def shares(self) -> dict[str, float]:
         """What the scatter of scores is due to (`shares.share_variance`)."""
-        return share_variance(self.intervals.arms, self.levels)
+        return share_variance(self.intervals.arms, self.levels, self.primary)
 
-    def is_ranked(self, score: str = "miou") -> bool:
-        """Say whether all variants may be ranked by a score."""
-        return self.comparability.holds(self.plan.variants, score)
+    def is_ranked(self, score: str | None = None) -> bool:
+        """Say whether all variants may be ranked by a score, by default the primary one."""
+        return self.comparability.holds(self.plan.variants, score or self.primary)
 
     @property
     def drawn_runs(self) -> pd.DataFrame:
@@ -160,7 +166,11 @@ class Study:
         total, drawn = len(self.plan.variants), len(self.drawn.variants)
         if total == drawn:
             return ""
-        chosen = "those of highest mean mIoU" if self.is_ranked() else "the plan's first"
+        chosen = (
+            f"those of highest {mean_label(self.primary)}"
+            if self.is_ranked()
+            else "the plan's first"
+        )
         return (
             f"Figures show {drawn} of {total} variants: {chosen}, and the baseline. "
             "Tables hold all."
@@ -187,24 +197,34 @@ def read_study(plan: Plan, store: Store) -> Study:
         effects=list_asked,
         levels=levels,
         margin=plan.margin,
-        other=_read_other(plan.spread_of, store),
+        other=_read_other(plan, store),
         design=kept.design,
         classes=list(dict.fromkeys(name for claim in plan.claims for name in claim.classes)),
+        scoring=plan.scoring,
     )
     kept = dataclasses.replace(kept, design=intervals.design, unusable=intervals.unusable)
     comparability = intervals.comparability
     said = [*plan.remarks, *say_several(plan), *intervals.warnings]
     remarks = find_remarks(
-        records, store, comparability, said, kept.trained, intervals.outliers, kept.unlearned
+        records,
+        store,
+        comparability,
+        said,
+        kept.trained,
+        intervals.outliers,
+        kept.unlearned,
+        plan.scoring,
     )
     summary = summarize_variants(runs, plan.baseline, comparability)
     costs = measure_costs(runs)
     summary = add_costs(add_intervals(summary, intervals, plan.baseline), costs, plan.baseline)
     summary = remarks.complete(summary)
     classes = class_frame(plan, store, records)
-    is_ranked = comparability.holds(plan.variants, "miou")
+    is_ranked = comparability.holds(plan.variants, plan.scoring.primary)
     drawn = cut_plan(plan, summary, MAX_DRAWN, is_ranked=is_ranked)
-    labels = remarks.mark(other_targets_frame(records, store, intervals.num_resamples))
+    labels = remarks.mark(
+        other_targets_frame(records, store, intervals.num_resamples, plan.scoring)
+    )
     changes = find_changes(runs, factors, plan.baseline, intervals, *listed)
     changes = remarks.mark(changes, ("variant_before", "variant_after"))
     runs = remarks.mark_runs(runs)
@@ -241,7 +261,7 @@ def _date(
     verdict: Verdict, plan: Plan, records: Sequence[Record], times: Mapping[str, str]
 ) -> Verdict:
     """Say of a claim whether it was written before its runs, as far as anybody noted it."""
-    noted = times.get(verdict.question.claim.digest(plan.margin))
+    noted = times.get(plan.digest(verdict.question.claim))
     variants = {name for asked in verdict.question.asked for name in asked.weights}
     ends = {
         f"{record.planned.variant} seed {record.planned.run.spec.seed}": record.result.finished
@@ -260,11 +280,13 @@ def _date(
     return dataclasses.replace(verdict, noted=text)
 
 
-def _read_other(plan: Plan | None, store: Store) -> Other | None:
-    """Read what is found of a question that tells how far seeds spread."""
-    if plan is None:
+def _read_other(plan: Plan, store: Store) -> Other | None:
+    """Read what is found, by a plan's score, of a question that tells how far seeds spread."""
+    other = plan.spread_of
+    if other is None:
         return None
-    return Other(plan.name, find_intervals(read_records(plan, store), store).findings)
+    found = find_intervals(read_records(other, store), store, scoring=plan.scoring)
+    return Other(other.name, found.findings)
 
 
 def is_grouped(runs: pd.DataFrame) -> bool:
@@ -285,14 +307,14 @@ def cut_plan(
     *,
     is_ranked: bool = True,
 ) -> Plan:
-    """Keep the variants of highest mean mIoU, the baseline and those in `always`, in order.
+    """Keep the variants of highest score, the baseline and those in `always`, in order.
 
     Where variants may not be ranked, the plan's first are kept.
     """
     if len(plan.variants) <= most:
         return plan
     if is_ranked:
-        summary = summary.sort_values("miou_mean", ascending=False, kind="stable")
+        summary = summary.sort_values(f"{primary_of(summary)}_mean", ascending=False, kind="stable")
     ranked = summary["variant"]
     first = [*always, *([plan.baseline] if plan.baseline else [])]
     kept = set(list(dict.fromkeys([*first, *ranked]))[:most])

@@ -13,6 +13,7 @@ from typing import Any
 import matplotlib as mpl
 import seaborn as sns
 
+from bench.metrics import METRICS, find_metric, is_by_image
 from bench.text import clean
 
 MISSING = "–"
@@ -23,16 +24,11 @@ LABELS = {
     "variant": "variant",
     "backbone": "backbone",
     "skip": "skip",
-    "miou": "mIoU",
-    "pixel_acc": "pixel acc",
-    "mean_acc": "mean acc",
-    "fw_iou": "f.w. IoU",
-    "boundary_miou": "boundary mIoU",
     "gmacs": "GMACs",
     "latency_ms": "latency, ms",
     "step_memory_mib": "memory of a step, MiB",
 }
-"""Names of columns as a reader knows them; any other name is shown as it is."""
+"""Names of columns as a reader knows them. Scores have their own; others are shown as they are."""
 
 INK = "#1d2430"
 FAINT = "#6b7280"
@@ -80,9 +76,31 @@ def number_of_points(difference: float) -> str:
     return f"{number} point{'' if number == '1' else 's'}"
 
 
-def with_spread(text: str, std: float) -> str:
+def with_spread(text: str, std: float, show: Callable[[float], str] = percent) -> str:
     """Add "± std" to a shown mean; a spread that does not exist is left out."""
-    return text if math.isnan(std) or text == MISSING else f"{text} ± {percent(std)}"
+    return text if math.isnan(std) or text == MISSING else f"{text} ± {show(std)}"
+
+
+def writer_of(score: str) -> Callable[[float], str]:
+    """Return what writes values of a score: in percent, or in its own unit with two decimals."""
+    return _in_unit if _has_unit(score) else percent
+
+
+def difference_writer_of(score: str) -> Callable[[float], str]:
+    """Return what writes differences of a score: in points, or in its own unit, with their sign."""
+    return _signed if _has_unit(score) else points
+
+
+def _has_unit(score: str) -> bool:
+    return (score in METRICS or is_by_image(score)) and bool(find_metric(score).unit)
+
+
+def _in_unit(value: float) -> str:
+    return MISSING if math.isnan(value) else f"{value:.2f}".replace("-", MINUS)
+
+
+def _signed(value: float) -> str:
+    return MISSING if math.isnan(value) else f"{value:+.2f}".replace("-", MINUS)
 
 
 def between(low: float, high: float, show: Callable[[float], str] = percent) -> str:
@@ -148,7 +166,20 @@ def millions(count: float) -> str:
 
 def label(name: str) -> str:
     """Return the reader's name of a column."""
+    if name in METRICS or is_by_image(name):
+        return clean(find_metric(name).label)
     return LABELS.get(name, clean(name))
+
+
+def mean_label(score: str) -> str:
+    """Return how the mean of a score over seeds is called in a sentence, "mean" said once."""
+    shown = label(score)
+    return shown if shown.startswith("mean ") else f"mean {shown}"
+
+
+def capital(text: str) -> str:
+    """Begin a sentence with a text."""
+    return f"{text[:1].upper()}{text[1:]}"
 
 
 def number_of(number: int, noun: str) -> str:

@@ -12,14 +12,15 @@ from bench.text import clean, clean_block
 from reports.answer import choose_kinds, find_answer
 from reports.formats import Table
 from reports.statements import state_changes
+from reports.stats.summary import list_scores
 from reports.study import Study
+from reports.style import label
 from reports.tables.summary import summary_table
 
-DISPENSABLE = (
-    *("parameters", "training", "f.w. IoU", "mean acc", "pixel acc", "seeds"),
-    *("mean over", "judged on", "Δ, 95 %", "mIoU, 95 %"),
-)
-"""Columns that go, in this order, where a table is wider than the terminal."""
+DISPENSABLE = ("parameters", "training", "f.w. IoU", "mean acc", "pixel acc", "seeds")
+LAST_DISPENSABLE = ("mean over", "judged on", "Δ, 95 %")
+"""Columns that go, in this order, where a table is wider than the terminal; between the two go
+those of further scores, and last the interval of the primary one."""
 
 
 def print_answer(study: Study, console: Console) -> None:
@@ -42,7 +43,7 @@ def print_answer(study: Study, console: Console) -> None:
         _print(console, remark)
     shown = study.drawn_summary.reset_index(drop=True)
     table = summary_table(shown, study.comparability, study.plan.baseline)
-    console.print(_fit(table, console))
+    console.print(_fit(table, console, study))
     if len(shown) < len(study.summary):
         _print(console, f"{len(shown)} of {len(study.summary)} variants; the page has all")
 
@@ -53,10 +54,12 @@ def _in_a_line(name: str, value: str) -> str:
     return f"{bare} {value}" if bare == name else f"{bare} {value} %"
 
 
-def _fit(table: Table, console: Console) -> RichTable:
+def _fit(table: Table, console: Console, study: Study) -> RichTable:
     """Return a table without the columns for which there is no room."""
     columns = list(table.cells.columns)
-    for name in ("", *DISPENSABLE):
+    further = [label(name) for name in list_scores(study.summary) if name != study.primary]
+    interval = f"{label(study.primary)}, 95 %"
+    for name in ("", *DISPENSABLE, *further, *LAST_DISPENSABLE, interval):
         columns = [column for column in columns if column != name]
         rich = _to_rich(table, columns)
         if console.measure(rich).maximum <= console.width:

@@ -45,3 +45,17 @@ def _leave_no_plugin():
     before = loaded_plugins()
     yield
     assert loaded_plugins() == before, "import it in a process of its own, or undo it"
+
+
+@pytest.fixture
+def own_parts():
+    """Take back what a test registers, in every registry."""
+    from fcn.registry import undone_on_error
+
+    class UndoError(Exception):
+        pass
+
+    undo = undone_on_error()
+    undo.__enter__()
+    yield
+    undo.__exit__(UndoError, UndoError(), None)

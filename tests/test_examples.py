@@ -29,7 +29,7 @@ from fcn.errors import InputError
 from fcn.registry import undone_on_error
 
 ROOT = Path(__file__).parent.parent
-KINDS = {"backbone", "skip", "head", "data_set", "engine", "external_net", "levers"}
+KINDS = {"backbone", "skip", "head", "data_set", "engine", "external_net", "levers", "report_parts"}
 """What others may add parts of."""
 
 

@@ -15,12 +15,21 @@ FLOORS = ["fcn", "bench", "reports", "ablations"]
 """Each may import from those before it."""
 
 REPORTS = [
-    {"style", "formats", "marks", "recompute", "rendering"},
+    {"style", "formats", "marks", "recompute", "rendering", "sections"},
     {"results", "files"},
     {"stats"},
     {"remarks", "study", "sides", "gate", "across", "looks"},
     {"tables"},
-    {"figures", "images", "answer", "statements", "sources", "references", "methods"},
+    {
+        "figures",
+        "images",
+        "answer",
+        "statements",
+        "sources",
+        "references",
+        "methods",
+        "added_sections",
+    },
     {"page", "compare", "across_page", "scalars", "simulate", "simulations", "terminal"},
     {"watch"},
 ]
@@ -58,6 +67,7 @@ REPORTS_MAY_IMPORT = {
     "bench.metrics",
     "bench.outputs.folder",
     "bench.plan",
+    "bench.scoring",
     "bench.store.records",
     "bench.spec",
     "bench.store.runs",

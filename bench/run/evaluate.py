@@ -3,7 +3,7 @@
 Every image counts, at its label's own size: the last upsampling goes straight to that grid.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,12 +11,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench.data.layers import Target
 from bench.run.boundary import count_boundary
+from bench.run.calibration import count_calibration
 from bench.run.chunking import MemoryFallback, chunks
 from bench.run.confusion import count
+from bench.run.surface import count_surface
 from bench.run.train import autocast
 from bench.store.atomic import replacing
 from fcn.model import Network
@@ -38,6 +40,10 @@ class Evaluation:
     """Predicted classes (H, W) of some images, by name."""
     boundaries: NDArray[np.int32] | None = None
     """Boundary pixels, (N, 2, C): intersections and unions; None unless asked for."""
+    surfaces: NDArray[np.int32] | None = None
+    """Distances between outlines and their pixels, (N, 2, C); None unless asked for."""
+    calibrations: NDArray[np.int64] | None = None
+    """Pixels by confidence, (N, 4, B) as `count_calibration` gives them; None unless asked for."""
     others: dict[str, "Evaluation"] = field(default_factory=dict)
     """Counts of further targets, by name."""
 
@@ -56,6 +62,8 @@ def evaluate(
     targets: Sequence[Target],
     precision: str,
     boundary: bool = False,
+    surface: bool = False,
+    calibration: bool = False,
 ) -> Evaluation:
     """Count every image of a split.
 
@@ -67,16 +75,26 @@ def evaluate(
         targets: The targets; the counts of the first have those of the others with them.
         precision: As in training, "fp32" or "bf16".
         boundary: Count boundary pixels too.
+        surface: Add up distances between outlines too.
+        calibration: Count pixels by confidence too.
     """
     classes = [len(target.class_names) for target in targets]
     predictor = Predictor(model, classes, precision)
-    tallies = [_Tally(target, boundary) for target in targets]
+    tallies = [_Tally(target, boundary, surface) for target in targets]
     names: list[str] = []
 
     def score(images: Tensor, target: Tensor) -> list[_Scored]:
-        preds = predictor.predict(images, (target.shape[-2], target.shape[-1]))
         labels = [target] if len(targets) == 1 else target.unbind(1)
-        return [t.score(p, own) for t, p, own in zip(tallies, preds, labels, strict=True)]
+        sure: list[list[Tensor]] = [[] for _ in targets]
+
+        def look(number: int, part: slice, logits: Tensor) -> None:
+            ignored = targets[number].ignore_index
+            sure[number].append(count_calibration(logits, labels[number][part], ignored))
+
+        size = (target.shape[-2], target.shape[-1])
+        preds = predictor.predict(images, size, look if calibration else None)
+        each = zip(tallies, preds, labels, sure, strict=True)
+        return [tally.score(pred, own, found) for tally, pred, own, found in each]
 
     with torch.inference_mode():
         for batch_names, images, target in batches:
@@ -107,10 +125,13 @@ class Predictor:
         self._precision = precision
         self.fallback = MemoryFallback()
 
-    def predict(self, images: Tensor, size: tuple[int, int]) -> list[Tensor]:
+    def predict(
+        self, images: Tensor, size: tuple[int, int], look: "Look | None" = None
+    ) -> list[Tensor]:
         """Return the class of each pixel, (N, *size) int64, by target; images (N, K, h, w)."""
+        looks = () if look is None else (look,)
         with torch.inference_mode(), autocast(images.device, self._precision):
-            return predict_targets(self._model, images, size, self._classes)
+            return predict_targets(self._model, images, size, self._classes, *looks)
 
 
 class _Scored(NamedTuple):
@@ -122,28 +143,44 @@ class _Scored(NamedTuple):
     """(N, C, C)."""
     boundaries: Tensor | None
     """(N, 2, C), where they are asked for."""
+    surfaces: Tensor | None
+    """(N, 2, C), likewise."""
+    calibrations: Tensor | None
+    """(N, 4, B), likewise."""
 
 
 class _Tally:
     """Counts of one target, as images come; on the device, which nobody waits for."""
 
-    def __init__(self, target: Target, boundary: bool) -> None:
+    def __init__(self, target: Target, boundary: bool, surface: bool) -> None:
         self._sizes = C, _ = len(target.class_names), target.ignore_index
-        self._boundary = boundary
+        self._boundary, self._surface = boundary, surface
         self._confusions = [torch.zeros(0, C, C, dtype=torch.int32)]
         self._boundaries = [torch.zeros(0, 2, C, dtype=torch.int32)]
+        self._surfaces = [torch.zeros(0, 2, C, dtype=torch.int32)]
+        self._calibrations: list[Tensor] = []
         self._predictions: dict[str, Tensor] = {}
 
-    def score(self, pred: Tensor, target: Tensor) -> _Scored:
-        """Count images, which changes nothing: it may be tried again with fewer of them."""
+    def score(self, pred: Tensor, target: Tensor, sure: Sequence[Tensor] = ()) -> _Scored:
+        """Count images, which changes nothing: it may be tried again with fewer of them.
+
+        `sure` is what was counted of their logits, some images after the others.
+        """
         outlines = count_boundary(pred, target, *self._sizes) if self._boundary else None
-        return _Scored(pred, count(pred, target, *self._sizes), outlines)
+        surfaces = count_surface(pred, target, *self._sizes) if self._surface else None
+        calibrations = torch.cat(list(sure)) if sure else None
+        counts = count(pred, target, *self._sizes)
+        return _Scored(pred, counts, outlines, surfaces, calibrations)
 
     def add(self, names: list[str], scored: _Scored, kept: Collection[str]) -> None:
         """Add what was counted of images; keep the prediction of those in `kept`."""
         self._confusions.append(scored.confusions)
         if scored.boundaries is not None:
             self._boundaries.append(scored.boundaries)
+        if scored.surfaces is not None:
+            self._surfaces.append(scored.surfaces)
+        if scored.calibrations is not None:
+            self._calibrations.append(scored.calibrations)
         for name, pred in zip(names, scored.pred, strict=True):
             if name in kept:
                 self._predictions[name] = pred.to(torch.uint8)
@@ -152,7 +189,9 @@ class _Tally:
         """Return the counts of all images."""
         predictions = {name: pred.cpu().numpy() for name, pred in self._predictions.items()}
         outlines = _together(self._boundaries) if self._boundary else None
-        return Evaluation(names, _together(self._confusions), predictions, outlines)
+        surfaces = _together(self._surfaces) if self._surface else None
+        sure = torch.cat(self._calibrations).cpu().numpy() if self._calibrations else None
+        return Evaluation(names, _together(self._confusions), predictions, outlines, surfaces, sure)
 
 
 def _together(counts: list[Tensor]) -> NDArray[np.int32]:
@@ -167,8 +206,16 @@ def choose_kept(names: Sequence[str]) -> list[str]:
     return [names[i] for i in dict.fromkeys(round(place) for place in places)]
 
 
+Look = Callable[[int, slice, Tensor], None]
+"""Is shown the logits of some images, at full size: number of the target, which images, logits."""
+
+
 def predict_targets(
-    model: Network, images: Tensor, size: tuple[int, int], classes: Sequence[int]
+    model: Network,
+    images: Tensor,
+    size: tuple[int, int],
+    classes: Sequence[int],
+    look: Look | None = None,
 ) -> list[Tensor]:
     """Return the class of the highest logit of each pixel, (N, *size) int64, by target.
 
@@ -179,11 +226,21 @@ def predict_targets(
         images: (N, K, h, w), normalised.
         size: Height and width of the prediction.
         classes: Number of classes of each target.
+        look: Is shown all logits before they are gone.
     """
     cells = (images.shape[-2], images.shape[-1])
+
+    def predict(number: int, scores: Tensor, up: nn.Module, part: slice) -> Tensor:
+        logits: Tensor = up(scores[part], size, cells)
+        if look is not None:
+            look(number, part, logits)
+        return logits.argmax(1)
+
     return [
-        torch.cat([up(scores[part], size, cells).argmax(1) for part in chunks(scores, size)])
-        for scores, up in split_targets(model.score(images), model.upsampling, classes)
+        torch.cat([predict(number, scores, up, part) for part in chunks(scores, size)])
+        for number, (scores, up) in enumerate(
+            split_targets(model.score(images), model.upsampling, classes)
+        )
     ]
 
 
@@ -205,6 +262,11 @@ def save_evaluation(path: Path, evaluation: Evaluation, groups: Sequence[str] = 
     if evaluation.boundaries is not None:
         arrays["boundary_intersections"] = evaluation.boundaries[:, 0]
         arrays["boundary_unions"] = evaluation.boundaries[:, 1]
+    if evaluation.surfaces is not None:
+        arrays["surface_distances"] = evaluation.surfaces[:, 0]
+        arrays["surface_points"] = evaluation.surfaces[:, 1]
+    if evaluation.calibrations is not None:
+        arrays["calibration"] = evaluation.calibrations
     for target, other in evaluation.others.items():
         arrays[f"confusions.{target}"] = other.confusions
         if other.boundaries is not None:

@@ -6,6 +6,7 @@ once, in the order of the split.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -29,6 +30,9 @@ BATCH_PIXELS = BATCH_SIZE * 480 * 640
 more. A training batch has about as many."""
 
 
+Integer = TypeVar("Integer", np.int32, np.int64)
+
+
 def evaluate_split(
     model: Network,
     pack: Pack,
@@ -38,6 +42,8 @@ def evaluate_split(
     *,
     targets: Sequence[Target] = (),
     boundary: bool = False,
+    surface: bool = False,
+    calibration: bool = False,
     group: Group = ALONE,
     after_batch: Callable[[], None] = lambda: None,
 ) -> Evaluation:
@@ -51,6 +57,8 @@ def evaluate_split(
         device: Where to compute.
         targets: The targets; none for those of the pack.
         boundary: Count boundary pixels too.
+        surface: Add up distances between outlines too.
+        calibration: Count pixels by confidence too.
         group: The processes that share the work.
         after_batch: Called after each batch: a split may take longer than a run may be silent.
 
@@ -67,6 +75,8 @@ def evaluate_split(
         targets=targets or pack.targets,
         precision=spec.train.precision,
         boundary=boundary,
+        surface=surface,
+        calibration=calibration,
     )
     return gather(counted, names, [pack.size(i) for i in indices], kept, group)
 
@@ -139,13 +149,15 @@ def gather(
     place = {name: i for i, name in enumerate(names)}
     rows = [place[name] for name in evaluation.names]
 
-    def whole(counts: NDArray[np.int32]) -> NDArray[np.int32]:
-        table = torch.zeros(len(names), *counts.shape[1:], dtype=torch.int32)
-        table[rows] = torch.from_numpy(counts)
-        result: NDArray[np.int32] = group.sum(table).numpy()
+    def whole(counts: NDArray[Integer]) -> NDArray[Integer]:
+        own = torch.from_numpy(counts)
+        table = torch.zeros(len(names), *counts.shape[1:], dtype=own.dtype)
+        table[rows] = own
+        result: NDArray[Integer] = group.sum(table).numpy()
         return result
 
-    boundaries = evaluation.boundaries
+    boundaries, surfaces = evaluation.boundaries, evaluation.surfaces
+    calibrations = evaluation.calibrations
     return Evaluation(
         names=list(names),
         confusions=whole(evaluation.confusions),
@@ -153,6 +165,8 @@ def gather(
             evaluation.predictions, {name: sizes[place[name]] for name in kept}, group
         ),
         boundaries=None if boundaries is None else whole(boundaries),
+        surfaces=None if surfaces is None else whole(surfaces),
+        calibrations=None if calibrations is None else whole(calibrations),
         others={
             name: gather(other, names, sizes, kept, group)
             for name, other in evaluation.others.items()

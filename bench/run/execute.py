@@ -164,7 +164,12 @@ class _Execution:
         split = self.spec.evaluate.split
         start = time.perf_counter()
         evaluation = self.evaluate(
-            model, split=split, pack=self.judge, boundary=self.spec.evaluate.boundary
+            model,
+            split=split,
+            pack=self.judge,
+            boundary=self.spec.evaluate.boundary,
+            surface=self.spec.evaluate.surface,
+            calibration=self.spec.evaluate.calibration,
         )
         evaluate_seconds = time.perf_counter() - start
         # The network is another after it.
@@ -176,7 +181,8 @@ class _Execution:
         fault_point("evaluation.written")
 
         batches = named_batches(model, self.judge, split, self.spec, self.device)
-        outlines = evaluation.boundaries
+        outlines, surfaces = evaluation.boundaries, evaluation.surfaces
+        sure = evaluation.calibrations
         files = ("spec.yaml", "metrics.jsonl", "model.safetensors", f"eval/{split}.npz")
         result = Result(
             run_id=self.run.id,
@@ -196,6 +202,8 @@ class _Execution:
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
             weights=weights,
             boundary=None if outlines is None else outlines.sum(0, dtype=np.int64).tolist(),
+            surface=None if surfaces is None else surfaces.sum(0, dtype=np.int64).tolist(),
+            calibration=None if sure is None else sure.sum(0).tolist(),
             notes=(*self.notes, *self.group.notes(self.spec.model.dropout)),
             step_memory_mib=step_memory,
             selected_step=twin.selected_step if twin else self._selected_step(),

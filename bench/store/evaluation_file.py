@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.metrics import CALIBRATION, CALIBRATION_BINS, KINDS
 from bench.store.records import TargetCounts
 from bench.text import remaking
 from fcn.errors import InputError
@@ -112,12 +113,30 @@ class EvaluationFile:
 
     def boundaries(self) -> NDArray[np.int32] | None:
         """Return boundary counts, (N, 2, C): intersections, unions; None if they were not taken."""
-        if "boundary_unions" not in self._arrays:
+        return self._pair("boundary", ("intersections", "unions"))
+
+    def surfaces(self) -> NDArray[np.int32] | None:
+        """Return distances between outlines and their pixels, (N, 2, C); None if not taken."""
+        return self._pair("surface", ("distances", "points"))
+
+    def calibrations(self) -> NDArray[np.int64] | None:
+        """Return pixels by confidence, (N, 4, B); None if they were not counted."""
+        if "calibration" not in self._arrays:
             return None
-        parts = [self._array(f"boundary_{part}", "i", 2) for part in ("intersections", "unions")]
+        counts: NDArray[np.int64] = self._array("calibration", "i", 3)
+        shape = (len(self.names), KINDS[CALIBRATION], CALIBRATION_BINS)
+        if counts.shape != shape:
+            raise self._unusable(f"of the calibration have shape {counts.shape}, not {shape}")
+        return counts
+
+    def _pair(self, kind: str, names: tuple[str, str]) -> NDArray[np.int32] | None:
+        """Return two rows of counts for each image, (N, 2, C); None if they were not taken."""
+        if f"{kind}_{names[1]}" not in self._arrays:
+            return None
+        parts = [self._array(f"{kind}_{name}", "i", 2) for name in names]
         shape = (len(self.names), len(self._result.class_names))
         if any(part.shape != shape for part in parts):
-            raise self._unusable(f"of the boundary have shape {parts[0].shape}, not {shape}")
+            raise self._unusable(f"of the {kind} have shape {parts[0].shape}, not {shape}")
         counts: NDArray[np.int32] = np.stack(parts, axis=1)
         return counts
 

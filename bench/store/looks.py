@@ -68,7 +68,7 @@ def digest_variants(plan: Plan) -> str:
 
 def digest_question(plan: Plan) -> str:
     """Return what looks may not survive a change of: claims, margin and seeds."""
-    claims = sorted(claim.digest(plan.margin) for claim in plan.claims)
+    claims = sorted(plan.digest(claim) for claim in plan.claims)
     return _digest([claims, list_seeds(plan)])
 
 

@@ -30,7 +30,7 @@ def note_claims(root: Path, plan: Plan) -> None:
     times = _read(root)
     own = times.setdefault(plan.name, {})
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    new = {claim.digest(plan.margin): now for claim in plan.claims}
+    new = {plan.digest(claim): now for claim in plan.claims}
     if new.keys() - own.keys():
         times[plan.name] = new | own
         write_json(root / NOTED, times)

@@ -176,6 +176,10 @@ class Result:
     """Where the starting weights came from."""
     boundary: list[list[Count]] | None = None
     """Boundary pixels over the split, 2 x C: intersections and unions; None unless asked for."""
+    surface: list[list[Count]] | None = None
+    """Distances between outlines over the split and their pixels, 2 x C; None unless asked for."""
+    calibration: list[list[Count]] | None = None
+    """Pixels, those that are right, confidence and loss by bin, 4 x B; None unless asked for."""
     notes: tuple[str, ...] = ()
     """What a reader must know: resumed inexactly, a damaged checkpoint set aside."""
     gmacs: Annotated[float, Field(ge=0)] | None = None
@@ -215,8 +219,10 @@ class Result:
             if len(counted["confusion"]) != len(counted["class_names"]):
                 raise ValueError(f"confusion is not of {len(counted['class_names'])} classes")
         C = len(self.class_names)
-        if self.boundary is not None and [len(row) for row in self.boundary] != [C, C]:
-            raise ValueError(f"boundary is not 2 x {C}")
+        for name in ("boundary", "surface"):
+            rows = getattr(self, name)
+            if rows is not None and [len(row) for row in rows] != [C, C]:
+                raise ValueError(f"{name} is not 2 x {C}")
         return self
 
 

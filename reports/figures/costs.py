@@ -12,6 +12,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 
 from reports.figures.canvas import WIDTH, Drawing, new_figure
 from reports.stats.costs import Cost
+from reports.stats.primary import primary_of
 from reports.style import (
     FAINT,
     INK,
@@ -19,6 +20,7 @@ from reports.style import (
     colours,
     duration,
     figure_label,
+    label,
     percent,
     theme,
 )
@@ -57,7 +59,7 @@ def plot_costs(
     *,
     grouped: bool,
 ) -> Drawing:
-    """Draw mean mIoU against each cost; variants that another beats are hollow.
+    """Draw the mean of the primary score against each cost; variants that another beats are hollow.
 
     Args:
         summary: One row for each variant.
@@ -66,7 +68,8 @@ def plot_costs(
         names: Of variants, as they are shown.
         grouped: A colour for each backbone and a sign for each skip.
     """
-    done = summary[summary["miou_mean"].notna()]
+    primary = primary_of(summary)
+    done = summary[summary[f"{primary}_mean"].notna()]
     shown = list_costs(costs)
     by = "backbone" if grouped else "variant"
     palette = colours(list(dict.fromkeys(done[by])) if grouped else ["all"])
@@ -81,7 +84,7 @@ def plot_costs(
         for ax, name in zip(axes.flat, shown, strict=False):
             cost, front = costs[name], fronts.get(name, ())
             for row in done.to_dict("records"):
-                variant, y = str(row["variant"]), row["miou_mean"]
+                variant, y = str(row["variant"]), row[f"{primary}_mean"]
                 if variant not in cost.typical:
                     continue
                 colour = palette[row[by]] if grouped else palette["all"]
@@ -99,7 +102,7 @@ def plot_costs(
             ax.set_title(COSTS[name])
             ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _, name=name: _show(name, x)))
             ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{100 * y:g}"))
-        axes[0, 0].set_ylabel("mIoU, %")
+        axes[0, 0].set_ylabel(f"{label(primary)}, %")
         if grouped:
             marks = [
                 Line2D([], [], color=c, lw=3, label=figure_label(n)) for n, c in palette.items()
@@ -140,7 +143,8 @@ def _scale(ax: Axes, low: float, high: float, *, is_time: bool) -> None:
 
 
 def _name_front(ax: Axes, front: pd.DataFrame, cost: Cost, names: Mapping[str, str]) -> None:
-    for variant, mean in zip(front["variant"], front["miou_mean"], strict=True):
+    means = front[f"{primary_of(front)}_mean"]
+    for variant, mean in zip(front["variant"], means, strict=True):
         ax.annotate(
             figure_label(names[variant], 20), (cost.typical[variant], mean),
             xytext=(5, -10), textcoords="offset points", fontsize=8, color=FAINT,

@@ -15,11 +15,11 @@ from reports.figures.canvas import WIDTH, Drawing, new_figure
 from reports.formats import MARK
 from reports.marks import is_marked
 from reports.stats.contrasts import SHOWN
+from reports.stats.primary import primary_of
 from reports.style import FAINT, INK, RIGHT, WASH, figure_label, label, points, theme, with_interval
 
 MAX_ROWS = 36
 """Rows of a figure of effects; of more changes, contexts are left out, then the last changes."""
-PRIMARY_DIFF = "miou_diff"
 
 
 class Effects(NamedTuple):
@@ -63,7 +63,7 @@ def plot_effects(effects: Sequence[Effects]) -> Drawing:
         for text, row in zip(panels[0].get_yticklabels(), rows, strict=True):
             text.set(fontweight="bold" if row.is_mean else "normal", fontsize=9)
         panels[0].set_ylim(len(rows) - 0.4, -0.6)
-        panels[0].set_title(f"Change of {label('miou')}, points")
+        panels[0].set_title(f"Change of {label(primary_of(rows[0].own))}, points")
         if has_apart:
             panels[1].set_title("In a context less the mean")
             panels[1].tick_params(axis="y", length=0)
@@ -107,8 +107,9 @@ def _fit(effects: Sequence[Effects]) -> Sequence[Effects]:
 
 def _draw_bar(figure: Drawing, ax: Axes, y: int, row: _Row, found: Mapping[Any, Any]) -> None:
     """Draw an estimate with the interval that decides; in colour where it is shown."""
-    mean, low, high = (float(found[f"{PRIMARY_DIFF}_{kind}"]) for kind in ("mean", "low", "high"))
-    colour = RIGHT if found[f"{PRIMARY_DIFF}_word"] == SHOWN else FAINT
+    prefix = f"{primary_of(found)}_diff"
+    mean, low, high = (float(found[f"{prefix}_{kind}"]) for kind in ("mean", "low", "high"))
+    colour = RIGHT if found[f"{prefix}_word"] == SHOWN else FAINT
     width, size = (3.2, 7.0) if row.is_mean else (1.6, 4.8)
     ax.plot([low, high], [y, y], color=colour, linewidth=width, solid_capstyle="butt")
     ax.plot(mean, y, "o", color=colour, markersize=size)
@@ -127,17 +128,19 @@ def _name_change(row: Mapping[Any, Any]) -> str:
 
 
 def plot_differences(summary: pd.DataFrame, baseline: str) -> Drawing:
-    """Draw each variant's difference of mIoU to the baseline, with its interval where it has one.
+    """Draw each variant's difference to the baseline, with its interval where it has one.
 
     Args:
-        summary: Rows with `miou_diff_mean` and `miou_diff_std`; bars are the columns
-            `miou_diff_low` and `miou_diff_high` if there are any, else ± one standard deviation.
+        summary: Rows with `<score>_diff_mean` and `_std` of the primary score; bars are the columns
+            `_low` and `_high` if there are any, else ± one standard deviation.
         baseline: Name of the variant at zero.
     """
-    rows = summary[(summary["variant"] != baseline) & summary["miou_diff_mean"].notna()]
-    mean = rows["miou_diff_mean"].to_numpy(float)
+    primary = primary_of(summary)
+    prefix = f"{primary}_diff"
+    rows = summary[(summary["variant"] != baseline) & summary[f"{prefix}_mean"].notna()]
+    mean = rows[f"{prefix}_mean"].to_numpy(float)
     low, high = find_interval(rows)
-    words = rows.get("miou_diff_word", pd.Series("", rows.index)).to_list()
+    words = rows.get(f"{prefix}_word", pd.Series("", rows.index)).to_list()
     with theme():
         figure, axes = new_figure((WIDTH, 1.1 + 0.3 * len(rows)), 1, 1)
         ax = axes[0, 0]
@@ -156,19 +159,21 @@ def plot_differences(summary: pd.DataFrame, baseline: str) -> Drawing:
         ax.set_yticks(range(len(rows)), [figure_label(name, 40) for name in rows["variant"]])
         ax.set_ylim(len(rows) - 0.4, -0.6)
         ax.grid(False, axis="y")
-        ax.set_title(f"Δ {label('miou')} against {figure_label(baseline)}, points")
+        ax.set_title(f"Δ {label(primary)} against {figure_label(baseline)}, points")
         ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: points(x).removesuffix(".0")))
     return figure
 
 
 def has_interval(summary: pd.DataFrame) -> bool:
     """Say whether differences have intervals of their own, rather than a standard deviation."""
-    return "miou_diff_low" in summary and bool(summary["miou_diff_low"].notna().any())
+    column = f"{primary_of(summary)}_diff_low"
+    return column in summary and bool(summary[column].notna().any())
 
 
 def find_interval(rows: pd.DataFrame) -> tuple["np.ndarray[Any, Any]", "np.ndarray[Any, Any]"]:
     """Return both ends of each difference's bar; NaN where nothing is known of its spread."""
+    prefix = f"{primary_of(rows)}_diff"
     if has_interval(rows):
-        return rows["miou_diff_low"].to_numpy(float), rows["miou_diff_high"].to_numpy(float)
-    mean, std = (rows[f"miou_diff_{kind}"].to_numpy(float) for kind in ("mean", "std"))
+        return rows[f"{prefix}_low"].to_numpy(float), rows[f"{prefix}_high"].to_numpy(float)
+    mean, std = (rows[f"{prefix}_{kind}"].to_numpy(float) for kind in ("mean", "std"))
     return mean - std, mean + std

@@ -11,9 +11,9 @@ from reports.files import name_effects
 from reports.statements import state_factor
 from reports.stats.changes import list_factors
 from reports.stats.class_gains import MEAN
-from reports.stats.contrasts import PRIMARY, SHOWN
+from reports.stats.contrasts import SHOWN
 from reports.study import Study
-from reports.style import enumerate_names, label, number_of, percent, points
+from reports.style import capital, enumerate_names, mean_label, number_of, percent, points
 
 
 def find_finding(name: str, study: Study) -> str:
@@ -36,32 +36,38 @@ def find_finding(name: str, study: Study) -> str:
 
 
 def _of_scores(study: Study) -> str:
-    scored = study.drawn_summary.dropna(subset=[f"{PRIMARY}_mean"])
+    primary = study.primary
+    scored = study.drawn_summary.dropna(subset=[f"{primary}_mean"])
     if not len(scored):
         return ""
-    scores = dict(zip(scored["variant"], scored[f"{PRIMARY}_mean"], strict=True))
+    scores = dict(zip(scored["variant"], scored[f"{primary}_mean"], strict=True))
     told = [
         f"{study.names[variant]} with {percent(scores[variant])} %"
         for variant in (max(scores, key=scores.__getitem__), min(scores, key=scores.__getitem__))
     ]
     count = number_of(len(scored), "variant")
-    return f"Mean {label(PRIMARY)} of {count}: highest {told[0]}, lowest {told[1]}."
+    return f"{capital(mean_label(primary))} of {count}: highest {told[0]}, lowest {told[1]}."
 
 
 def _of_learning(study: Study) -> str:
+    primary = study.primary
     frame = learning_frame(study.drawn_summary, study.records, study.levels)
     told = []
     for line, own in frame.groupby("line", sort=False):
         rows = own.sort_values("num_trained").to_dict("records")
-        ends = (f"{percent(r['miou_mean'])} % with {r['num_trained']}" for r in (rows[0], rows[-1]))
+        ends = (
+            f"{percent(r[f'{primary}_mean'])} % with {r['num_trained']}"
+            for r in (rows[0], rows[-1])
+        )
         told.append(f"{clean(str(line))}{': ' if line else ''}{' and '.join(ends)}")
-    return f"Mean {label(PRIMARY)} by training images, fewest and most: {'; '.join(told)}."
+    return f"{capital(mean_label(primary))} by training images, fewest and most: {'; '.join(told)}."
 
 
 def _of_differences(study: Study) -> str:
-    rows = study.drawn_summary.dropna(subset=[f"{PRIMARY}_diff_mean"])
-    words = rows.get(f"{PRIMARY}_diff_word", pd.Series("", rows.index))
-    is_up = rows[f"{PRIMARY}_diff_mean"] > 0
+    primary = study.primary
+    rows = study.drawn_summary.dropna(subset=[f"{primary}_diff_mean"])
+    words = rows.get(f"{primary}_diff_word", pd.Series("", rows.index))
+    is_up = rows[f"{primary}_diff_mean"] > 0
     parts = {
         "shown to be better": (words == SHOWN) & is_up,
         "shown to be worse": (words == SHOWN) & ~is_up,

@@ -13,7 +13,8 @@ from reports.figures.canvas import Drawing, new_figure
 from reports.figures.direct import can_name, name_lines
 from reports.results.frame import Record
 from reports.stats.effects import Levels
-from reports.style import FAINT, between, colours, figure_label, number_of, percent, theme
+from reports.stats.primary import PRIMARY, primary_of
+from reports.style import FAINT, between, colours, figure_label, label, number_of, percent, theme
 
 FRACTION = "data.train_fraction"
 STEPS = "train.steps"
@@ -36,7 +37,8 @@ def learning_frame(
 
     Returns:
         `variant`, `line` (the values of the other factors; empty where there are none),
-        `num_trained`, `miou_mean`, and `miou_low` and `miou_high`, NaN without counts.
+        `num_trained`, and of the primary score `<score>_mean`, and `_low` and `_high`, NaN without
+        counts.
     """
     trained: dict[str, set[int]] = {}
     for record in records:
@@ -44,8 +46,9 @@ def learning_frame(
             trained.setdefault(record.planned.variant, set()).add(record.result.num_trained)
     followers = {FRACTION, *([STEPS] if _follows(levels) else [])}
     others = [name for name, own in levels.items() if name not in followers and _varies(own)]
-    columns = ["variant", "miou_mean", "miou_low", "miou_high"]
-    rows = summary.reindex(columns=columns).dropna(subset="miou_mean")
+    primary = primary_of(summary)
+    columns = ["variant", *(f"{primary}_{kind}" for kind in ("mean", "low", "high"))]
+    rows = summary.reindex(columns=columns).dropna(subset=f"{primary}_mean")
     rows = rows[[len(trained.get(str(name), ())) == 1 for name in rows["variant"]]]
     names = [str(name) for name in rows["variant"]]
     return rows.assign(
@@ -62,12 +65,13 @@ def has_curve(frame: pd.DataFrame) -> bool:
     return bool(longest > 1 and frame["line"].nunique() <= MAX_LINES)
 
 
-def plot_learning(frame: pd.DataFrame, names: Mapping[str, str]) -> Drawing:
-    """Draw the mean mIoU of each variant over its number of training images, with its interval.
+def plot_learning(frame: pd.DataFrame, names: Mapping[str, str], primary: str = PRIMARY) -> Drawing:
+    """Draw the mean score of each variant over its number of training images, with its interval.
 
     Args:
         frame: `learning_frame`.
         names: Of variants, as they are shown.
+        primary: The score.
     """
     lines = list(dict.fromkeys(frame["line"]))
     palette = colours(lines)
@@ -79,17 +83,21 @@ def plot_learning(frame: pd.DataFrame, names: Mapping[str, str]) -> Drawing:
             own = frame[frame["line"] == line].sort_values("num_trained")
             beside = 1 + SIDE * (k - (len(lines) - 1) / 2)
             x = own["num_trained"] * beside
-            ax.plot(x, own["miou_mean"], "o-", color=palette[line], markersize=5, linewidth=1.4)
-            ax.vlines(x, own["miou_low"], own["miou_high"], color=palette[line], linewidth=1.1)
+            ax.plot(
+                x, own[f"{primary}_mean"], "o-", color=palette[line], markersize=5, linewidth=1.4
+            )
+            bars = own[f"{primary}_low"], own[f"{primary}_high"]
+            ax.vlines(x, *bars, color=palette[line], linewidth=1.1)
             for at, row in zip(x, own.to_dict("records"), strict=True):
-                figure.name_point(ax, at, row["miou_mean"], _tell(row, names), row["variant"])
-            ends.append((float(own["miou_mean"].iloc[-1]), float(x.iloc[-1]), line))
+                y, told = row[f"{primary}_mean"], _tell(row, names, primary)
+                figure.name_point(ax, at, y, told, row["variant"])
+            ends.append((float(own[f"{primary}_mean"].iloc[-1]), float(x.iloc[-1]), line))
         ax.set_xscale("log")
         ax.xaxis.set_major_locator(FixedLocator(sorted(set(frame["num_trained"]))))
         ax.xaxis.set_minor_locator(NullLocator())
         ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}".replace(",", "\u2009")))
         ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{100 * y:g}"))
-        ax.set_ylabel("mIoU, %")
+        ax.set_ylabel(f"{label(primary)}, %")
         figure.supxlabel("training images", fontsize=9, color=FAINT)
         if len(lines) > 1 and can_name(ends):
             name_lines(ax, ends, palette)
@@ -99,8 +107,8 @@ def plot_learning(frame: pd.DataFrame, names: Mapping[str, str]) -> Drawing:
     return figure
 
 
-def _tell(row: Mapping[str, object], names: Mapping[str, str]) -> str:
-    mean, low, high = (float(str(row[f"miou_{name}"])) for name in ("mean", "low", "high"))
+def _tell(row: Mapping[str, object], names: Mapping[str, str], primary: str) -> str:
+    mean, low, high = (float(str(row[f"{primary}_{name}"])) for name in ("mean", "low", "high"))
     interval = f" {between(low, high)}" if low == low else ""
     images = number_of(int(str(row["num_trained"])), "image")
     return f"{names[str(row['variant'])]}, {images}: {percent(mean)}{interval}"

@@ -28,10 +28,11 @@ from reports.figures.taken import take_over
 from reports.files import name_effects
 from reports.results.frame import curves_frame, eval_frame, find_log_problems
 from reports.stats.changes import is_of, list_factors, list_groups
-from reports.stats.contrasts import PRIMARY
 from reports.stats.costs import describe_timing, find_front, measure_costs
+from reports.stats.primary import compared_scores
 from reports.stats.summary import CHAINED
 from reports.study import Study
+from reports.style import capital, label, mean_label
 from reports.tables.changes import name_factor
 from reports.tables.classes import class_grid
 
@@ -63,7 +64,8 @@ def draw_figures(study: Study) -> list[Illustration]:
 
 def _draw_scores(study: Study) -> Iterator[Drawn]:
     runs, summary = study.drawn_runs, study.drawn_summary
-    if not runs["miou"].notna().any():
+    primary, shown, mean = study.primary, label(study.primary), _mean_of(study)
+    if not runs[primary].notna().any():
         return
     apart = "" if study.is_ranked() else f" {_APART}"
     named_runs = runs.assign(variant=runs["variant"].map(study.names))
@@ -72,16 +74,29 @@ def _draw_scores(study: Study) -> Iterator[Drawn]:
         "scores",
         "Scores",
         _SCORES + apart,
-        plot_scores(named_runs, grouped=study.grouped, skips=skips),
+        plot_scores(
+            named_runs, grouped=study.grouped, skips=skips, scores=compared_scores(primary)[::-1]
+        ),
     )
     if study.grouped:
-        yield "grid", "Backbone × skip", _GRID + apart, plot_skip_grid(summary, skips)
+        yield (
+            "grid",
+            "Backbone × skip",
+            _GRID.format(mean=mean) + apart,
+            plot_skip_grid(summary, skips),
+        )
     baseline = study.plan.baseline
-    if baseline is not None and summary["miou_diff_mean"].notna().any():
+    if baseline is not None and summary[f"{primary}_diff_mean"].notna().any():
         spread = _INTERVAL if has_interval(summary) else _DEVIATION
         named = summary.assign(variant=summary["variant"].map(study.names))
         figure = plot_differences(named, study.names[baseline])
-        yield "differences", "Differences to the baseline", f"{_DIFFERENCES} {spread}", figure
+        caption = f"{_DIFFERENCES.format(score=shown)} {spread}"
+        yield "differences", "Differences to the baseline", caption, figure
+
+
+def _mean_of(study: Study) -> str:
+    """Return how a caption begins that is about means of the primary score."""
+    return capital(mean_label(study.primary))
 
 
 def _draw_learning(study: Study) -> Iterator[Drawn]:
@@ -91,14 +106,15 @@ def _draw_learning(study: Study) -> Iterator[Drawn]:
     frame = learning_frame(study.drawn_summary, study.records, study.levels)
     if has_curve(frame):
         apart = "" if study.is_ranked() else f" {_APART}"
-        bars = _LEARNING_BARS if frame["miou_low"].notna().any() else _LEARNING_NO_BARS
-        figure = plot_learning(frame, study.names)
-        yield "learning", "Scores by training images", f"{_LEARNING} {bars}{apart}", figure
+        bars = _LEARNING_BARS if frame[f"{study.primary}_low"].notna().any() else _LEARNING_NO_BARS
+        figure = plot_learning(frame, study.names, study.primary)
+        caption = f"{_LEARNING.format(mean=_mean_of(study))} {bars}{apart}"
+        yield "learning", "Scores by training images", caption, figure
 
 
 def _draw_effects(study: Study) -> Iterator[Drawn]:
     """Draw the changes of each factor that were made in several contexts, and the skip's."""
-    changes = study.changes[study.changes[f"{PRIMARY}_diff_mean"].notna()]
+    changes = study.changes[study.changes[f"{study.primary}_diff_mean"].notna()]
     means, apart = study.main_effects, study.interactions
     for factor in list_factors(changes):
         own = changes[changes["factor"] == factor]
@@ -109,7 +125,8 @@ def _draw_effects(study: Study) -> Iterator[Drawn]:
         ]
         if factor == CHAINED or any(len(one.mean) for one in effects):
             title = f"What changing {name_factor(factor)} brings"
-            yield name_effects(factor), title, _EFFECTS, plot_effects(effects)
+            caption = _EFFECTS.format(score=label(study.primary))
+            yield name_effects(factor), title, caption, plot_effects(effects)
 
 
 def _draw_costs(study: Study) -> Iterator[Drawn]:
@@ -119,12 +136,14 @@ def _draw_costs(study: Study) -> Iterator[Drawn]:
     costs = measure_costs(runs)
     if not list_costs(costs):
         return
-    means = {str(n): float(m) for n, m in summary.set_index("variant")["miou_mean"].items()}
+    means = {
+        str(n): float(m) for n, m in summary.set_index("variant")[f"{study.primary}_mean"].items()
+    }
     findings = study.intervals.findings
     fronts = {name: find_front(cost, means, findings) for name, cost in costs.items()}
     missing = [title for name, title in COSTS.items() if name not in costs]
     caption = [
-        _COSTS,
+        _COSTS.format(mean=_mean_of(study)),
         _FRONT if any(fronts.values()) else _NO_FRONT,
         describe_timing(runs),
         f"Not recorded in these runs: {', '.join(missing)}." if missing else "",
@@ -163,13 +182,13 @@ def _draw_classes(study: Study) -> Iterator[Drawn]:
     yield "classes", "Classes", _CLASSES if len(names) == 1 else _LISTS, plot_classes(grid)
     wanted = [study.plan.baseline]
     if study.is_ranked():
-        ranked = study.summary.sort_values("miou_mean", ascending=False, kind="stable")
+        ranked = study.summary.sort_values(f"{study.primary}_mean", ascending=False, kind="stable")
         wanted.append(str(ranked["variant"].iloc[0]))
     found = sum_confusions(study.records, [name for name in dict.fromkeys(wanted) if name])
     confusions = {study.names[name]: counts for name, counts in found.items() if counts.any()}
     if confusions and len(names) == 1 and len(class_names := next(iter(names))) <= MAX_CLASSES:
         figure = plot_confusions(confusions, class_names)
-        which = _BEST if study.is_ranked() else _BASELINE
+        which = _BEST.format(score=label(study.primary)) if study.is_ranked() else _BASELINE
         shown = clean(" and ".join(confusions))
         yield "confusion", "Confusion", _CONFUSION.format(shown=shown, which=which), figure
 
@@ -211,7 +230,7 @@ _SCORES = (
     "to either side. The axes do not start at zero."
 )
 _LEARNING = (
-    "Mean mIoU over seeds by the number of images trained on, on a logarithmic axis; a line for "
+    "{mean} over seeds by the number of images trained on, on a logarithmic axis; a line for "
     "each setting of what else differs. Smaller shares lie within larger ones."
 )
 _LEARNING_BARS = (
@@ -223,15 +242,15 @@ _APART = (
     "Not all are means over the same images and classes (see the remarks), so they rank nothing."
 )
 _GRID = (
-    "Mean mIoU over seeds ± sample standard deviation, in percent. "
+    "{mean} over seeds ± sample standard deviation, in percent. "
     "Hatched cells have no finished run or were not planned."
 )
 _EFFECTS = (
-    "Change of mIoU in points. Thick: the mean over contexts; thin: each context. Right: what a "
+    "Change of {score} in points. Thick: the mean over contexts; thin: each context. Right: what a "
     "context has more than the mean, where contexts gain alike it is zero. Bars are the intervals "
     "that decide, for all contrasts of this page at once; in colour where a change is shown."
 )
-_DIFFERENCES = "Difference of mIoU to the baseline in points; zero is no change."
+_DIFFERENCES = "Difference of {score} to the baseline in points; zero is no change."
 _INTERVAL = (
     "The bar is the 95 % interval that decides, over images and seeds and for all contrasts of "
     "this page at once; in colour where a difference is shown, grey elsewhere."
@@ -240,7 +259,7 @@ _DEVIATION = (
     "The bar is one sample standard deviation over seeds to either side, no confidence interval; "
     "grey, since without counts by image nothing can be shown."
 )
-_COSTS = "Mean mIoU against cost; the bar spans what the runs of a variant took."
+_COSTS = "{mean} against cost; the bar spans what the runs of a variant took."
 _FRONT = (
     "Hollow: another variant is shown to be better or to take less, beyond the spread over runs, "
     "and is no worse in the other of the two."
@@ -263,7 +282,7 @@ _CONFUSION = (
     "Where the pixels of each class go: rows are target classes, columns predicted ones, "
     "in percent of the row, counts added up over seeds. Of {shown}: {which}."
 )
-_BEST = "the baseline where it is finished, and the variant of highest mIoU"
+_BEST = "the baseline where it is finished, and the variant of highest {score}"
 _BASELINE = "the baseline"
 _BOUND = (
     "Dark: mIoU of the target itself when every cell of the stride takes its most frequent class "

@@ -14,6 +14,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter
 
 from reports.figures.canvas import WIDTH, Drawing, new_figure
+from reports.stats.primary import primary_of
 from reports.style import (
     BLANK,
     EMPTY,
@@ -34,14 +35,21 @@ DIVERGING = "PuOr"
 """Two hues that every kind of colour blindness tells apart."""
 
 
-def plot_scores(runs: pd.DataFrame, *, grouped: bool, skips: Sequence[str] = ()) -> Drawing:
-    """Draw pixel accuracy and mIoU side by side: seeds as dots, mean and ± std as a bar.
+def plot_scores(
+    runs: pd.DataFrame,
+    *,
+    grouped: bool,
+    skips: Sequence[str] = (),
+    scores: tuple[str, str] = ("pixel_acc", "miou"),
+) -> Drawing:
+    """Draw two scores side by side: seeds as dots, mean and ± std as a bar.
 
     Args:
         runs: The frame of runs.
         grouped: Rows are backbones and colours skips; otherwise each variant is a row.
         skips: All skips of the question in its order, so that each keeps its colour and its place
             where not all variants are drawn.
+        scores: Their names.
     """
     row, hue = ("backbone", "skip") if grouped else ("variant", "variant")
     frame = runs.assign(**{name: runs[name].map(figure_label) for name in (row, hue)})
@@ -57,7 +65,7 @@ def plot_scores(runs: pd.DataFrame, *, grouped: bool, skips: Sequence[str] = ())
     height = 1.0 + len(order) * ((0.17 * len(hues) + 0.2) if grouped else 0.32)
     with theme():
         figure, axes = new_figure((WIDTH, max(2.2, height)), 1, 2, sharey=True)
-        for ax, score in zip(axes.flat, ("pixel_acc", "miou"), strict=True):
+        for ax, score in zip(axes.flat, scores, strict=True):
             for i in range(0, len(order), 2):
                 ax.axhspan(i - 0.5, i + 0.5, color=WASH, linewidth=0, zorder=0)
             _draw_seeds(ax, frame[frame[score].notna()], score, rows)
@@ -74,23 +82,24 @@ def plot_scores(runs: pd.DataFrame, *, grouped: bool, skips: Sequence[str] = ())
 
 
 def plot_skip_grid(summary: pd.DataFrame, skips: Sequence[str] = ()) -> Drawing:
-    """Draw mean mIoU of each backbone (rows) and skip (columns), in percent; blanks are hatched.
+    """Draw the mean score of each backbone (rows) and skip (columns); blanks are hatched.
 
     `skips` are all of the question in its order; by default those of the summary.
     """
     backbones = list(dict.fromkeys(summary["backbone"]))
     skips = list(skips) or list(dict.fromkeys(summary["skip"]))
+    primary = primary_of(summary)
     cells = summary.set_index(["backbone", "skip"])
     index = pd.MultiIndex.from_product([backbones, skips])
     mean, std = (
-        cells[f"miou_{kind}"].reindex(index).to_numpy().reshape(len(backbones), len(skips))
+        cells[f"{primary}_{kind}"].reindex(index).to_numpy().reshape(len(backbones), len(skips))
         for kind in ("mean", "std")
     )
     texts = np.vectorize(lambda m, s: with_spread(percent(m), s))(mean, std)
     grid = pd.DataFrame(mean, index=backbones, columns=skips)
     named = cells["variant"].reindex(index).fillna("").to_numpy().reshape(texts.shape)
     size = (min(WIDTH, 2.6 + 1.35 * len(skips)), 1.0 + 0.5 * len(backbones))
-    return _draw_heatmap(grid, texts, size, "mIoU, %", named)
+    return _draw_heatmap(grid, texts, size, f"{label(primary)}, %", named)
 
 
 def plot_classes(grid: pd.DataFrame) -> Drawing:

@@ -14,6 +14,7 @@ from bench.metrics import score_many
 from bench.plan import Plan, PlannedRun
 from bench.store.runs import Store
 from reports.figures.bound import find_strides
+from reports.stats.primary import primary_of
 
 CROP = 0.3
 """Side of a close-up, as a share of the image's."""
@@ -48,8 +49,9 @@ def choose_pair(plan: Plan, store: Store, summary: pd.DataFrame) -> Pair | None:
     for planned in plan.runs:
         if planned.variant not in first and store.status(planned.run.id) == "done":
             first[planned.variant] = planned
-    ranked = summary[summary["variant"].isin(first) & summary["miou_mean"].notna()]
-    ranked = ranked.sort_values("miou_mean", ascending=False, kind="stable")
+    score = f"{primary_of(summary)}_mean"
+    ranked = summary[summary["variant"].isin(first) & summary[score].notna()]
+    ranked = ranked.sort_values(score, ascending=False, kind="stable")
     if len(ranked) < 2:
         return None
     strides = find_strides(plan)

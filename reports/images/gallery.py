@@ -16,6 +16,7 @@ from reports.images.kept import open_kept
 from reports.images.linked import Linked, link_images
 from reports.images.panels import Panel, load_panels
 from reports.study import Study, cut_plan, is_grouped
+from reports.style import label
 
 MAX_CELLS = 12
 """Variants that an image is shown under."""
@@ -65,7 +66,7 @@ def draw_gallery(study: Study) -> Gallery:
         for number, image in enumerate(images, start=1)
     ]
     left_out = len(study.plan.variants) - len(shown.variants)
-    which = " of lower mIoU" if is_ranked else ""
+    which = f" of lower {label(study.primary)}" if is_ranked else ""
     omission = f"{left_out} variants{which} are left out." if left_out and drawn else ""
     shown_pair = _draw_pair(images, pair, study.names) if pair else []
     return Gallery(shown_pair, drawn, rule, omission, linked)
@@ -74,7 +75,8 @@ def draw_gallery(study: Study) -> Gallery:
 def _order_variants(study: Study, always: Sequence[str], shown: Sequence[str]) -> list[str]:
     """Order variants by how much a reader wants to see them: pair, baseline, then the best."""
     baseline = [name for name in shown if name == study.plan.baseline]
-    ranked = study.summary.sort_values("miou_mean", ascending=False, kind="stable")["variant"]
+    score = f"{study.primary}_mean"
+    ranked = study.summary.sort_values(score, ascending=False, kind="stable")["variant"]
     rest = [name for name in (ranked if study.is_ranked() else shown) if name in shown]
     return list(dict.fromkeys([*always, *baseline, *rest]))
 

@@ -5,7 +5,9 @@ input; and back. Of the first set of images and classes:
 
 counts       (runs, images, 3 C) int32: pixels that are right, in the target, in the prediction
 boundary     (runs, images, 2 C), where it was counted: intersections, unions
-has_boundary (runs,)
+surface      (runs, images, 2 C), likewise: distances between outlines, pixels of these
+calibration  (runs, images, 4 B), likewise: pixels, right ones, confidence and loss by confidence
+has_boundary, has_surface, has_calibration   (runs,)
 variants, seeds, runs   (runs,): whose they are
 names, groups           (images,); groups are empty where not known
 class_names  (C,)
@@ -21,10 +23,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from bench.metrics import CONFUSION, KINDS, count_columns
 from bench.store.evaluation_file import UNREADABLE
 from fcn.errors import InputError
-from reports.results.counts import Counts
+from reports.results.counts import RECORDED, Counts, split_parts
 
 MAX_BYTES = 64 * 2**20
 """Most that is written, before it is compressed: a report is to be sent around."""
@@ -103,13 +107,23 @@ def _list_arrays(runs: Sequence[Counted]) -> Mapping[str, Any]:
         "class_names": np.array(first.class_names),
         "target": np.array(runs[0].target),
     }
-    has_boundary = [run.counts.values.shape[1] > 3 * C for run in runs]
-    if any(has_boundary):
-        none = np.zeros((len(first.values), 2 * C), np.int32)
-        edges = zip((run.counts.values[:, 3 * C :] for run in runs), has_boundary, strict=True)
-        arrays["boundary"] = np.stack([own if has else none for own, has in edges])
-        arrays["has_boundary"] = np.array(has_boundary)
+    for kind in RECORDED:
+        has = [kind in run.counts.kinds for run in runs]
+        if any(has):
+            none: NDArray[np.number] = np.zeros(
+                (len(first.values), KINDS[kind] * count_columns(kind, C)), np.int32
+            )
+            found = [
+                _take(run.counts, kind) if own else none for run, own in zip(runs, has, strict=True)
+            ]
+            arrays[kind], arrays[f"has_{kind}"] = np.stack(found), np.array(has)
     return arrays
+
+
+def _take(counts: Counts, kind: str) -> NDArray[np.number]:
+    """Return the columns of one kind, (N, R C)."""
+    parts = split_parts(counts.values, counts.kinds, counts.num_classes)
+    return parts[kind].reshape(len(counts.values), -1)
 
 
 def _count_sets(arrays: Arrays) -> range:
@@ -122,15 +136,18 @@ def _count_sets(arrays: Arrays) -> range:
 def _read_set(arrays: Arrays, number: int) -> Iterable[Counted]:
     own = {key: arrays[name_key(key, number)] for key in _KEYS}
     names, groups = (tuple(own[key].tolist()) for key in ("names", "groups"))
-    edges = arrays.get(name_key("boundary", number))
-    has = arrays.get(name_key("has_boundary", number), np.zeros(len(own["runs"]), dtype=bool))
+    none = np.zeros(len(own["runs"]), dtype=bool)
     for k, run_id in enumerate(own["runs"].tolist()):
-        parts = [own["counts"][k], *([edges[k]] if edges is not None and has[k] else [])]
+        parts = {CONFUSION: own["counts"][k]}
+        for kind in RECORDED:
+            if arrays.get(name_key(f"has_{kind}", number), none)[k]:
+                parts[kind] = arrays[name_key(kind, number)][k]
         counts = Counts.of(
-            np.concatenate(parts, axis=1),
+            np.concatenate(list(parts.values()), axis=1),
             class_names=tuple(own["class_names"].tolist()),
             groups=groups if any(groups) else (),
             names=names,
+            kinds=tuple(parts),
         )
         variant, seed = str(own["variants"][k]), int(own["seeds"][k])
         yield Counted(variant, seed, run_id, counts, str(own["target"]))

@@ -5,7 +5,7 @@ Rows follow the plan's order, and everything later keeps it: the spec decides wh
 """
 
 import gc
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,11 +14,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.metrics import BOUNDARY_SCORE, SCORES, score_boundary, score_many, summarize
+from bench.metrics import KINDS, SCORES, find_metric, summarize
 from bench.plan import Plan, PlannedRun
+from bench.scoring import Scoring
+from bench.store.evaluation_file import UnusableCountsError
 from bench.store.records import Reason
 from bench.store.runs import Failure, Result, Status, Store
 from fcn.errors import InputError
+from reports.results.counts import add_images, group_sums, read_counts, score_flat
 from reports.results.settings import find_factors, flat_settings, plain
 
 IDENTITY = ["variant", "seed", "backbone", "skip", "run_id"]
@@ -27,8 +30,6 @@ EXTRA_COSTS = ("gmacs", "latency_ms", "latency_low_ms", "latency_high_ms", "step
 """Costs that a record may hold; the frame has a column for those that one does."""
 TIMING = ("timed_size", "timed_beside", "threads")
 """How the latency of a record was taken: the image's size, other runs meanwhile, CPU threads."""
-SCORED_AT_ONCE = 2**22
-"""Largest number of counts that are scored together: 32 MiB."""
 
 
 @dataclass(frozen=True)
@@ -52,19 +53,23 @@ def runs_frame(plan: Plan, store: Store, records: Sequence[Record] | None = None
 
     `records` are those of `read_records`, where they were read already.
 
-    Scores are fractions, durations seconds; both are NaN where there is no result. `boundary_miou`
-    is there only if a run has it.
+    Scores are fractions, durations seconds; both are NaN where there is no result. Beside the four
+    scores there are those that the question shows, and `boundary_miou` if a run has it.
     """
     with _collector_at_rest():
         records = read_records(plan, store) if records is None else records
         settings = flat_settings(plan)
         factors = find_factors(plan)
-        scores = _score_records(records)
+        scores = _score_records(records, plan.scoring)
+        if plan.scoring.reads_images:
+            _add_means_of_images(scores, records, store, plan.scoring)
         rows = [
             _run_row(record, {key: plain(own.get(key)) for key in factors}) | scores.get(i, {})
             for i, (record, own) in enumerate(zip(records, settings, strict=True))
         ]
-    more = [n for n in (BOUNDARY_SCORE, *EXTRA_COSTS) if any(n in row for row in rows)]
+    further = [name for name in plan.scoring.names(tuple(KINDS)) if name not in SCORES]
+    own = {*plan.scoring.also, plan.scoring.primary}  # shown though no run has finished
+    more = [n for n in (*further, *EXTRA_COSTS) if n in own or any(n in row for row in rows)]
     numbers = [*SCORES, *more, "num_parameters", "train_seconds", "evaluate_seconds"]
     timing = TIMING if "latency_ms" in more else ()
     frame = pd.DataFrame(rows, columns=[*_RUN_COLUMNS, *more, *timing, *factors])
@@ -72,13 +77,15 @@ def runs_frame(plan: Plan, store: Store, records: Sequence[Record] | None = None
 
 
 def class_frame(plan: Plan, store: Store, records: Sequence[Record] | None = None) -> pd.DataFrame:
-    """Return one row for each finished run and class: `class_name` and `iou`.
+    """Return one row for each finished run and class: `class_name`, `iou`, and what else is shown.
 
-    IoU is NaN for a class in neither target nor prediction.
+    IoU is NaN for a class in neither target nor prediction. A score that is a mean over classes and
+    that the question shows is a column of its own name, such as `dice`.
     """
     records = read_records(plan, store) if records is None else records
-    scores = _score_records(records)
-    columns: dict[str, list[Any]] = {key: [] for key in [*IDENTITY, "class_name", "iou"]}
+    scores = _score_records(records, plan.scoring)
+    shown = ["iou", *list_class_scores(plan.scoring)]
+    columns: dict[str, list[Any]] = {key: [] for key in [*IDENTITY, "class_name", *shown]}
     for i, record in enumerate(records):
         if record.result is None:
             continue
@@ -86,7 +93,8 @@ def class_frame(plan: Plan, store: Store, records: Sequence[Record] | None = Non
         for key, value in _identity(record.planned).items():
             columns[key] += [value] * len(names)
         columns["class_name"] += names
-        columns["iou"] += scores[i]["iou"]
+        for name in shown:
+            columns[name] += scores[i][BY_CLASS].get(name) or [float("nan")] * len(names)
     return pd.DataFrame(columns)
 
 
@@ -193,9 +201,6 @@ def _run_row(record: Record, factors: Mapping[str, str]) -> dict[str, Any]:
         **factors,
     }
     if record.result is not None:
-        if record.result.boundary is not None:
-            counts = np.array(record.result.boundary)
-            row[BOUNDARY_SCORE] = float(score_boundary(counts)[BOUNDARY_SCORE])
         costs = ("num_parameters", "train_seconds", "evaluate_seconds", "num_images", "finished")
         row |= {name: getattr(record.result, name) for name in costs}
         row |= {name: value for name, value in _costs(record.result) if value is not None}
@@ -217,22 +222,49 @@ def _costs(result: Result) -> Iterator[tuple[str, Any]]:
         yield "threads", result.environment.get("threads")
 
 
-def _score_records(records: Sequence[Record]) -> dict[int, dict[str, Any]]:
-    """Score finished runs, many at once; by position, the scores and `iou` of each class."""
-    by_size: dict[int, list[tuple[int, list[list[int]]]]] = defaultdict(list)
-    for i, record in enumerate(records):
-        if record.result is not None:
-            by_size[len(record.result.confusion)].append((i, record.result.confusion))
+BY_CLASS = "by class"
+
+
+def _score_records(records: Sequence[Record], scoring: Scoring) -> dict[int, dict[str, Any]]:
+    """Score finished runs, many at once; by position, the scores, and lists `BY_CLASS`."""
+    done = [(i, record.result) for i, record in enumerate(records) if record.result is not None]
     scored: dict[int, dict[str, Any]] = {}
-    for C, found in by_size.items():
-        step = max(1, SCORED_AT_ONCE // C**2)
-        for start in range(0, len(found), step):
-            part = found[start : start + step]
-            scores = score_many(np.array([confusion for _, confusion in part]))
-            columns = [scores[name].tolist() for name in (*SCORES, "iou")]
-            for (i, _), *values in zip(part, *columns, strict=True):
-                scored[i] = dict(zip((*SCORES, "iou"), values, strict=True))
+    for places, scorer, parts in group_sums([result for _, result in done], scoring.pooled()):
+        columns = {name: values.tolist() for name, values in scorer.score(parts).items()}
+        of_classes = scorer.of_classes(parts)
+        wanted = {"iou": of_classes["IoU"]}
+        for name in list_class_scores(scoring):
+            if (metric := find_metric(name)).counts in parts:
+                wanted[name] = of_classes[metric.of_class]
+        by_class = {name: values.tolist() for name, values in wanted.items()}
+        for k, place in enumerate(places):
+            own = {name: values[k] for name, values in columns.items()}
+            classes = {name: values[k] for name, values in by_class.items()}
+            scored[done[place][0]] = {**own, BY_CLASS: classes}
     return scored
+
+
+def list_class_scores(scoring: Scoring) -> list[str]:
+    """Return the scores beside mIoU that have one for each class, and that a question shows."""
+    shown = dict.fromkeys((*scoring.also, scoring.primary))
+    return [name for name in shown if name not in SCORES and find_metric(name).of_class]
+
+
+def _add_means_of_images(
+    scores: dict[int, dict[str, Any]], records: Sequence[Record], store: Store, scoring: Scoring
+) -> None:
+    """Add means over images to scores by position; none where counts by image are not there."""
+    for i, record in enumerate(records):
+        if record.result is None or not np.any(record.result.confusion):
+            continue
+        try:
+            counts = read_counts(store, record.result)
+        except UnusableCountsError:
+            continue
+        scorer, C = counts.scorer(scoring), counts.num_classes
+        found, _ = score_flat(add_images(counts.values, C, scorer).sum(0), C, scorer)
+        named = dict(zip(scorer.names, found.tolist(), strict=True))
+        scores[i] |= {name: named[name] for name in scorer.by_image}
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from bench.claims import Claim
 from bench.looks import Looks
 from bench.plan import Plan, PlannedRun, Published, Run, RunId
+from bench.scoring import USUAL, Scoring
 from bench.spec import Schema
 from bench.store.records import FAILURE, RESULT, describe_fault
 from fcn.errors import InputError
@@ -78,6 +79,7 @@ def pack_records(contents: Contents) -> bytes:
             **{name: getattr(plan, name) for name in _PLAIN},
             "published": [one.model_dump(mode="json") for one in plan.published],
             "claims": [one.model_dump(mode="json") for one in plan.claims],
+            **({"scoring": plan.scoring.model_dump(mode="json")} if plan.scoring != USUAL else {}),
             **({"looks": _LOOKS.dump_python(plan.looks, mode="json")} if plan.looks else {}),
         },
         "settings": shared,
@@ -111,6 +113,8 @@ def read_records_file(path: Path) -> Contents:
     plan = Plan(
         **{name: getattr(written.plan, name) for name in _WrittenPlan.model_fields}, runs=runs
     )
+    claims = tuple(claim.under(plan.scoring.primary) for claim in plan.claims)
+    plan = dataclasses.replace(plan, claims=claims)
     return Contents(plan, records, written.kept, written.figures)
 
 
@@ -135,6 +139,7 @@ class _WrittenPlan(Schema):
     published: tuple[Published, ...]
     claims: tuple[Claim, ...]
     looks: Looks | None = None
+    scoring: Scoring = USUAL
 
 
 class _WrittenRecord(Schema):

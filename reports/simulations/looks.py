@@ -18,10 +18,10 @@ from bench.claims import Claim
 from bench.looks import FIRST_LOOK
 from reports.stats.asked import Asked, Question
 from reports.stats.claims import HELD, NOT_HELD, Verdict, judge_claims
-from reports.stats.contrasts import PRIMARY
 from reports.stats.effects import Effect, less, mean_effect
 from reports.stats.model import Floats
 from reports.stats.pairs import Arm
+from reports.stats.primary import PRIMARY
 from reports.stats.sequential import Sequential
 
 NUM_DRAWS = 4000

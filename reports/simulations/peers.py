@@ -23,9 +23,9 @@ from bench.looks import FIRST_LOOK
 from reports.simulations.looks import POINT, Design, draw_arms, take_looks
 from reports.stats.asked import Asked, Question
 from reports.stats.claims import HELD, NOT_HELD
-from reports.stats.contrasts import PRIMARY
 from reports.stats.model import LEVEL, Floats
 from reports.stats.pairs import Arm
+from reports.stats.primary import PRIMARY
 
 ALPHA = 1 - LEVEL
 NUM_PERMUTATIONS = 2000

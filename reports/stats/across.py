@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from reports.stats.contrasts import PRIMARY, list_sets
+from reports.stats.contrasts import list_sets
 from reports.stats.model import LEVEL, Floats, Model
 from reports.stats.pairs import Arm
 
@@ -116,7 +116,7 @@ def find_critical_difference(num_variants: int, num_sets: int) -> float:
     return quantile * math.sqrt(V * (V + 1) / (6 * D))
 
 
-def draw_means(arms: Mapping[str, Arm], key: int, score: str = PRIMARY) -> Floats:
+def draw_means(arms: Mapping[str, Arm], key: int, score: str) -> Floats:
     """Draw what variants would score on other images, with other seeds, (NUM_DRAWS, V).
 
     Images are resampled by their units, the same for all; what seeds do is drawn from the one model

@@ -56,7 +56,7 @@ def resolve_claims(plan: Plan) -> list[Question]:
 
 
 def require_classes(plan: Plan, known: Sequence[str]) -> None:
-    """See that the classes that claims name are those of the data.
+    """See that the classes that claims and `score:` name are those of the data.
 
     Raises:
         InputError: One is not; the nearest is named.
@@ -66,6 +66,7 @@ def require_classes(plan: Plan, known: Sequence[str]) -> None:
             if name not in known:
                 told = unknown_name("class", name, known)
                 raise InputError(f"{plan.name}: the claim {str(claim)!r}: {told}")
+    plan.scoring.require_classes(known, plan.name)
 
 
 def list_levels(plan: Plan) -> dict[str, dict[str, str]]:
@@ -96,7 +97,9 @@ def _resolve(claim: Claim, plan: Plan, levels: Levels) -> Iterator[Asked]:
         yield Asked("", weights, -math.log(claim.times), claim.cost)
         return
     found = _find_contrasts(claim, plan, levels, where)
-    scores = {f"IoU[{name}]": f"{name}, " for name in claim.classes} or {claim.score: ""}
+    scores = {f"IoU[{name}]": f"{name}, " for name in claim.classes} or {
+        claim.score or plan.scoring.primary: ""
+    }
     for score, of in scores.items():
         for context, weights in found:
             told = f"{of}{context}".removesuffix(", ")

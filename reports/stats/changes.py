@@ -11,9 +11,10 @@ from typing import Any
 import pandas as pd
 
 from reports.results.settings import NOT_CAUSES
-from reports.stats.contrasts import PRIMARY, Finding
+from reports.stats.contrasts import Finding
 from reports.stats.effects import Effect, less, mean_effect
 from reports.stats.intervals import Intervals
+from reports.stats.primary import primary_of
 from reports.stats.summary import CHAINED, list_changes
 
 MAX_CONTEXTS = 100
@@ -42,10 +43,11 @@ def find_changes(
         listed: `list_changes`, where that is known already.
 
     Returns:
-        The rows of `list_changes` that have a seed in common, with `miou_diff_low`, `_high` (the
-        interval that decides), `_own_low`, `_own_high`, `_p` and `_word`, NaN or empty without
-        counts. Where variants were judged on different images or classes, none of two that were is
-        a row, `judged_on` says which images each row is about, and `folds` of what these are a fold
+        The rows of `list_changes` that have a seed in common, with `miou_diff_low`, `_high` (of
+        the primary score, the interval that decides), `_own_low`, `_own_high`, `_p` and `_word`,
+        NaN or empty without counts. Where variants were judged on different images or classes, none
+        of two that were is a row, `judged_on` says which images each row is about, and `folds` of
+        what these are a fold
         (`comparability.Judged`).
     """
     intervals = intervals or Intervals.none()
@@ -54,7 +56,10 @@ def find_changes(
     changes = listed[listed["num_pairs"] > 0].reset_index(drop=True)
     arms = list(zip(changes["variant_before"], changes["variant_after"], strict=True))
     intervals.findings.prepare(arms)
-    changes = _add(changes, [intervals.findings.compare(before, after) for before, after in arms])
+    primary = intervals.findings.score
+    changes = _add(
+        changes, primary, [intervals.findings.compare(before, after) for before, after in arms]
+    )
     comparability = intervals.comparability
     if not comparability.holds(comparability.judged):
         changes["judged_on"] = changes["variant_after"].map(comparability.describe())
@@ -118,16 +123,17 @@ def find_main_effects(changes: pd.DataFrame, intervals: Intervals | None = None)
         `find_changes` adds.
     """
     intervals = intervals or Intervals.none()
+    primary = primary_of(changes)
     rows, found = [], []
     for own in _group(changes, over_folds=True):
         shared = own.iloc[0][["factor", "before", "after"]].to_dict()
-        mean = own[f"{PRIMARY}_diff_mean"].mean(skipna=False)
+        mean = own[f"{primary}_diff_mean"].mean(skipna=False)
         folds = not _is_of_one(own)
         row = {**shared, "num_contexts": len(own), "over_folds": folds}
-        rows.append({**row, f"{PRIMARY}_diff_mean": mean})
+        rows.append({**row, f"{primary}_diff_mean": mean})
         found.append(None if folds else intervals.findings.effect(mean_effect(_gains(own))))
-    columns = ["factor", "before", "after", "num_contexts", "over_folds", f"{PRIMARY}_diff_mean"]
-    return _add(pd.DataFrame(rows, columns=columns), found)
+    columns = ["factor", "before", "after", "num_contexts", "over_folds", f"{primary}_diff_mean"]
+    return _add(pd.DataFrame(rows, columns=columns), primary, found)
 
 
 def find_interactions(changes: pd.DataFrame, intervals: Intervals | None = None) -> pd.DataFrame:
@@ -138,19 +144,20 @@ def find_interactions(changes: pd.DataFrame, intervals: Intervals | None = None)
         `factor`, `context`, `before`, `after` and the columns that `find_changes` adds.
     """
     intervals = intervals or Intervals.none()
+    primary = primary_of(changes)
     rows, found = [], []
     for own in _group(changes):
         if len(own) > MAX_CONTEXTS:
             continue
         gains = _gains(own)
-        mean, of_mean = mean_effect(gains), own[f"{PRIMARY}_diff_mean"].mean(skipna=False)
+        mean, of_mean = mean_effect(gains), own[f"{primary}_diff_mean"].mean(skipna=False)
         for row, gain in zip(own.to_dict("records"), gains, strict=True):
             shared = {name: row[name] for name in ("factor", "context", "before", "after")}
-            diff = row[f"{PRIMARY}_diff_mean"] - of_mean
-            rows.append({**shared, f"{PRIMARY}_diff_mean": diff})
+            diff = row[f"{primary}_diff_mean"] - of_mean
+            rows.append({**shared, f"{primary}_diff_mean": diff})
             found.append(intervals.findings.effect(less(gain, mean)))
-    columns = ["factor", "context", "before", "after", f"{PRIMARY}_diff_mean"]
-    return _add(pd.DataFrame(rows, columns=columns), found)
+    columns = ["factor", "context", "before", "after", f"{primary}_diff_mean"]
+    return _add(pd.DataFrame(rows, columns=columns), primary, found)
 
 
 def _group(changes: pd.DataFrame, *, over_folds: bool = False) -> Iterator[pd.DataFrame]:
@@ -180,13 +187,13 @@ def _gains(changes: pd.DataFrame) -> list[dict[str, float]]:
     return [{before: -1.0, after: 1.0} for before, after in pairs]
 
 
-def _add(frame: pd.DataFrame, found: Sequence[Finding | None]) -> pd.DataFrame:
-    """Put findings beside the rows of a frame."""
+def _add(frame: pd.DataFrame, primary: str, found: Sequence[Finding | None]) -> pd.DataFrame:
+    """Put findings of a score beside the rows of a frame."""
     means = [math.nan if one is None else one.diff for one in found]
     known = pd.Series(means, frame.index, dtype="float64")
-    frame = frame.assign(**{f"{PRIMARY}_diff_mean": known.fillna(frame[f"{PRIMARY}_diff_mean"])})
+    frame = frame.assign(**{f"{primary}_diff_mean": known.fillna(frame[f"{primary}_diff_mean"])})
     for name in ("low", "high", "own_low", "own_high", "p"):
         values = [math.nan if one is None else getattr(one, name) for one in found]
-        frame[f"{PRIMARY}_diff_{name}"] = pd.Series(values, frame.index, dtype="float64")
-    frame[f"{PRIMARY}_diff_word"] = ["" if one is None else one.word for one in found]
+        frame[f"{primary}_diff_{name}"] = pd.Series(values, frame.index, dtype="float64")
+    frame[f"{primary}_diff_word"] = ["" if one is None else one.word for one in found]
     return frame

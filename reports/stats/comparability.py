@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.metrics import BOUNDARY_SCORE, class_counts
+from bench.metrics import class_counts
+from bench.scoring import USUAL, Scoring
+from reports.results.counts import group_sums
 from reports.results.frame import Record
-from reports.stats.pairs import CLASS_MEANS, Arm, Classes
+from reports.stats.pairs import Arm, Classes
 from reports.style import enumerate_names, number_of
 
 Ints = NDArray[np.int64]
@@ -53,15 +55,13 @@ class Comparability:
 
     judged: Mapping[str, frozenset[Judged]] = field(default_factory=dict)
     counted: Mapping[str, Mapping[str, frozenset[Classes]]] = field(default_factory=dict)
-    """By variant and score of `CLASS_MEANS`, the classes that each run's mean is over."""
+    """By variant and score that is a mean over classes, those that each run's mean is over."""
 
     def holds(self, variants: Iterable[str], score: str = "pixel_acc") -> bool:
         """Say whether all finished runs of these variants can be compared by a score."""
         names = list(variants)
         if len({one for name in names for one in self.judged.get(name, ())}) > 1:
             return False
-        if score not in CLASS_MEANS:
-            return True
         counted = (self.counted.get(name, {}).get(score, ()) for name in names)
         return len({classes for found in counted for classes in found}) <= 1
 
@@ -81,7 +81,9 @@ UNKNOWN = Comparability()
 
 
 def find_comparability(
-    groups: Mapping[str, Sequence[Record]], arms: Mapping[str, Arm] | None = None
+    groups: Mapping[str, Sequence[Record]],
+    arms: Mapping[str, Arm] | None = None,
+    scoring: Scoring = USUAL,
 ) -> Comparability:
     """Find what each variant was judged on.
 
@@ -89,6 +91,7 @@ def find_comparability(
         groups: Records by variant (or by side of a comparison); unfinished ones do not count.
         arms: What the counts of a variant gave. Of one without, the images are taken for those of
             another that was judged at the same place.
+        scoring: What the question makes of counts.
     """
     arms = arms or {}
     done = {
@@ -101,7 +104,7 @@ def find_comparability(
             name: frozenset(_judge(r, arms.get(name) or known.get(_place(r))) for r in found)
             for name, found in done.items()
         },
-        counted={name: _list_counted(found) for name, found in done.items()},
+        counted=_list_counted(done, scoring),
     )
 
 
@@ -159,14 +162,24 @@ def _folds(record: Record) -> str:
     return "\n".join(map(str, [*whole, *how]))
 
 
-def _list_counted(records: Sequence[Record]) -> dict[str, frozenset[Classes]]:
-    """Return the classes of each run's means by score; a run that counted nothing has no mean."""
-    results = [record.result for record in records if record.result is not None]
-    rows = {
-        "miou": [np.add(*count_pixels(result.confusion)) for result in results],
-        BOUNDARY_SCORE: [np.array(result.boundary[1]) for result in results if result.boundary],
-    }
+def _list_counted(
+    groups: Mapping[str, Sequence[Record]], scoring: Scoring
+) -> dict[str, dict[str, frozenset[Classes]]]:
+    """Return the classes of each run's means, by name and score; none of a run without pixels."""
+    owned = [
+        (name, record.result)
+        for name, records in groups.items()
+        for record in records
+        if record.result is not None
+    ]
+    counted: dict[str, dict[str, set[Classes]]] = {name: {} for name in groups}
+    for places, scorer, parts in group_sums([result for _, result in owned], scoring):
+        for score, rows in scorer.counted(parts).items():
+            for place, row in zip(places, rows, strict=True):
+                if row.any():
+                    own = counted[owned[place][0]].setdefault(score, set())
+                    own.add(tuple(np.flatnonzero(row).tolist()))
     return {
-        score: frozenset(tuple(np.flatnonzero(row).tolist()) for row in found if np.any(row))
-        for score, found in rows.items()
+        name: {score: frozenset(found) for score, found in own.items()}
+        for name, own in counted.items()
     }

@@ -15,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse, stats
 
+from bench.metrics import METRICS, find_metric, is_by_image
 from reports.stats.effects import Effect, Levels, pair
 from reports.stats.family import Verdicts, judge_families, judge_one_of
 from reports.stats.model import Contrasts, Model, Scores, t_quantile
 from reports.stats.outliers import find_outliers, leave_out
 from reports.stats.pairs import Arm, why_no_pairs
+from reports.stats.primary import PRIMARY
 
-PRIMARY = "miou"
 MAX_LISTED = 20_000
 """Contrasts that are drawn together: all pairs of 200 variants."""
 CHUNK = 2_000
@@ -120,8 +121,9 @@ class Findings:
             return found
         return _reconcile(found, self.without.compare(before, after))
 
-    def compare_here(self, before: str, after: str, score: str = PRIMARY) -> Finding | None:
+    def compare_here(self, before: str, after: str, score: str | None = None) -> Finding | None:
         """Return the same, whatever is found without outliers."""
+        score = score or self.score
         one, other = self.arms.get(before), self.arms.get(after)
         if one is None or other is None or why_no_pairs(one, other):
             return None
@@ -189,7 +191,8 @@ class Findings:
                 contrast = Contrasts(one.model, one.weigh([effect]))
                 judged = contrast.judge(one.model.scores.points)
                 diff, reach = float(judged.estimate[0]), float(judged.reach[0])
-                ends = max(diff - reach, -1.0), min(diff + reach, 1.0)
+                most = find_range(score)
+                ends = max(diff - reach, -most), min(diff + reach, most)
                 error, freedom = float(judged.error[0]), float(judged.freedom[0])
                 seeds = int(contrast.num_seeds[0])
                 return Finding(diff, *ends, *ends, error, freedom, np.nan, "", seeds, reach=reach)
@@ -415,8 +418,17 @@ def _of_networks(before: Arm, after: Arm, score: str) -> Finding:
         return Finding(diff, nan, nan, nan, nan, nan, nan, nan, "", len(seeds))
     error = float(draws.std(ddof=1) * np.sqrt(N / (N - 1)))
     reach = float(t_quantile(N - 1.0)) * error
-    ends = max(diff - reach, -1.0), min(diff + reach, 1.0)
+    most = find_range(score)
+    ends = max(diff - reach, -most), min(diff + reach, most)
     return Finding(diff, *ends, *ends, error, N - 1.0, np.nan, "", len(seeds), reach=reach)
+
+
+def find_range(score: str) -> float:
+    """Return by how much two values of a score can differ at most; of fractions 1."""
+    if score not in METRICS and not is_by_image(score):  # IoU of a class
+        return 1.0
+    metric = find_metric(score)
+    return metric.limits[1] - metric.limits[0] if metric.unit else 1.0
 
 
 def _say_spreads(one: VariantSet) -> str:

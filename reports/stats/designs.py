@@ -12,6 +12,7 @@ from scipy import stats
 from reports.stats.contrasts import Findings, VariantSet
 from reports.stats.model import LEVEL, t_quantile
 from reports.stats.pairs import Arm
+from reports.style import label
 
 DESIGNS = (1, 3, 5, 10)
 """Numbers of seeds of which is said what they could show."""
@@ -35,7 +36,7 @@ def find_smallest(
 
 
 def describe_design(arms: Mapping[str, Arm], found: Findings, of: str = "") -> str:
-    """Say how large a difference of mIoU would have to be; empty where there is nothing to compare.
+    """Say how large a difference would have to be; empty where there is nothing to compare.
 
     Args:
         arms: Of the grid that it is said of.
@@ -52,12 +53,12 @@ def describe_design(arms: Mapping[str, Arm], found: Findings, of: str = "") -> s
             f"far seeds spread.{unlike}"
         )
     one = max(alike, key=lambda own: len(own.names))
-    sizes = [100 * size for size in _list_smallest(one, arms)]
+    sizes = [100 * size for size in _list_smallest(one, arms, found.score)]
     shown = ", ".join(f"{size:.1f} with {n}" for size, n in zip(sizes, DESIGNS, strict=True))
     source = f"seeds spread here as in {of}" if of else "seeds spread as they did"
     return (
-        "About how large a difference of mIoU must be to be shown four times in five, if "
-        f"{source}, in points: {shown} seeds; of one seed nothing is said to be shown."
+        f"About how large a difference of {label(found.score)} must be to be shown four times in "
+        f"five, if {source}, in points: {shown} seeds; of one seed nothing is said to be shown."
     )
 
 
@@ -65,7 +66,7 @@ def _images(arms: Mapping[str, Arm]) -> set[str]:
     return {arm.images for arm in arms.values()}
 
 
-def _list_smallest(one: VariantSet, arms: Mapping[str, Arm]) -> list[float]:
+def _list_smallest(one: VariantSet, arms: Mapping[str, Arm], score: str) -> list[float]:
     """Return the smallest difference for each of `DESIGNS`, one of all pairs of a grid."""
     model, V = one.model, len(arms)
     variance = float(np.median(model.variances))
@@ -75,13 +76,13 @@ def _list_smallest(one: VariantSet, arms: Mapping[str, Arm]) -> list[float]:
         # With one seed the residual is the other runs'.
         freedom = float((V - 1) * (seeds - 1)) if seeds > 1 else model.freedom
         longer = float(stats.t.isf((1 - LEVEL) / (2 * pairs), freedom) / t_quantile(freedom))
-        found.append(find_smallest(variance, _of_images(arms), freedom, longer, seeds))
+        found.append(find_smallest(variance, _of_images(arms, score), freedom, longer, seeds))
     return found
 
 
-def _of_images(arms: Mapping[str, Arm]) -> float:
+def _of_images(arms: Mapping[str, Arm], score: str) -> float:
     """Return the variance of a pair's difference that is due to images, of a middling pair."""
-    moves = [arm.draws[:, :, arm.scores.index("miou")].mean(1) for arm in arms.values()]
+    moves = [arm.draws[:, :, arm.scores.index(score)].mean(1) for arm in arms.values()]
     first, *others = (move for move in moves if len(move) == len(moves[0]))
     units = max(next(iter(arms.values())).num_units, 2)
     variances = [float((other - first).var(ddof=1)) for other in others]

@@ -15,6 +15,7 @@ import pandas as pd
 
 from bench.metrics import SCORES
 from bench.plan import Plan
+from bench.scoring import USUAL, Scoring
 from bench.store.names import list_evaluation_dirs
 from bench.store.runs import Store
 from bench.store.scored import RUN, Scored, read_scored
@@ -85,7 +86,7 @@ def evaluations_frame(plan: Plan, store: Store) -> pd.DataFrame:
             known.append(one)
     known.sort(key=lambda one: (one.dataset, one.split, order.get(one.label, len(order))))
     groups = _group(known)
-    arms = _measure(store, groups)
+    arms = _measure(store, groups, plan.scoring)
     rows = [
         _describe(arm, found[0]) for arm, found in zip(arms.values(), groups.values(), strict=True)
     ]
@@ -122,13 +123,15 @@ def _group(evaluations: Iterable[Scored]) -> dict[tuple[str, ...], list[Scored]]
     return groups
 
 
-def _measure(store: Store, groups: dict[tuple[str, ...], list[Scored]]) -> dict[str, Arm]:
+def _measure(
+    store: Store, groups: dict[tuple[str, ...], list[Scored]], scoring: Scoring = USUAL
+) -> dict[str, Arm]:
     """Score each group with its intervals."""
     resamples, arms = Resamples(NUM_RESAMPLES), {}
     for key, found in groups.items():
         seeds = sorted(found, key=lambda one: one.seed)
         counts = {one.seed: read_scored_counts(store, one) for one in seeds}
-        arms[" ".join(key)] = measure_arm(key[0], counts, resamples)[0]
+        arms[" ".join(key)] = measure_arm(key[0], counts, resamples, scoring=scoring)[0]
     return arms
 
 

@@ -7,15 +7,16 @@ still is one: then the frames have no rows.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from bench.scoring import USUAL, Scoring
 from bench.store.evaluation_file import UnusableCountsError
 from bench.store.runs import Store
-from reports.results.counts import Counts, read_counts
+from reports.results.counts import Counts, keep_shared, read_counts
 from reports.results.counts_file import MAX_BYTES, Counted
 from reports.results.frame import Record, unique_names
 from reports.stats.bootstrap import NUM_RESAMPLES
@@ -107,6 +108,7 @@ def find_intervals(
     design: str = "",
     classes: Sequence[str] = (),
     all_pairs: bool = True,
+    scoring: Scoring = USUAL,
 ) -> Intervals:
     """Read the counts of all finished runs, and derive intervals and findings from them.
 
@@ -123,6 +125,7 @@ def find_intervals(
         classes: Names of classes whose IoU is a score of the arms; all are where that is not too
             much to keep (`MAX_CLASS_SCORES`).
         all_pairs: Whether all pairs of variants are judged, or the effects alone.
+        scoring: What the question makes of counts.
     """
     groups: dict[str, list[Record]] = {}
     for record in records:
@@ -146,12 +149,19 @@ def find_intervals(
         if are_kept:
             ids = {one.planned.run.spec.seed: one.planned.run.id for one in found}
             kept += [Counted(variant, seed, ids[seed], one) for seed, one in counts.items()]
-        arms[variant], limits = measure_arm(variant, counts, resamples, classes)
+        arms[variant], limits = measure_arm(variant, counts, resamples, classes, scoring)
         names = unique_names(found[0].result.class_names) if found[0].result else []
         rows.append(limits.assign(variant=variant, class_name=names))
-    comparability = find_comparability(groups, arms)
+    comparability = find_comparability(groups, arms, scoring)
     judged = list(dict.fromkeys(arm.images for arm in arms.values()))
-    findings = find_contrasts(arms, effects(comparability), levels, margin, all_pairs=all_pairs)
+    findings = find_contrasts(
+        arms,
+        effects(comparability),
+        levels,
+        margin,
+        all_pairs=all_pairs,
+        score=scoring.primary,
+    )
     design = _say_design(arms, findings, other, design)
     return Intervals(
         scores=_stack([arm.bounds for arm in arms.values()], _SCORE_COLUMNS),
@@ -237,10 +247,7 @@ def _read_group(
         ids = {record.planned.run.spec.seed: record.planned.run.id for record in records}
         unusable |= dict.fromkeys((ids[seed] for seed in counts), _OTHERS)
         return {}
-    width = min((item.values.shape[1] for item in counts.values()), default=0)
-    return {  # the boundary's counts only if all seeds have them
-        seed: replace(item, values=item.values[:, :width]) for seed, item in counts.items()
-    }
+    return keep_shared(counts)
 
 
 _OTHERS = "are of different images than another seed's"

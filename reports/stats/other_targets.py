@@ -6,9 +6,11 @@ Scores are those of the first target's tables, from counts of their own.
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 
-from bench.metrics import SCORES, summarize
+from bench.metrics import CONFUSION, class_counts
+from bench.scoring import USUAL, Scorer, Scoring
 from bench.store.evaluation_file import UnusableCountsError
 from bench.store.runs import Result, Store
 from reports.results.counts import Counts, read_counts
@@ -20,7 +22,7 @@ SHOWN = ("pixel_acc", "mean_acc", "miou", "fw_iou")
 
 
 def other_targets_frame(
-    records: Sequence[Record], store: Store, num_resamples: int
+    records: Sequence[Record], store: Store, num_resamples: int, scoring: Scoring = USUAL
 ) -> pd.DataFrame:
     """Summarise further targets over seeds.
 
@@ -28,6 +30,7 @@ def other_targets_frame(
         records: Of all planned runs.
         store: Where their counts are.
         num_resamples: Draws of images for the intervals; 0 for none.
+        scoring: What the question makes of counts.
 
     Returns:
         Rows in the plan's order: `variant`, `target`, `num_done`, and for each score
@@ -41,17 +44,22 @@ def other_targets_frame(
     resamples = Resamples(num_resamples)
     rows = [
         {"variant": variant, "target": target, "num_done": len(done)}
-        | _summarise([r.result for r in done if r.result], target)
-        | _bounds(variant, target, done, store, resamples)
+        | _summarise([r.result for r in done if r.result], target, scoring)
+        | _bounds(variant, target, done, store, resamples, scoring)
         for (variant, target), done in groups.items()
     ]
     columns = [f"{score}_{kind}" for score in SHOWN for kind in ("mean", "std", "low", "high")]
     return pd.DataFrame(rows, columns=["variant", "target", "num_done", *columns])
 
 
-def _summarise(results: Sequence[Result], target: str) -> dict[str, float]:
-    scores = [summarize(result.others[target]["confusion"]) for result in results]
-    values = pd.DataFrame([{name: getattr(s, name) for name in SCORES} for s in scores])
+def _summarise(results: Sequence[Result], target: str, scoring: Scoring) -> dict[str, float]:
+    rows = []
+    for result in results:
+        own = result.others[target]
+        counts = class_counts(np.array(own["confusion"]))
+        scorer = Scorer.of(scoring.pooled(), (CONFUSION,), own["class_names"], counts[1])
+        rows.append(scorer.score({CONFUSION: counts}))
+    values = pd.DataFrame(rows).astype("float64")
     found: dict[str, float] = {}
     for name in SHOWN:
         found[f"{name}_mean"] = float(values[name].mean())
@@ -60,7 +68,12 @@ def _summarise(results: Sequence[Result], target: str) -> dict[str, float]:
 
 
 def _bounds(
-    variant: str, target: str, records: Sequence[Record], store: Store, resamples: Resamples
+    variant: str,
+    target: str,
+    records: Sequence[Record],
+    store: Store,
+    resamples: Resamples,
+    scoring: Scoring,
 ) -> dict[str, float]:
     """Return the intervals; nothing where counts cannot be read or images differ."""
     counts: dict[int, Counts] = {}
@@ -73,7 +86,7 @@ def _bounds(
             return {}
     if not resamples.num_draws or len({one.images for one in counts.values()}) != 1:
         return {}
-    arm, _ = measure_arm(variant, dict(sorted(counts.items())), resamples)
+    arm, _ = measure_arm(variant, dict(sorted(counts.items())), resamples, scoring=scoring)
     bounds = arm.bounds.set_index("score")
     return {
         f"{score}_{end}": float(bounds[end][score]) for score in SHOWN for end in ("low", "high")

@@ -9,16 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from bench.metrics import BOUNDARY_SCORE
-from reports.results.counts import Counts, score_flat
+from bench.metrics import find_metric
+from bench.scoring import USUAL, Scorer, Scoring
+from reports.results.counts import Counts, add_images, score_flat, split_parts
 from reports.stats.bootstrap import Estimate, Floats, draw_seed_weights, estimate, resample
 from reports.stats.units import Resamples
 
-CLASS_MEANS = ("miou", BOUNDARY_SCORE)
-"""Scores that are means over the classes in target or prediction, which runs may differ in. (Mean
-accuracy is over the target's alone, and frequency weighs others by zero.)"""
 Classes = tuple[int, ...]
 
 
@@ -34,7 +32,8 @@ class Arm:
     """What was resampled of them: images, or groups or blocks of them."""
     class_names: tuple[str, ...]
     counted: Mapping[str, frozenset[Classes]]
-    """By score of `CLASS_MEANS`, the classes that each seed's mean is over."""
+    """By score that is a mean over classes, those that each seed's mean is over. Runs may differ in
+    them: a class that no label names may be predicted."""
     seeds: tuple[int, ...]
     scores: tuple[str, ...]
     points: Floats
@@ -53,6 +52,7 @@ def measure_arm(
     counts: Mapping[int, Counts],
     resamples: Resamples,
     classes: Sequence[str] = (),
+    scoring: Scoring = USUAL,
 ) -> tuple[Arm, pd.DataFrame]:
     """Score a variant's runs and every resample of them.
 
@@ -61,21 +61,24 @@ def measure_arm(
         counts: Counts of its runs by seed, all of the same images and width.
         resamples: Draws of images.
         classes: Names of classes whose IoU is a score of the arm too, as `IoU[NAME]`.
+        scoring: What the question makes of counts.
 
     Returns:
         The arm, and a row for each class: `low` and `high` of IoU.
     """
     first = next(iter(counts.values()))
-    values = np.stack([item.values for item in counts.values()])
-    S, N, C = *values.shape[:2], first.num_classes
+    scorer, C = first.scorer(scoring), first.num_classes
+    values = add_images(np.stack([item.values for item in counts.values()]), C, scorer)
+    S, N = values.shape[:2]
     sums = values.sum(1, dtype=np.int64)
-    points, ious = score_flat(sums, C)
+    points, ious = score_flat(sums, C, scorer)
     weights, num_units = resamples.over(first)
-    draws, iou_draws = score_flat(resample(weights, values), C)
+    draws, iou_draws = score_flat(resample(weights, values), C, scorer)
     seeds = tuple(counts)
     seed_weights = draw_seed_weights(seeds, len(draws), "")
-    found = _clip(estimate(points, draws, seed_weights, num_units))
-    bounds = pd.DataFrame({"variant": variant, "score": list(first.scores), "mean": found.mean})
+    limits = np.array([find_metric(name).limits for name in scorer.names]).T
+    found = _clip(estimate(points, draws, seed_weights, num_units), *limits)
+    bounds = pd.DataFrame({"variant": variant, "score": list(scorer.names), "mean": found.mean})
     bounds = bounds.assign(low=found.low, high=found.high, num_seeds=S, num_images=N)
     bounds = bounds.assign(error=found.error, freedom=found.freedom)
     asked = [c for c, name in enumerate(first.class_names) if name in classes]
@@ -87,15 +90,15 @@ def measure_arm(
         num_images=N,
         num_units=num_units,
         class_names=first.class_names,
-        counted=_list_counted(sums, C),
+        counted=_list_counted(sums, C, scorer),
         seeds=seeds,
-        scores=(*first.scores, *(name_iou(first.class_names[c]) for c in asked)),
+        scores=(*scorer.names, *(name_iou(first.class_names[c]) for c in asked)),
         points=np.concatenate([points, ious[:, asked]], axis=1),
         draws=np.concatenate([draws, known], axis=2),
         collapsed=_list_collapsed(seeds, sums, C),
         bounds=bounds,
     )
-    of_classes = _clip(estimate(ious, iou_draws, seed_weights, num_units))
+    of_classes = _clip(estimate(ious, iou_draws, seed_weights, num_units), 0, 1)
     return arm, pd.DataFrame({"low": of_classes.low, "high": of_classes.high})
 
 
@@ -124,19 +127,18 @@ def why_no_pairs(before: Arm, after: Arm) -> str:
     return ""
 
 
-def _list_counted(sums: NDArray[np.int64], num_classes: int) -> dict[str, frozenset[Classes]]:
+def _list_counted(
+    sums: NDArray[np.int64], num_classes: int, scorer: Scorer
+) -> dict[str, frozenset[Classes]]:
     """Return the classes of each seed's means from its condensed counts, (S, K)."""
-    C = num_classes
-    found = {"miou": sums[:, C : 2 * C] + sums[:, 2 * C : 3 * C]}
-    if sums.shape[1] > 3 * C:
-        found[BOUNDARY_SCORE] = sums[:, 4 * C :]  # unions
+    found = scorer.counted(split_parts(sums, scorer.kinds, num_classes))
     return {
         score: frozenset(tuple(np.flatnonzero(row).tolist()) for row in rows)
         for score, rows in found.items()
     }
 
 
-def _clip(found: Estimate) -> Estimate:
-    """Keep an interval of a fraction between 0 and 1; stretching may have left that."""
-    low, high = (np.clip(end, 0, 1) for end in (found.low, found.high))
+def _clip(found: Estimate, least: ArrayLike, most: ArrayLike) -> Estimate:
+    """Keep an interval within what a score can be; stretching may have left that."""
+    low, high = (np.clip(end, least, most) for end in (found.low, found.high))
     return Estimate(found.mean, low, high, found.error, found.freedom)

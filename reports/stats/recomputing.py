@@ -1,10 +1,12 @@
 """What `recompute.py` needs beside counts: who is judged with whom, how far an interval reaches.
 
 In: intervals and the summary that they went into. Out: arrays for `counts.npz`. V variants are the
-rows of summary.csv, M scores are the four and the boundary's; A is 1, or 2 with outliers, the
+rows of summary.csv, M scores are ours that the summary has; A is 1, or 2 with outliers, the
 second analysis being without them.
 
 variant_names (V,), score_names (M,), baseline   names, and the baseline's row; -1 for none
+limits (2, M)               least and largest value of each score
+primary, absent, exclude_classes   what the question makes of counts: `bench.scoring.Scoring`
 stretch (V, M)              Student's t over the normal quantile, of a score's interval
 quantile, critical, freedom (A, M, V)   standard errors that a difference to the baseline reaches by
                             itself; by how much the interval that decides is longer
@@ -29,30 +31,39 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.metrics import BOUNDARY_SCORE, SCORES
+from bench.metrics import BY_IMAGE, find_metric, is_by_image
+from bench.scoring import USUAL, Scoring
 from reports.results.counts_file import Counted, list_sets, name_key
 from reports.stats.bootstrap import draw_seed_weights, find_stretch
 from reports.stats.contrasts import Finding
 from reports.stats.intervals import Intervals
+from reports.stats.summary import list_scores
 
 MAX_WEIGHTS = 2**24
 """Weights that are stored, 4 MiB compressed; of more there is the recipe alone."""
 Arrays = dict[str, Any]
 
 
-def list_arrays(intervals: Intervals, summary: pd.DataFrame, baseline: str | None) -> Arrays:
+def list_arrays(
+    intervals: Intervals, summary: pd.DataFrame, baseline: str | None, scoring: Scoring = USUAL
+) -> Arrays:
     """List what is needed beside counts.
 
     Args:
         intervals: Of a study, with counts.
         summary: Its summary.
         baseline: Variant that the others are compared with.
+        scoring: What the question makes of counts.
     """
     names = [str(name) for name in summary["variant"]]
-    scores = [name for name in (*SCORES, BOUNDARY_SCORE) if f"{name}_mean" in summary]
+    scores = [name for name in list_scores(summary) if _is_known(name)]
     arrays: Arrays = {
         "variant_names": np.array(names),
         "score_names": np.array(scores),
+        "limits": np.array([find_metric(name).limits for name in scores]).T,
+        "primary": np.array(scoring.primary),
+        "absent": np.array(scoring.absent or ""),
+        "exclude_classes": np.array(scoring.exclude_classes, dtype=str),
         "baseline": np.array(-1 if baseline is None else names.index(baseline)),
         "stretch": _list_stretches(intervals, names, scores),
         "copied": np.array([str(name) for name in summary if not _is_computed(str(name), scores)]),
@@ -67,6 +78,17 @@ def list_arrays(intervals: Intervals, summary: pd.DataFrame, baseline: str | Non
     return arrays | {"sets": np.array(ends)}
 
 
+KNOWN = (
+    *("pixel_acc", "mean_acc", "miou", "fw_iou", "dice", "precision", "recall", "kappa"),
+    "boundary_miou",
+)
+"""Scores that `recompute.py` computes again; those of plugins are copied."""
+
+
+def _is_known(score: str) -> bool:
+    return (score.removeprefix(BY_IMAGE) if is_by_image(score) else score) in KNOWN
+
+
 def _is_computed(name: str, scores: Sequence[str]) -> bool:
     kinds = "mean|std|low|high|error|diff_(?:mean|std|error|(?:own_)?(?:low|high)|without\\w*)"
     return name in ("num_done", "num_images") or bool(
@@ -78,7 +100,8 @@ def _list_stretches(
     intervals: Intervals, names: Sequence[str], scores: Sequence[str]
 ) -> NDArray[np.float64]:
     stretch = np.full((len(names), len(scores)), np.nan)
-    for row in intervals.scores.itertuples(index=False):
+    known = intervals.scores[intervals.scores["score"].isin(scores)]
+    for row in known.itertuples(index=False):
         place = names.index(str(row.variant)), scores.index(str(row.score))
         stretch[place] = find_stretch(np.array(row.freedom))
     return stretch

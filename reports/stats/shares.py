@@ -10,14 +10,16 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from reports.stats.contrasts import PRIMARY
 from reports.stats.effects import Levels
 from reports.stats.pairs import Arm
+from reports.stats.primary import PRIMARY
 
 INTERACTION, SEEDS = "interaction", "seeds"
 
 
-def share_variance(arms: Mapping[str, Arm], levels: Levels) -> dict[str, float]:
+def share_variance(
+    arms: Mapping[str, Arm], levels: Levels, score: str = PRIMARY
+) -> dict[str, float]:
     """Return each factor's share, then that of how factors act on each other, then that of seeds.
 
     Empty unless two factors or more vary, every combination of their levels is one variant, all
@@ -33,7 +35,7 @@ def share_variance(arms: Mapping[str, Arm], levels: Levels) -> dict[str, float]:
         return {}
     if len({arm.images for arm in arms.values()}) != 1:
         return {}
-    scores = np.stack([arm.points[:, arm.scores.index(PRIMARY)] for arm in arms.values()])
+    scores = np.stack([arm.points[:, arm.scores.index(score)] for arm in arms.values()])
     S = scores.shape[1]
     means, mean = scores.mean(1), scores.mean()
     total = float(((scores - mean) ** 2).sum())

@@ -13,9 +13,9 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from bench.metrics import BOUNDARY_SCORE, SCORES
+from bench.metrics import METRICS, SCORES, is_by_image
 from reports.stats.comparability import UNKNOWN, Comparability
-from reports.stats.contrasts import PRIMARY, SHOWN, Findings
+from reports.stats.contrasts import SHOWN, Findings
 from reports.stats.intervals import Intervals
 from reports.stats.model import Floats
 from reports.stats.ranks import find_ranks
@@ -65,8 +65,9 @@ def summarize_variants(
 
 
 def scores_of(runs: pd.DataFrame) -> list[str]:
-    """List the scores that the runs have: the four, and the boundary's where it was counted."""
-    return [*SCORES, *([BOUNDARY_SCORE] if BOUNDARY_SCORE in runs else [])]
+    """List the scores that the runs have: the four, and those that were counted or asked for."""
+    columns = [str(name) for name in runs.columns]
+    return [*SCORES, *(n for n in columns if n not in SCORES and (n in METRICS or is_by_image(n)))]
 
 
 def add_intervals(
@@ -82,35 +83,41 @@ def add_intervals(
         places that it may have, all at once); and, with a baseline, what each differs by from it:
         `<score>_diff_mean`, `_low`, `_high` (of the primary score the interval that
         decides, of others their own), `_own_low`, `_own_high`, `_error`, `_p` and `_word`; where
-        runs are outliers, `miou_diff_without`, `_without_low` and `_without_high`.
+        runs are outliers, of the primary one `<score>_diff_without`, `_without_low` and
+        `_without_high`.
     """
     joined = summary.set_index("variant")
     bounds = intervals.scores
     if baseline is not None:
         intervals.findings.prepare([(baseline, str(name)) for name in joined.index])
     joined["num_images"] = bounds.groupby("variant")["num_images"].first()
-    for score in (*SCORES, BOUNDARY_SCORE):
-        if f"{score}_mean" not in joined:
-            continue
+    primary = intervals.findings.score
+    for score in list_scores(joined):
         found = bounds[bounds["score"] == score].set_index("variant").reindex(joined.index)
         ends = ["low", "high", "error"]
         joined[[f"{score}_{end}" for end in ends]] = found[ends].astype("float64")
         if baseline is not None and len(bounds):
             _add_differences(joined, intervals, baseline, score)
         joined = joined.copy()  # one block again: pandas warns of a frame of very many
-    is_ranked = intervals.comparability.holds(joined.index, PRIMARY)
-    means = joined[f"{PRIMARY}_mean"]
+    is_ranked = intervals.comparability.holds(joined.index, primary)
+    means = joined[f"{primary}_mean"]
     best = find_best(means, intervals.findings) if is_ranked else None
-    joined[f"{PRIMARY}_best"] = joined.index == best
+    joined[f"{primary}_best"] = joined.index == best
     tied = list_tied(means, intervals.findings) if best is not None else []
-    joined[f"{PRIMARY}_tied"] = joined.index.isin(tied)
+    joined[f"{primary}_tied"] = joined.index.isin(tied)
     scored = [str(name) for name in joined.index[means.notna()]]
     ranks = find_ranks(scored, intervals.findings) if is_ranked else {}
     for k, end in enumerate(("low", "high")):
-        joined[f"{PRIMARY}_rank_{end}"] = [
+        joined[f"{primary}_rank_{end}"] = [
             float(ranks[str(name)][k]) if name in ranks else math.nan for name in joined.index
         ]
     return joined.reset_index()
+
+
+def list_scores(summary: pd.DataFrame) -> list[str]:
+    """List the scores of a summary, in its order."""
+    names = [str(name).removesuffix("_mean") for name in summary if str(name).endswith("_mean")]
+    return [name for name in names if name in METRICS or is_by_image(name)]
 
 
 def _add_differences(joined: pd.DataFrame, intervals: Intervals, baseline: str, score: str) -> None:

@@ -11,7 +11,6 @@ import pandas as pd
 from bench.text import clean
 from reports.across import Across
 from reports.formats import Table
-from reports.stats.contrasts import PRIMARY
 from reports.style import MISSING, label, percent, points, with_interval, with_spread
 from reports.tables.cells import distinct
 
@@ -54,9 +53,9 @@ def ranks_table(across: Across) -> Table:
         ends = zip(frame[name], frame[f"{name} low"], frame[f"{name} high"], strict=True)
         cells[head] = [show_rank(*values) for values in ends]
     caption = (
-        "1 is the highest mIoU. Behind a rank the 95 % interval of what it may be on other images "
-        "of that data set and with other seeds; behind a mean rank the same over these data sets. "
-        f"{NEVER_AVERAGED}"
+        f"1 is the highest {label(across.primary)}. Behind a rank the 95 % interval of what it may "
+        "be on other images of that data set and with other seeds; behind a mean rank the same "
+        f"over these data sets. {NEVER_AVERAGED}"
     )
     return Table(cells, frozenset(cells.columns[1:]), caption=caption)
 
@@ -74,16 +73,17 @@ def differences_table(across: Across) -> Table:
     frame = frame[frame["variant"] != across.baseline]
 
     def show(row: pd.Series) -> str:
-        ends = [row[f"{PRIMARY}_diff{end}"] for end in ("", "_low", "_high")]
+        primary = across.primary
+        ends = [row[f"{primary}_diff{end}"] for end in ("", "_low", "_high")]
         shown = with_interval(points(ends[0]), ends[1], ends[2], points)
-        word = row[f"{PRIMARY}_diff_word"]
+        word = row[f"{primary}_diff_word"]
         return f"{shown} {word}" if word else shown
 
     cells = _spread(across, frame, show)
     caption = (
-        f"Δ {label(PRIMARY)} against {clean(across.baseline)} in points, with the intervals that "
-        "decide: all of this table are one family, and hold at once. Without a word there is one "
-        "seed, and nothing is shown. –: not finished there, or not judged alike."
+        f"Δ {label(across.primary)} against {clean(across.baseline)} in points, with the intervals "
+        "that decide: all of this table are one family, and hold at once. Without a word there is "
+        "one seed, and nothing is shown. –: not finished there, or not judged alike."
     )
     return Table(cells, frozenset(cells.columns[1:]), caption=caption)
 
@@ -92,13 +92,14 @@ def scores_table(across: Across) -> Table:
     """Show the scores of each variant on each data set."""
 
     def show(row: pd.Series) -> str:
-        mean, std, low, high = (row[f"{PRIMARY}_{kind}"] for kind in ("mean", "std", "low", "high"))
+        kinds = ("mean", "std", "low", "high")
+        mean, std, low, high = (row[f"{across.primary}_{kind}"] for kind in kinds)
         return with_interval(with_spread(percent(mean), std), low, high)
 
     cells = _spread(across, across.frame, show)
     caption = (
-        f"{label(PRIMARY)} in percent: mean over seeds ± standard deviation, with its own 95 % "
-        f"interval. {NEVER_AVERAGED}"
+        f"{label(across.primary)} in percent: mean over seeds ± standard deviation, with its own "
+        f"95 % interval. {NEVER_AVERAGED}"
     )
     return Table(cells, frozenset(cells.columns[1:]), caption=caption)
 

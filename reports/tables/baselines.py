@@ -14,7 +14,7 @@ from markupsafe import Markup
 from bench.text import clean
 from reports.formats import to_script_json
 from reports.stats.comparability import Comparability
-from reports.stats.contrasts import PRIMARY, Finding, Findings
+from reports.stats.contrasts import Finding, Findings
 from reports.style import p_bound, points
 
 Pair = tuple[int, int, int, int | None, int | None, str, str, bool]
@@ -29,7 +29,7 @@ def list_pairs(
     pairs = []
     for (i, before), (j, after) in combinations(enumerate(variants), 2):
         found = findings.compare(before, after)
-        if found is not None and comparability.holds((before, after), PRIMARY):
+        if found is not None and comparability.holds((before, after), findings.score):
             pairs.append(_write_pair(i, j, found))
     return pairs
 

@@ -4,18 +4,19 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from reports.style import percent, with_interval, with_spread
+from reports.style import with_interval, with_spread, writer_of
 
 
 def show_estimates(frame: pd.DataFrame, prefix: str) -> list[str]:
-    """Write mean ± deviation [interval] of each row, in percent."""
+    """Write mean ± deviation [interval] of each row, in percent or the score's own unit."""
+    show = writer_of(prefix)
     unknown = pd.Series(float("nan"), frame.index)
     columns = [
         frame.get(f"{prefix}_{kind}", unknown).astype("float64")
         for kind in ("mean", "std", "low", "high")
     ]
     return [
-        with_interval(with_spread(percent(mean), std), low, high)
+        with_interval(with_spread(show(mean), std, show), low, high, show)
         for mean, std, low, high in zip(*columns, strict=True)
     ]
 

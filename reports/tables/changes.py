@@ -12,7 +12,8 @@ from bench.text import clean
 from reports.formats import MARK, Table
 from reports.marks import is_marked, sign
 from reports.stats.changes import list_factors
-from reports.stats.contrasts import EQUIVALENT, PRIMARY, SHOWN
+from reports.stats.contrasts import EQUIVALENT, SHOWN
+from reports.stats.primary import primary_of
 from reports.stats.summary import CHAINED
 from reports.style import MISSING, label, p_value, points, with_interval, with_spread
 
@@ -33,7 +34,8 @@ def tabulate_changes(
         baseline: Variant that the others are compared with.
         means: `find_main_effects`; None for means without an interval.
     """
-    known = changes[changes[f"{PRIMARY}_diff_mean"].notna()]
+    primary = primary_of(changes)
+    known = changes[changes[f"{primary}_diff_mean"].notna()]
     for factor in list_factors(known):
         found = changes[changes["factor"] == factor]
         if factor == CHAINED or baseline is None or found["context"].nunique() > 1:
@@ -66,7 +68,8 @@ def changes_table(changes: pd.DataFrame, *, down: str, means: pd.DataFrame | Non
         text=sign(_show(changes), changes),
     )
     if frame["context"].nunique() == 1:
-        cells = frame[["change", "text"]].rename(columns={"text": f"Δ {label(PRIMARY)}"})
+        head = f"Δ {label(primary_of(changes))}"
+        cells = frame[["change", "text"]].rename(columns={"text": head})
         return Table(cells.reset_index(drop=True), frozenset(cells.columns[1:]))
     shown = frame.pivot_table(index="context", columns="change", values="text", aggfunc="first")
     shown = shown.loc[list(dict.fromkeys(frame["context"])), list(dict.fromkeys(frame["change"]))]
@@ -100,9 +103,11 @@ def list_table(changes: pd.DataFrame, means: pd.DataFrame, interactions: pd.Data
 
 def describe_changes(changes: pd.DataFrame) -> str:
     """Say what the differences are, what their intervals cover, and which are shown."""
-    text = "Change of mIoU in percentage points between variants that differ in this alone"
-    words = set(changes.get(f"{PRIMARY}_diff_word", []))
-    if f"{PRIMARY}_diff_low" not in changes or changes[f"{PRIMARY}_diff_low"].isna().all():
+    primary = primary_of(changes)
+    text = f"Change of {label(primary)} in percentage points"
+    text += " between variants that differ in this alone"
+    words = set(changes.get(f"{primary}_diff_word", []))
+    if f"{primary}_diff_low" not in changes or changes[f"{primary}_diff_low"].isna().all():
         return f"{text}; mean ± standard deviation of the differences, paired by seed."
     if not words - {""}:
         return (
@@ -122,9 +127,10 @@ def _list_rows(frame: pd.DataFrame, contexts: Sequence[str]) -> pd.DataFrame:
     cells = pd.DataFrame({"changed": [clean(name) for name in frame["factor"]]})
     cells["change"] = _name_changes(frame)
     cells["with"] = list(contexts)
-    cells[f"Δ {label(PRIMARY)}"] = sign(_show(frame), frame)
-    cells["p"] = [p_value(p) for p in frame[f"{PRIMARY}_diff_p"]]
-    cells["verdict"] = [word or MISSING for word in frame[f"{PRIMARY}_diff_word"]]
+    primary = primary_of(frame)
+    cells[f"Δ {label(primary)}"] = sign(_show(frame), frame)
+    cells["p"] = [p_value(p) for p in frame[f"{primary}_diff_p"]]
+    cells["verdict"] = [word or MISSING for word in frame[f"{primary}_diff_word"]]
     return cells
 
 
@@ -134,11 +140,12 @@ def _name_changes(changes: pd.DataFrame) -> list[str]:
 
 def _show(changes: pd.DataFrame) -> list[str]:
     """Write each difference with its interval and mark; without one, with the spread over seeds."""
+    primary = primary_of(changes)
     empty = pd.Series(math.nan, changes.index)
     columns = (
-        changes.get(f"{PRIMARY}_diff_{kind}", empty) for kind in ("mean", "std", "low", "high")
+        changes.get(f"{primary}_diff_{kind}", empty) for kind in ("mean", "std", "low", "high")
     )
-    words = changes.get(f"{PRIMARY}_diff_word", pd.Series("", changes.index))
+    words = changes.get(f"{primary}_diff_word", pd.Series("", changes.index))
     return [
         with_spread(points(mean), std)
         if math.isnan(low)

@@ -13,7 +13,7 @@ from bench.looks import FIRST_LOOK, Looks
 from bench.text import clean
 from reports.formats import Table
 from reports.stats.claims import HELD, NOT_HELD, UNDECIDED, Verdict
-from reports.style import MISSING, between, enumerate_names, number_of, points
+from reports.style import MISSING, between, difference_writer_of, enumerate_names, number_of
 
 SIGNS = {HELD: "✓", NOT_HELD: "✗", UNDECIDED: "?"}
 
@@ -115,4 +115,5 @@ def _show(verdict: Verdict) -> str:
         return f"{ratio:.3g} {between(low, high, '{:.3g}'.format)}"
     sign = -1.0 if worst.asked.is_turned else 1.0
     ends = sorted((sign * verdict.low, sign * verdict.high))
-    return f"{points(sign * worst.estimate)} {between(ends[0], ends[1], points)}"
+    show = difference_writer_of(worst.asked.score)
+    return f"{show(sign * worst.estimate)} {between(ends[0], ends[1], show)}"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from bench.metrics import METRICS
 from bench.text import clean
 from reports.formats import Table
 from reports.marks import map_names
@@ -17,9 +18,14 @@ from reports.tables.summary import describe_coverage
 
 
 def summarize_classes(classes: pd.DataFrame) -> pd.DataFrame:
-    """Summarise IoU by variant and class: `iou_mean`, `iou_std` and `num_seeds` that have one."""
-    groups = classes.groupby(["variant", "class_name"], sort=False)["iou"]
-    summary = groups.agg(iou_mean="mean", iou_std="std", num_seeds="count")
+    """Summarise by variant and class: `iou_mean`, `iou_std` and `num_seeds` that have one.
+
+    What else the frame has of classes, such as Dice, has `<score>_mean` and `_std` behind them.
+    """
+    groups = classes.groupby(["variant", "class_name"], sort=False)
+    summary = groups["iou"].agg(iou_mean="mean", iou_std="std", num_seeds="count")
+    for score in [name for name in map(str, classes.columns) if name in METRICS]:
+        summary[[f"{score}_mean", f"{score}_std"]] = groups[score].agg(["mean", "std"])
     return summary.reset_index()
 
 

@@ -10,11 +10,9 @@ from bench.text import clean
 from reports.formats import Table
 from reports.marks import map_names, sign
 from reports.stats.comparability import UNKNOWN, Comparability
-from reports.stats.contrasts import PRIMARY
+from reports.stats.primary import compared_scores, primary_of
 from reports.style import MISSING, label, p_bound, points, times, with_interval
 
-COMPARED = ("miou", "pixel_acc")
-"""Scores that are compared: the two that everyone reports."""
 COSTS = {"num_parameters": "parameters", "train_seconds": "training"}
 
 
@@ -23,12 +21,12 @@ def comparisons_frame(
 ) -> pd.DataFrame:
     """Return a row for each other variant that was judged on the baseline's images and classes.
 
-    For each score shown `<score>_diff_mean`, `_low`, `_high` (of mIoU the interval that decides, of
-    others their own), `_own_low`, `_own_high`, `_p` (adjusted for all contrasts of the page) and
-    `_word`, and where there are outliers what it is without them; all fractions, NaN or empty where
-    unknown; `num_pairs` and `num_images`; and the
-    costs in parts of the baseline's, `num_parameters_ratio` and `train_seconds_ratio`, with
-    `_apart` where that is beyond the spread over runs; and `remark` where something is said of the
+    For each score shown `<score>_diff_mean`, `_low`, `_high` (of the primary one the interval that
+    decides, of others their own), `_own_low`, `_own_high`, `_p` (adjusted for all
+    contrasts of the page) and `_word`, and where there are outliers what it is without them; all
+    fractions, NaN or empty where unknown; `num_pairs` and `num_images`; and the costs in parts of
+    the baseline's, `num_parameters_ratio` and `train_seconds_ratio`, with `_apart` where that is
+    beyond the spread over runs; and `remark` where something is said of the
     runs of a variant, or of the baseline's.
     """
     zero = summary[summary["variant"] == baseline]
@@ -38,7 +36,7 @@ def comparisons_frame(
     rows = summary[alike].reset_index(drop=True)
     frame = rows[["variant", "num_pairs"]].copy()
     frame["num_images"] = rows.get("num_images", float("nan"))
-    for score in COMPARED:
+    for score in compared_scores(primary_of(summary)):
         for kind in ("mean", "low", "high", "own_low", "own_high", "p"):
             frame[f"{score}_diff_{kind}"] = rows.get(f"{score}_diff_{kind}", float("nan"))
         frame[f"{score}_diff_word"] = rows.get(f"{score}_diff_word", "")
@@ -62,8 +60,9 @@ def comparison_table(
     frame = comparisons_frame(summary, baseline, comparability)
     names = map_names(summary)
     cells = pd.DataFrame({"variant": [names[name] for name in frame["variant"]]})
-    of = "" if any(frame[f"{PRIMARY}_diff_word"]) else ", these two networks"
-    for score in COMPARED:
+    primary = primary_of(summary)
+    of = "" if any(frame[f"{primary}_diff_word"]) else ", these two networks"
+    for score in compared_scores(primary):
         shown = zip(
             *(frame[f"{score}_diff_{kind}"] for kind in ("mean", "low", "high")),
             frame[f"{score}_diff_adjusted"],
@@ -80,7 +79,7 @@ def comparison_table(
                 with_interval(points(mean), low, high, points)
                 for mean, low, high in zip(*ends, strict=True)
             ]
-        if score == PRIMARY:
+        if score == primary:
             cells["verdict"] = [
                 _verdict(word, p)
                 for word, p in zip(
@@ -98,15 +97,16 @@ def describe_verdicts(summary: pd.DataFrame, baseline: str) -> str:
     frame = comparisons_frame(summary, baseline)
     named = map_names(summary).get(baseline, clean(baseline))
     text = f"Against {named}, in percentage points. "
-    words = set(frame[f"{PRIMARY}_diff_word"])
+    primary = primary_of(summary)
+    words = set(frame[f"{primary}_diff_word"])
     if any(words):
         text += (
-            "Intervals of mIoU are over images and seeds, under one model of error for all "
-            "variants, and hold for all contrasts of this page at once: a difference is shown "
-            "where its own leaves zero out. p is adjusted for their number. Other scores have "
-            "intervals of their own and no verdict."
+            f"Intervals of {label(primary)} are over images and seeds, under one model of error "
+            "for all variants, and hold for all contrasts of this page at once: a difference is "
+            "shown where its own leaves zero out. p is adjusted for their number. Other scores "
+            "have intervals of their own and no verdict."
         )
-    if frame[f"{PRIMARY}_diff_adjusted"].any():
+    if frame[f"{primary}_diff_adjusted"].any():
         text += (
             f" {ADJUSTED.strip()}: adjusted for missing seeds by least squares, so not the "
             "difference of the means shown."
@@ -116,7 +116,7 @@ def describe_verdicts(summary: pd.DataFrame, baseline: str) -> str:
             " With one seed an interval is about these trained networks on other images: what "
             "training again would change is not in it, so nothing is shown."
         )
-    if f"{PRIMARY}_diff_without" in frame:
+    if f"{primary}_diff_without" in frame:
         text += (
             " Some runs are outliers: the interval that decides reaches over that without them, "
             "which stands beside."

@@ -8,10 +8,11 @@ import pandas as pd
 from bench.text import clean
 from reports.formats import Table
 from reports.results.frame import EXTRA_COSTS
+from reports.stats.primary import PRIMARY
 from reports.style import MISSING, between, duration, label, millions, percent
 
 
-def runs_table(runs: pd.DataFrame) -> Table:
+def runs_table(runs: pd.DataFrame, primary: str = PRIMARY) -> Table:
     """Show where each number is from: every planned run with its status, costs and id."""
     cells = pd.DataFrame({"variant": [clean(name) for name in runs["variant"]]})
     cells["seed"] = [str(seed) for seed in runs["seed"]]
@@ -21,13 +22,13 @@ def runs_table(runs: pd.DataFrame) -> Table:
         clean("; ".join(filter(None, texts))) or MISSING
         for texts in zip(runs["reason"], remarks, strict=True)
     ]
-    cells["mIoU"] = [percent(value) for value in runs["miou"]]
+    cells[label(primary)] = [percent(value) for value in runs[primary]]
     cells["steps"] = [MISSING if pd.isna(steps) else f"{int(steps)}" for steps in runs["steps"]]
     cells["training"] = [duration(value) for value in runs["train_seconds"]]
     cells["evaluation"] = [duration(value) for value in runs["evaluate_seconds"]]
     cells["parameters"] = [millions(value) for value in runs["num_parameters"]]
     cells["run"] = runs["run_id"].to_numpy()
-    numbers = ("seed", "mIoU", "steps", "training", "evaluation", "parameters")
+    numbers = ("seed", label(primary), "steps", "training", "evaluation", "parameters")
     return Table(cells, frozenset(numbers))
 
 

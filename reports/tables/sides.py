@@ -10,8 +10,7 @@ import pandas as pd
 from bench.text import clean
 from reports.formats import MARK, Table
 from reports.results.differences import Change, group_changes
-from reports.sides import COMPARED, SAME_RUNS, SAME_SCORES
-from reports.stats.contrasts import PRIMARY
+from reports.sides import SAME_RUNS, SAME_SCORES, list_compared
 from reports.style import (
     MISSING,
     enumerate_names,
@@ -37,7 +36,8 @@ def sides_table(frame: pd.DataFrame, margin: float | None = None, *, notes: bool
     cells["seeds"] = [
         f"{a} → {b}" for a, b in zip(frame["num_before"], frame["num_after"], strict=True)
     ]
-    for score in COMPARED:
+    primary, *_ = compared = list_compared(frame)
+    for score in compared:
         title = label(score)
         means = zip(frame[f"{score}_before"], frame[f"{score}_after"], strict=True)
         cells[title] = [f"{percent(before)} → {percent(after)}" for before, after in means]
@@ -45,7 +45,7 @@ def sides_table(frame: pd.DataFrame, margin: float | None = None, *, notes: bool
         cells[f"Δ {title}"] = [
             with_interval(points(diff), low, high, points) for diff, low, high in values
         ]
-        if score == PRIMARY:
+        if score == primary:
             cells["verdict"] = [say_verdict(*row) for row in _list_verdicts(frame)]
     numeric = frozenset(cells.columns[2:]) - {"verdict"}
     if notes:
@@ -106,17 +106,18 @@ def _list_verdicts(frame: pd.DataFrame) -> list[tuple[str, str, str]]:
 
 
 def _describe(frame: pd.DataFrame, margin: float | None) -> str:
+    primary = list_compared(frame)[0]
     words = set(frame["verdict"])
     text = "Means over finished seeds in percent; Δ: after less before, in points"
     if any(words):
         text += (
-            ", with its 95 % interval over images and seeds, of mIoU for all variants at once: a "
-            "change is shown where that leaves zero out"
+            f", with its 95 % interval over images and seeds, of {label(primary)} for all variants "
+            "at once: a change is shown where that leaves zero out"
         )
         if margin is not None:
             text += f", equivalent where it lies within {number_of_points(margin)}"
         return f"{text}. Other scores have intervals of their own and no verdict."
-    if frame[f"{PRIMARY}_low"].notna().any():
+    if frame[f"{primary}_low"].notna().any():
         text += (
             ", with its 95 % interval over images alone: with one seed it is about these networks, "
             "and nothing is shown"

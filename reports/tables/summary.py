@@ -7,13 +7,25 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from bench.metrics import BOUNDARY_SCORE
+from bench.metrics import BOUNDARY_SCORE, SCORES, explain
 from bench.text import clean
 from reports.formats import MARK, UNDERLINED, Table
 from reports.marks import name_variants
 from reports.stats.comparability import UNKNOWN, Comparability
-from reports.stats.contrasts import PRIMARY
-from reports.style import between, duration, label, millions, percent, places, points, with_spread
+from reports.stats.primary import primary_of
+from reports.stats.summary import list_scores
+from reports.style import (
+    between,
+    duration,
+    label,
+    mean_label,
+    millions,
+    percent,
+    places,
+    points,
+    with_spread,
+    writer_of,
+)
 from reports.tables.cells import show_estimates
 
 
@@ -22,8 +34,8 @@ def summary_table(
 ) -> Table:
     """Show a summary: mean ± standard deviation over seeds, and 95 % intervals where there are any.
 
-    The best mIoU is marked, and what is not shown to be below it (`add_intervals`); where variants
-    are not comparable none is best, and a column says what judged each.
+    The best by the primary score is marked, and what is not shown to be below it (`add_intervals`);
+    where variants are not comparable none is best, and a column says what judged each.
     """
     cells = pd.DataFrame({"variant": name_variants(summary)})
     cells["seeds"] = [
@@ -31,36 +43,39 @@ def summary_table(
     ]
     if "judged_on" in summary:
         cells["judged on"] = [clean(text) for text in summary["judged_on"]]
-    for score in ("miou", "pixel_acc", "mean_acc", "fw_iou", BOUNDARY_SCORE):
-        if f"{score}_mean" not in summary:
+    primary = primary_of(summary)
+    usual = ("miou", "pixel_acc", "mean_acc", "fw_iou")
+    for score in dict.fromkeys((primary, *usual, *list_scores(summary))):
+        cells[label(score)] = _spreads(
+            summary[f"{score}_mean"], summary[f"{score}_std"], writer_of(score)
+        )
+        if score != primary:
             continue
-        cells[label(score)] = _spreads(summary[f"{score}_mean"], summary[f"{score}_std"], percent)
-        if score != "miou":
-            continue
-        if _has(summary, "miou_rank_low"):
-            ends = zip(summary["miou_rank_low"], summary["miou_rank_high"], strict=True)
+        if _has(summary, f"{primary}_rank_low"):
+            ends = zip(summary[f"{primary}_rank_low"], summary[f"{primary}_rank_high"], strict=True)
             cells["place"] = [places(first, last) for first, last in ends]
         if "mean_over" in summary:
             cells["mean over"] = summary["mean_over"].to_numpy()
-        if _has(summary, "miou_low"):
-            cells["mIoU, 95 %"] = _bounds(summary, "miou", percent)
-        if "miou_diff_mean" in summary:
-            cells["Δ mIoU"] = [points(value) for value in summary["miou_diff_mean"]]
-        if _has(summary, "miou_diff_low"):
-            cells["Δ, 95 %"] = _bounds(summary, "miou_diff", points)
+        if _has(summary, f"{primary}_low"):
+            cells[f"{label(primary)}, 95 %"] = _bounds(summary, primary, percent)
+        if f"{primary}_diff_mean" in summary:
+            differences = summary[f"{primary}_diff_mean"]
+            cells[f"Δ {label(primary)}"] = [points(value) for value in differences]
+        if _has(summary, f"{primary}_diff_low"):
+            cells["Δ, 95 %"] = _bounds(summary, f"{primary}_diff", points)
     cells["parameters"] = [millions(value) for value in summary["num_parameters"]]
     cells["training"] = [duration(value) for value in summary["train_seconds"]]
     caption = describe_scores(summary, is_ranked=comparability.holds(summary["variant"]))
-    if "miou_diff_mean" in summary:
+    if f"{primary}_diff_mean" in summary:
         is_marked = "remark" in summary and summary["remark"][summary["variant"] == baseline].any()
         against = f"the baseline {MARK}" if is_marked else "the baseline"
-        caption += f" Δ: points of mIoU against {against}"
-        if _has(summary, "miou_diff_low"):
+        caption += f" Δ: points of {label(primary)} against {against}"
+        if _has(summary, f"{primary}_diff_low"):
             caption += ", its interval one of all contrasts of this page at once"
         caption += "."
     caption += " Parameters and training time: means over runs."
     numeric = frozenset(cells.columns[1:]) - {"judged on", "mean over"}
-    best, tied = (marked_cells(summary, kind, label(PRIMARY)) for kind in ("best", "tied"))
+    best, tied = (marked_cells(summary, kind, label(primary)) for kind in ("best", "tied"))
     return Table(cells, numeric, best, tied, caption)
 
 
@@ -69,9 +84,20 @@ def describe_scores(summary: pd.DataFrame, *, is_ranked: bool = True) -> str:
 
     `is_ranked`: whether the variants can be compared by any score.
     """
-    coverage = describe_coverage(summary) if _has(summary, "miou_low") else ""
+    primary = primary_of(summary)
+    coverage = describe_coverage(summary) if _has(summary, f"{primary}_low") else ""
     is_marked = is_ranked and bool(marked_cells(summary, "best", ""))
-    return " ".join(filter(None, [_SCORES, coverage, _MARKS if is_marked else ""]))
+    return " ".join(
+        filter(
+            None, [_SCORES, coverage, _MARKS.format(score=mean_label(primary)) if is_marked else ""]
+        )
+    )
+
+
+def explain_scores(summary: pd.DataFrame) -> list[tuple[str, str]]:
+    """Return name and meaning of each score beside the four that every report has."""
+    more = [name for name in list_scores(summary) if name not in SCORES]
+    return [(label(name), clean(explain(name))) for name in more]
 
 
 def describe_coverage(summary: pd.DataFrame) -> str:
@@ -92,15 +118,15 @@ def describe_coverage(summary: pd.DataFrame) -> str:
 
 def marked_cells(summary: pd.DataFrame, kind: str, column: str) -> frozenset[tuple[int, str]]:
     """Return the cells of a column whose variants are `kind`: "best" or "tied"."""
-    marks = summary.get(f"{PRIMARY}_{kind}", pd.Series(False, summary.index))
+    marks = summary.get(f"{primary_of(summary)}_{kind}", pd.Series(False, summary.index))
     return frozenset((i, column) for i, is_so in enumerate(marks) if is_so)
 
 
 _SCORES = "Scores in percent, mean ± sample standard deviation over seeds."
 
 _MARKS = (
-    f"Bold: the highest mean mIoU; {UNDERLINED}: not shown to be below it (one model of error for "
-    "all variants, 5 % for all contrasts of this page)."
+    f"Bold: the highest {{score}}; {UNDERLINED}: not shown to be below it (one model of error "
+    "for all variants, 5 % for all contrasts of this page)."
 )
 
 
@@ -109,7 +135,7 @@ def _has(summary: pd.DataFrame, column: str) -> bool:
 
 
 def _spreads(means: pd.Series, stds: pd.Series, show: Callable[[float], str]) -> list[str]:
-    return [with_spread(show(mean), std) for mean, std in zip(means, stds, strict=True)]
+    return [with_spread(show(mean), std, show) for mean, std in zip(means, stds, strict=True)]
 
 
 def _bounds(summary: pd.DataFrame, prefix: str, show: Callable[[float], str]) -> list[str]:
@@ -130,7 +156,8 @@ PAPER_NAMES = {
 def paper_frame(summary: pd.DataFrame) -> pd.DataFrame:
     """Return the scores alone, in the paper's order: mean, deviation and interval of each."""
     kinds = ("mean", "std", "low", "high", "tied")
-    scores = [f"{score}_{kind}" for score in PAPER_NAMES for kind in kinds]
+    shown = dict.fromkeys((*PAPER_NAMES, *list_scores(summary)))
+    scores = [f"{score}_{kind}" for score in shown for kind in kinds]
     names = ["variant", "num_done", "num_images", *scores, "judged_on", "mean_over", "remark"]
     return summary[[name for name in names if name in summary]]
 
@@ -143,15 +170,20 @@ def paper_table(summary: pd.DataFrame, comparability: Comparability = UNKNOWN) -
         f"{seeds}" if pd.isna(n) else f"{seeds} × {int(n)}"
         for seeds, n in zip(summary["num_done"], images, strict=True)
     ]
-    for score, name in PAPER_NAMES.items():
-        if f"{score}_mean" not in summary:
-            continue
-        cells[name] = show_estimates(summary, score)
+    known = list_scores(summary)
+    for score in dict.fromkeys((*PAPER_NAMES, *known)):
+        if score in known:
+            cells[_name_in_paper(score)] = show_estimates(summary, score)
     numeric = frozenset(cells.columns[1:])
     for column, name in (("mean_over", "mean IU over"), ("judged_on", "judged on")):
         if column in summary:
             cells[name] = [clean(text) for text in summary[column]]
     described = describe_scores(summary, is_ranked=comparability.holds(summary["variant"]))
     caption = f"{described} n: seeds × images. IU: IoU, as the paper calls it."
-    best, tied = (marked_cells(summary, kind, PAPER_NAMES[PRIMARY]) for kind in ("best", "tied"))
+    primary = _name_in_paper(primary_of(summary))
+    best, tied = (marked_cells(summary, kind, primary) for kind in ("best", "tied"))
     return Table(cells, numeric, best, tied, caption)
+
+
+def _name_in_paper(score: str) -> str:
+    return PAPER_NAMES.get(score, label(score))

@@ -50,6 +50,33 @@ def test_parents_come_before_children_and_share_the_seed(spec):
     assert len({run.id for run in runs.values()}) == 6
 
 
+SCORED = """
+score: {primary: kappa, also: [image_dice], exclude_classes: [sky], absent: leave_out}
+claims: [fcn8s > fcn32s by 0.01, fcn8s > fcn16s in precision]
+"""
+
+
+def test_another_mean_of_the_same_counts_is_of_the_same_runs(spec):
+    plain, scored = spec(SKIPS), spec(SKIPS + SCORED)
+    assert [p.run.id for p in scored.runs] == [p.run.id for p in plain.runs]
+    assert scored.scoring.names() == (
+        *("pixel_acc", "mean_acc", "miou", "fw_iou"),
+        *("image_dice", "precision", "kappa"),  # what a claim is about is shown
+    )
+    set_later = spec(SKIPS, {"score.primary": "dice", "score.absent": "zero"})
+    assert (set_later.scoring.primary, set_later.scoring.absent) == ("dice", "zero")
+    by_default, named = (question.asked[0].score for question in resolve_claims(scored))
+    assert (by_default, named) == ("kappa", "precision")
+
+
+def test_a_score_that_is_none_is_named_with_the_nearest(spec):
+    for text in ("score: {primary: kapa}", "claims: [fcn8s > fcn32s in kapa]"):
+        with pytest.raises(InputError, match="did you mean 'kappa'"):
+            spec(f"{SKIPS}{text}\n")
+    with pytest.raises(InputError, match="exclude_classes"):
+        spec(f"{SKIPS}score: {{exclude_class: [sky]}}\n")
+
+
 STREAMS = """
 question: Where should depth join?
 common: {train.steps: 10}

@@ -243,7 +243,8 @@ def test_what_a_result_says_beside_its_scores_is_read_and_written_as_by_0_1(resu
     written = asdict(RESULT.validate_json(text, strict=True))
     later = {key for key, value in written.items() if value is None and key not in result_json}
     costs = {"latency_quartiles_ms", "timed_size", "timed_beside", "step_memory_mib"}
-    assert later == {*costs, "selected_step", "num_trained"}
+    counts = {"surface", "calibration"}
+    assert later == {*costs, *counts, "selected_step", "num_trained"}
     assert json.dumps({k: v for k, v in written.items() if k not in later}) == text
 
 

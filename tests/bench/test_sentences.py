@@ -46,7 +46,7 @@ def test_a_sentence_is_read_from_yaml_without_quotes_and_written_again(text):
     [
         ("a < b", "b > a"),
         ("a > b in pixel acc by 0.1", "a > b by 0.1 pixel_acc"),
-        ("a > b by 0.01 mIoU", "a > b by 0.01"),
+        ("a > b by 0.01 mIoU", "a > b by 0.01 miou"),
         ("gain a -> b in x > in y", "gain a -> b in x > y"),
         ("  a   >  b ", "a > b"),
         ("latency_ms of a <= .5*b", "latency_ms of a <= 0.5 * b"),
@@ -54,6 +54,14 @@ def test_a_sentence_is_read_from_yaml_without_quotes_and_written_again(text):
 )
 def test_what_is_written_otherwise_means_the_same(text, same):
     assert READ(text) == READ(same)
+
+
+def test_the_primary_score_need_not_be_named():
+    named, plain = READ("a > b by 0.01 mIoU"), READ("a > b by 0.01")
+    assert named.under("miou") == plain
+    assert named.digest(None) == plain.digest(None)
+    assert named.under("dice") == named
+    assert str(named) == "a > b by 0.01 miou"
 
 
 @pytest.mark.parametrize(
