@@ -15,6 +15,7 @@ from ablations.foreign import require_ours
 
 with require_ours():
     import ablations.data_cli  # noqa: F401  # a command among bench's
+    from ablations.bound_cli import app as bound_app
     from ablations.compare_cli import app as compare_app
     from ablations.evaluations_cli import app as evaluations_app
     from ablations.execution import (
@@ -320,6 +321,7 @@ app.add_typer(report_app)
 app.add_typer(compare_app)
 app.add_typer(spec_app)
 app.add_typer(evaluations_app, name="evaluations")
+app.add_typer(bound_app)
 app.add_typer(bench_app)
 app.add_typer(speed_app)
 
