@@ -9,7 +9,7 @@ from small_datasets import write_nyudv2, write_siftflow
 
 from ablations.cli import main
 
-WRITERS = {"paper/nyudv2-inputs": write_nyudv2, "paper/siftflow": write_siftflow}
+WRITERS = {"paper/nyudv2": write_nyudv2, "paper/siftflow": write_siftflow}
 TINY = (
     *("model.backbone=resnet10t", "model.pretrained=false", "model.head=linear"),
     *("model.padding=exact", "model.score_init=random", "train.steps=2"),
@@ -37,7 +37,7 @@ def test_the_question_is_checked_over_files_as_published(spec, cli, tmp_path):
     folders = ("--data", tmp_path / "data", "--runs", tmp_path / "runs")
     said = cli("check", spec, *folders, "--json", "--set", "model.pretrained=false")  # offline
     rows = {row["variant"]: row for row in json.loads(said)}
-    if spec == "paper/nyudv2-inputs":
+    if spec == "paper/nyudv2":
         # VGG16's FCN-32s of 40 classes; a channel more is 64 filters of 3 x 3; then two networks.
         one = rows["rgb"]["parameters"]
         assert one == 14_714_688 + 102_764_544 + 16_781_312 + 4097 * 40
