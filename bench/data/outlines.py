@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from bench.data.dataset import Dataset
 from bench.data.facts import DatasetFacts
 from bench.data.layers import SEMANTIC, Input, Target
 from bench.settings.calls import require_arguments
@@ -55,13 +56,22 @@ def find_outline(data: DataSpec) -> Outline:
     return outline(**data.options)
 
 
-def outline_facts(data: DataSpec) -> DatasetFacts:
-    """Return the facts of a data set that a plan needs; its fingerprint stands for no files.
+def outline_of(dataset: Dataset) -> Outline:
+    """Return the outline of a data set whose files, if it has any, are at hand; reads an image."""
+    split, names = next(iter(dataset.splits.items()))
+    height, width = dataset.read(split, names[0])[1].shape
+    return Outline(
+        {split: len(names) for split, names in dataset.splits.items()},
+        len(dataset.class_names),
+        (height, width),
+        "",
+        dataset.more_inputs,
+        dataset.more_targets,
+    )
 
-    Raises:
-        InputError: As `find_outline`.
-    """
-    outline = find_outline(data)
+
+def outline_facts(data: DataSpec, outline: Outline) -> DatasetFacts:
+    """Return the facts of a data set that a plan needs; its fingerprint stands for no files."""
     named = json.dumps(["outline", data.dataset, data.options], sort_keys=True)
     return DatasetFacts(
         fingerprint=hashlib.sha256(named.encode()).hexdigest(),

@@ -25,7 +25,7 @@ def test_classes_layers_and_splits_are_those_of_the_files(name, options, make_da
     assert outline.more_inputs == dataset.more_inputs
     assert outline.more_targets == dataset.more_targets
     assert set(outline.num_images) == set(dataset.splits)
-    facts = outline_facts(DataSpec(dataset=name, options=options))
+    facts = outline_facts(DataSpec(dataset=name, options=options), outline)
     assert facts.target_name == dataset.target_name
     assert facts.fingerprint != dataset.fingerprint()
 
