@@ -99,6 +99,7 @@ class _Outlines:
     def __init__(self) -> None:
         self.known: dict[str, Outline] = {}
         """By fingerprint, which stands for no files."""
+        self._facts: dict[str, DatasetFacts] = {}
 
     def facts(self, data: "DataSpec") -> "DatasetFacts":
         """Return the facts of a data set.
@@ -106,12 +107,15 @@ class _Outlines:
         Raises:
             InputError: It is not known without its files.
         """
+        from bench.data.catalog import key_of
         from bench.data.outlines import outline_facts
 
-        outline = _outline(data)
-        facts = outline_facts(data, outline)
-        self.known[facts.fingerprint] = outline
-        return facts
+        key = key_of(data)
+        if key not in self._facts:
+            outline = _outline(data)
+            self._facts[key] = outline_facts(data, outline)
+            self.known[self._facts[key].fingerprint] = outline
+        return self._facts[key]
 
 
 def _outline(data: "DataSpec") -> "Outline":

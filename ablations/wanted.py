@@ -112,11 +112,11 @@ def _weights_want(backbone: str, pretrained: bool | str, askers: tuple[str, ...]
         made = CAFFE.get(name)
         place = "put it into a folder that --weights DIR names"
         get = f"{made} --out {name}; {place}" if made else place
-        return Want("weights", name, f"of {backbone}", here and str(here), get, askers)
+        return Want("weights", name, f"of {backbone}", str(here) if here else None, get, askers)
     if "/" in backbone or ":" in backbone:  # of another library, which fetches them itself
         return Want("weights", str(pretrained), f"of {backbone}", None, "that library's", askers)
     file = name_published(backbone, pretrained)
     here = file.path if file.path.is_file() else None
     get = f"the first run fetches {file.address} to {file.path}"
     name = f"{backbone} ({'default' if pretrained is True else pretrained})"
-    return Want("weights", name, "published", here and str(here), get, askers)
+    return Want("weights", name, "published", str(here) if here else None, get, askers)

@@ -65,7 +65,7 @@ def test_all_of_the_papers_questions_without_a_file(cli, tmp_path, monkeypatch):
 def test_minutes_are_from_a_step_of_each_network(cli, tmp_path):
     (tmp_path / "one.yaml").write_text(SPEC)
     (tmp_path / "two.yaml").write_text(SPEC.replace("fcn16s", "fcn8s"))
-    code, shown, said = cli("--models", "one.yaml", "two.yaml", "--device", "cpu")
+    code, shown, said = cli("--models", "one.yaml", "two.yaml", "--devices", "cpu")
     assert code == 0, said
     assert "one: 4 runs, about" in shown
     assert "(by a timed step)" in shown
@@ -86,7 +86,7 @@ def test_a_file_of_weights_that_is_here_is_said_to_be(tmp_path, monkeypatch):
         (("paper/skips", "quickstart"), "with --models it takes several"),
         (("--models", "paper/skips", "--data", "x"), "--models looks at no image"),
         (("--models", "paper/skips", "--set", "data.dataset=folder"), "nothing is known before"),
-        (("--models", "paper/skips", "--set", "data.dataset=vok"), "did you mean"),
+        (("--models", "paper/skips", "--set", "data.dataset=voc201"), "did you mean"),
         (("--models", "paper/skps"), "did you mean 'paper/skips'"),
         (("--models", "paper/skips", "--only", "fcn9s"), "did you mean"),
         (("--models", "quickstart", "--set", "model.head=linera"), "did you mean 'linear'"),
