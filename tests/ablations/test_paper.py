@@ -133,7 +133,14 @@ def test_scores_alone_are_trained_whatever_the_head():
 SAMPLE = "paper/masking"
 """The question that is asked even where time is short."""
 SMALL = "data.options={size: 64, num_train: 16, num_val: 2, num_test: 3}"
-TRIAL = ("base=paper/on-shapes", "data.background=[ground]", SMALL, "train.steps=2", "seeds=[0]")
+TRIAL = (
+    "base=paper/on-shapes",
+    "data.background=[ground]",
+    SMALL,
+    "train.steps=2",
+    "seeds=[0]",
+    "train.warmup_steps=0",
+)
 
 
 @pytest.mark.parametrize(
