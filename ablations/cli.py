@@ -15,6 +15,7 @@ from ablations.foreign import require_ours
 
 with require_ours():
     import ablations.data_cli  # noqa: F401  # a command among bench's
+    from ablations.bound_cli import app as bound_app
     from ablations.compare_cli import app as compare_app
     from ablations.evaluations_cli import app as evaluations_app
     from ablations.execution import (
@@ -26,7 +27,15 @@ with require_ours():
         say_remarks,
     )
     from ablations.init_cli import app as init_app
-    from ablations.planning import LimitImages, Only, Set, Spec, plan_own_seeds, plan_spec
+    from ablations.planning import (
+        LimitImages,
+        Only,
+        Set,
+        Spec,
+        SpecsToCheck,
+        plan_own_seeds,
+        plan_spec,
+    )
     from ablations.report_cli import Out, require_folder, say, write
     from ablations.report_cli import app as report_app
     from ablations.spec_cli import app as spec_app
@@ -41,6 +50,7 @@ with require_ours():
         open_store,
         run_app,
         show,
+        show_json,
     )
     from bench.plugins import load_plugins
     from bench.version import __version__
@@ -100,7 +110,7 @@ def list_parts(
 
 @app.command()
 def check(
-    spec: Spec,
+    spec: SpecsToCheck,
     data: DataDir = None,
     runs: RunsDir = Path("runs"),
     weights: WeightsDir = None,
@@ -110,6 +120,17 @@ def check(
     limit_images: LimitImages = None,
     device: Devices = None,
     slots: Slots = None,
+    models: Annotated[
+        bool,
+        typer.Option(
+            "--models",
+            help="Several specs, without data or weights: build every model, and list what runs "
+            "will want.",
+        ),
+    ] = False,
+    seconds: Annotated[
+        float, typer.Option(help="Time for timing steps; 0 for none.", min=0)
+    ] = CHECK_SECONDS,
     as_json: AsJson = False,
 ) -> None:
     """Validate a spec, build every model, read the data; print the plan and how long it takes.
@@ -118,9 +139,19 @@ def check(
     """
     load_plugins(plugin)
     store = open_store(runs)
-    plan, catalog = plan_spec(spec, store, data, settings, only=only, limit_images=limit_images)
+    if models:
+        if data is not None or limit_images is not None:
+            raise InputError("--models looks at no image; leave --data and --limit-images out")
+        _check_models(spec, store, settings, only, device, slots, seconds, as_json)
+        return
+    if len(spec) > 1:
+        raise InputError(
+            f"check takes one spec, and {len(spec)} are given; with --models it takes several, "
+            "and neither data nor weights"
+        )
+    plan, catalog = plan_spec(spec[0], store, data, settings, only=only, limit_images=limit_images)
     costs = check_plan(plan, store, catalog)
-    _show_plan(plan, store, costs, device, slots, as_json)
+    _show_plan(plan, store, costs, device, slots, as_json, seconds)
 
 
 @app.command()
@@ -270,17 +301,45 @@ def _show_plan(
     devices: list[str] | None,
     slots: int | None,
     as_json: bool,
+    seconds: float = CHECK_SECONDS,
 ) -> None:
     """Print a plan's runs with what they cost, and how long they take where that can be known."""
     from ablations.plan_listing import plan_rows, sum_up
     from bench.grid.engines import Request, slots_here
 
     places = slots_here(Request(store.root, devices or ["auto"], slots))
-    paces = find_plan_paces(plan, store, costs, places, CHECK_SECONDS)
+    paces = find_plan_paces(plan, store, costs, places, seconds)
     say_remarks(plan, store, as_json)
     show(plan_rows(plan, store, costs, paces, as_json=as_json), as_json)
     if not as_json:
         say(sum_up(plan, store, paces, places))
+
+
+def _check_models(
+    specs: list[str],
+    store: "Store",
+    settings: list[str] | None,
+    only: list[str] | None,
+    devices: list[str] | None,
+    slots: int | None,
+    seconds: float,
+    as_json: bool,
+) -> None:
+    """Print what each variant of some questions costs, and what their runs will want."""
+    from ablations.check_models import check_specs, list_all, sum_up
+    from bench.grid.engines import Request, slots_here
+
+    places = slots_here(Request(store.root, devices or ["auto"], slots))
+    checked, wants = check_specs(specs, settings, only, places, seconds)
+    rows = list(list_all(checked, as_json=as_json))
+    if as_json:
+        show_json({"variants": rows, "wants": [want.row() for want in wants]})
+        return
+    show(rows, as_json)
+    for one in checked:
+        say(sum_up(one, places))
+    for want in wants:
+        say(str(want))
 
 
 def _list_ablations() -> Iterable[dict[str, Any]]:
@@ -322,6 +381,7 @@ app.add_typer(report_app)
 app.add_typer(compare_app)
 app.add_typer(spec_app)
 app.add_typer(evaluations_app, name="evaluations")
+app.add_typer(bound_app)
 app.add_typer(bench_app)
 app.add_typer(speed_app)
 

@@ -277,10 +277,13 @@ def _check_targets(
 def _require_own_answers(ablation: Ablation, plan: Plan) -> None:
     """Refuse variants that are one run because of what --set says.
 
-    Those that are one run as the spec is written are said to be (`Plan.doubles`).
+    Those that are one run as the spec is written, or over another base, are said to be
+    (`Plan.doubles`): a choice that a base has made is no mistake of who asks.
     """
-    for names in plan.doubles if ablation.written is not ablation else ():
-        if not _are_one(ablation.written, names):
+    written = ablation.written
+    asked = [written] + [ablation.with_forced({}, written)] * (ablation.base != written.base)
+    for names in plan.doubles if written is not ablation else ():
+        if not any(_are_one(one, names) for one in asked):
             forced = [f"{key}={spelled(value)}" for key, value in flatten(ablation.forced).items()]
             raise InputError(
                 f"{ablation.name}: {' '.join(['--set', *forced])} makes one run of variants "

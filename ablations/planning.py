@@ -51,6 +51,13 @@ Specs = Annotated[
         autocompletion=complete_spec,
     ),
 ]
+SpecsToCheck = Annotated[
+    list[str],
+    typer.Argument(
+        help="Name of an ablation, or path of a YAML file; with --models several.",
+        autocompletion=complete_spec,
+    ),
+]
 Set = Annotated[list[str] | None, typer.Option("--set", help="key=value on top of the spec.")]
 Only = Annotated[
     list[str] | None,

@@ -38,7 +38,7 @@ Call = Annotated[str, Field(max_length=1000), BeforeValidator(spell_call)]
 Weighted = Annotated[str | dict[str, Positive], BeforeValidator(spell_weighted)]
 """One part, or several with their weights."""
 
-MaskName = Literal["none", "foreground", "background"]
+MaskName = Literal["none", "foreground", "background", "shape"]
 """What is hidden of images."""
 MASKS: tuple[MaskName, ...] = get_args(MaskName)
 
@@ -133,7 +133,7 @@ class DataSpec(Schema):
     Scores are always taken at the label's own size."""
     mask: MaskName = "none"
     """What is hidden of every image by its labels: foreground or background, replaced by the mean
-    colour. Void pixels are neither."""
+    colour, of which void pixels are neither; or both, so that the shape alone is left."""
     background: tuple[Name, ...] = ()
     """Classes that are background there; none for the first, if it is called background."""
     limit_images: Annotated[int, Field(ge=1)] | None = None

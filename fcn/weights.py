@@ -216,6 +216,22 @@ def require_published(name: str, pretrained: bool | str) -> PublishedFile:
     return require_any(f"backbone {name!r}", _published(name, pretrained))
 
 
+def name_published(name: str, pretrained: bool | str) -> PublishedFile:
+    """Return the file of a backbone's published weights, here or to be fetched; asks nobody.
+
+    Args:
+        name: As `require_published`.
+        pretrained: Likewise.
+
+    Raises:
+        InputError: None are published.
+    """
+    if not is_of_hub(pretrained):
+        name = _with_tag(name, pretrained)
+    files = _published(name, pretrained)
+    return next((file for file in files if file.path.is_file()), files[0])
+
+
 def find_loaded(model: nn.Module) -> LoadedWeights | None:
     """Return where the weights inside a model are from; None if all of them are random."""
     found = (getattr(module, "loaded_weights", None) for module in model.modules())

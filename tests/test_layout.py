@@ -63,6 +63,7 @@ REPORTS_MAY_IMPORT = {
     "bench.store.names",
     "bench.store.noted",
     "bench.data.remarks",
+    "bench.data.stride_bound",
     "bench.looks",
     "bench.metrics",
     "bench.outputs.folder",

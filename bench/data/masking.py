@@ -2,7 +2,7 @@
 
 In: a pack and which of the two is hidden. Out: the pack whose images hide it. It tells how much a
 network takes from the things, and how much from what is around them. Pixels that the first target
-leaves void are neither, and stay.
+leaves void are neither, and stay; of `shape` all is hidden, and what is left is white on the mean.
 
 Reference: Shelhamer, Long and Darrell, 2017 (the section on cues of foreground, background and
 shape), arXiv:1605.06211.
@@ -44,7 +44,10 @@ def masked(
     scaled, _ = pack.scale_statistics(mean, std)
     most = np.iinfo(pack.pixel_type).max
     colour = np.clip(np.rint(255 * np.array(scaled)), 0, most).astype(pack.pixel_type)
-    return pack.hiding(find_hidden(pack.targets[0], mask, data.background), colour)
+    if mask != "shape":
+        return pack.hiding(find_hidden(pack.targets[0], mask, data.background), colour)
+    things = find_hidden(pack.targets[0], "foreground", data.background)
+    return pack.hiding(~things, colour).hiding(things, np.full_like(colour, most))
 
 
 def find_hidden(target: Target, mask: MaskName, background: Sequence[str]) -> NDArray[np.bool_]:
@@ -74,5 +77,6 @@ def find_hidden(target: Target, mask: MaskName, background: Sequence[str]) -> ND
     if is_background.all():
         raise InputError("data.background names all classes, and none is left as foreground")
     hidden = np.zeros(256, dtype=np.bool_)
-    hidden[: len(known)] = is_background if mask == "background" else ~is_background
+    sides = {"background": is_background, "foreground": ~is_background}
+    hidden[: len(known)] = sides.get(mask, True)  # of a shape both
     return hidden

@@ -14,16 +14,22 @@ from bench.data.sets import (
     coco_stuff,
     folder,
     nyudv2,
+    pascal_context,
     pets,
+    sbd,
     shapes,
     siftflow,
+    voc,
 )
 from bench.settings.calls import require_arguments
 from bench.spec import DataSpec
 
 __all__ = ["BUILT_IN", "DATASETS", "Dataset", "list_datasets", "open_dataset"]
 
-BUILT_IN = (ade20k, camvid, cityscapes, coco_stuff, folder, nyudv2, pets, shapes, siftflow)
+BUILT_IN = (
+    *(ade20k, camvid, cityscapes, coco_stuff, folder, nyudv2, pascal_context, pets, sbd, shapes),
+    *(siftflow, voc),
+)
 """Modules whose loaders come with the project."""
 
 

@@ -1,53 +1,24 @@
 """Stride bound: the mIoU of the target itself, once it is as coarse as a prediction's stride.
 
 In: a pack's targets. Out: scores by stride, and a drawing of them beside what variants reached.
-A cell of `stride` x `stride` label pixels is given its most frequent class. A prediction that is
-upsampled by copying cannot do better; one upsampled smoothly can draw an edge within a cell, so
-for it this is a yardstick, not a proof.
-
-Reference: Long et al., PAMI 2017, the upper bound on mean IU, which samples instead of voting.
+A cell of `stride` x `stride` label pixels is given its most frequent class: what that bounds is
+told in `bench.data.stride_bound`, which counts.
 """
 
 import re
-from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
 from matplotlib.ticker import FuncFormatter, NullLocator
-from numpy.typing import NDArray
 
 from bench.data.packs.pack import Pack
-from bench.metrics import score_many
+from bench.data.stride_bound import STRIDES, bound_strides
 from bench.plan import Plan
 from reports.figures.canvas import Drawing, new_figure
 from reports.style import FAINT, INK, colours, figure_label, percent, theme
 
-STRIDES = (4, 8, 16, 32, 64, 128)
-"""Label pixels; those of the paper's table."""
 MAX_IMAGES = 200
 """Targets that are read, evenly spaced over the split."""
-
-
-def bound_strides(targets: Iterable[NDArray[np.uint8]], num_classes: int) -> dict[int, float]:
-    """Return the mIoU of targets whose cells all take their most frequent class, by stride.
-
-    Args:
-        targets: Targets (H, W), any sizes; values from `num_classes` up are not counted.
-        num_classes: Number of classes C.
-    """
-    C = num_classes
-    confusions = np.zeros((len(STRIDES), C, C), np.int64)
-    for target in targets:
-        cells = _count_cells(target, STRIDES[0], C)
-        for k, _ in enumerate(STRIDES):
-            if k:
-                cells = _merge(cells)
-            vote = cells.argmax(0).ravel()
-            for c in range(C):
-                confusions[k, c] += np.bincount(vote, weights=cells[c].ravel(), minlength=C).astype(
-                    np.int64
-                )
-    return dict(zip(STRIDES, map(float, score_many(confusions)["miou"]), strict=True))
 
 
 def bound_split(pack: Pack, split: str) -> tuple[dict[int, float], int]:
@@ -113,22 +84,3 @@ def plot_bound(
         if 0 < len(palette) <= 12:  # none before the first run has finished
             figure.legend(loc="outside right center")
     return figure
-
-
-def _count_cells(target: NDArray[np.uint8], stride: int, num_classes: int) -> NDArray[np.float64]:
-    """Count each class in each cell, (C, rows, columns); the rim's cells may be cut."""
-    H, W = target.shape
-    padded = np.pad(target, ((0, -H % stride), (0, -W % stride)), constant_values=255)
-    blocks = padded.reshape(padded.shape[0] // stride, stride, padded.shape[1] // stride, stride)
-    counts = [(blocks == c).sum((1, 3)) for c in range(num_classes)]
-    return np.stack(counts).astype(np.float64)
-
-
-def _merge(cells: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Add up squares of four cells: the counts of twice the stride."""
-    C, rows, columns = cells.shape
-    padded = np.pad(cells, ((0, 0), (0, rows % 2), (0, columns % 2)))
-    merged: NDArray[np.float64] = padded.reshape(C, -(-rows // 2), 2, -(-columns // 2), 2).sum(
-        (2, 4)
-    )
-    return merged

@@ -14,6 +14,9 @@ from reports.stats.asked import resolve_claims
 
 FACTS = DatasetFacts("f" * 64, {"train": 100, "val": 10, "test": 20}, num_classes=5)
 
+MORE_SPLITS = {"held_out": 20, "seg11valid": 20}
+"""Of CamVid's option held_out, and of SBD."""
+
 
 @pytest.fixture
 def spec(tmp_path):
@@ -247,8 +250,17 @@ IDS = {
     "camvid/pretrained/skips": "6ca6bd9d9811",
     "camvid/recipe": "9a3d7b21853b",
     "camvid/recipe-cpu": "1cd974eebf0e",
-    "paper/nyudv2-inputs": "37982dcf9217",
+    "paper/backbones": "4ca39e342072",
+    "paper/choices": "8b538a0ca04b",
+    "paper/context": "412155bdb719",
+    "paper/masking": "5d7c77b21017",
+    "paper/nyudv2": "106e0e00bf0e",
+    "paper/optimisation": "a728c2aa87d5",
+    "paper/sampling": "cd855bdcd3af",
     "paper/siftflow": "ab6a374a8c55",
+    "paper/skips": "c6b06d5aea93",
+    "paper/upsampling": "802654c36514",
+    "paper/voc": "ae7de5ade032",
     "quickstart": "eca640540c21",
     "quickstart-pretrained": "e1e9a5f5e0d3",
     "recipes/augmentations": "291f397f8c8f",
@@ -262,11 +274,18 @@ IDS = {
 
 @pytest.mark.parametrize("name", list_ablations())
 def test_every_shipped_ablation_expands_to_the_runs_it_always_did(name):
-    splits = FACTS.num_images | {"held_out": 20}  # of CamVid's option held_out
+    splits = FACTS.num_images | MORE_SPLITS
     plan = expand(load_ablation(name), lambda data: replace(FACTS, num_images=splits))
     assert plan.name == name
     ids = "".join(planned.run.id for planned in plan.runs)
     assert hashlib.sha256(ids.encode()).hexdigest()[:12] == IDS[name]
+
+
+def test_what_was_trained_as_an_earlier_spec_is_found_under_the_name_it_has_now():
+    """paper/nyudv2 has the runs that paper/nyudv2-inputs had, and one more."""
+    plan = expand(load_ablation("paper/nyudv2"), lambda data: FACTS)
+    ids = "".join(p.run.id for p in plan.runs if p.variant != "rgb-hha-late-16s")
+    assert hashlib.sha256(ids.encode()).hexdigest()[:12] == "37982dcf9217"
 
 
 def test_epochs_become_steps_in_one_place():
@@ -312,7 +331,7 @@ def test_folds_are_runs_of_their_own_and_must_be_what_judges(spec):
 @pytest.mark.parametrize("name", list_ablations())
 def test_every_shipped_claim_can_be_judged(name):
     """Names in claims are variants, values and factors of their own question."""
-    splits = FACTS.num_images | {"held_out": 20}
+    splits = FACTS.num_images | MORE_SPLITS
     plan = expand(load_ablation(name), lambda data: replace(FACTS, num_images=splits))
     questions = resolve_claims(plan)
     assert len(questions) == len(plan.claims)

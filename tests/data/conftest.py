@@ -8,8 +8,12 @@ from small_datasets import (
     write_coco_stuff,
     write_folder,
     write_nyudv2,
+    write_pascal_context,
     write_pets,
+    write_sbd,
     write_siftflow,
+    write_voc2011,
+    write_voc2012,
 )
 
 from bench.data.registry import open_dataset
@@ -24,7 +28,11 @@ WRITERS = {
     "camvid": write_camvid,
     "folder": write_folder,
     "nyudv2": write_nyudv2,
+    "pascal_context": write_pascal_context,
+    "sbd": write_sbd,
     "siftflow": write_siftflow,
+    "voc2011": write_voc2011,
+    "voc2012": write_voc2012,
 }
 
 

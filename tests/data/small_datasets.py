@@ -159,5 +159,127 @@ def write_coco_stuff(root):
     return root
 
 
+VOC_SIZES = ((12, 16), (16, 12), (15, 20), (12, 16), (9, 20))
+"""Ragged, as VOC's are: wide and tall photographs."""
+
+
+def voc_palette(num=256):
+    """VOC's colours, by shifting bits as its development kit does."""
+    colours = []
+    for value in range(num):
+        r = g = b = 0
+        left = value
+        for shift in range(7, -1, -1):
+            r |= (left & 1) << shift
+            g |= (left >> 1 & 1) << shift
+            b |= (left >> 2 & 1) << shift
+            left >>= 3
+        colours.append((r, g, b))
+    return colours
+
+
+def draw_voc_mask(rng, size, num_classes=21):
+    """Two things on background, each with an outline of void, as VOC draws them."""
+    mask = np.zeros(size, np.uint8)
+    for top, left in ((1, 1), (size[0] // 2, size[1] // 2)):
+        box = slice(top, top + 4), slice(left, left + 5)
+        mask[box] = 255
+        mask[top + 1 : top + 3, left + 1 : left + 4] = rng.integers(1, num_classes)
+    return mask
+
+
+def write_photo(path, rng, size):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path, quality=90)
+
+
+def write_palette_mask(path, mask):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.frombytes("P", mask.shape[::-1], mask.tobytes())
+    image.putpalette(bytes(value for colour in voc_palette() for value in colour))
+    image.save(path)
+
+
+VOC_NAMES = {
+    "train": ("2007_000032", "2007_000039"),
+    "val": ("2007_000033", "2007_000042", "2008_000002"),  # the first two are of seg11valid
+}
+
+
+def write_voc(root, inner, names=VOC_NAMES):
+    """Write a year as its archive unpacks: lists of other tasks and masks of objects beside."""
+    folder = root / inner
+    stems = [stem for own in names.values() for stem in own]
+    for k, stem in enumerate(stems):
+        rng = np.random.default_rng([k, 2011])
+        write_photo(folder / "JPEGImages" / f"{stem}.jpg", rng, VOC_SIZES[k])
+        mask = draw_voc_mask(rng, VOC_SIZES[k])
+        write_palette_mask(folder / "SegmentationClass" / f"{stem}.png", mask)
+        write_palette_mask(folder / "SegmentationObject" / f"{stem}.png", mask)
+    write_photo(folder / "JPEGImages" / "2008_000099.jpg", rng, (12, 16))  # of detection alone
+    lists = folder / "ImageSets" / "Segmentation"
+    lists.mkdir(parents=True)
+    for split, own in {**names, "trainval": tuple(stems)}.items():
+        (lists / f"{split}.txt").write_text("\n".join(own) + "\n")
+    return root
+
+
+def write_voc2011(root):
+    return write_voc(root, "TrainVal/VOCdevkit/VOC2011")
+
+
+def write_voc2012(root):
+    return write_voc(root, "VOCdevkit/VOC2012")
+
+
+SBD_NAMES = {
+    "train": ("2008_000002", "2008_000007", "2007_000032"),
+    "val": ("2007_000033", "2008_000009"),
+}
+
+
+def write_sbd(root):
+    write_voc2012(root)
+    folder = root / "benchmark_RELEASE" / "dataset"
+    for split, stems in SBD_NAMES.items():
+        for k, stem in enumerate(stems):
+            rng, size = np.random.default_rng([k, len(split)]), VOC_SIZES[k]
+            voc = root / "VOCdevkit/VOC2012/JPEGImages" / f"{stem}.jpg"
+            if voc.exists():  # the same photograph in both
+                with Image.open(voc) as image:
+                    size = image.size[::-1]
+                (folder / "img").mkdir(parents=True, exist_ok=True)
+                (folder / "img" / f"{stem}.jpg").write_bytes(voc.read_bytes())
+            else:
+                write_photo(folder / "img" / f"{stem}.jpg", rng, size)
+            mask = draw_voc_mask(rng, size)
+            mask[mask == 255] = 0  # SBD has no void
+            path = folder / "cls" / f"{stem}.mat"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            savemat(path, {"GTcls": {"Boundaries": [0], "Segmentation": mask}})
+            with path.open("r+b") as file:
+                file.write(b"MATLAB 5.0 MAT-file".ljust(116))
+        (folder / f"{split}.txt").write_text("\n".join(stems) + "\n")
+    return root
+
+
+def write_pascal_context(root):
+    folder = root / "VOCdevkit" / "VOC2010"
+    names = {"train": ("2008_000002", "2008_000003"), "val": ("2008_000007", "2008_000009")}
+    for k, stem in enumerate(stem for own in names.values() for stem in own):
+        rng = np.random.default_rng([k, 2010])
+        write_photo(folder / "JPEGImages" / f"{stem}.jpg", rng, VOC_SIZES[k])
+        for number in (59, 33):
+            mask = np.resize(np.arange(number + 1), VOC_SIZES[k]).astype(np.uint8)
+            write_layer(root / f"{number}_context_labels" / f"{stem}.png", mask)
+    lists = folder / "ImageSets" / "Main"
+    lists.mkdir(parents=True)
+    for split, own in names.items():
+        (lists / f"{split}.txt").write_text("\n".join(own) + "\n")
+        (lists / f"aeroplane_{split}.txt").write_text("2008_000002 -1\n")
+    return root
+
+
 def open_folder(root, **options):
     return open_dataset(DataSpec(dataset="folder", options=options), root)

@@ -263,8 +263,20 @@ class TestMatlabFiles:
 
     def test_no_folder_says_what_to_fetch(self, name, tmp_path):
         for data_dir in (None, tmp_path):
-            with pytest.raises(InputError, match=r"--data.*shelhamer/fcn\.berkeleyvision\.org"):
+            with pytest.raises(
+                InputError, match=r"--data.*unpack (nyud\.tar|SiftFlowDataset\.zip)"
+            ):
                 open_dataset(DataSpec(dataset=name), data_dir)
+
+    def test_without_lists_beside_the_files_ours_are_read(self, name, make_dataset):
+        root = make_dataset(name).root
+        for path in root.glob("*.txt"):
+            path.unlink()
+        dataset = open_dataset(DataSpec(dataset=name), root)
+        counts = {"nyudv2": (795, 654), "siftflow": (2486, 200)}
+        assert tuple(len(names) for names in dataset.splits.values()) == counts[name]
+        with pytest.raises(InputError, match="is missing; restore it"):
+            dataset.fingerprint()
 
 
 class TestFolder:

@@ -50,6 +50,17 @@ def test_both_together_show_every_labelled_pixel_once(whole):
         assert np.all(image[both] == COLOUR)  # by chance alone
 
 
+def test_of_a_shape_nothing_but_its_outline_is_left(whole):
+    seen = masked(whole, "shape", GROUND, MEAN, STD)
+    for i in whole.indices("train"):
+        label = whole.target(i)
+        is_thing = (label > 0) & (label != whole.ignore_index)
+        assert (seen.image(i)[is_thing] == 255).all()
+        assert (seen.image(i)[~is_thing] == COLOUR).all()
+        assert is_thing.any()
+    assert (seen.target(0) == whole.target(0)).all()
+
+
 def test_nothing_is_hidden_without_a_mask(whole):
     assert masked(whole, "none", GROUND, MEAN, STD) is whole
 

@@ -2,32 +2,10 @@ import dataclasses
 
 import numpy as np
 import pandas as pd
-import pytest
 from streets import DrawnPack, draw_target
 
-from bench.metrics import summarize
-from reports.figures.bound import STRIDES, bound_split, bound_strides, find_strides, plot_bound
-
-
-def coarsen_plainly(target, stride, num_classes):
-    """Give each cell its most frequent counted class, one cell at a time."""
-    coarse = np.zeros_like(target)
-    for y in range(0, target.shape[0], stride):
-        for x in range(0, target.shape[1], stride):
-            cell = target[y : y + stride, x : x + stride]
-            votes = np.bincount(cell[cell < num_classes], minlength=num_classes)
-            coarse[y : y + stride, x : x + stride] = votes.argmax()
-    return coarse
-
-
-@pytest.mark.parametrize("stride", [4, 16, 128])
-def test_the_bound_is_that_of_cells_voted_one_by_one(stride):
-    targets = [draw_target(i, 50 + 7 * i, 61) for i in range(3)]
-    confusion = np.zeros((8, 8), int)
-    for target in targets:
-        known = target != 255
-        np.add.at(confusion, (target[known], coarsen_plainly(target, stride, 8)[known]), 1)
-    assert bound_strides(targets, 8)[stride] == pytest.approx(summarize(confusion).miou)
+from bench.data.stride_bound import STRIDES, bound_strides
+from reports.figures.bound import bound_split, find_strides, plot_bound
 
 
 def test_images_without_a_label_are_no_part_of_the_bound():

@@ -97,7 +97,7 @@ class Pack:
         )
         self._limit: int | None = None
         self._only: dict[str, list[int]] = {}
-        self._hidden: tuple[NDArray[np.bool_], Pixels] | None = None
+        self._hidden: tuple[tuple[NDArray[np.bool_], Pixels], ...] = ()
         self.inputs: tuple[Input, ...] = (COLOUR,)
         """What `image` gives, side by side."""
         self.targets: tuple[Target, ...] = (first,)
@@ -149,12 +149,14 @@ class Pack:
     def hiding(self, hidden: NDArray[np.bool_], colour: Pixels) -> "Pack":
         """Return the same pack, whose images have a colour where the first target has some labels.
 
+        What is hidden already stays so.
+
         Args:
             hidden: Whether a label is hidden, (256,).
             colour: What is shown there, (num_channels,), of `pixel_type`.
         """
         chosen = copy.copy(self)
-        chosen._hidden = hidden, colour
+        chosen._hidden = (*self._hidden, (hidden, colour))
         return chosen
 
     @property
@@ -222,11 +224,12 @@ class Pack:
         """
         parts: list[Any] = [self._cut(self._inputs[one.name], index) for one in self.inputs]
         image = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
-        if self._hidden is None:
+        if not self._hidden:
             return image
-        hidden, colour = self._hidden
         labels = self._cut(self._targets[self.targets[0].name], index)
-        return np.where(hidden[labels], colour, image)
+        for hidden, colour in self._hidden:
+            image = np.where(hidden[labels], colour, image)
+        return image
 
     def target(self, index: int) -> NDArray[np.uint8]:
         """Return a target, (H, W) uint8, a read-only view; or several, (T, H, W).

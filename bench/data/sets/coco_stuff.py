@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bench.data.dataset import DATASETS
 from bench.data.files import find_root, read_lines
+from bench.data.outlines import OUTLINES, Outline
 from bench.data.sets.described import DescribedDataset, describe_values
 from fcn.errors import InputError
 
@@ -50,6 +51,13 @@ def load_coco_stuff(data_dir: Path | None) -> DescribedDataset:
     names = _read_names(root / "labels.txt")
     description = describe_values({name: [label - 1] for label, name in names.items()}, void=[VOID])
     return DescribedDataset.of("coco_stuff", description, root, splits, files)
+
+
+@OUTLINES.register("coco_stuff")
+def outline_coco_stuff() -> Outline:
+    """118,287 and 5,000 images."""
+    number = NUM_LABELS - len(NEVER_GIVEN)
+    return Outline({"train": 118287, "val": 5000}, number, (480, 640), FETCH)
 
 
 def _read_names(path: Path) -> dict[int, str]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +46,7 @@ class DescribedDataset(FileDataset):
         files: Mapping[tuple[str, str], tuple[Path, Path]],
         *,
         groups: Mapping[tuple[str, str], str] = MappingProxyType({}),
-    ) -> "DescribedDataset":
+    ) -> Self:
         """Return a published set: files that are known, masks that are described."""
         return cls(
             name=name,

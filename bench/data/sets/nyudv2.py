@@ -1,8 +1,8 @@
 """NYUDv2 in the 40-class task: 795 indoor scenes to train on and 654 to judge, with depth.
 
 Layout, that of the archive the FCN authors published (nyud.tar.gz): `data/images/img_5001.png`,
-`data/depth/` (16 bit, millimetres, holes filled), `data/hha/`, `segmentation/img_5001.mat`, and
-the lists `train.txt`, `val.txt`, `test.txt` with numbers.
+`data/depth/` (16 bit, millimetres, holes filled), `data/hha/`, `segmentation/img_5001.mat`. Lists
+`train.txt`, `val.txt`, `test.txt` with numbers are read where they lie beside, else ours.
 
 Reference: Silberman et al., 2012; classes of Gupta et al., CVPR 2013; HHA of Gupta et al., 2014,
 arXiv:1407.5736; statistics and splits of nyud_layers.py in shelhamer/fcn.berkeleyvision.org.
@@ -12,18 +12,15 @@ import math
 from pathlib import Path
 
 from bench.data.dataset import DATASETS, spread_colours
-from bench.data.files import find_root, read_lines
+from bench.data.files import find_root
 from bench.data.layers import Input
+from bench.data.outlines import OUTLINES, Outline
 from bench.data.sets.matlab import VOID, MatlabDataset
+from bench.data.sets.published_lists import read_published, read_splits
 from fcn.errors import InputError
 
-CLASSES = (
-    *("wall", "floor", "cabinet", "bed", "chair", "sofa", "table", "door", "window", "bookshelf"),
-    *("picture", "counter", "blinds", "desk", "shelves", "curtain", "dresser", "pillow", "mirror"),
-    *("floor mat", "clothes", "ceiling", "books", "refrigerator", "television", "paper", "towel"),
-    *("shower curtain", "box", "whiteboard", "person", "night stand", "toilet", "sink", "lamp"),
-    *("bathtub", "bag", "otherstructure", "otherfurniture", "otherprop"),
-)
+CLASSES = read_published("nyudv2-classes")
+LISTS = {split: (f"{split}.txt", f"nyudv2-{split}") for split in ("train", "val", "test")}
 DEPTH_MM = (500.0, 12000.0)
 """What the sensor measures, with a margin: 0.5 to 10 m."""
 MEAN_LOG_DEPTH = 7.844
@@ -33,8 +30,8 @@ NATS_OF_A_DEVIATION = 57.6
 """In the reference a unit of log depth enters like one grey level of colour, and 57.6 grey levels
 are the usual deviation of colours (0.226 of 255)."""
 FETCH = (
-    "unpack nyud.tar.gz (its address is in data/nyud/README.md of "
-    "shelhamer/fcn.berkeleyvision.org) and copy train.txt, val.txt and test.txt from there"
+    "unpack nyud.tar.gz there (from dl.caffe.berkeleyvision.org): images, depth, HHA and masks as "
+    "the FCN authors prepared them"
 )
 
 
@@ -60,12 +57,10 @@ def load_nyudv2(
     Raises:
         InputError: The folder or a list is not there, or `depth_std` is not positive.
     """
-    if depth_std <= 0:
-        raise InputError(f"data.options.depth_std of 'nyudv2' must be positive, not {depth_std}")
+    inputs = _inputs(depth, hha, depth_std)
     root = find_root("nyudv2", data_dir, ("nyud", "nyudv2"), ("data/images", "segmentation"), FETCH)
-    parts = {name: tuple(read_lines(root / f"{name}.txt")) for name in ("train", "val", "test")}
+    parts = read_splits(root, LISTS)
     splits = parts if val else {"train": parts["train"] + parts["val"], "test": parts["test"]}
-    inputs = [_depth(depth_std)] * depth + [Input("hha", 3, mean=HHA_MEAN)] * hha
     keys = [(split, number) for split, numbers in splits.items() for number in numbers]
     return MatlabDataset(
         variable="segmentation",
@@ -86,8 +81,29 @@ def load_nyudv2(
             one.name: {key: Path("data", one.name, f"img_{key[1]}.png") for key in keys}
             for one in inputs
         },
-        more_inputs=tuple(inputs),
+        more_inputs=inputs,
     )
+
+
+@OUTLINES.register("nyudv2")
+def outline_nyudv2(
+    *,
+    depth: bool = True,
+    hha: bool = True,
+    val: bool = False,
+    depth_std: float = NATS_OF_A_DEVIATION,
+) -> Outline:
+    """795 and 654 images of 480 x 640; 381 to train on where `val` is apart."""
+    parts = {split: len(read_published(ours)) for split, (_, ours) in LISTS.items()}
+    whole = {"train": parts["train"] + parts["val"], "test": parts["test"]}
+    inputs = _inputs(depth, hha, depth_std)
+    return Outline(parts if val else whole, len(CLASSES), (480, 640), FETCH, inputs)
+
+
+def _inputs(depth: bool, hha: bool, depth_std: float) -> tuple[Input, ...]:
+    if depth_std <= 0:
+        raise InputError(f"data.options.depth_std of 'nyudv2' must be positive, not {depth_std}")
+    return (_depth(depth_std),) * depth + (Input("hha", 3, mean=HHA_MEAN),) * hha
 
 
 def _depth(std: float) -> Input:

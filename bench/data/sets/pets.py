@@ -12,6 +12,7 @@ from pathlib import Path
 
 from bench.data.dataset import DATASETS
 from bench.data.files import find_root, read_lines
+from bench.data.outlines import OUTLINES, Outline
 from bench.data.sets.described import DescribedDataset, describe_values
 
 LISTS = {"train": "trainval.txt", "test": "test.txt"}
@@ -52,3 +53,9 @@ def load_pets(data_dir: Path | None, *, border: bool = False) -> DescribedDatase
     classes = {"background": [2], "pet": [1]} | ({"border": [BORDER]} if border else {})
     description = describe_values(classes, void=[] if border else [BORDER])
     return DescribedDataset.of("pets", description, root, splits, files)
+
+
+@OUTLINES.register("pets")
+def outline_pets(*, border: bool = False) -> Outline:
+    """3,680 and 3,669 images."""
+    return Outline({"train": 3680, "test": 3669}, 3 if border else 2, (375, 500), FETCH)

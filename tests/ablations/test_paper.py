@@ -1,0 +1,163 @@
+"""The paper's questions: as the reference trains them, and asked of other data by another base."""
+
+import csv
+import sys
+from functools import cache
+
+import pytest
+import torch
+
+from ablations.cli import main
+from ablations.expand import expand
+from ablations.registry import list_ablations, load_ablation
+from bench.data.facts import DatasetFacts
+from bench.data.outlines import find_outline, outline_facts
+from bench.data.registry import list_datasets
+from bench.grid.preflight import check_models
+from bench.run.parts import find_parts
+from fcn import create_model
+from reports.stats.asked import resolve_claims
+
+NAMES = [name for name in list_ablations() if name.startswith("paper/")]
+OWN_DATA = {"paper/context", "paper/nyudv2", "paper/siftflow"}
+"""Whose question is about their own data: tests/data/test_paper_data.py has small files of it."""
+ELSEWHERE = [name for name in NAMES if name not in OWN_DATA]
+SHAPES = DatasetFacts("e" * 64, {"train": 256, "val": 32, "test": 64}, 6)
+
+
+def facts_of(data):
+    assert data.dataset in list_datasets()
+    return outline_facts(data, find_outline(data))
+
+
+@cache
+def plan_of(name):
+    return expand(load_ablation(name), facts_of, sources_of=lambda spec: {})
+
+
+def specs_of(name):
+    return {one.variant: one.run.spec for one in plan_of(name).runs}
+
+
+def test_every_table_and_figure_is_there():
+    asked = "backbones skips upsampling sampling optimisation masking choices voc context"
+    assert set(NAMES) == {f"paper/{name}" for name in (*asked.split(), "nyudv2", "siftflow")}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_network_can_be_built_and_every_claim_judged(name):
+    plan = plan_of(name)
+    facts = {one.run.fingerprint: facts_of(one.run.spec.data) for one in plan.runs}
+    assert set(check_models(plan, facts)) == set(plan.variants)
+    assert len(resolve_claims(plan)) == len(plan.claims) > 2
+    assert plan.note
+    assert plan.expectation
+    assert plan.published or name == "paper/sampling"  # a figure of curves
+    assert plan.doubles == ([["reference", "pad100"]] if name == "paper/choices" else [])
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_another_base_asks_the_same_of_other_data(name):
+    changed = {"base": "paper/on-shapes", "data.background": ["ground"]}
+    plan = expand(load_ablation(name, changed), lambda data: SHAPES)
+    assert plan.variants == plan_of(name).variants
+    assert {one.run.spec.data.dataset for one in plan.runs} == {"shapes"}
+    assert not any(one.run.spec.model.pretrained for one in plan.runs)
+    assert {one.run.spec.model.preprocessing for one in plan.runs} == {"timm"}
+    rates = {one.run.spec.train.lr for one in plan.runs}
+    assert rates == {2e-3} or name == "paper/optimisation"
+    assert set(check_models(plan, {SHAPES.fingerprint: SHAPES})) == set(plan.variants)
+    assert len(resolve_claims(plan)) == len(plan.claims)
+
+
+def test_networks_and_solvers_are_the_references():
+    """By net.py and solver.prototxt of the voc nets of the reference, and the paper's counts."""
+    skips = specs_of("paper/skips")
+    found = {name: (spec.train.lr, spec.train.steps) for name, spec in skips.items()}
+    assert found["fcn32s"] == (1e-10, 100_000)
+    assert found["fcn16s"] == (1e-12, 100_000)
+    assert found["fcn8s"] == (1e-14, 100_000)
+    assert found["fcn8s-atonce"] == (1e-10, 300_000)
+    for spec in skips.values():
+        train = spec.train
+        assert (train.momentum, train.weight_decay, train.batch_size) == (0.99, 5e-4, 1)
+        assert (train.loss_reduction, train.schedule, train.flip) == ("sum", "constant", False)
+        assert (train.groups["bias"].lr, train.crop) == (2.0, None)
+        assert (spec.model.preprocessing, spec.model.dropout) == ("caffe", 0.5)
+        assert (spec.train.split, spec.evaluate.split) == ("train", "seg11valid")
+    plan = plan_of("paper/skips")
+    costs = check_models(plan, {one.run.fingerprint: SHAPES_21 for one in plan.runs})
+    assert costs["fcn32s"].num_parameters == 134_346_581
+    assert costs["fcn16s"].num_parameters == 134_346_581 + 10_773
+    assert costs["fcn8s"].num_parameters == 134_346_581 + 10_773 + 5_397
+    backbones = specs_of("paper/backbones")
+    rates = {name: spec.train.lr for name, spec in backbones.items()}
+    assert rates == {"caffenet": 1e-3, "vgg16": 1e-4, "googlenet_original": 5e-5}
+    assert {spec.train.batch_size for spec in backbones.values()} == {20}
+
+
+SHAPES_21 = DatasetFacts("d" * 64, {"train": 9, "seg11valid": 9}, 21)
+
+
+def test_each_image_moves_the_weights_alike_in_every_recipe_of_optimisation():
+    """Rate over 1 - momentum, per image: accumulated gradients are averaged, sums are not."""
+    pixels = 500 * 375
+    for name, spec in specs_of("paper/optimisation").items():
+        train = spec.train
+        each = train.lr / train.grad_accum_steps / (1 - train.momentum)
+        each /= pixels if train.loss_reduction == "mean" else 1
+        assert each == pytest.approx(1e-8, rel=0.02), name
+        assert (train.steps or 0) * train.grad_accum_steps == pytest.approx(100_000, rel=1e-3)
+        decay = train.lr * train.weight_decay / train.grad_accum_steps / (1 - train.momentum)
+        assert decay == pytest.approx(5e-4 * 1e-8, rel=0.03), name
+
+
+def test_batches_grow_as_cells_are_left_out():
+    for spec in specs_of("paper/sampling").values():
+        assert spec.train.loss_sampling * spec.train.grad_accum_steps == 1
+        assert spec.train.steps == 1500
+
+
+def test_scores_alone_are_trained_whatever_the_head():
+    (pattern,) = specs_of("paper/skips")["fcn32s-fixed"].train.freeze
+    for backbone, head in (("vgg11", "convolutionalized"), ("resnet18", "linear")):
+        with torch.device("meta"):
+            model = create_model(backbone, num_classes=3, skip="fcn32s", head=head)
+        names = {name for name, _ in model.named_parameters()}
+        left = names - find_parts(model, pattern, "train.freeze")
+        assert {name.rpartition(".")[2] for name in left} == {"weight", "bias"}
+        assert len(left) == 2
+        assert all(name.startswith("head.") for name in left)
+
+
+SAMPLE = "paper/masking"
+"""The question that is asked even where time is short."""
+SMALL = "data.options={size: 64, num_train: 16, num_val: 2, num_test: 3}"
+TRIAL = (
+    "base=paper/on-shapes",
+    "data.background=[ground]",
+    SMALL,
+    "train.steps=2",
+    "seeds=[0]",
+    "train.warmup_steps=0",
+)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name == SAMPLE else pytest.mark.long)
+        for name in ELSEWHERE
+    ],
+)
+def test_it_runs_to_its_report_on_small_drawn_images(name, tmp_path, monkeypatch, capsys):
+    settings = [word for setting in TRIAL for word in ("--set", setting)]
+    folders = ["--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "out")]
+    monkeypatch.setattr(sys, "argv", ["fcn-bench", "run", name, *folders, *settings])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code, capsys.readouterr().err
+    with (tmp_path / "out" / "runs.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["status"] for row in rows} == {"done"}
+    assert {row["variant"] for row in rows} == set(plan_of(name).variants)
