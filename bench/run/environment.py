@@ -55,6 +55,15 @@ def configure_torch(threads: int | None, *, deterministic: bool) -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
+def limit_memory(device: torch.device, share: float) -> None:
+    """Have this process take no more than a part of a GPU's memory; for the rest of its life.
+
+    Without it the first of several runs on a GPU may keep what those beside it need.
+    """
+    if device.type == "cuda" and share < 1:
+        torch.cuda.set_per_process_memory_fraction(share, device)
+
+
 def list_gpus() -> list[str]:
     """Return what CUDA_VISIBLE_DEVICES calls each GPU that torch sees, in torch's order.
 

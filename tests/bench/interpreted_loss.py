@@ -1,7 +1,8 @@
 """The fused loss in Triton's interpreter, beside other routes; prints JSON.
 
-To be run as a process of its own, with TRITON_INTERPRET=1: Triton looks at it when imported. For each case the fused
-loss and the one by slices, each with its gradient, are set beside cross-entropy in float64.
+To be run as a process of its own with TRITON_INTERPRET=1, which Triton looks at when it is
+imported. For each case the fused loss and the one by slices, each with its gradient, are set beside
+cross-entropy in float64.
 """
 
 import json

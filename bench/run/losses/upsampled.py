@@ -87,6 +87,8 @@ def upsampled_cross_entropy(
 class _Places:
     """Where pixels are read from, on the device."""
 
+    window: int
+    """Coarse columns that one tile of pixels reads from at most, as a power of two."""
     row: Tensor
     """First of the two coarse rows of each row of pixels, (H,), int32."""
     row_part: Tensor
@@ -97,8 +99,6 @@ class _Places:
     """What brings rows of pixels back to coarse ones, (h, H)."""
     columns: Tensor
     """What brings the windows of all tiles to coarse columns, (tiles * window, w), 0 or 1."""
-    window: int
-    """Coarse columns that one tile of pixels reads from at most, as a power of two."""
 
 
 @functools.lru_cache(maxsize=64)
@@ -131,7 +131,7 @@ def _find_places(
         reached = (column[::PIXELS, None] + torch.arange(window)).flatten()
         columns = (reached[:, None] == torch.arange(cells[1])).float()
         found = (row, row_part, column, column_part, down.T, columns)
-        return _Places(*(tensor.contiguous().to(device) for tensor in found), window)
+        return _Places(window, *(tensor.contiguous().to(device) for tensor in found))
 
 
 class _UpsampledLoss(torch.autograd.Function):

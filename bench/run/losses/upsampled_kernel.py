@@ -6,7 +6,9 @@ window of coarse columns that is its own: nothing is added by atomics, so bits a
 Classes pass by `classes` at a time, twice: for the softmax, and for the slope.
 Imported only where there is Triton.
 """
-# mypy: ignore-errors  (the language of a kernel is not Python's, and Triton has no types)
+
+# mypy: ignore-errors
+# The language of a kernel is not Python's, and Triton has no types.
 
 import triton
 import triton.language as tl
