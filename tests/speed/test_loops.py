@@ -59,8 +59,8 @@ def test_a_limit_made_of_one_graph_is_the_limit(tiny_workload, monkeypatch):
         for _ in range(6):
             next(steps)
     assert recorder.replayed == 3
-    for ours, theirs in zip(*(m.state_dict().values() for m in models), strict=True):
-        torch.testing.assert_close(ours, theirs)
+    for anew, replayed in zip(*(m.state_dict().values() for m in models), strict=True):
+        torch.testing.assert_close(anew, replayed)
 
 
 def test_each_loop_trains(tiny_workload, tmp_path):
