@@ -86,7 +86,9 @@ def speed(
     ] = None,
     budget: Annotated[
         float | None,
-        typer.Option(help="Seconds after which no further row is begun; what is measured stays."),
+        typer.Option(
+            help="Seconds after which no further row is begun; what is measured stays.", min=0.0
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -179,9 +179,7 @@ def test_packing_is_set_beside_one_at_a_time_with_and_without_start_up():
 
 
 def test_a_spent_budget_ends_the_measurement_and_keeps_its_rows():
-    ended = run(
-        "train", "evaluate", *TINY, "--backbone", "resnet10t", "--budget", "0.001", "--json"
-    )
+    ended = run("train", "evaluate", *TINY, "--backbone", "resnet10t", "--budget", "0", "--json")
     assert ended.stdout == "[]\n"
     assert "train: not begun, the budget is spent" in ended.stderr
 
