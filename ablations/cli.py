@@ -41,6 +41,7 @@ with require_ours():
         open_store,
         run_app,
         show,
+        show_remarks,
     )
     from bench.plugins import load_plugins
     from bench.version import __version__
@@ -120,6 +121,9 @@ def check(
     store = open_store(runs)
     plan, catalog = plan_spec(spec, store, data, settings, only=only, limit_images=limit_images)
     costs = check_plan(plan, store, catalog)
+    from bench.grid.training_remarks import bf16_remarks
+
+    show_remarks(bf16_remarks(plan), as_json=True)
     _show_plan(plan, store, costs, device, slots, as_json)
 
 

@@ -61,7 +61,8 @@ def limit_memory(device: torch.device, share: float) -> None:
     Without it the first of several runs on a GPU may keep what those beside it need.
     """
     if device.type == "cuda" and share < 1:
-        torch.cuda.set_per_process_memory_fraction(share, device)
+        index = torch.cuda.current_device() if device.index is None else device.index
+        torch.cuda.set_per_process_memory_fraction(share, index)
 
 
 def list_gpus() -> list[str]:

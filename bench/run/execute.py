@@ -27,6 +27,7 @@ from bench.faults import fault_point
 from bench.run import outcome
 from bench.run.activations import checkpoint_blocks
 from bench.run.checkpoint import load_checkpoint, remove_checkpoints, save_checkpoint
+from bench.run.compiling import compiled
 from bench.run.costs import count_others, measure_costs, measure_step_memory
 from bench.run.distributed import Group, joined
 from bench.run.ema import ema_applied, swap_ema
@@ -295,7 +296,7 @@ class _Execution:
         if best:
             self.selection = Selection(best, self.folder, log.evaluations, self.group)
         saved = time.monotonic()
-        with stop_on_signals() as stop:
+        with compiled(model, train), stop_on_signals() as stop:
             for step_log in steps:
                 self.note_step(step_log, log)
                 is_better = self.watch(model, optimizer, step_log.step, log)

@@ -44,7 +44,8 @@ class CudaRecorder:
     def record(self, launches: Callable[[], None]) -> Callable[[], None]:
         """Capture a function's launches on a stream of their own."""
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        # Other threads of the process may go on with what a graph could not hold.
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
             launches()
         return graph.replay
 

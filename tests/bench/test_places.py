@@ -125,8 +125,10 @@ def test_a_run_is_told_its_part_of_the_memory(monkeypatch, tmp_path):
     )
     limit_memory(torch.device("cpu"), 0.5)
     limit_memory(torch.device("cuda"), 1.0)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
     limit_memory(torch.device("cuda"), 0.48)
-    assert told == [(0.48, torch.device("cuda"))]
+    limit_memory(torch.device("cuda:3"), 0.24)
+    assert told == [(0.48, 0), (0.24, 3)]  # torch takes no device without a number here
 
 
 @pytest.mark.parametrize("library", ["CUBLAS", "CUDNN"])

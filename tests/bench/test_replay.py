@@ -1,5 +1,7 @@
 """Steps recorded once and replayed, beside steps made anew; a tape stands for a CUDA graph."""
 
+from contextlib import contextmanager
+
 import pytest
 import torch
 from tape import Tape
@@ -10,7 +12,7 @@ from bench.run.ema import ema_applied
 from bench.run.losses import pixel_loss
 from bench.run.optim import create_optimizer
 from bench.run.rates import Rates, fuse
-from bench.run.replay import WARM_UP, Replay, find_recorder
+from bench.run.replay import WARM_UP, CudaRecorder, Replay, find_recorder
 from bench.run.schedules import lr_at
 from bench.run.train import fit
 from bench.spec import TrainSpec
@@ -172,6 +174,35 @@ def test_recorded_are_steps_on_one_gpu_whose_rates_lie_there(monkeypatch):
     }.items():
         other = plain.model_copy(update={key: value})
         assert find_recorder(optimizer, other, cuda, 1) is None
+
+
+def test_a_cuda_graph_is_captured_and_replayed_or_refused(monkeypatch):
+    done = []
+
+    class Graph:
+        def replay(self):
+            done.append("replayed")
+
+    @contextmanager
+    def capture(graph, capture_error_mode):
+        assert capture_error_mode == "thread_local"
+        yield
+        done.append("captured")
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setattr(torch.cuda, "graph", capture)
+    CudaRecorder().record(lambda: done.append("launched"))()
+    assert done == ["launched", "captured", "replayed"]
+
+    def refuse():
+        raise torch.AcceleratorError("operation not permitted when stream is capturing")
+
+    replay = Replay(lambda batches: torch.zeros(()), CudaRecorder())
+    for _ in range(WARM_UP):
+        replay(iter([(torch.zeros(1), torch.zeros(1))]))
+    monkeypatch.setattr(Graph, "__init__", lambda self: refuse())
+    assert replay(iter([(torch.zeros(1), torch.zeros(1))])) == 0
+    assert done[3:] == []
 
 
 def test_the_loss_of_a_step_is_its_own(monkeypatch):
