@@ -104,3 +104,26 @@ def test_slopes_are_in_memory_for_few_images_at_a_time(monkeypatch):
     upsampled.upsampled_cross_entropy(scores, target, UP, ignore_index=9)
     assert [len(given[0]) for given in launched] == [2, 2, 1]
     assert all(given[5].shape == (len(given[0]), 5, 16, 2 * 16) for given in launched)
+
+
+@pytest.mark.parametrize("types", [("fp32", "i64"), ("bf16", "u8")], ids=str)
+def test_the_kernel_compiles_for_a_gpu_that_is_not_here(types, monkeypatch, tmp_path):
+    """The interpreter takes more than the compiler does."""
+    from triton import compile
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    from bench.run.losses.upsampled_kernel import loss_and_slope
+
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    pointers = {"scores": types[0], "target": types[1], "row": "i32", "column": "i32"}
+    pointers |= dict.fromkeys(["weights", "row_part", "column_part", "sums", "slope"], "fp32")
+    fixed = {"has_weights": True, "classes": 64, "pixels": 64, "window": 16}
+    signature = {
+        name: f"*{pointers[name]}" if name in pointers else "constexpr" if name in fixed else "i32"
+        for name in loss_and_slope.arg_names
+    }
+    source = ASTSource(loss_and_slope, signature, constexprs=fixed)
+    made = compile(source, target=GPUTarget("cuda", 90, 32))
+    assert ".entry loss_and_slope" in made.asm["ptx"]
+    assert made.metadata.shared <= 227 * 2**10  # bytes that a program may share on an H200
