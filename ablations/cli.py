@@ -51,6 +51,7 @@ with require_ours():
         run_app,
         show,
         show_json,
+        show_remarks,
     )
     from bench.plugins import load_plugins
     from bench.version import __version__
@@ -151,6 +152,9 @@ def check(
         )
     plan, catalog = plan_spec(spec[0], store, data, settings, only=only, limit_images=limit_images)
     costs = check_plan(plan, store, catalog)
+    from bench.grid.training_remarks import bf16_remarks
+
+    show_remarks(bf16_remarks(plan), as_json=True)
     _show_plan(plan, store, costs, device, slots, as_json, seconds)
 
 

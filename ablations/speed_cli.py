@@ -3,6 +3,7 @@
 import shlex
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,9 +84,16 @@ def speed(
     out: Annotated[
         Path | None, typer.Option(help="Page to write, such as docs/performance.md.")
     ] = None,
+    budget: Annotated[
+        float | None,
+        typer.Option(
+            help="Seconds after which no further row is begun; what is measured stays.", min=0.0
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure training, memory, reading, start-up, grids and stores against limits."""
+    until = None if budget is None else time.monotonic() + budget
     parts = _choose(what or ["all"])
     if out:
         from bench.speed.page import require_page
@@ -113,16 +121,19 @@ def speed(
         block_seconds=block,
     )
     scale = _Scale(spec, engine, settings or (), slots or (), runs or (1, 1000, 10_000), reported)
-    sections = []
-    for section in _measure(parts, request, scale):
-        sections.append(section)
+    sections: dict[str, Section] = {}
+    for section in _measure(parts, request, scale, until):
+        sections[section.name] = section
         if out:
             _write(out, section, device)
-        if not as_json:
-            typer.echo(f"\n{section.title}")
-            show(section.rows(), as_json=False)
+        newest = (f"{key} {text}" for key, text in section.rows()[-1].items())
+        typer.echo(f"{section.title}: {', '.join(newest)}", err=True)
     if as_json:
-        show_json([section.to_json() for section in sections])
+        show_json([section.to_json() for section in sections.values()])
+        return
+    for section in sections.values():
+        typer.echo(f"\n{section.title}")
+        show(section.rows(), as_json=False)
 
 
 def _choose(what: Sequence[str]) -> tuple[str, ...]:
@@ -132,14 +143,25 @@ def _choose(what: Sequence[str]) -> tuple[str, ...]:
     return tuple(part for part in PARTS if part in what or "all" in what)
 
 
-def _measure(parts: Sequence[str], request: "Request", scale: _Scale) -> Iterator["Section"]:
-    """Yield each part when it is measured; what it leaves on the disk is removed."""
+def _measure(
+    parts: Sequence[str], request: "Request", scale: _Scale, until: float | None
+) -> Iterator["Section"]:
+    """Yield each part with each row that it gets; what it leaves on the disk is removed."""
     for part in parts:
         with tempfile.TemporaryDirectory(prefix="fcn-bench-speed-") as name:
-            yield _measure_part(part, request, scale, Path(name))
+            if until is not None and time.monotonic() > until:
+                typer.echo(f"{part}: not begun, the budget is spent", err=True)
+                continue
+            for section in _measure_part(part, request, scale, Path(name)):
+                yield section
+                if until is not None and time.monotonic() > until:
+                    typer.echo(f"{part}: no further row, the budget is spent", err=True)
+                    break
 
 
-def _measure_part(part: str, request: "Request", scale: _Scale, scratch: Path) -> "Section":
+def _measure_part(
+    part: str, request: "Request", scale: _Scale, scratch: Path
+) -> Iterator["Section"]:
     from ablations.speed_store import store_section
     from bench.speed import compare, grid, memory, reading, startup
 
@@ -152,12 +174,12 @@ def _measure_part(part: str, request: "Request", scale: _Scale, scratch: Path) -
     if part == "memory":
         return memory.memory_section(request.by_classes(scratch))
     if part == "reading":
-        return reading.reading_section(scratch, request.rounds)
+        return iter([reading.reading_section(scratch, request.rounds)])
     if part == "startup":
-        return startup.startup_section(scratch, request.rounds)
+        return iter([startup.startup_section(scratch, request.rounds)])
     if part == "grid":
         return grid.grid_section(scale.spec, scale.engine, scale.settings, scale.slots, scratch)
-    return store_section(scale.numbers, scratch, most_reported=scale.most_reported)
+    return iter([store_section(scale.numbers, scratch, most_reported=scale.most_reported)])
 
 
 def _write(out: Path, section: "Section", device: str) -> None:

@@ -81,7 +81,7 @@ def read_at(
     """
     logits = logits if logits.dtype == torch.float64 else logits.float()
     rows, columns = (
-        _matrix(
+        reading_matrix(
             num_cells,
             outputs,
             covered,
@@ -128,7 +128,7 @@ def interpolation_matrix(
 
 # Long enough for a pass over images of many sizes; 512 rows of 16 cells are 32 KB each.
 @functools.lru_cache(maxsize=256)
-def _matrix(
+def reading_matrix(
     num_cells: int,
     outputs: int,
     covered: int,
@@ -139,6 +139,7 @@ def _matrix(
     device: torch.device,
     dtype: torch.dtype,
 ) -> Tensor:
+    """Return the weights that read one axis of `to_grid`, (outputs, num_cells); see `read_at`."""
     # A tensor born in inference mode may not take part in training later; the cache outlives both.
     with torch.inference_mode(False), torch.no_grad():
         # On the CPU in float64, so that every device gets the same weights.

@@ -55,6 +55,9 @@ def exec_run(
     lease_seconds: Annotated[
         float | None, typer.Option(help="Time after which a holder without a beat is turned out.")
     ] = None,
+    memory_share: Annotated[
+        float, typer.Option(help="Part of a GPU's memory that the run may take.", min=0, max=1)
+    ] = 1.0,
     member: Annotated[bool, typer.Option("--member", hidden=True)] = False,
 ) -> None:
     """Execute the run of one folder; the engines call this."""
@@ -64,7 +67,12 @@ def exec_run(
     lease_seconds = lease_seconds or LEASE_SECONDS
     devices = device or ["auto"]
     if len(devices) > 1 and not member:
-        slot = Slot(devices[0], threads or share_threads(len(devices)), tuple(devices[1:]))
+        slot = Slot(
+            devices[0],
+            threads or share_threads(len(devices)),
+            tuple(devices[1:]),
+            share=memory_share,
+        )
         _leave(run_dir, _launch(run_dir, slot, plugin, with_parent, lease_seconds))
     if with_parent:
         leave_with_parent(sys.stdin.fileno())  # before torch is imported, which takes seconds
@@ -79,6 +87,7 @@ def exec_run(
         lease_seconds=lease_seconds,
         rank=rank,
         processes=processes,
+        memory_share=memory_share,
     )
     code = execute(run_dir, options)
     if member:

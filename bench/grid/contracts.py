@@ -5,7 +5,7 @@ The controller between them knows neither where runs are started nor how they ar
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from bench.plan import PlannedRun
 from bench.store.runs import Failure
@@ -20,6 +20,8 @@ class Exit:
     """Exit code of `bench.run.outcome`; negative for a signal."""
     lost: str | None = None
     """What was lost with it, if its machine is gone: then nothing is known of its end."""
+    shared: bool = False
+    """Whether it had a GPU together with other runs, whose memory was not its own then."""
 
 
 class EngineLostError(Exception):
@@ -55,6 +57,18 @@ class Engine(Protocol):
 
     def stop(self) -> None:
         """Ask what still runs to checkpoint and leave, and see that it does."""
+        ...
+
+
+@runtime_checkable
+class SharingEngine(Protocol):
+    """What an engine can besides that starts several runs on one GPU."""
+
+    def start_alone(self, run_dir: Path) -> bool:
+        """Start a run's process with a GPU to itself; False while there is none.
+
+        Nothing new is then started on one of them, so that its turn comes.
+        """
         ...
 
 

@@ -6,12 +6,13 @@ The controller knows order, causes and retries; engines know only how to start a
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 
-from bench.grid.contracts import Engine, EngineLostError, Exit, Watcher
+from bench.grid.contracts import Engine, EngineLostError, Exit, SharingEngine, Watcher
 from bench.grid.disk_space import LEAST_BYTES, DiskSpace
 from bench.grid.exit_status import describe_end, last_step
 from bench.plan import Plan, PlannedRun
@@ -34,7 +35,8 @@ RETRIES = {
 """Further attempts within one command, by cause, each cause counted for itself. What is not here
 would end the same way again. Machines come and go through no fault of a run, so losing one costs it
 none of the few tries for its own failures; but a run that takes machine after machine down ends. A
-run that somebody stops counts only where it got no further than the last time it was stopped."""
+run that somebody stops counts only where it got no further than the last time it was stopped. One
+whose memory ran out beside others on its GPU is tried once more, with a GPU to itself."""
 
 DETERMINED = (Reason.NONFINITE,)
 """Causes that a later command meets again too, unless it is told to try. What failed for its input
@@ -103,12 +105,17 @@ class _Grid:
         self._hung: set[str] = set()
         self._watches: dict[str, Watch] = {}
         self._elsewhere: set[str] = set()
+        self._alone: set[str] = set()
+        """Runs that get a GPU to themselves, as their memory ran out beside others."""
         for run_id, planned in self.waiting.items():
             store.prepare(planned.run)
             store.forget_failure(run_id)
 
     def start_ready(self) -> None:
         """Start runs whose parents are done, in the order of the plan, while there is room."""
+        for run_id in [i for i in self.waiting if i in self._alone]:
+            if self._not_before.get(run_id, 0.0) <= time.monotonic():
+                self._start_alone(run_id)
         for run_id in islice(self._ready(), self.engine.free_slots()):
             shortage = self._disk_space.shortage()
             if shortage is None:
@@ -138,7 +145,13 @@ class _Grid:
             elif ended.lost:
                 self._fail(planned, Failure(reason=Reason.LOST, message=ended.lost))
             else:
-                self._fail(planned, self.store.failure(run_id) or self._describe(ended))
+                failure = self.store.failure(run_id) or self._describe(ended)
+                may_be_alone = ended.shared and isinstance(self.engine, SharingEngine)
+                if failure.reason == Reason.MEMORY and may_be_alone:
+                    self._alone.add(run_id)
+                    self._try_again(planned, failure)
+                else:
+                    self._fail(planned, failure)
 
     def note_others(self) -> None:
         """Take note of what other commands on this store brought to an end."""
@@ -191,7 +204,7 @@ class _Grid:
         """Yield runs that can be started, and that no other command makes."""
         now = time.monotonic()
         for run_id, planned in list(self.waiting.items()):
-            if self._not_before.get(run_id, 0.0) > now:
+            if self._not_before.get(run_id, 0.0) > now or run_id in self._alone:
                 continue
             if any(self.store.status(parent) != "done" for parent in planned.run.parents):
                 continue
@@ -204,13 +217,21 @@ class _Grid:
             else:
                 self._elsewhere.add(run_id)
 
-    def _start(self, run_id: str) -> None:
+    def _start_alone(self, run_id: str) -> None:
+        """Start a run with a GPU to itself, if there is one by now."""
+        assert isinstance(self.engine, SharingEngine)
+        self._start(run_id, self.engine.start_alone)
+
+    def _start(self, run_id: str, start: Callable[[Path], bool | None] | None = None) -> None:
         planned = self.waiting.pop(run_id)
         try:
             self.store.prepare(planned.run)  # its folder may have been deleted
-            self.engine.start(self.store.run_dir(run_id))
+            is_started = (start or self.engine.start)(self.store.run_dir(run_id))
         except OSError as error:
             self._fail(planned, Failure(REASONS[exit_code(error)], f"not started: {error}"))
+            return
+        if is_started is False:
+            self.waiting[run_id] = planned
             return
         self.running[run_id] = planned
         self._beats[run_id] = (0, time.monotonic())
@@ -225,12 +246,15 @@ class _Grid:
         self._failures[run_id, failure.reason] += self._counts(run_id, failure)
         self._hung.discard(run_id)
         if self._failures[run_id, failure.reason] <= RETRIES.get(failure.reason, 0):
-            self.store.forget_failure(run_id)
-            self._last_failure[run_id] = failure
-            self.waiting[run_id] = planned
-            self.watcher.retried(planned, failure)
+            self._try_again(planned, failure)
             return
         self._give_up(planned, failure)
+
+    def _try_again(self, planned: PlannedRun, failure: Failure) -> None:
+        self.store.forget_failure(planned.run.id)
+        self._last_failure[planned.run.id] = failure
+        self.waiting[planned.run.id] = planned
+        self.watcher.retried(planned, failure)
 
     def _counts(self, run_id: str, failure: Failure) -> bool:
         """Say whether a failure costs one of the tries: being stopped on one's way does not."""

@@ -10,6 +10,7 @@ from multiprocessing import get_all_start_methods
 from pathlib import Path
 
 from bench.grid.contracts import Engine
+from bench.grid.gpus import choose_devices
 from bench.grid.local import LocalEngine
 from bench.grid.nodes import Nodes
 from bench.grid.ray import RayEngine
@@ -17,7 +18,6 @@ from bench.grid.slots import Slot, plan_slots
 from bench.grid.slurm import SlurmEngine
 from bench.grid.slurm_settings import place_jobs, read_settings
 from bench.grid.warm import WarmEngine
-from bench.importing import importing
 from bench.plugins import absolute
 from fcn.errors import InputError
 from fcn.registry import Registry
@@ -52,8 +52,8 @@ def create_engine(name: str, request: Request) -> Engine:
     """Create an engine.
 
     Args:
-        name: Of `ENGINES`, or `auto`: warm where runs are on CPUs, and so short that starting them
-            would be a tenth of the work; local elsewhere.
+        name: Of `ENGINES`, or `auto`: warm where each run is one process on a CPU or a CUDA GPU,
+            as starting short ones would be a tenth of the work; local elsewhere.
         request: What a command asks for.
 
     Raises:
@@ -61,8 +61,9 @@ def create_engine(name: str, request: Request) -> Engine:
     """
     if name == "auto":
         slots = slots_here(request)
-        on_cpu = all(slot.devices == ("cpu",) for slot in slots)
-        name = "warm" if on_cpu and "forkserver" in get_all_start_methods() else "local"
+        # Metal is left out: what its libraries do in a forked process is nobody's promise.
+        can_be = all(len(slot.devices) == 1 and slot.device != "mps" for slot in slots)
+        name = "warm" if can_be and "forkserver" in get_all_start_methods() else "local"
     return ENGINES[name](request)
 
 
@@ -108,14 +109,13 @@ def slots_here(request: Request) -> list[Slot]:
     Raises:
         InputError: A device is not there, or the request is about a cluster.
     """
-    with importing():
-        from bench.run.environment import choose_device, list_gpus
     if request.address is not None or request.insecure or request.slurm:
         raise InputError(
             "--address, --insecure and --slurm are about a cluster, but this engine starts runs on "
             "this machine alone; leave them out, or choose --engine ray or slurm"
         )
-    names, gpus = [str(choose_device(device)) for device in request.devices], list_gpus()
+    names, gpus = choose_devices(request.devices)
     if request.devices_per_run > 1 and names == ["cuda"]:
         names = [f"cuda:{i}" for i in range(len(gpus))]
-    return plan_slots(names, request.slots, request.devices_per_run, gpus)
+    uuids = [gpu.uuid for gpu in gpus]
+    return plan_slots(names, request.slots, request.devices_per_run, uuids)

@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from bench.grid.contracts import Exit
+from bench.grid.places import Places
 from bench.grid.slots import Slot, exec_command, exec_environment
 
 GRACE_SECONDS = 30.0
@@ -23,40 +24,35 @@ class LocalEngine:
 
     def __init__(self, slots: Sequence[Slot], plugins: Sequence[str] = ()) -> None:
         self._plugins = list(plugins)
-        self._free = list(slots)
-        self._running: dict[str, tuple[subprocess.Popen[bytes], Slot]] = {}
+        self._places = Places(slots)
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
 
     def free_slots(self) -> int:
         """Return how many runs can be started now."""
-        return len(self._free)
+        return self._places.count_free()
 
     def start(self, run_dir: Path) -> None:
         """Start a run's process; its output goes to `log.txt` in the run's folder."""
-        slot = self._free[0]
-        with (run_dir / "log.txt").open("ab") as log:
-            process = subprocess.Popen(
-                exec_command(run_dir, slot, self._plugins),
-                stdin=subprocess.PIPE,  # its end tells the run that this process is gone
-                stdout=log,
-                stderr=log,
-                env=exec_environment(slot),
-                start_new_session=True,  # Ctrl-C reaches runs through `stop`, and only once
-            )
-        self._running[run_dir.name] = (process, self._free.pop(0))
+        self._start(run_dir, self._places.take(run_dir.name))
+
+    def start_alone(self, run_dir: Path) -> bool:
+        """Start a run with a GPU to itself; False while there is none, and one is kept for it."""
+        slot = self._places.take_alone(run_dir.name)
+        if slot is not None:
+            self._start(run_dir, slot)
+        return slot is not None
 
     def poll(self, seconds: float) -> list[Exit]:
         """Wait up to `seconds` for processes to end, and return those that did."""
         until = time.monotonic() + seconds
         while True:
-            ended = {i: p.returncode for i, (p, _) in self._running.items() if p.poll() is not None}
+            ended = {i: p.returncode for i, p in self._running.items() if p.poll() is not None}
             if ended or time.monotonic() > until:
                 break
             time.sleep(0.05)
         for run_id in ended:
-            process, slot = self._running.pop(run_id)
-            _close_pipe(process)
-            self._free.append(slot)
-        return [Exit(run_id, code) for run_id, code in ended.items()]
+            _close_pipe(self._running.pop(run_id))
+        return [Exit(i, code, shared=self._places.give_back(i)) for i, code in ended.items()]
 
     def is_queued(self, run_id: str) -> bool:
         """Say that no run waits: each that is started has its slot."""
@@ -64,11 +60,11 @@ class LocalEngine:
 
     def kill(self, run_id: str) -> None:
         """End a run's process at once; `poll` then reports it."""
-        self._running[run_id][0].kill()
+        self._running[run_id].kill()
 
     def stop(self) -> None:
         """Ask what still runs to checkpoint and leave; end what does not within the grace."""
-        processes = [process for process, _ in self._running.values()]
+        processes = list(self._running.values())
         for process in processes:
             process.terminate()
         until = time.monotonic() + GRACE_SECONDS
@@ -82,6 +78,21 @@ class LocalEngine:
                 process.wait()
                 _close_pipe(process)
             self._running.clear()
+
+    def _start(self, run_dir: Path, slot: Slot) -> None:
+        try:
+            with (run_dir / "log.txt").open("ab") as log:
+                self._running[run_dir.name] = subprocess.Popen(
+                    exec_command(run_dir, slot, self._plugins),
+                    stdin=subprocess.PIPE,  # its end tells the run that this process is gone
+                    stdout=log,
+                    stderr=log,
+                    env=exec_environment(slot),
+                    start_new_session=True,  # Ctrl-C reaches runs through `stop`, and only once
+                )
+        except OSError:
+            self._places.give_back(run_dir.name)
+            raise
 
 
 def _close_pipe(process: subprocess.Popen[bytes]) -> None:

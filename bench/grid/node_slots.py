@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from bench.grid.slots import Slot
+from bench.grid.slots import CUT, Slot
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def divide_node(
     """Share a node's resources out among runs; None if it has nothing for them.
 
     Each run gets its part of the CPUs, and on a GPU its fraction of one. Ray keeps count of the
-    fractions; that the runs on one GPU fit into its memory is the user's word. A run over several
+    fractions; of its memory each of its runs may take that part too. A run over several
     GPUs gets whole ones, which Ray shows to it as the only ones there are.
 
     Args:
@@ -54,7 +54,12 @@ def divide_node(
     return Node(
         id=node["NodeID"],
         name=f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']}, {node['NodeID'][:8]})",
-        slot=Slot(names[0], max(1, cpus // (count * devices_per_run)), tuple(names[1:])),
+        slot=Slot(
+            names[0],
+            max(1, cpus // (count * devices_per_run)),
+            tuple(names[1:]),
+            share=CUT / slots if on_gpu and slots and slots > 1 else 1.0,
+        ),
         count=count,
         num_cpus=float(cpus // count) or _floor(cpus / count),  # above one, Ray wants whole numbers
         num_gpus=_floor(devices_per_run / (slots or 1)) if on_gpu else 0.0,

@@ -17,10 +17,10 @@ from safetensors.numpy import load_file
 
 from bench.data.catalog import open_data
 from bench.grid.controller import execute_plan
+from bench.grid.gpus import choose_devices
 from bench.grid.local import LocalEngine
 from bench.grid.progress import GridProgress
 from bench.grid.slots import Slot, plan_slots
-from bench.importing import importing
 from bench.metrics import summarize
 from bench.plan import Plan, PlannedRun, Run
 from bench.plugins import absolute
@@ -128,15 +128,13 @@ def reproduce(
 
 def _slot_like(result: Result, device: str, threads: int | None) -> Slot:
     """Return a slot as the run had it: device and threads decide the last bits."""
-    with importing():
-        from bench.run.environment import choose_device, list_gpus
     recorded = result.environment
     if device == "auto":
         device = recorded.get("device", "auto")
-    chosen = str(choose_device(device))
+    (chosen,), gpus = choose_devices([device])
     processes = recorded.get("processes", 1)
     (slot, *_) = plan_slots([chosen] * (processes if chosen != "cpu" else 1), 1, processes,
-                            list_gpus())  # fmt: skip
+                            [gpu.uuid for gpu in gpus])  # fmt: skip
     wanted = threads or (recorded.get("threads") if chosen == "cpu" else None)
     return slot if wanted is None else Slot(slot.device, wanted, slot.further, slot.gpus)
 

@@ -13,6 +13,7 @@ import torch
 from bench.data.augment import scaled_size
 from bench.data.packs.pack import Pack
 from bench.data.roles import judged_by
+from bench.grid.gpus import find_gpus
 from bench.plan import Plan
 from bench.spec import RunSpec
 from fcn.counting import count
@@ -81,12 +82,8 @@ def _estimate_gib(spec: RunSpec, options: Mapping[str, Any], size: tuple[int, in
 
 def _memory_gib() -> tuple[str, float]:
     """Return the name and size of the memory that runs take here by default; 0 if unknown."""
-    if torch.cuda.is_available():
-        sizes = [
-            torch.cuda.get_device_properties(i).total_memory
-            for i in range(torch.cuda.device_count())
-        ]
-        return "the largest GPU", max(sizes) / GIB
+    if gpus := find_gpus():
+        return "the largest GPU", max(gpu.memory_mib for gpu in gpus) / 1024
     if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", ()):
         return "this machine", os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / GIB
     return "this machine", 0.0

@@ -12,6 +12,9 @@ from pathlib import Path
 
 from fcn.errors import InputError
 
+CUT = 0.96
+"""Part of a shared GPU's memory that is dealt out: each process keeps half a gigabyte beside it."""
+
 
 @dataclass(frozen=True)
 class Slot:
@@ -26,6 +29,18 @@ class Slot:
     gpus: tuple[str, ...] = ()
     """What CUDA_VISIBLE_DEVICES calls these devices (UUIDs): the run sees no others. Empty leaves
     it to see what this process sees."""
+    share: float = 1.0
+    """Part of each GPU's memory that the run may take; the rest is its neighbours'."""
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether its memory is a GPU's."""
+        return self.device.startswith("cuda")
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Its devices by names that all slots of the machine share."""
+        return self.gpus or (self.device, *self.further)
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -50,6 +65,7 @@ def exec_command(run_dir: Path, slot: Slot, plugins: Sequence[str] = ()) -> list
     command = [sys.executable, "-m", "bench", "exec", str(run_dir)]
     command += [word for device in slot.devices for word in ("--device", device)]
     command += ["--threads", str(slot.threads), "--with-parent"]
+    command += ["--memory-share", f"{slot.share:g}"] if slot.share < 1 else []
     return command + [word for plugin in plugins for word in ("--plugin", plugin)]
 
 
@@ -90,12 +106,21 @@ def plan_slots(
     threads = share_threads(sum(counts) * devices_per_run)
     rounds = range(max(counts))  # groups take turns, so that the first runs spread out
     chosen = [g for turn in rounds for g, n in zip(groups, counts, strict=True) if turn < n]
-    return [Slot(group[0], threads, group[1:], _name_gpus(group, gpus)) for group in chosen]
+    return [
+        Slot(group[0], threads, group[1:], _name_gpus(group, gpus), _share(group, chosen))
+        for group in chosen
+    ]
 
 
 def share_threads(num_processes: int) -> int:
     """Return how many CPU threads each of some processes gets."""
     return max(1, _count_cores() // num_processes)
+
+
+def _share(group: Sequence[str], chosen: Sequence[Sequence[str]]) -> float:
+    """Return the part of a GPU's memory for each of the runs on it; CUDA itself takes some too."""
+    neighbours = sum(not set(group).isdisjoint(other) for other in chosen)
+    return CUT / neighbours if group[0].startswith("cuda") and neighbours > 1 else 1.0
 
 
 def _count_cores() -> int:

@@ -15,11 +15,12 @@ import torch
 from bench.data.augment import scaled_size
 from bench.data.packs.pack import Pack
 from bench.data.roles import judged_by
+from bench.grid.gpus import find_gpus
 from bench.grid.pace import PAST, SCALED, TIMED, Pace
 from bench.grid.preflight import ModelCost, build, first_seeds
 from bench.grid.slots import Slot
 from bench.plan import Plan, PlannedRun
-from bench.run.environment import choose_device, describe_environment
+from bench.run.environment import describe_environment
 from bench.run.losses import network_loss
 from bench.run.outcome import is_out_of_memory
 from bench.run.train import autocast, place
@@ -58,7 +59,7 @@ def find_paces(
     Returns:
         By variant; nothing of a variant for which nothing is known.
     """
-    device = choose_device(slot.device)
+    device = torch.device(slot.device)
     paces: dict[str, Pace] = {}
     past = _PastRuns(store, device, slot)
     timed: dict[str, float] = {}
@@ -112,8 +113,7 @@ class _PastRuns:
     """How long finished runs of a store took, by what decides it."""
 
     def __init__(self, store: Store, device: torch.device, slot: Slot) -> None:
-        environment = describe_environment(device)
-        self._where = [environment["device"], environment["device_name"], len(slot.devices)]
+        self._where = [device.type, _device_name(device, slot), len(slot.devices)]
         self._threads = slot.threads if device.type == "cpu" else None
         self._known: dict[str, list[tuple[float, float]]] = {}
         latest = sorted(_result_times(store), reverse=True)[:LOOKED_AT]
@@ -145,6 +145,14 @@ class _PastRuns:
         key = _key_of(run.spec, run.fingerprint)
         times = (result.train_seconds / steps, result.evaluate_seconds / result.num_images)
         self._known.setdefault(key, []).append(times)
+
+
+def _device_name(device: torch.device, slot: Slot) -> str:
+    """Return what results call a slot's device; a GPU is not touched for it."""
+    if device.type != "cuda":
+        return str(describe_environment(device)["device_name"])
+    names = [gpu.name for gpu in find_gpus() if gpu.uuid in slot.gpus or not slot.gpus]
+    return names[0] if names else ""
 
 
 def _key_of(spec: RunSpec, fingerprint: str) -> str:

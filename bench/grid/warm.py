@@ -18,6 +18,7 @@ from types import ModuleType
 
 from bench.grid.contracts import Exit
 from bench.grid.local import GRACE_SECONDS
+from bench.grid.places import Places
 from bench.grid.slots import Slot
 from bench.output import guard_output
 from bench.plugins import load_plugins
@@ -36,34 +37,32 @@ class WarmEngine:
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["bench.grid.server"])
         ensure_running()  # it imports torch while the command checks its plan
-        self._free = list(slots)
-        self._running: dict[str, tuple[ForkServerProcess, Slot, int]] = {}
+        self._places = Places(slots)
+        self._running: dict[str, tuple[ForkServerProcess, int]] = {}
 
     def free_slots(self) -> int:
         """Return how many runs can be started now."""
-        return len(self._free)
+        return self._places.count_free()
 
     def start(self, run_dir: Path) -> None:
         """Fork a run's process; its output goes to `log.txt` in the run's folder."""
-        slot = self._free[0]
-        reader, writer = self._context.Pipe(duplex=False)
-        environment = {**os.environ, **slot.variables}
-        arguments = (run_dir, slot, self._plugins, reader, environment)
-        process = self._context.Process(target=_execute, args=arguments)
-        with _main_left_out():
-            process.start()
-        reader.close()
-        self._running[run_dir.name] = (process, self._free.pop(0), os.dup(writer.fileno()))
-        writer.close()
+        self._start(run_dir, self._places.take(run_dir.name))
+
+    def start_alone(self, run_dir: Path) -> bool:
+        """Start a run with a GPU to itself; False while there is none, and one is kept for it."""
+        slot = self._places.take_alone(run_dir.name)
+        if slot is not None:
+            self._start(run_dir, slot)
+        return slot is not None
 
     def poll(self, seconds: float) -> list[Exit]:
         """Wait up to `seconds` for processes to end, and return those that did."""
-        wait([process.sentinel for process, _, _ in self._running.values()], timeout=seconds)
+        wait([process.sentinel for process, _ in self._running.values()], timeout=seconds)
         exits = []
-        for run_id, (process, slot, pipe) in list(self._running.items()):
+        for run_id, (process, pipe) in list(self._running.items()):
             if process.exitcode is not None:
-                exits.append(Exit(run_id, process.exitcode))
-                self._free.append(slot)
+                shared = self._places.give_back(run_id)
+                exits.append(Exit(run_id, process.exitcode, shared=shared))
                 os.close(pipe)
                 del self._running[run_id]
         return exits
@@ -78,18 +77,33 @@ class WarmEngine:
 
     def stop(self) -> None:
         """Ask what still runs to checkpoint and leave; end what does not within the grace."""
-        for process, _, _ in self._running.values():
+        for process, _ in self._running.values():
             process.terminate()
         until = time.monotonic() + GRACE_SECONDS
         try:
-            for process, _, _ in self._running.values():
+            for process, _ in self._running.values():
                 process.join(max(0.0, until - time.monotonic()))
         finally:  # also when a second Ctrl-C cuts the grace short
-            for process, _, pipe in self._running.values():
+            for process, pipe in self._running.values():
                 process.kill()
                 process.join()
                 os.close(pipe)
             self._running.clear()
+
+    def _start(self, run_dir: Path, slot: Slot) -> None:
+        try:
+            reader, writer = self._context.Pipe(duplex=False)
+            environment = {**os.environ, **slot.variables}
+            arguments = (run_dir, slot, self._plugins, reader, environment)
+            process = self._context.Process(target=_execute, args=arguments)
+            with _main_left_out():
+                process.start()
+            reader.close()
+            self._running[run_dir.name] = (process, os.dup(writer.fileno()))
+            writer.close()
+        except OSError:
+            self._places.give_back(run_dir.name)
+            raise
 
 
 @contextmanager
@@ -127,4 +141,5 @@ def _execute(
         for stream in (sys.stdout, sys.stderr):
             os.dup2(log.fileno(), stream.fileno())
     guard_output()  # the disk of the log may be full
-    sys.exit(execute(run_dir, Options(device=slot.devices[0], threads=slot.threads)))
+    options = Options(device=slot.devices[0], threads=slot.threads, memory_share=slot.share)
+    sys.exit(execute(run_dir, options))

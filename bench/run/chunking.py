@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bench.run.outcome import is_out_of_memory
 
-CHUNK_MIB = {"cpu": 8, "cuda": 256}
+CHUNK_MIB = {"cpu": 8, "cuda": 64}
 """Full-size logits held at once: about a CPU's cache, or enough to keep a GPU busy."""
 
 
@@ -25,7 +25,7 @@ def chunks(scores: Tensor, size: tuple[int, int]) -> Iterator[slice]:
     """
     N, C = scores.shape[:2]
     mib = C * size[0] * size[1] * 4 / 2**20
-    together = max(1, int(CHUNK_MIB.get(scores.device.type, 256) / mib))
+    together = max(1, int(CHUNK_MIB.get(scores.device.type, CHUNK_MIB["cuda"]) / mib))
     for first in range(0, N, together):
         yield slice(first, first + together)
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.swa_utils import get_ema_multi_avg_fn
@@ -65,7 +66,18 @@ def _update(optimizer: Optimizer, *_: Any) -> None:
             optimizer.state[parameter][_AVERAGE] = parameter.detach().clone()
     averages = [optimizer.state[parameter][_AVERAGE] for parameter in moved]
     decay = optimizer.param_groups[0]["ema_decay"]
-    get_ema_multi_avg_fn(decay)(averages, moved, None)  # type: ignore[no-untyped-call]
+    if isinstance(decay, Tensor):
+        _average_by(decay, averages, moved)
+    else:
+        get_ema_multi_avg_fn(decay)(averages, moved, None)  # type: ignore[no-untyped-call]
+
+
+@torch.no_grad()
+def _average_by(decay: Tensor, averages: list[Tensor], moved: list[Tensor]) -> None:
+    """Move the averages by a decay that lies on the device, and is not read here."""
+    differences = torch._foreach_sub(moved, averages)
+    torch._foreach_mul_(differences, 1 - decay)
+    torch._foreach_add_(averages, differences)
 
 
 def _parameters(optimizer: Optimizer) -> list[Tensor]:

@@ -55,6 +55,16 @@ def configure_torch(threads: int | None, *, deterministic: bool) -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
+def limit_memory(device: torch.device, share: float) -> None:
+    """Have this process take no more than a part of a GPU's memory; for the rest of its life.
+
+    Without it the first of several runs on a GPU may keep what those beside it need.
+    """
+    if device.type == "cuda" and share < 1:
+        index = torch.cuda.current_device() if device.index is None else device.index
+        torch.cuda.set_per_process_memory_fraction(share, index)
+
+
 def list_gpus() -> list[str]:
     """Return what CUDA_VISIBLE_DEVICES calls each GPU that torch sees, in torch's order.
 

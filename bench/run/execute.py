@@ -27,10 +27,16 @@ from bench.faults import fault_point
 from bench.run import outcome
 from bench.run.activations import checkpoint_blocks
 from bench.run.checkpoint import load_checkpoint, remove_checkpoints, save_checkpoint
+from bench.run.compiling import compiled
 from bench.run.costs import count_others, measure_costs, measure_step_memory
 from bench.run.distributed import Group, joined
 from bench.run.ema import ema_applied, swap_ema
-from bench.run.environment import choose_device, configure_torch, describe_environment
+from bench.run.environment import (
+    choose_device,
+    configure_torch,
+    describe_environment,
+    limit_memory,
+)
 from bench.run.evaluate import save_evaluation
 from bench.run.evaluate_split import describe_others, evaluate_split, named_batches
 from bench.run.log import RunLog
@@ -65,6 +71,8 @@ class Options:
     """Number of this process among those that share the run; the first writes."""
     processes: int = 1
     """How many processes share the run."""
+    memory_share: float = 1.0
+    """Part of a GPU's memory that the run may take, where others are on it too."""
 
 
 @handlers_kept()
@@ -131,6 +139,7 @@ class _Execution:
         configure_torch(options.threads, deterministic=self.spec.train.deterministic)
         self.folder = store.run_dir(run_id)
         self.device = choose_device(options.device)
+        limit_memory(self.device, options.memory_share)
         self.group = group
         self.environment = describe_environment(self.device, group.size)
         whole = open_data(store, self.run)
@@ -295,7 +304,7 @@ class _Execution:
         if best:
             self.selection = Selection(best, self.folder, log.evaluations, self.group)
         saved = time.monotonic()
-        with stop_on_signals() as stop:
+        with compiled(model, train), stop_on_signals() as stop:
             for step_log in steps:
                 self.note_step(step_log, log)
                 is_better = self.watch(model, optimizer, step_log.step, log)

@@ -15,6 +15,7 @@ from torch.optim import SGD, AdamW, Optimizer
 
 from bench.run.ema import keep_ema
 from bench.run.groups import create_groups
+from bench.run.rates import fuse
 from bench.settings.calls import Call, read_call, require_arguments
 from bench.spec import ModelSpec, TrainSpec
 from fcn.errors import InputError, foreign_code
@@ -59,6 +60,8 @@ def create_optimizer(
     """
     optimizer = _create(create_groups(model, train, spec), train)
     keep_ema(optimizer, train)
+    if train.precision != "fp16" and all(p.is_cuda for p in model.parameters()):
+        fuse(optimizer)  # steps of fp16 may be left out, which the average has to know
     return optimizer
 
 

@@ -26,6 +26,14 @@ DISK_ERRORS = {
 }
 """Full, over quota, too large, read only, broken, not ours, gone."""
 
+OUT_OF_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "cublas_status_alloc_failed",
+    "cudnn_status_alloc_failed",
+)
+"""What errors say whose type does not."""
+
 REASONS = {
     INPUT: Reason.INPUT,
     ERROR: Reason.ERROR,
@@ -75,9 +83,7 @@ def exit_code(error: BaseException) -> int:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Tell whether memory ran out, that of the machine or of a device."""
-    return isinstance(error, MemoryError) or _mentions(
-        error, "out of memory", "can't allocate memory"
-    )
+    return isinstance(error, MemoryError) or _mentions(error, *OUT_OF_MEMORY)
 
 
 def describe(error: BaseException, step: int | None) -> Failure:

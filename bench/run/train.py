@@ -4,7 +4,7 @@ Everything random in step k is drawn from (seed, k), so a loop that starts at st
 checkpoint of step k goes on with the same bits as one that was never stopped.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from bench.run.distributed import ALONE, Group, SharedLoss
-from bench.run.ema import decay_at
 from bench.run.freezing import Freezer
 from bench.run.loss_scale import LossScale
 from bench.run.outcome import NonFiniteLossError
-from bench.run.schedules import lr_at
+from bench.run.rates import Rates
+from bench.run.replay import Replay, find_recorder
 from bench.spec import TrainSpec
 from fcn.model import Network
 
@@ -73,35 +73,36 @@ def fit(
     shared = SharedLoss(model, loss_fn, train, group)
     device = next(model.parameters()).device
     scale = LossScale(optimizer, train, device)
+    rates = Rates(optimizer, train, device)
+
+    def make_step(given: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
+        optimizer.zero_grad(set_to_none=True)
+        losses = []
+        for number, (images, target) in enumerate(given, start=1):
+            with shared.accumulating(is_last=number == train.grad_accum_steps):
+                with autocast(images.device, train.precision):
+                    loss = shared(images, target) / train.grad_accum_steps
+                shared.backward(scale(loss))
+            losses.append(loss.detach())
+        if train.clip_grad_norm is not None:
+            scale.unscale()
+            nn.utils.clip_grad_norm_(model.parameters(), train.clip_grad_norm)
+        scale.step()
+        return torch.stack(losses).sum()
+
+    replay = Replay(make_step, find_recorder(optimizer, train, device, group.size))
     for step in range(after + 1, train.steps + 1):
         if not model.training:  # the caller may have evaluated since the last step
             model.train()
             freezer.hold_statistics()
         if freezer.set_step(step):  # of several processes, all must learn whose gradients come
             shared = SharedLoss(model, loss_fn, train, group)
+            replay.forget()
         seed_step(seed, step, device, group.rank)
-        lr = lr_at(step, train)
-        for parameters in optimizer.param_groups:
-            parameters.update(
-                lr=lr * parameters.get("lr_scale", 1.0), ema_decay=decay_at(step, train)
-            )
-
-        optimizer.zero_grad(set_to_none=True)
-        losses = []
-        last = step * train.grad_accum_steps - 1
-        for k in range((step - 1) * train.grad_accum_steps, last + 1):
-            images, target = batches.batch(k)
-            with shared.accumulating(is_last=k == last):
-                with autocast(images.device, train.precision):
-                    loss = shared(images, target) / train.grad_accum_steps
-                shared.backward(scale(loss))
-            losses.append(loss.detach())
-
-        if train.clip_grad_norm is not None:
-            scale.unscale()
-            nn.utils.clip_grad_norm_(model.parameters(), train.clip_grad_norm)
-        scale.step()
-        yield StepLog(step=step, loss=group.sum(torch.stack(losses).sum()), lr=lr)
+        lr = rates.set(step)
+        numbers = range((step - 1) * train.grad_accum_steps, step * train.grad_accum_steps)
+        loss = replay(batches.batch(k) for k in numbers)
+        yield StepLog(step=step, loss=group.sum(loss), lr=lr)
 
 
 def place(model: Network, train: TrainSpec, device: torch.device) -> None:

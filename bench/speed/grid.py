@@ -7,7 +7,7 @@ a fresh store; what its runs say of themselves is read from their results.
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,10 @@ NOTE = (
     "overhead: wall-clock time of the whole command × runs at a time ÷ seconds of training and "
     "evaluation, as results have them; 1 would be a machine that does nothing else. The command "
     "includes its own start, checks, packing, the start of each run, weights and records, slots "
-    "without a run at the end, and the report. ÷ one at a time: wall-clock time against that of "
-    "the same grid one run after another, each with all the machine."
+    "without a run at the end, and the report: all that is `start-up and rest`, added up over runs "
+    "at a time. ÷ one at a time: wall-clock time against that of the same grid one run after "
+    "another, each with all the machine; training ÷ one at a time: that of training alone, without "
+    "any start-up."
 )
 
 PACKED = 4
@@ -30,17 +32,31 @@ PACKED = 4
 
 def grid_section(
     spec: str, engine: str, settings: Sequence[str], slots: Sequence[int], scratch: Path
-) -> Section:
+) -> Iterator[Section]:
     """Run a grid from nothing, with each number of runs at a time, beside its runs' own time."""
-    records: list[dict[str, Any]] = []
-    for num_slots in sorted(set(slots) or default_slots()):  # one first: the others refer to it
-        folder = scratch / str(num_slots)
-        record = measure_grid(spec, engine, settings, num_slots, folder) | {"engine": engine}
-        records.append(record)
-    for record in records:
-        if records[0]["at a time"] == 1:
-            record["÷ one at a time"] = record["wall, s"] / records[0]["wall, s"]
-    return Section("grid", "Overhead of a grid", NOTE, records)
+    numbers = sorted(set(slots) or default_slots())  # one first: the others refer to it
+    records = (
+        measure_grid(spec, engine, settings, number, scratch / str(number)) | {"engine": engine}
+        for number in numbers
+    )
+    return Section("grid", "Overhead of a grid", NOTE, ()).growing(records, beside_one)
+
+
+def beside_one(records: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    """Set grids beside the first, where that had one run at a time."""
+    one = records[0]
+    if one["at a time"] != 1:
+        return list(records)
+    return [
+        {
+            **record,
+            "÷ one at a time": record["wall, s"] / one["wall, s"],
+            "training ÷ one at a time": record["training, s"]
+            / record["at a time"]
+            / one["training, s"],
+        }
+        for record in records
+    ]
 
 
 def default_slots() -> set[int]:
@@ -105,5 +121,6 @@ def describe_grid(
         "after the last, s": after - last,
         "training, s": train,
         "evaluation, s": evaluate,
+        "start-up and rest, s": wall * num_slots - train - evaluate,
         "overhead": wall * num_slots / (train + evaluate),
     }

@@ -3,9 +3,11 @@
 Each loop is a generator that makes one step when it is asked for one.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
+
+from torch import Tensor
 
 from bench.data.batches import Batches
 from bench.run.evaluate import Evaluation
@@ -13,24 +15,39 @@ from bench.run.evaluate_split import evaluate_split
 from bench.run.log import RunLog
 from bench.run.losses import network_loss
 from bench.run.optim import create_optimizer
+from bench.run.rates import Rates
+from bench.run.replay import Batch, Recorder, Replay
 from bench.run.train import autocast, fit
 from bench.speed.workload import Workload
 from bench.store.lease import hold
 from fcn.model import Network
 
 
-def limit(workload: Workload) -> Iterator[None]:
-    """Make steps on one batch that lies on the device: forward, loss, backward, update alone."""
+def limit(workload: Workload, recorder: Recorder | None = None) -> Iterator[None]:
+    """Make steps on one batch that lies on the device: forward, loss, backward, update alone.
+
+    Args:
+        workload: What is trained.
+        recorder: What makes one graph of them; None makes them anew each time.
+    """
     model, train = workload.create_network().train(), workload.spec.train
     optimizer = create_optimizer(model, train)
+    Rates(optimizer, train, workload.device).set(1)
     images, target = create_batches(workload, model).batch(0)
     loss_fn = partial(network_loss, model, targets=workload.targets)
-    while True:
+
+    def step(given: Iterable[Batch]) -> Tensor:
         optimizer.zero_grad(set_to_none=True)
-        with autocast(images.device, train.precision):
-            loss = loss_fn(images, target)
-        loss.backward()  # type: ignore[no-untyped-call]
+        for images, target in given:
+            with autocast(images.device, train.precision):
+                loss = loss_fn(images, target)
+            loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
+        return loss.detach()
+
+    replay = Replay(step, recorder)
+    while True:
+        replay(iter([(images, target)]))
         yield
 
 

@@ -9,7 +9,7 @@ import multiprocessing
 import resource
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -31,9 +31,10 @@ MIB = 2**20
 NOTE = " ".join((__doc__ or "").split("\n\n", 1)[1].split())
 
 
-def memory_section(workloads: Iterable[Workload]) -> Section:
+def memory_section(workloads: Iterable[Workload]) -> Iterator[Section]:
     """Measure the peak of a step for each workload."""
-    return Section("memory", "Peak memory of a step", NOTE, [_compare(w) for w in workloads])
+    section = Section("memory", "Peak memory of a step", NOTE, ())
+    return section.growing(_compare(workload) for workload in workloads)
 
 
 def measure_peak(workload: Workload, side: str) -> float:

@@ -1,8 +1,8 @@
 """What a measurement gives: records with plain values and spreads, shown as a table or as JSON."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from bench.speed.timing import Spread
@@ -19,6 +19,22 @@ class Section:
     """How it was measured, and what the columns mean."""
     records: Sequence[Mapping[str, Any]]
     """Rows with the same keys; values are plain or a `Spread`."""
+
+    def growing(
+        self,
+        records: Iterable[Mapping[str, Any]],
+        complete: Callable[[Sequence[Mapping[str, Any]]], Sequence[Mapping[str, Any]]] = list,
+    ) -> "Iterator[Section]":
+        """Yield the section as it grows by records that are measured one after another.
+
+        Args:
+            records: Its rows; what was measured stays, whatever comes of the rest.
+            complete: What makes more rows of these, such as means, each time.
+        """
+        found: list[Mapping[str, Any]] = []
+        for record in records:
+            found.append(record)
+            yield replace(self, records=complete(found))
 
     def rows(self) -> list[dict[str, Any]]:
         """Return texts, for people."""

@@ -101,10 +101,13 @@ def create_workload(
     Raises:
         InputError: A name is unknown, or the device is not there.
     """
+    chosen = choose_device(device)
+    if chosen.type == "cuda":  # as in a run of fixed crops, for all sides
+        torch.backends.cudnn.benchmark = True
     train = {"steps": ENDLESS, "batch_size": batch, "crop": size, "scale": (0.5, 2.0)}
     spec = RunSpec(
         model=ModelSpec(backbone=backbone, skip=skip, score_init="random"),
         train=TrainSpec.model_validate({**train, "precision": precision, "lr": 1e-3}),
         evaluate=EvaluateSpec(split="test"),
     )
-    return Workload(spec, pack, classes or pack.num_classes, choose_device(device))
+    return Workload(spec, pack, classes or pack.num_classes, chosen)

@@ -63,7 +63,7 @@ class PretendEngine:
             if outcome == "done":
                 self.store.publish(result_of(run))
             elif outcome not in CODES:
-                reason = outcome if outcome in ("nonfinite", "disk") else "error"
+                reason = outcome if outcome in ("nonfinite", "disk", "memory") else "error"
                 self.store.record_failure(run_id, Failure(reason, outcome))
             exits.append(Exit(run_id, CODES.get(outcome, 70)))
         return exits

@@ -9,11 +9,13 @@ import torch
 from bench.data.batches import Batches
 from bench.data.packs.pack import open_pack
 from bench.run import evaluate, outcome
+from bench.run import train as train_module
 from bench.run.evaluate_split import evaluate_split
 from bench.run.execute import Options, execute
-from bench.run.losses import network_loss
+from bench.run.losses import network_loss, pixel_loss
 from bench.run.optim import create_optimizer
 from bench.run.train import fit
+from fcn.alignment import IMAGE_GRID, FixedUpsampling, Grid
 from fcn.model import create_model
 
 pytestmark = pytest.mark.gpu
@@ -99,3 +101,40 @@ def test_views_are_those_of_the_cpu(tiny_run):
 
     for ours, theirs in zip(draw("cuda"), draw("cpu"), strict=True):
         assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_a_replayed_step_gives_the_bits_of_one_made_anew(tiny_run, monkeypatch, optimizer, capsys):
+    """Of steps with the same bits whenever they are made: a difference would be the graph's."""
+    found = []
+    for is_replayed in (True, False):
+        if not is_replayed:
+            monkeypatch.setattr(train_module, "find_recorder", lambda *_: None)
+        differences = {"train.deterministic": True, "train.optimizer": optimizer,
+                       "train.steps": 12, "train.ema_decay": 0.9}  # fmt: skip
+        store, run = tiny_run(differences, folder=f"{optimizer}-{is_replayed}")
+        assert execute(store.run_dir(run.id), Options(device="cuda")) == outcome.DONE
+        assert "cannot be recorded" not in capsys.readouterr().err
+        found.append(store.result(run.id).digests["model.safetensors"])
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("classes", [2, 11, 150])
+@pytest.mark.parametrize("nearest", [False, True])
+def test_the_fused_loss_is_the_one_by_slices(classes, nearest):
+    torch.manual_seed(0)
+    up = FixedUpsampling(Grid(8.0, 3.5), IMAGE_GRID, nearest=nearest)
+    scores = torch.randn(3, classes, 12, 17, device="cuda")
+    target = torch.randint(0, classes, (3, 91, 130), device="cuda")
+    target[torch.rand(target.shape, device="cuda") < 0.2] = 255
+    weights = torch.rand(classes, device="cuda") + 0.5
+    found = []
+    for device in ("cuda", "cuda", "cpu"):  # the CPU goes by slices
+        leaf = scores.detach().to(device).requires_grad_()
+        loss = pixel_loss(
+            leaf, target.to(device), up, ignore_index=255, class_weights=weights.to(device)
+        )
+        loss.backward()
+        found.append((loss.detach().cpu(), leaf.grad.cpu()))
+    assert all(map(torch.equal, found[0], found[1]))
+    torch.testing.assert_close(found[0], found[2], rtol=1e-5, atol=1e-7)

@@ -19,7 +19,7 @@ from bench.data.batches import Batches
 from bench.data.packs.pack import open_pack
 from bench.run import evaluate
 from bench.run.evaluate_split import evaluate_split
-from bench.run.losses import find_class_weights, network_loss
+from bench.run.losses import find_class_weights, network_loss, upsampled
 from bench.run.optim import create_optimizer
 from bench.run.train import fit
 from fcn.model import create_model
@@ -39,6 +39,8 @@ def in_pretence(function, *args):
         torch.cuda.mem_get_info = lambda device: (2**40, 2**40)
         torch.cuda.amp.common.amp_definitely_not_available = lambda: False
         torch.cuda.is_bf16_supported = lambda: True
+        # Kernels need tensors that are there.
+        upsampled._launch = torch._fused_sgd_ = torch._fused_adamw_ = lambda *_, **__: None
         with FakeTensorMode(allow_non_fake_inputs=True) as mode:
             function(mode, *args)
         return 0

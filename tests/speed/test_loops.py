@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tape import Tape
 from torch.nn import functional as F
 
 from bench.metrics import summarize
@@ -22,6 +23,44 @@ def test_usual_evaluation_counts_what_ours_counts(tiny_workload, tmp_path):
     # Float rounding may turn a tie between two classes: one pixel in a thousand is allowed.
     differing = np.abs(usual.numpy() - evaluation.confusion).sum() / 2
     assert differing < 1e-3 * evaluation.confusion.sum()
+
+
+def test_the_script_as_it_is_counts_the_same_one_image_at_a_time(tiny_workload, tmp_path):
+    workload = tiny_workload()
+    model = workload.create_network()
+    usual = UsualEvaluation(workload, model, tmp_path, workers=0)
+    counts = usual.run()
+    script = UsualEvaluation(workload, model, tmp_path, workers=0, as_it_is=True)
+    assert (usual._loader.batch_size, script._loader.batch_size) == (8, 1)
+    differing = (script.run() - counts).abs().sum() / 2
+    assert differing < 1e-3 * counts.sum()
+
+
+def test_the_script_as_it_is_has_the_layout_of_torch(tiny_workload, tmp_path):
+    workload = tiny_workload()
+    for as_it_is in (False, True):
+        loop = UsualLoop(workload, tmp_path, workers=0, as_it_is=as_it_is)
+        assert np.isfinite(loop.step())
+        weight = next(p for p in loop.model.parameters() if p.ndim == 4 and p.shape[-1] > 1)
+        assert weight.is_contiguous() == as_it_is
+
+
+def test_a_limit_made_of_one_graph_is_the_limit(tiny_workload, monkeypatch):
+    workload, models = tiny_workload(), []
+    create = type(workload).create_network
+
+    def remember(self):
+        models.append(create(self))
+        return models[-1]
+
+    monkeypatch.setattr(type(workload), "create_network", remember)
+    for recorder in (None, Tape()):
+        steps = limit(workload, recorder)
+        for _ in range(6):
+            next(steps)
+    assert recorder.replayed == 3
+    for anew, replayed in zip(*(m.state_dict().values() for m in models), strict=True):
+        torch.testing.assert_close(anew, replayed)
 
 
 def test_each_loop_trains(tiny_workload, tmp_path):

@@ -9,7 +9,9 @@ from bench.run.losses.aux_score import aux_upsampling
 from bench.run.losses.kinds import Labels
 from bench.run.losses.sliced import Scores, sliced_loss
 from bench.run.losses.terms import CROSS_ENTROPY, Reduction, Term
+from bench.run.losses.upsampled import is_served, upsampled_cross_entropy
 from bench.spec import AuxSpec
+from fcn.alignment import FixedUpsampling
 from fcn.model import FCN, Network
 from fcn.targets import split_targets
 
@@ -97,7 +99,8 @@ def pixel_loss(
 ) -> Tensor:
     """Sum of losses over labelled pixels; zero (with zero gradient) where none is labelled.
 
-    Full-size logits exist for a slice of the images at a time; see `bench.run.losses.sliced`.
+    Full-size logits exist for a slice of the images at a time, see `bench.run.losses.sliced`; or
+    not at all, see `bench.run.losses.upsampled`.
 
     Args:
         scores: Logits on a coarse grid, (N, C, h, w), any floating type.
@@ -114,6 +117,18 @@ def pixel_loss(
     Returns:
         The loss, (), float32.
     """
+    if is_served(scores, upsampling, terms):
+        assert isinstance(upsampling, FixedUpsampling)
+        return upsampled_cross_entropy(
+            scores,
+            target,
+            upsampling,
+            ignore_index=ignore_index,
+            reduction=reduction,
+            weight=terms[0].weight,
+            class_weights=class_weights,
+            add_up=add_up or (lambda number: number),
+        )
     labelled = target != ignore_index
     labels = Labels(target.where(labelled, 0), labelled, class_weights)
     return sliced_loss(

@@ -216,6 +216,7 @@ class _SlicedLoss(torch.autograd.Function):
             gradients[0][images] = found[0]
             for gradient, more in zip(gradients[1:], found[1:], strict=True):
                 gradient += more
+            del logits, grad_logits, found  # before the next slice's are made
         ctx.save_for_backward(*gradients)
         return total
 

@@ -1,0 +1,112 @@
+"""A network compiled while it trains: nearly the same numbers, another run, the same network."""
+
+import pytest
+import torch
+from torch import nn
+
+from bench.grid.training_remarks import bf16_remarks, knows_bf16
+from bench.run import compiling, outcome
+from bench.run.compiling import compiled
+from bench.run.execute import Options, execute
+from bench.spec import TrainSpec
+from fcn.errors import InputError
+from fcn.model import create_model
+
+ON = TrainSpec(steps=1, compile=True)
+
+
+class Seen:
+    """Stands for torch.compile: remembers what was asked of what it compiled."""
+
+    def __init__(self, error=None):
+        self.calls, self.error = [], error
+
+    def __call__(self, function):
+        def call(*arguments):
+            self.calls.append(arguments)
+            if self.error:
+                raise self.error
+            return function(*arguments)
+
+        return call
+
+
+def test_a_network_is_compiled_in_training_alone_and_left_as_it_was(monkeypatch):
+    seen = Seen()
+    monkeypatch.setattr(torch, "compile", seen)
+    model, images = create_model("test_resnet", num_classes=3), torch.zeros(1, 3, 32, 32)
+    with compiled(model, TrainSpec(steps=1)):
+        model.train().score(images)
+    assert not seen.calls
+    with compiled(model, ON):
+        model.train().score(images)
+        assert len(seen.calls) == 1
+        model.score_with(images, 32)  # of an earlier score, as train.aux asks for
+        assert len(seen.calls) == 2
+        model.eval()(images)
+        assert len(seen.calls) == 2
+    assert "score_with" not in vars(model)
+    model.train().score(images)
+    assert len(seen.calls) == 2
+
+
+def test_a_network_of_one_method_is_compiled_by_it(monkeypatch):
+    class Other(nn.Module):
+        def score(self, images):
+            return images
+
+    seen = Seen()
+    monkeypatch.setattr(torch, "compile", seen)
+    model = Other()
+    with compiled(model, ON):
+        model.score(torch.zeros(1))
+    assert len(seen.calls) == 1
+    assert "score" not in vars(model)
+
+
+def test_what_cannot_be_compiled_is_told_with_its_cause(monkeypatch):
+    error = torch._dynamo.exc.TorchDynamoException("no compiler was found\nand more")
+    monkeypatch.setattr(torch, "compile", Seen(error))
+    model = create_model("test_resnet", num_classes=3).train()
+    with (
+        compiled(model, ON),
+        pytest.raises(InputError, match=r"compiled here \(no compiler was found\); leave"),
+    ):
+        model.score(torch.zeros(1, 3, 32, 32))
+    assert compiling.METHODS[0] not in vars(model)
+
+
+def test_it_makes_another_run(tiny_run):
+    plain, compiled_one = (tiny_run({"train.compile": value})[1] for value in (False, True))
+    assert plain.id == tiny_run()[1].id != compiled_one.id
+
+
+@pytest.mark.slow
+def test_a_compiled_run_learns_what_a_plain_one_does(tiny_run):
+    losses = []
+    for value in (False, True):
+        store, run = tiny_run({"train.compile": value, "model.dropout": 0.0}, folder=str(value))
+        assert execute(store.run_dir(run.id), Options(device="cpu", threads=1)) == outcome.DONE
+        losses.append([row["loss"] for row in store.logs(run.id) if "loss" in row])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("processor\t: 0\nflags\t\t: fpu avx512f avx512_bf16 sse\n", True),
+        ("flags\t\t: fpu amx_bf16\n", True),
+        ("Features\t: fp asimd bf16\n", True),
+        ("flags\t\t: fpu avx512f\nbugs\t: bf16\n", False),
+        (None, False),
+    ],
+)
+def test_a_processor_that_multiplies_bf16_is_named(tmp_path, tiny_plan, text, expected):
+    told = tmp_path / "cpuinfo"
+    if text:
+        told.write_text(text)
+    assert knows_bf16(told) == expected
+    plan, _ = tiny_plan({}, {"train.precision": "bf16"})
+    lines = list(bf16_remarks(plan, told))
+    assert len(lines) == expected
+    assert all("(variants a)" in line and "--set train.precision=bf16" in line for line in lines)
