@@ -176,7 +176,7 @@ def _remarks(
     return remarks
 
 
-_NO_COUNTS = "; without counts by image nothing can be shown"
+_NO_COUNTS = "; without counts of several images nothing can be shown"
 
 
 def _doubt(found: Finding) -> str:
@@ -187,6 +187,8 @@ def _doubt(found: Finding) -> str:
         return (
             "; the interval, one of all contrasts of this page, holds zero: no difference is shown"
         )
+    if math.isnan(found.low):
+        return _NO_COUNTS
     if not found.word:
         return "; the interval is over images: one seed cannot say what another would give"
     return ""

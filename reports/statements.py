@@ -151,7 +151,7 @@ def _tell_contexts(rows: pd.DataFrame, apart: pd.DataFrame, name: str) -> str:
 
 
 _FOLDS = "folds train on one another's images, so their mean has no interval and no verdict"
-_NO_COUNTS = "without counts by image nothing can be shown"
+_NO_COUNTS = "without counts of several images nothing can be shown"
 
 
 def _in_context(row: Row) -> str:

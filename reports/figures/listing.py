@@ -257,7 +257,7 @@ _INTERVAL = (
 )
 _DEVIATION = (
     "The bar is one sample standard deviation over seeds to either side, no confidence interval; "
-    "grey, since without counts by image nothing can be shown."
+    "grey, since without counts of several images nothing can be shown."
 )
 _COSTS = "{mean} against cost; the bar spans what the runs of a variant took."
 _FRONT = (

@@ -8,6 +8,7 @@ import pytest
 from judged import FAIR, GOOD, judge
 
 from bench.plan import CLAIMS, EFFECT, RANKING
+from bench.store.runs import Store
 from reports.answer import choose_kinds, find_answer
 from reports.statements import name_contexts, state_changes, tell_shares
 from reports.stats.class_gains import MEAN
@@ -168,3 +169,14 @@ def test_gains_by_class_are_those_of_the_summed_counts(study):
 )  # fmt: skip
 def test_contexts_are_named_by_what_varies_in_them(number, factors, said):
     assert name_contexts(number, factors) == said
+
+
+def test_one_image_shows_nothing_however_many_seeds_there_are(tmp_path):
+    store = Store(tmp_path)
+    plan = judge(store, {"a": [[FAIR], [FAIR]], "b": [[GOOD], [GOOD]]})
+    study = read_study(plan, store)
+    answer = find_answer(study.runs, study.summary, plan.baseline, study.intervals)
+    assert answer.remarks
+    for text in (*answer.remarks, state(study)[0].lead):
+        assert "without counts of several images nothing can be shown" in text
+        assert "one seed" not in text
