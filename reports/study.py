@@ -178,8 +178,15 @@ class Study:
 
 
 def read_study(plan: Plan, store: Store) -> Study:
-    """Read the outcome of every planned run, and summarise it."""
+    """Read the outcome of every planned run, and summarise it.
+
+    Raises:
+        InputError: The question leaves out of its means a class that no run has, or every one.
+    """
     records = read_records(plan, store)
+    judged_in = [name for one in records if one.result for name in one.result.class_names]
+    if judged_in:
+        plan.scoring.require_classes(list(dict.fromkeys(judged_in)), plan.name)
     runs = runs_frame(plan, store, records)
     factors = find_factors(plan)
     causes = list_causes(factors)

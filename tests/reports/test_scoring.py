@@ -160,6 +160,11 @@ def test_what_a_usual_report_holds_is_as_it_was(store):
     assert list(study.classes)[-1] == "iou"
 
 
+def test_a_class_that_no_run_has_is_refused(store):
+    with pytest.raises(InputError, match="did you mean 'sky'"):
+        read_study(small_plan(exclude_classes=("skyy",)), store)
+
+
 def test_a_claim_is_another_under_another_scoring():
     one, other = CLAIMS
     usual, kappa = small_plan(), small_plan(primary="kappa")
