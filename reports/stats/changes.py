@@ -113,9 +113,8 @@ def list_effects(changes: pd.DataFrame) -> list[Effect]:
 def find_main_effects(changes: pd.DataFrame, intervals: Intervals | None = None) -> pd.DataFrame:
     """Average each change over the contexts in which it was made.
 
-    Differences are taken inside a fold, and averaged over folds. Of that mean there is no interval
-    and no word: folds train on one another's images, and nobody can tell from them how far the mean
-    would spread (Bengio and Grandvalet, 2004).
+    Differences are taken inside a fold, and averaged over folds; `reports.stats.folds` says what
+    the word on that mean is about.
 
     Returns:
         A row for each change of more than one context, all judged on the same images or on folds of
@@ -131,7 +130,7 @@ def find_main_effects(changes: pd.DataFrame, intervals: Intervals | None = None)
         folds = not _is_of_one(own)
         row = {**shared, "num_contexts": len(own), "over_folds": folds}
         rows.append({**row, f"{primary}_diff_mean": mean})
-        found.append(None if folds else intervals.findings.effect(mean_effect(_gains(own))))
+        found.append(intervals.findings.effect(mean_effect(_gains(own))))
     columns = ["factor", "before", "after", "num_contexts", "over_folds", f"{primary}_diff_mean"]
     return _add(pd.DataFrame(rows, columns=columns), primary, found)
 
