@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from ablations.names import list_names
 from ablations.planning import LimitImages, Only, Set, Specs, plan_spec
 from bench.cli.command import DataDir, Plugins, RunsDir, WeightsDir, open_store
 from bench.importing import importing
@@ -101,6 +102,11 @@ def report(
         (plan,) = plans
     if claims_must_hold and not plan.claims:
         raise InputError(f"{plan.name} claims nothing; write `claims:` into its spec")
+    if watch and plan.unsettled:
+        raise InputError(
+            f"{plan.name}: --watch follows runs that are known, and values are still to be chosen "
+            f"for {list_names(sorted(plan.unsettled))} (`tune`); run `fcn-bench report` without it"
+        )
     require_folder(plan, out)
     if tensorboard:
         from reports.scalars import export_scalars, open_export

@@ -47,7 +47,9 @@ def average_folds(arms: Mapping[str, Arm], levels: Levels) -> Averaged:
     for name in arms if FOLD in levels else ():
         key = tuple(own.get(name, "") for own in rest.values())
         found.setdefault(key, {})[levels[FOLD].get(name, "")] = name
-    averaged, members, kept = {}, {}, {}
+    averaged: dict[str, Arm] = {}
+    members: dict[str, str] = {}
+    kept: dict[str, tuple[str, ...]] = {}
     for key, by_fold in found.items():
         names = [by_fold[fold] for fold in sorted(by_fold)]
         arm = _average([arms[name] for name in names])
