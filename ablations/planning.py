@@ -4,7 +4,7 @@ In: a name or path, settings on top of it, a store. Out: a `Plan`, and the catal
 """
 
 import shlex
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from functools import partial
@@ -199,6 +199,8 @@ def keep_only(plan: "Plan", wanted: Sequence[str]) -> "Plan":
     for pattern in wanted:
         if not any(fnmatchcase(name, pattern) for name in plan.variants):
             raise InputError(f"--only: {unknown_name('variant', pattern, plan.variants)}")
+    from ablations.tuning import keep_tried
+
     runs = {planned.run.id: planned for planned in plan.runs}
     todo = [one for one in plan.runs if any(fnmatchcase(one.variant, name) for name in wanted)]
     kept: dict[str, None] = {}
@@ -217,20 +219,6 @@ def keep_only(plan: "Plan", wanted: Sequence[str]) -> "Plan":
         claims=plan.claims if len(kept) == len(plan.variants) else (),  # they are about the whole
         looks=plan.looks if len(kept) == len(plan.variants) else None,
         is_part=len(kept) < len(plan.variants),
-    )
-
-
-def keep_tried(plan: "Plan", kept: Collection[str]) -> "Plan":
-    """Leave out what was tried for other variants than those that are kept."""
-    if plan.tuning is None:
-        return plan
-    tried = tuple(one for one in plan.tuning.tried if one.variant in kept)
-    waiting = tuple(name for name in plan.tuning.waiting if name in kept)
-    names = {one.name for one in tried}
-    return replace(
-        plan,
-        tuning=replace(plan.tuning, tried=tried, waiting=waiting),
-        tries=tuple(one for one in plan.tries if one.variant in names),
     )
 
 

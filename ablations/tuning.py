@@ -6,7 +6,7 @@ follows from the runs, so that the same store gives the same plan, whoever asks.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -100,6 +100,22 @@ def grow_tuned(ablation: "Ablation", plan: "Plan", expand: Expand) -> "Plan":
     chosen, first = plan.tuning.chosen, plan.tuning.combinations[0]
     values = {name: chosen[name].values if name in chosen else first for name in plan.variants}
     return expand(settle(ablation, values))
+
+
+def keep_tried(plan: "Plan", kept: Collection[str]) -> "Plan":
+    """Leave out what was tried for other variants than those that are kept."""
+    if plan.tuning is None:
+        return plan
+    tried = tuple(one for one in plan.tuning.tried if one.variant in kept)
+    waiting = tuple(name for name in plan.tuning.waiting if name in kept)
+    tuning, names = replace(plan.tuning, tried=tried, waiting=waiting), {one.name for one in tried}
+    said = {describe(plan.tuning): describe(tuning)}
+    return replace(
+        plan,
+        tuning=tuning,
+        tries=tuple(one for one in plan.tries if one.variant in names),
+        remarks=tuple(said.get(text, text) for text in plan.remarks),
+    )
 
 
 def settle(ablation: "Ablation", values: Mapping[str, Values]) -> "Ablation":

@@ -292,6 +292,7 @@ def test_a_part_of_a_question_is_tuned_by_itself(plan):
     assert {one.variant for one in part.tuning.tried} == {"fine"}
     assert [one.variant.split()[0] for one in part.tries] == ["fine"] * 3
     assert part.unsettled == {"fine"}
+    assert "Nothing is chosen yet for fine (0 of the 3" in part.remarks[0]
     both = keep_only(plan(CHAIN), ["fine"])
     assert both.tuning.waiting == ("fine",)
     assert len(both.tries) == 3
