@@ -12,7 +12,8 @@ from typing import Any
 from rich.console import Console
 
 from ablations.execution import check_plan
-from ablations.planning import load_spec, plan_ablation
+from ablations.planning import Planner, load_spec, plan_ablation
+from ablations.run_tuned import tune_first
 from ablations.spec import Ablation
 from bench.cli.command import open_store
 from bench.plan import Plan, PlannedRun
@@ -30,7 +31,8 @@ class Outcome:
     plan: Plan
     store: Store
     undone: tuple[PlannedRun, ...]
-    """Runs that are not done; `store.failure(planned.run.id)` says why."""
+    """Runs that are not done; `store.failure(planned.run.id)` says why. Those of a variant in
+    `plan.unsettled` are not known yet: nothing could be chosen for it (`plan.tuning`)."""
 
 
 def load(spec: str | Path, settings: Mapping[str, Any] | None = None) -> Ablation:
@@ -117,34 +119,38 @@ def run(
 
     load_plugins(plugins)
     where = _opened(store)
-    planned, catalog = plan_ablation(_loaded(question), where, _folder(data))
-    if _undone(planned, where):
-        chosen = create_engine(
-            engine,
-            Request(
-                where.root,
-                devices,
-                slots,
-                plugins,
-                address,
-                devices_per_run=devices_per_run,
-                slurm=slurm,
-            ),
-        )
-        costs = check_plan(planned, where, catalog, devices_per_run, quiet=not progress)
+    planner = Planner(_loaded(question), where, _folder(data))
+    request = Request(
+        where.root, devices, slots, plugins, address, devices_per_run=devices_per_run, slurm=slurm
+    )
+    console = Console(highlight=False) if progress else Console(quiet=True, force_terminal=False)
+
+    def make(planned: Plan) -> int:
+        if not _undone(planned, where):
+            return 0
+        chosen = create_engine(engine, request)
+        costs = check_plan(planned, where, planner.catalog, devices_per_run, quiet=not progress)
         where.names.add(names_of(planned))
         ordered = longest_first(planned, {variant: cost.gmacs for variant, cost in costs.items()})
-        console = (
-            Console(highlight=False) if progress else Console(quiet=True, force_terminal=False)
-        )
         with GridProgress(ordered, where, console) as watcher:
             policy = Policy(fail_fast=fail_fast, retry_failed=retry_failed)
-            execute_plan(ordered, where, chosen, watcher, policy)
+            return execute_plan(ordered, where, chosen, watcher, policy)
+
+    def say(text: str) -> None:
+        console.print(text, markup=False)
+
+    planned = tune_first(planner.plan(), planner.plan, make, say, retry_failed=retry_failed)
+    if not planned.unsettled:
+        make(planned)
     return Outcome(planned, where, _undone(planned, where))
 
 
 def _undone(planned: Plan, store: Store) -> tuple[PlannedRun, ...]:
-    return tuple(one for one in planned.runs if store.status(one.run.id) != "done")
+    return tuple(
+        one
+        for one in planned.runs
+        if one.variant in planned.unsettled or store.status(one.run.id) != "done"
+    )
 
 
 def _loaded(question: str | Path | Ablation) -> Ablation:

@@ -5,6 +5,7 @@
 
 import shlex
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,6 +22,7 @@ with require_ours():
     from ablations.execution import (
         How,
         check_plan,
+        count_undone,
         find_plan_paces,
         find_unreadable,
         make_runs,
@@ -33,7 +35,7 @@ with require_ours():
         Set,
         Spec,
         SpecsToCheck,
-        plan_own_seeds,
+        open_spec,
         plan_spec,
     )
     from ablations.report_cli import Out, require_folder, say, write
@@ -59,7 +61,7 @@ with require_ours():
     from fcn.registry import unknown_name
 
 if TYPE_CHECKING:
-    from bench.grid.preflight import ModelCost
+    from bench.data.catalog import Catalog
     from bench.plan import Plan
     from bench.store.runs import Store
 
@@ -151,11 +153,10 @@ def check(
             "and neither data nor weights"
         )
     plan, catalog = plan_spec(spec[0], store, data, settings, only=only, limit_images=limit_images)
-    costs = check_plan(plan, store, catalog)
     from bench.grid.training_remarks import bf16_remarks
 
     show_remarks(bf16_remarks(plan), as_json=True)
-    _show_plan(plan, store, costs, device, slots, as_json, seconds)
+    _show_plan(plan, store, catalog, device, slots, as_json, seconds)
 
 
 @app.command()
@@ -216,22 +217,25 @@ def run(
     ] = False,
 ) -> None:
     """Train what is missing, evaluate it, write the report; print the answer and the scores."""
+    from ablations.run_tuned import tune_first
     from ablations.until_decided import begin_looks, plan_look, require_number, run_looks
     from bench.grid.controller import Policy
     from bench.grid.engines import Request
 
     load_plugins(plugin)
     store = open_store(runs)
+    number = 0
     if until_decided or max_seeds is not None:
         number = require_number(until_decided, max_seeds, only)
-        own, catalog, grow = plan_own_seeds(spec, store, data, settings, limit_images=limit_images)
-        looks = begin_looks(own, store, number)
-        plan, _ = plan_look(own, looks, grow)
+    planner = open_spec(spec, store, data, settings, only=only, limit_images=limit_images)
+    if number:
+        own, grow = planner.plan_own_seeds()
+        plan, _ = plan_look(own, begin_looks(own, store, number), grow)
     else:
-        plan, catalog = plan_spec(spec, store, data, settings, only=only, limit_images=limit_images)
+        plan = planner.plan()
+    catalog = planner.catalog
     if dry_run:
-        costs = check_plan(plan, store, catalog)
-        _show_plan(plan, store, costs, device, slots, as_json=False)
+        _show_plan(plan, store, catalog, device, slots, as_json=False)
         return
     require_folder(plan, out)  # before hours are spent on what could not be told
     request = Request(
@@ -240,12 +244,18 @@ def run(
     )  # fmt: skip
     policy = Policy(fail_fast=fail_fast, retry_failed=retry_failed)
     how = How(engine, request, policy, smoke)
-    if until_decided:
-        plan, num_undone = run_looks(
-            own, store, looks, grow, partial(make_runs, store=store, catalog=catalog, how=how), say
-        )
+    make = partial(make_runs, store=store, catalog=catalog, how=how)
+    if plan.tuning is not None:
+        tries = bool(plan.unsettled)
+        plan = tune_first(plan, planner.plan, make, say, retry_failed=retry_failed)
+        make = partial(make, how=replace(how, smoke=smoke and not tries))
+    if plan.unsettled:
+        num_undone = count_undone(plan, store)
+    elif number:
+        own, grow = planner.plan_own_seeds()  # with the values that were chosen
+        plan, num_undone = run_looks(own, store, begin_looks(own, store, number), grow, make, say)
     else:
-        num_undone = make_runs(plan, store, catalog, how)
+        num_undone = make(plan)
     try:
         write(plan, store, out)
     except (InputError, OSError):
@@ -301,22 +311,27 @@ def _say_without_report(plan: "Plan", num_undone: int, command: str) -> str:
 def _show_plan(
     plan: "Plan",
     store: "Store",
-    costs: "dict[str, ModelCost]",
+    catalog: "Catalog",
     devices: list[str] | None,
     slots: int | None,
     as_json: bool,
     seconds: float = CHECK_SECONDS,
 ) -> None:
-    """Print a plan's runs with what they cost, and how long they take where that can be known."""
-    from ablations.plan_listing import plan_rows, sum_up
+    """Check a plan; print its runs with what they cost, and how long they take where it is known.
+
+    Where values are still to be chosen, first the runs that choose, then what follows.
+    """
+    from ablations.plan_listing import list_all, plan_rows, sum_up
     from bench.grid.engines import Request, slots_here
 
+    whole = list_all(plan)
+    costs = check_plan(whole, store, catalog)
     places = slots_here(Request(store.root, devices or ["auto"], slots))
-    paces = find_plan_paces(plan, store, costs, places, seconds)
+    paces = find_plan_paces(whole, store, costs, places, seconds)
     say_remarks(plan, store, as_json)
-    show(plan_rows(plan, store, costs, paces, as_json=as_json), as_json)
+    show(plan_rows(whole, store, costs, paces, as_json=as_json), as_json)
     if not as_json:
-        say(sum_up(plan, store, paces, places))
+        say(sum_up(whole, store, paces, places))
 
 
 def _check_models(

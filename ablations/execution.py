@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from ablations.report_cli import say
+from ablations.tunable import require_apart_images
 from bench.cli.command import end_at_once, show_remarks
 from bench.cli.progress import image_progress
 from bench.importing import importing
@@ -134,6 +135,7 @@ def check_plan(
     for data, pack in ((specs[fingerprint], pack) for fingerprint, pack in packs.items()):
         require_classes(plan, pack.choose(data.inputs, data.targets).class_names)
     check_images(plan, packs, devices_per_run)
+    require_apart_images(plan, packs)
     if not quiet:
         remarks = [
             *scoring_remarks(plan, packs),
@@ -205,12 +207,18 @@ def execute(
         end_at_once(130)
 
 
+def count_undone(plan: "Plan", store: "Store") -> int:
+    """Count the runs of a plan that are not done, or are not even known yet."""
+    done = sum(store.status(one.run.id) == "done" for one in plan.settled)
+    return len(plan.runs) - done
+
+
 def find_unreadable(plan: "Plan", store: "Store") -> list[str]:
     """Say which records of finished runs are damaged, or of other runs."""
     problems = []
-    for run in plan.unique_runs():
+    for run_id in dict.fromkeys(one.run.id for one in plan.settled):
         try:
-            store.result(run.id)
+            store.result(run_id)
         except InputError as error:
             problems.append(str(error))
     return problems

@@ -4,12 +4,14 @@ In: an `Ablation`. Out: for each key that is not everywhere its default, its val
 bases, grids and adjustments resolved. Neither data nor torch is needed.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 from ablations.expand import specs_of
 from ablations.fitting import spelled
 from ablations.spec import Ablation
-from bench.settings.keys import flatten
+from ablations.tunable import list_tuned
+from bench.settings.keys import flatten, overlap
 from bench.spec import RunSpec
 from fcn.errors import InputError
 from fcn.registry import unknown_name
@@ -19,13 +21,16 @@ def explain_spec(ablation: Ablation) -> dict[str, Any]:
     """Return what a spec asks for, resolved, as plain values.
 
     Returns:
-        `name`, `question`, `seeds`, `baseline`; `shared`: what all variants have in common and the
-        defaults do not, by dotted key; `differences`: by key, the value of each variant by name.
+        `name`, `question`, `seeds`, `baseline`; `tune`: by key, the values of which each variant
+        gets its best, which then is nowhere else; `shared`: what all variants have in common and
+        the defaults do not, by dotted key; `differences`: by key, the value of each variant by
+        name.
 
     Raises:
         InputError: As `expand.specs_of`.
     """
-    settings = {name: _settings(spec) for name, spec in specs_of(ablation).items()}
+    tried = list_tuned(ablation)
+    settings = {name: _settings(spec, tried) for name, spec in specs_of(ablation).items()}
     defaults = _settings(RunSpec())
     keys = list(dict.fromkeys(key for own in settings.values() for key in own))
     first = next(iter(settings.values()))
@@ -41,6 +46,7 @@ def explain_spec(ablation: Ablation) -> dict[str, Any]:
         "question": ablation.question,
         "seeds": list(ablation.seeds),
         "baseline": ablation.baseline,
+        "tune": tried,
         "shared": shared,
         "differences": differences,
     }
@@ -55,7 +61,9 @@ def explain_variant(ablation: Ablation, variant: str) -> dict[str, Any]:
     specs = specs_of(ablation)
     if variant not in specs:
         raise InputError(unknown_name("variant", variant, specs))
-    return _settings(specs[variant])
+    tried = list_tuned(ablation)
+    of = {key: f"the best of {spelled(values)}, chosen by tune" for key, values in tried.items()}
+    return {**_settings(specs[variant], tried), **of}
 
 
 def shared_rows(explained: dict[str, Any]) -> list[dict[str, Any]]:
@@ -64,6 +72,14 @@ def shared_rows(explained: dict[str, Any]) -> list[dict[str, Any]]:
     return [
         {"in all variants": key, "value": spelled(value), "default": spelled(defaults.get(key))}
         for key, value in explained["shared"].items()
+    ]
+
+
+def tuned_rows(explained: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return a row for each key that is tuned, with what is tried."""
+    return [
+        {"each variant has its best": key, "of": spelled(values)}
+        for key, values in explained["tune"].items()
     ]
 
 
@@ -77,9 +93,11 @@ def difference_rows(explained: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _settings(spec: RunSpec) -> dict[str, Any]:
+def _settings(spec: RunSpec, tried: Iterable[str] = ()) -> dict[str, Any]:
+    """Return the settings of a variant by dotted key, without those that are `tried`."""
     values = flatten(spec.model_dump(mode="json"))
     values.pop("seed")  # each variant is run with every one
+    values = {k: v for k, v in values.items() if not any(overlap(k, key) for key in tried)}
     if not spec.data.options:
         values.pop("data.options", None)
     return values

@@ -41,7 +41,7 @@ def require_names_that_hold(ablation: Ablation, variants: Mapping[str, Differenc
             )
         raise InputError(
             f"{ablation.name}: --set {key}={spelled(value)} would undo {own}, which "
-            f"{'the grid gives' if ablation.grid else 'is stated by'} {_listed(list(undone))}: "
+            f"{'the grid gives' if ablation.grid else 'is stated by'} {list_names(list(undone))}: "
             f"names would stand for what was not run; leave it out of --set, or {way}"
         )
 
@@ -78,6 +78,7 @@ def _same(key: str, one: Any, other: Any) -> bool:
         return bool(one == other)
 
 
-def _listed(names: list[str]) -> str:
+def list_names(names: list[str]) -> str:
+    """Write the first of some names, and how many more there are."""
     more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
     return ", ".join(names[:MOST_NAMES]) + more

@@ -4,9 +4,10 @@ In: a name or path, settings on top of it, a store. Out: a `Plan`, and the catal
 """
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +21,7 @@ from fcn.registry import unknown_name
 
 if TYPE_CHECKING:
     from ablations.spec import Ablation
+    from ablations.tuning import Expand
     from bench.data.catalog import Catalog
     from bench.plan import Plan, Run
     from bench.store.runs import Store
@@ -104,23 +106,60 @@ def plan_spec(
     return keep_only(plan, only) if only else plan, catalog
 
 
-def plan_own_seeds(
+def open_spec(
     spec: str,
     store: "Store",
     data: Path | None,
     settings: list[str] | None,
     *,
+    only: Sequence[str] | None = None,
     limit_images: int | None = None,
-) -> "tuple[Plan, Catalog, Grow]":
-    """Load a spec and expand it with the seeds that it names, whatever its claims asked for.
-
-    Takes and raises what `plan_spec` does.
-
-    Returns:
-        Its plan, the catalog of its data sets, and what plans it with other seeds.
-    """
+) -> "Planner":
+    """Load a spec that is to be planned more than once; takes and raises what `plan_spec` does."""
     ablation, folder = _load(spec, data, settings, limit_images=limit_images)
-    return plan_seeds(ablation, store, folder)
+    return Planner(ablation, store, folder, only=only)
+
+
+class Planner:
+    """A question whose plan depends on what its store has: planned again as that changes.
+
+    Its data are read once.
+
+    Args:
+        ablation: What `load_spec` gave.
+        store: Remembers what the question met before, and has its runs.
+        data: Folder of the images, if they are at hand.
+        only: Variants to keep, with those that they start from; None keeps all.
+    """
+
+    def __init__(
+        self,
+        ablation: "Ablation",
+        store: "Store",
+        data: Path | None,
+        *,
+        only: Sequence[str] | None = None,
+    ) -> None:
+        self._asked = ablation, store, data
+        self._only = only
+        self._catalog: Catalog | None = None
+
+    @property
+    def catalog(self) -> "Catalog":
+        """Of its data sets, once it was planned."""
+        assert self._catalog is not None
+        return self._catalog
+
+    def plan(self) -> "Plan":
+        """Expand it, with seeds that its claims have had added, as the store stands now."""
+        own, grow = self.plan_own_seeds()
+        plan = _recall(own, self._asked[1], grow)
+        return keep_only(plan, self._only) if self._only else plan
+
+    def plan_own_seeds(self) -> "tuple[Plan, Grow]":
+        """Expand it with the seeds that it names; also return what plans it with others."""
+        plan, self._catalog, grow = plan_seeds(*self._asked, catalog=self._catalog)
+        return plan, grow
 
 
 def _load(
@@ -160,6 +199,8 @@ def keep_only(plan: "Plan", wanted: Sequence[str]) -> "Plan":
     for pattern in wanted:
         if not any(fnmatchcase(name, pattern) for name in plan.variants):
             raise InputError(f"--only: {unknown_name('variant', pattern, plan.variants)}")
+    from ablations.tuning import keep_tried
+
     runs = {planned.run.id: planned for planned in plan.runs}
     todo = [one for one in plan.runs if any(fnmatchcase(one.variant, name) for name in wanted)]
     kept: dict[str, None] = {}
@@ -168,7 +209,7 @@ def keep_only(plan: "Plan", wanted: Sequence[str]) -> "Plan":
         kept[planned.variant] = None
         todo += [runs[parent] for parent in planned.run.parents if parent in runs]
     return replace(
-        plan,
+        keep_tried(plan, kept),
         runs=tuple(one for one in plan.runs if one.variant in kept),
         baseline=plan.baseline if plan.baseline in kept and len(kept) > 1 else None,
         published=tuple(one for one in plan.published if one.variant in kept),
@@ -198,20 +239,31 @@ def plan_ablation(
 ) -> "tuple[Plan, Catalog]":
     """Expand what `load_spec` gave, as its claims have had seeds added; as `plan_spec` does."""
     plan, catalog, grow = plan_seeds(ablation, store, data, recall=recall)
-    return recall_looks(plan, store, grow), catalog
+    return _recall(plan, store, grow), catalog
+
+
+def _recall(plan: "Plan", store: "Store", grow: Grow) -> "Plan":
+    """Add the seeds of looks; before everything is chosen there is nothing to look at."""
+    return plan if plan.unsettled else recall_looks(plan, store, grow)
 
 
 def plan_seeds(
-    ablation: "Ablation", store: "Store", data: Path | None, *, recall: bool = False
+    ablation: "Ablation",
+    store: "Store",
+    data: Path | None,
+    *,
+    recall: bool = False,
+    catalog: "Catalog | None" = None,
 ) -> "tuple[Plan, Catalog, Grow]":
     """Expand a question with its own seeds; takes and raises what `plan_spec` does.
+
+    `catalog` is of its data sets, where these were read already.
 
     Returns:
         Its plan, the catalog of its data sets, and what plans it with other seeds.
     """
-    from ablations.expand import expand
     from ablations.registry import name_question
-    from bench.data.catalog import Catalog, recall_question
+    from ablations.tuning import grow_tuned, plan_tuned
 
     spec, *_ = ablation.words
     question = name_question(spec)
@@ -219,26 +271,51 @@ def plan_seeds(
     command += [word for plugin in named_plugins() for word in ("--plugin", plugin)]
     command += ["--data", "DIR"] if data else []
     spec_file = str(Path(spec).resolve()) if spec.endswith((".yaml", ".yml")) else ""
-    found = []
-    for known in recall_question(store, question, strict=recall):
-        catalog = Catalog(store, data, question=question, recall=known, reads_data=not recall)
-        plan = expand(
-            ablation, catalog.facts, sources_of=catalog.sources, command=shlex.join(command)
-        )
-        plan = replace(plan, remarks=tuple(catalog.notices), spec_file=spec_file)
-        found.append((plan, catalog))
-        if not recall:
-            break
-    plan, catalog = _choose(found, store)
+
+    def expand_all(over: "Catalog") -> "Plan":
+        plan = plan_tuned(ablation, store, expand_over(over, shlex.join(command)))
+        remarks = (*over.notices, *plan.remarks)
+        return replace(plan, remarks=remarks, spec_file=spec_file)
+
+    if catalog is None:
+        plan, catalog = _find_data(store, question, data, expand_all, recall=recall)
+    else:
+        plan = expand_all(catalog)
     plan = _require_claims(plan, is_changed=ablation.written is not ablation)
     plan = _add_spread(plan, ablation.spread_of, store)
 
     def grow(seeds: Sequence[int]) -> "Plan":
         more = ablation.model_copy(update={"seeds": list(seeds)})
-        grown = expand(more, catalog.facts, sources_of=catalog.sources)
-        return replace(plan, runs=grown.runs)
+        return replace(plan, runs=grow_tuned(more, plan, expand_over(catalog)).runs)
 
     return plan, catalog, grow
+
+
+def _find_data(
+    store: "Store",
+    question: str,
+    data: Path | None,
+    expand_all: "Callable[[Catalog], Plan]",
+    *,
+    recall: bool,
+) -> "tuple[Plan, Catalog]":
+    """Expand a question over its data, or over those of what it met that the store has runs of."""
+    from bench.data.catalog import Catalog, recall_question
+
+    found = []
+    for known in recall_question(store, question, strict=recall):
+        catalog = Catalog(store, data, question=question, recall=known, reads_data=not recall)
+        found.append((expand_all(catalog), catalog))
+        if not recall:
+            break
+    return _choose(found, store)
+
+
+def expand_over(catalog: "Catalog", command: str = "") -> "Expand":
+    """Return what makes a question concrete over the data of a catalog."""
+    from ablations.expand import expand
+
+    return partial(expand, facts_of=catalog.facts, sources_of=catalog.sources, command=command)
 
 
 def _require_claims(plan: "Plan", *, is_changed: bool) -> "Plan":
@@ -279,7 +356,7 @@ def _choose(found: "list[tuple[Plan, Catalog]]", store: "Store") -> "tuple[Plan,
     Raises:
         InputError: It has runs over the images of several folders.
     """
-    begun = [one for one in found if any(store.has(run.id) for run in one[0].unique_runs())]
+    begun = [one for one in found if any(map(store.has, _list_ids(one[0])))]
     chosen, *others = begun or found[:1]
     for plan, catalog in others:
         if catalog.folder != chosen[1].folder and plan.fingerprints != chosen[0].fingerprints:
@@ -289,6 +366,11 @@ def _choose(found: "list[tuple[Plan, Catalog]]", store: "Store") -> "tuple[Plan,
                 "of them this is about"
             )
     return chosen
+
+
+def _list_ids(plan: "Plan") -> list[str]:
+    """Return the ids of a plan's runs, and of those by which values are chosen."""
+    return [planned.run.id for planned in (*plan.tries, *plan.settled)]
 
 
 def plan_trial(plan: "Plan") -> "Plan":

@@ -103,18 +103,22 @@ def _tell(where: object, met: set[str]) -> list[str]:
 
 
 def _on_top(values: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """Put settings of the ablation itself on top: `seeds`, `score.KEY`, `common.KEY` and so on."""
+    """Put settings of the ablation itself on top: `seeds`, `score.KEY`, `common.KEY` and so on.
+
+    `tune={}` is nothing to tune, and `grid={...}` more values.
+    """
     for key, value in own.items():
         head, _, rest = key.partition(".")
         given = {rest: value} if rest else value
-        if head in ("grid", "score") and isinstance(given, Mapping):
-            values[head] = values[head] | dict(given)  # a grid's keys are dotted, never nested
+        is_added_to = head in ("grid", "score") or (head == "tune" and rest)
+        if is_added_to and isinstance(given, Mapping):
+            values[head] = values[head] | dict(given)  # keys of both are dotted, never nested
         elif head == "common" and isinstance(given, Mapping):
             values[head] = override(set_keys({}, values[head]), given)
         elif head == "variants" and isinstance(given, Mapping):
             values[head] = _change_variants(values[head], given)
         elif rest:
-            known = {"common", "grid", "score", "variants"}
+            known = {"common", "grid", "score", "tune", "variants"}
             reason = f"{head!r} has no keys of its own; give it whole, as --set {head}=..."
             where = reason if head in values else unknown_name("key", head, known | _RUN_KEYS)
             raise InputError(f"--set {key}: {where}")

@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from ablations.names import list_names
 from ablations.planning import LimitImages, Only, Set, Specs, plan_spec
 from bench.cli.command import DataDir, Plugins, RunsDir, WeightsDir, open_store
 from bench.importing import importing
@@ -92,6 +93,8 @@ def report(
             for spec in _require_one(specs, across=across)
         ]  # fmt: skip
         if across:
+            for one in plans:
+                _require_settled(one, "--across")
             beside = {
                 "--watch": watch, "--tensorboard": tensorboard,
                 "--claims-must-hold": claims_must_hold,
@@ -101,6 +104,8 @@ def report(
         (plan,) = plans
     if claims_must_hold and not plan.claims:
         raise InputError(f"{plan.name} claims nothing; write `claims:` into its spec")
+    if watch:
+        _require_settled(plan, "--watch")
     require_folder(plan, out)
     if tensorboard:
         from reports.scalars import export_scalars, open_export
@@ -111,6 +116,16 @@ def report(
         say(f"scalars of {export_scalars(plan, store, tensorboard)} runs: {tensorboard}")
     if claims_must_hold:
         _require_held(study)
+
+
+def _require_settled(plan: "Plan", option: str) -> None:
+    """Refuse what is about runs that are all known, where values are still to be chosen."""
+    if plan.unsettled:
+        raise InputError(
+            f"{plan.name}: {option} is about runs that are known, and values are still to be "
+            f"chosen for {list_names(sorted(plan.unsettled))} (`tune`): `fcn-bench run` chooses; "
+            "until then `fcn-bench report` alone tells how far that is"
+        )
 
 
 def _require_one(specs: list[str], *, across: bool) -> list[str]:

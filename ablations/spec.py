@@ -62,6 +62,9 @@ class Ablation(Schema):
     """Values by key; the variants are all combinations, named by their values."""
     exclude: list[Differences] = []
     """Combinations of the grid to leave out, by their values; of a list of values, each."""
+    tune: dict[Name, Annotated[list[Any], Field(min_length=2)]] = {}
+    """Values by key, of which each variant gets its best by `evaluate.eval_split`, tried with the
+    first seed; of several keys each combination is tried."""
     adjust: list[Adjustment] = []
     """Differences that depend on a variant's values."""
     seeds: Annotated[list[Seed], Field(min_length=1)] = [0]
@@ -126,6 +129,12 @@ class Ablation(Schema):
         """Return the ablation with `forced` on top of every variant of it."""
         copy = self.model_copy()
         copy._forced, copy._written = dict(forced), written
+        return copy
+
+    def written_as(self, written: "Ablation") -> Self:
+        """Return the ablation as one that stands for `written`."""
+        copy = self.model_copy()
+        copy._written = written
         return copy
 
     @model_validator(mode="after")

@@ -34,6 +34,7 @@ def explain(
         explain_spec,
         explain_variant,
         shared_rows,
+        tuned_rows,
     )
     from ablations.fitting import spelled
     from bench.settings.yaml_file import parse_setting
@@ -55,6 +56,9 @@ def explain(
     say(f"{explained['name']}: {explained['question']}\nseeds {seeds}{beside}\n")
     show(shared_rows(explained), as_json=False)
     say("")
+    if explained["tune"]:
+        show(tuned_rows(explained), as_json=False)
+        say("")
     show(difference_rows(explained), as_json=False)
 
 

@@ -8,6 +8,7 @@ import copy
 from typing import Any
 
 from ablations.spec import Ablation
+from ablations.tunable import is_tunable
 from bench.settings.keys import RENAMED
 from bench.spec import RunSpec
 
@@ -44,6 +45,14 @@ def question_schema(names: dict[str, list[str]] | None = None) -> dict[str, Any]
             key: {"type": "array", "minItems": 1, "items": one} for key, one in keys.items()
         },
         "additionalProperties": {"type": "array", "minItems": 1},
+    }
+    properties["tune"] = properties["tune"] | {
+        "properties": {
+            key: {"type": "array", "minItems": 2, "items": one}
+            for key, one in keys.items()
+            if is_tunable(key)
+        },
+        "additionalProperties": {"type": "array", "minItems": 2},
     }
     definitions["Adjustment"]["properties"]["set"] = differences
     return _titled(schema, definitions, "A question for fcn-bench")

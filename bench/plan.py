@@ -19,6 +19,7 @@ from bench.scoring import USUAL, Scoring
 from bench.settings.calls import read_call
 from bench.settings.keys import RENAMED, rename_keys, require_one_name
 from bench.spec import MASKS, Fraction, MaskName, ModelSpec, Name, RunSpec, Schema, parse
+from bench.tuning import Tuning
 from fcn.errors import InputError
 
 RunId = Annotated[str, Field(pattern="^[0-9a-f]{16}$")]
@@ -278,6 +279,11 @@ class Plan:
     those of the latest look, or of the one that is to be taken."""
     is_part: bool = False
     """Whether somebody left variants of the question out, to try the others."""
+    tuning: Tuning | None = None
+    """Where its variants get their best of some values: what was tried. A variant for which nothing
+    is chosen yet stands here with the first of its values, and none of these runs counts for it."""
+    tries: tuple["PlannedRun", ...] = ()
+    """The runs by which values are chosen, under names of their own."""
     scoring: Scoring = USUAL
     """What is made of counts: which score decides, which others are shown, which classes count."""
 
@@ -292,6 +298,29 @@ class Plan:
     def variants(self) -> list[str]:
         """Names of the variants, in the order of the spec."""
         return list(dict.fromkeys(planned.variant for planned in self.runs))
+
+    @property
+    def unsettled(self) -> frozenset[str]:
+        """Variants for which no values are chosen yet: their runs are not known."""
+        return frozenset(self.tuning.open if self.tuning else ())
+
+    @property
+    def settled(self) -> tuple["PlannedRun", ...]:
+        """The runs whose settings are known."""
+        unsettled = self.unsettled
+        return tuple(one for one in self.runs if one.variant not in unsettled)
+
+    def choosing(self, *, again: bool = False) -> "Plan":
+        """Return the plan of the runs by which is still to be chosen, and those they start from.
+
+        `again`: of all runs by which is chosen.
+        """
+        tried, unsettled = self.tuning.tried if self.tuning else (), self.unsettled
+        names = {one.name for one in tried if again or one.is_chosen or one.variant in unsettled}
+        runs = tuple(one for one in self.tries if one.variant in names)
+        return replace(
+            self, runs=runs, tries=runs, baseline=None, published=(), looks=None, tuning=None
+        )
 
     @property
     def fingerprints(self) -> set[str]:

@@ -25,8 +25,7 @@ METHODS = ("methods.md", "methods.tex", "references.bib")
 SUMMARIES = ("summary.csv", "summary.md", "runs.csv", "classes.csv")
 TABLES = (
     *("claims", "summary", "paper", "labels", "classes", "costs", "published", "evaluations"),
-    "comparisons",
-    "changes",
+    *("comparisons", "changes", "tuning"),
 )
 EXPORTS = tuple(f"tables/{name}.{suffix}" for name in TABLES for suffix in ("csv", "md", "tex"))
 """Paths of all files that a report may have beside its page."""
@@ -77,6 +76,7 @@ def list_possible(plan: Plan) -> list[str]:
     absent = {"labels"} if all(len(p.run.spec.data.targets) < 2 for p in plan.runs) else set()
     absent |= set() if plan.published else {"published"}
     absent |= set() if plan.claims else {"claims"}
+    absent |= set() if plan.tuning else {"tuning"}
     absent |= {"comparisons"} if plan.baseline is None or len(plan.variants) < 2 else set()
     tables = [path for path in EXPORTS if Path(path).stem not in absent]
     effects = [name_effects(factor) for factor in ("skip", "backbone", *find_factors(plan))]

@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 
 from bench.metrics import BOUNDARY_SCORE, SCORES, explain
+from bench.settings.keys import overlap
 from bench.store.runs import Result
 from bench.text import clean
+from bench.tuning import spell_value, spell_values
 from reports.formats import escape_latex, escape_markdown
 from reports.references import DATASETS, LIBRARIES, METHOD, SOFTWARE, list_references
 from reports.results.settings import flat_settings, plain
@@ -161,6 +163,7 @@ def _tell_training(study: Study) -> Iterator[str]:
     shared, varied = _split_settings(study)
     if varied:
         yield f"They differ in {enumerate_names(varied, most=len(varied))}."
+    yield from _tell_tuning(study)
     yield f"All have {'; '.join(shared)}."
     which = enumerate_names(map(str, seeds), most=len(seeds))
     yield (
@@ -174,19 +177,45 @@ def _tell_training(study: Study) -> Iterator[str]:
     yield f"{done} of {planned} runs finished{f' ({told})' * bool(told)}."
 
 
+def _tell_tuning(study: Study) -> Iterator[str]:
+    """Say how values were chosen of which each variant has its best, and which they are."""
+    tuning = study.plan.tuning
+    if tuning is None:
+        return
+    for key, values in tuning.values.items():
+        told = enumerate_names((clean(spell_value(one)) for one in values), most=len(values))
+        yield f"For {RECIPE.get(key, clean(key))} each variant had the same values, {told}."
+    known = [one.device_seconds for one in tuning.tried if one.device_seconds is not None]
+    yield (
+        f"{number_of(tuning.number, 'run')} of each variant with seed {tuning.seed} "
+        f"({np.sum(known) / 3600:.3g} device-hours in all) chose the highest mIoU on split "
+        f"{clean(tuning.split)}, which is not reported; with what was chosen all seeds were run."
+    )
+    chosen = [f"{clean(n)} {clean(spell_values(o.values))}" for n, o in tuning.chosen.items()]
+    if chosen:
+        yield f"Chosen were: {'; '.join(chosen)}."
+
+
 def _split_settings(study: Study) -> tuple[list[str], list[str]]:
     """Return settings in words: those that all runs share, and those in which variants differ."""
     rows = flat_settings(study.plan)
     shared: list[str] = []
     varied: list[str] = []
+    tuned = study.plan.tuning.values if study.plan.tuning else ()
     for key, words in RECIPE.items():
+        if any(overlap(key, one) for one in tuned):
+            continue
         values = list(dict.fromkeys(_say(row.get(key), JOINED.get(key, " and ")) for row in rows))
         told = enumerate_names(map(clean, values), most=len(values))
         if len(values) == 1:
             shared.append(f"{words} {told}")
         else:
             varied.append(f"{words} ({told})")
-    rest = [clean(name) for name in study.factors if name not in RECIPE]
+    rest = [
+        clean(name)
+        for name in study.factors
+        if name not in RECIPE and not any(overlap(name, one) for one in tuned)
+    ]
     return shared, varied + rest
 
 

@@ -49,6 +49,7 @@ from reports.tables.other_targets import other_targets_table
 from reports.tables.published import published_table
 from reports.tables.runs import runs_table
 from reports.tables.summary import explain_scores, summary_table
+from reports.tables.tuning import tuning_table
 
 STYLES = ("page.css", "gallery.css", "linked.css")
 SCRIPTS = ("address.js", "page.js", "copy.js", "differences.js", "lit.js", "gallery.js")
@@ -159,6 +160,7 @@ def _render(
         summary=_link_rows(to_html(table, "Scores of the variants"), variants),
         summary_note=table.caption,
         figures={figure.name: figure for figure in figures},
+        tuning=tuning_table(plan.tuning) if plan.tuning else None,
         omission=study.omission,
         gallery=gallery,
         classes=None

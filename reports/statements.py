@@ -81,14 +81,13 @@ def _tell(
     if mean is None:  # judged on different images: no mean
         why = f"{name_contexts(len(rows), others)}, judged on different images: no mean"
         return Statement(f"{_from_to(first)}: {why}.", "")
-    if mean.get("over_folds"):
-        no_word = _FOLDS
     contexts = name_contexts(len(rows), others)
     over = f" on average over {contexts}"
     apart = interactions[is_of(interactions, first)]
-    return Statement(
-        _lead(mean, over, no_word, mark), _tell_contexts(rows, apart, contexts.split(" ", 1)[1])
-    )
+    rest = _tell_contexts(rows, apart, contexts.split(" ", 1)[1])
+    if mean.get("over_folds"):
+        rest += f" {_FOLDS}"
+    return Statement(_lead(mean, over, no_word, mark), rest)
 
 
 def name_contexts(number: int, factors: Sequence[str]) -> str:
@@ -150,7 +149,10 @@ def _tell_contexts(rows: pd.DataFrame, apart: pd.DataFrame, name: str) -> str:
     return f"{span}; that they differ is not shown."
 
 
-_FOLDS = "folds train on one another's images, so their mean has no interval and no verdict"
+_FOLDS = (
+    "Each seed's difference is taken inside a fold and averaged over folds: that is about training "
+    "on these parts of these images, and other training images may move it further."
+)
 _NO_COUNTS = "without counts of several images nothing can be shown"
 
 

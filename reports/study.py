@@ -22,7 +22,7 @@ from reports.results.data_sets import say_several
 from reports.results.frame import Record, class_frame, read_records, runs_frame
 from reports.results.records_file import Kept
 from reports.results.report_folder import ReportFolder
-from reports.results.settings import find_factors
+from reports.results.settings import find_causes, find_factors
 from reports.stats.asked import list_levels, resolve_claims
 from reports.stats.changes import (
     find_changes,
@@ -189,12 +189,12 @@ def read_study(plan: Plan, store: Store) -> Study:
         plan.scoring.require_classes(list(dict.fromkeys(judged_in)), plan.name)
     runs = runs_frame(plan, store, records)
     factors = find_factors(plan)
-    causes = list_causes(factors)
+    causes = find_causes(plan)
     levels = list_levels(plan)
     listed = []
 
     def list_asked(known: Comparability) -> list[Effect]:
-        listed.append(list_changes(runs, causes, plan.baseline, known))
+        listed.append(list_changes(runs, list_causes(causes), plan.baseline, known))
         return list_effects(listed[0])
 
     kept = _look_up(plan, records, store)
@@ -232,7 +232,7 @@ def read_study(plan: Plan, store: Store) -> Study:
     labels = remarks.mark(
         other_targets_frame(records, store, intervals.num_resamples, plan.scoring)
     )
-    changes = find_changes(runs, factors, plan.baseline, intervals, *listed)
+    changes = find_changes(runs, causes, plan.baseline, intervals, *listed)
     changes = remarks.mark(changes, ("variant_before", "variant_after"))
     runs = remarks.mark_runs(runs)
     if plan.looks is None:

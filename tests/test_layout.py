@@ -67,13 +67,16 @@ REPORTS_MAY_IMPORT = {
     "bench.looks",
     "bench.metrics",
     "bench.outputs.folder",
+    "bench.durations",
     "bench.plan",
     "bench.scoring",
+    "bench.settings.keys",
     "bench.store.records",
     "bench.spec",
     "bench.store.runs",
     "bench.store.scored",
     "bench.text",
+    "bench.tuning",
 }
 
 

@@ -41,6 +41,16 @@ def shared_images(first: tuple[Pack, str], second: tuple[Pack, str]) -> Iterator
             yield same, j
 
 
+def name_shared(first: tuple[Pack, str], second: tuple[Pack, str]) -> list[str]:
+    """Name the images of the second split that are in the first; takes what the above does.
+
+    Those of one colour, such as empty tiles, are the same without having been copied.
+    """
+    other, _ = _colours(*second)
+    pairs = shared_images(first, second)
+    return [other.name(j) for _, j in pairs if not _is_blank(other.image(j))]
+
+
 def find_leak(
     trained: tuple[Pack, str], judge: tuple[Pack, str], key: str, accepted: Collection[str]
 ) -> tuple[str | None, list[str]]:

@@ -13,7 +13,7 @@ from bench.plan import Plan, PlannedRun
 from bench.store.runs import Store
 from bench.text import clean
 from fcn.errors import InputError
-from reports.results.settings import NOT_CAUSES, find_factors, flat_settings, plain
+from reports.results.settings import find_causes, flat_settings, plain
 from reports.style import enumerate_names
 
 
@@ -119,12 +119,11 @@ def _strip(variant: str, data_set: str) -> str:
 def _name_by_settings(plan: Plan) -> dict[str, str]:
     """Name variants by the settings in which they differ, those of data left out."""
     settings = flat_settings(plan)
-    factors = ["model.backbone", "model.skip", *find_factors(plan)]
+    factors = ["model.backbone", "model.skip", *find_causes(plan)]
     factors = [
         key
         for key in factors
-        if key not in NOT_CAUSES
-        and not key.startswith("data.")
+        if not key.startswith("data.")
         and key != "evaluate.split"
         and len({plain(own.get(key)) for own in settings}) > 1
     ]

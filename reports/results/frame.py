@@ -43,9 +43,18 @@ class Record:
 
 
 def read_records(plan: Plan, store: Store) -> list[Record]:
-    """Read the outcome of each planned run; a record that cannot be read counts as failed."""
+    """Read the outcome of each planned run; a record that cannot be read counts as failed.
+
+    Of a variant whose values are not chosen yet all runs are missing, whatever the store has.
+    """
+    unsettled = plan.unsettled
     with _collector_at_rest():
-        return [_read_record(planned, store) for planned in plan.runs]
+        return [
+            Record(planned, "missing", None, None)
+            if planned.variant in unsettled
+            else _read_record(planned, store)
+            for planned in plan.runs
+        ]
 
 
 def runs_frame(plan: Plan, store: Store, records: Sequence[Record] | None = None) -> pd.DataFrame:
@@ -102,7 +111,7 @@ def curves_frame(plan: Plan, store: Store) -> pd.DataFrame:
     """Return one row for each logged step: `step`, `images` seen, `loss`, `lr`, `seconds`."""
     columns = ["step", "loss", "lr", "seconds"]
     frames = []
-    for planned in plan.runs:
+    for planned in plan.settled:
         rows = [row for row in store.logs(planned.run.id) if "loss" in row]
         if rows:
             frame = pd.DataFrame({key: [row.get(key) for row in rows] for key in columns})
@@ -122,7 +131,7 @@ def eval_frame(plan: Plan, store: Store) -> pd.DataFrame:
     `step`, `images` seen, `seconds` of training until then, `split`, and the four scores.
     """
     rows = []
-    for planned in plan.runs:
+    for planned in plan.settled:
         seconds = float("nan")  # the log is in order: a step's loss comes before its score
         for row in store.logs(planned.run.id):
             if "confusion" not in row:
@@ -146,7 +155,7 @@ def eval_frame(plan: Plan, store: Store) -> pd.DataFrame:
 
 def find_log_problems(plan: Plan, store: Store) -> list[str]:
     """Say of which runs rows of the log are missing, and why."""
-    logs = [(planned, store.log(planned.run.id).problem) for planned in plan.runs]
+    logs = [(planned, store.log(planned.run.id).problem) for planned in plan.settled]
     return [
         f"{planned.variant}, seed {planned.run.spec.seed}: {problem}"
         for planned, problem in logs

@@ -19,6 +19,7 @@ from bench.plan import Plan, PlannedRun, Published, Run, RunId
 from bench.scoring import USUAL, Scoring
 from bench.spec import Schema
 from bench.store.records import FAILURE, RESULT, describe_fault
+from bench.tuning import Tuning
 from fcn.errors import InputError
 from reports.results.frame import Record
 from reports.results.settings import join_values, own_values, share_values
@@ -81,6 +82,7 @@ def pack_records(contents: Contents) -> bytes:
             "claims": [one.model_dump(mode="json") for one in plan.claims],
             **({"scoring": plan.scoring.model_dump(mode="json")} if plan.scoring != USUAL else {}),
             **({"looks": _LOOKS.dump_python(plan.looks, mode="json")} if plan.looks else {}),
+            **({"tuning": _TUNING.dump_python(plan.tuning, mode="json")} if plan.tuning else {}),
         },
         "settings": shared,
         "runs": [
@@ -140,6 +142,7 @@ class _WrittenPlan(Schema):
     claims: tuple[Claim, ...]
     looks: Looks | None = None
     scoring: Scoring = USUAL
+    tuning: Tuning | None = None
 
 
 class _WrittenRecord(Schema):
@@ -165,6 +168,7 @@ class _WrittenFile(Schema):
 
 _FILE = TypeAdapter(_WrittenFile)
 _LOOKS = TypeAdapter(Looks)
+_TUNING = TypeAdapter(Tuning)
 
 
 def _write_record(record: Record, settings: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from bench.plan import Plan
+from bench.settings.keys import overlap
 
 NOT_FACTORS = {"seed", "model.backbone", "model.skip"}
 """Keys with a column of their own."""
@@ -56,6 +57,19 @@ def find_factors(plan: Plan) -> list[str]:
         keys = dict.fromkeys(key for row in rows for key in row)
         factors += [key for key in keys if key not in NOT_FACTORS and _differs(key, rows)]
     return factors
+
+
+def find_causes(plan: Plan) -> list[str]:
+    """List those of `find_factors` that somebody changed: not what follows from them, or is tuned.
+
+    A key of which each variant has its best is no difference between variants; it belongs to each.
+    """
+    tuned = plan.tuning.values if plan.tuning else ()
+    return [
+        name
+        for name in find_factors(plan)
+        if name not in NOT_CAUSES and not any(overlap(name, key) for key in tuned)
+    ]
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -12,7 +12,7 @@ from bench.claims import Claim
 from bench.plan import Plan
 from fcn.errors import InputError
 from fcn.registry import unknown_name
-from reports.results.settings import NOT_CAUSES, find_factors, flat_settings, plain
+from reports.results.settings import find_causes, flat_settings, plain
 from reports.stats.effects import Levels, mean_effect
 
 SHORT = {"model.backbone": "backbone", "model.skip": "skip"}
@@ -72,8 +72,7 @@ def require_classes(plan: Plan, known: Sequence[str]) -> None:
 def list_levels(plan: Plan) -> dict[str, dict[str, str]]:
     """Return the level of each variant by factor, backbone and skip among them."""
     settings = flat_settings(plan)
-    causes = (name for name in find_factors(plan) if name not in NOT_CAUSES)
-    factors = [*SHORT, *causes]
+    factors = [*SHORT, *find_causes(plan)]
     return {
         factor: {
             planned.variant: plain(own.get(factor))

@@ -10,7 +10,6 @@ from typing import Any
 
 import pandas as pd
 
-from reports.results.settings import NOT_CAUSES
 from reports.stats.contrasts import Finding
 from reports.stats.effects import Effect, less, mean_effect
 from reports.stats.intervals import Intervals
@@ -21,14 +20,14 @@ MAX_CONTEXTS = 100
 """Contexts of a change beyond which nobody asks of each how far it is from their mean."""
 
 
-def list_causes(factors: Sequence[str]) -> list[str]:
+def list_causes(causes: Sequence[str]) -> list[str]:
     """Return the factors whose changes are looked at: backbone, skip and dotted keys."""
-    return ["backbone", "skip", *(name for name in factors if name not in NOT_CAUSES)]
+    return ["backbone", "skip", *causes]
 
 
 def find_changes(
     runs: pd.DataFrame,
-    factors: Sequence[str],
+    causes: Sequence[str],
     baseline: str | None,
     intervals: Intervals | None = None,
     listed: pd.DataFrame | None = None,
@@ -37,7 +36,8 @@ def find_changes(
 
     Args:
         runs: `frame.runs_frame`.
-        factors: Dotted keys in which variants differ, besides backbone and skip.
+        causes: Dotted keys that differ between variants (`settings.find_causes`), besides backbone
+            and skip.
         baseline: Variant whose values the others are compared with.
         intervals: What the counts say; without them there are no intervals and no words.
         listed: `list_changes`, where that is known already.
@@ -52,7 +52,7 @@ def find_changes(
     """
     intervals = intervals or Intervals.none()
     if listed is None:
-        listed = list_changes(runs, list_causes(factors), baseline, intervals.comparability)
+        listed = list_changes(runs, list_causes(causes), baseline, intervals.comparability)
     changes = listed[listed["num_pairs"] > 0].reset_index(drop=True)
     arms = list(zip(changes["variant_before"], changes["variant_after"], strict=True))
     intervals.findings.prepare(arms)
@@ -113,9 +113,8 @@ def list_effects(changes: pd.DataFrame) -> list[Effect]:
 def find_main_effects(changes: pd.DataFrame, intervals: Intervals | None = None) -> pd.DataFrame:
     """Average each change over the contexts in which it was made.
 
-    Differences are taken inside a fold, and averaged over folds. Of that mean there is no interval
-    and no word: folds train on one another's images, and nobody can tell from them how far the mean
-    would spread (Bengio and Grandvalet, 2004).
+    Differences are taken inside a fold, and averaged over folds; `reports.stats.folds` says what
+    the word on that mean is about.
 
     Returns:
         A row for each change of more than one context, all judged on the same images or on folds of
@@ -131,7 +130,7 @@ def find_main_effects(changes: pd.DataFrame, intervals: Intervals | None = None)
         folds = not _is_of_one(own)
         row = {**shared, "num_contexts": len(own), "over_folds": folds}
         rows.append({**row, f"{primary}_diff_mean": mean})
-        found.append(None if folds else intervals.findings.effect(mean_effect(_gains(own))))
+        found.append(intervals.findings.effect(mean_effect(_gains(own))))
     columns = ["factor", "before", "after", "num_contexts", "over_folds", f"{primary}_diff_mean"]
     return _add(pd.DataFrame(rows, columns=columns), primary, found)
 

@@ -18,6 +18,7 @@ from scipy import sparse, stats
 from bench.metrics import METRICS, find_metric, is_by_image
 from reports.stats.effects import Effect, Levels, pair
 from reports.stats.family import Verdicts, judge_families, judge_one_of
+from reports.stats.folds import average_folds
 from reports.stats.model import Contrasts, Model, Scores, t_quantile
 from reports.stats.outliers import find_outliers, leave_out
 from reports.stats.pairs import Arm, why_no_pairs
@@ -72,18 +73,34 @@ class VariantSet:
     names: Sequence[str]
     arms: Sequence[Arm]
     model: Model
+    members: Mapping[str, str] = field(default_factory=dict)
+    """Of means over folds: by variant, which of `names` it is in. None where variants are
+    themselves what is compared."""
 
     @cached_property
     def places(self) -> dict[str, int]:
-        """Number of each variant."""
-        return {name: k for k, name in enumerate(self.names)}
+        """Number of each variant, or of the mean over folds that it is in."""
+        own = {name: k for k, name in enumerate(self.names)}
+        return {one: own[mean] for one, mean in self.members.items()} if self.members else own
 
-    def holds(self, names: Iterable[str]) -> bool:
-        """Say whether all of these are among its variants."""
-        return all(name in self.places for name in names)
+    def holds(self, effect: Iterable[str]) -> bool:
+        """Say whether an effect, or the variants that are named, are of its variants alone.
+
+        Of means over folds, an effect must have each fold of a mean with the same weight.
+        """
+        names = list(effect)
+        if not all(name in self.places for name in names):
+            return False
+        if not self.members:
+            return True
+        weights = effect if isinstance(effect, Mapping) else dict.fromkeys(names, 1.0)
+        by_place: dict[int, list[float]] = {}
+        for name, place in self.places.items():
+            by_place.setdefault(place, []).append(weights.get(name, 0.0))
+        return all(max(own) - min(own) < TINY for own in by_place.values())
 
     def weigh(self, effects: Sequence[Effect]) -> sparse.csr_array:
-        """Return the weights of variants in each effect, (M, V)."""
+        """Return the weights of variants, or of means over folds, in each effect, (M, V)."""
         place = self.places
         cells = [(m, place[n], w) for m, one in enumerate(effects) for n, w in one.items()]
         rows, columns, values = zip(*cells, strict=True)
@@ -264,17 +281,20 @@ def _find_contrasts(
     score: str,
 ) -> Findings:
     sets = list(list_sets(arms, score, levels or {}))
+    folds = list(list_fold_sets(arms, score, levels or {}))
     num_pairs = sum(len(one.names) * (len(one.names) - 1) // 2 for one in sets) * all_pairs
     if num_pairs + len(effects) > MAX_LISTED:
-        many = _find_many(arms, sets, effects, num_pairs + len(effects), margin)
+        many = _find_many(arms, sets, folds, effects, num_pairs + len(effects), margin)
         return replace(many, score=score)
     listed = {id(one): _list_effects(one, effects, all_pairs=all_pairs) for one in sets}
+    listed |= {id(one): _list_effects(one, effects, all_pairs=False) for one in folds}
     sets = [one for one in sets if listed[id(one)]]
-    asked = [listed[id(one)] for one in sets]
-    families = [(one.model, one.weigh(found)) for one, found in zip(sets, asked, strict=True)]
+    judged = [*sets, *(one for one in folds if listed[id(one)])]
+    asked = [listed[id(one)] for one in judged]
+    families = [(one.model, one.weigh(found)) for one, found in zip(judged, asked, strict=True)]
     found: dict[frozenset[tuple[str, float]], Finding] = {}
     verdicts = judge_families(families, "")
-    for one, own, verdict in zip(sets, asked, verdicts, strict=True):
+    for one, own, verdict in zip(judged, asked, verdicts, strict=True):
         for effect, finding in zip(own, _list_findings(one, own, verdict, margin), strict=True):
             found[_key(effect)] = finding
     critical = float(np.max(verdicts[0].critical)) if verdicts else math.nan
@@ -285,6 +305,7 @@ def _find_contrasts(
 def _find_many(
     arms: Mapping[str, Arm],
     sets: Sequence[VariantSet],
+    folds: Sequence[VariantSet],
     effects: Sequence[Effect],
     number: int,
     margin: float | None,
@@ -292,7 +313,7 @@ def _find_many(
     """Judge effects of a grid of very many variants; its pairs are judged as they are asked for."""
     found: dict[frozenset[tuple[str, float]], Finding] = {}
     critical = float("nan")
-    for one in sets:
+    for one in (*sets, *folds):
         own = [effect for effect in effects if one.holds(effect)]
         if own:
             verdict = judge_one_of(one.model, one.weigh(own), number)
@@ -321,6 +342,14 @@ def list_sets(arms: Mapping[str, Arm], score: str, levels: Levels) -> Iterable[V
             model = Model(scores)
             if model.freedom > 0:
                 yield VariantSet(names, chosen, Model(scores, _find_groups(model, names, levels)))
+
+
+def list_fold_sets(arms: Mapping[str, Arm], score: str, levels: Levels) -> Iterable[VariantSet]:
+    """Yield the means over folds of two seeds or more that can be compared with one another."""
+    averaged = average_folds(arms, levels)
+    for one in list_sets(averaged.arms, score, averaged.levels):
+        own = {name: mean for name, mean in averaged.members.items() if mean in one.names}
+        yield replace(one, members=own)
 
 
 def _tabulate(arms: Sequence[Arm], score: str) -> Scores:

@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from reports.stats.asked import Asked, Question
-from reports.stats.contrasts import VariantSet, list_sets
+from reports.stats.contrasts import VariantSet, list_fold_sets, list_sets
 from reports.stats.costs import COSTS, MEASURED, Cost
 from reports.stats.effects import Levels
 from reports.stats.family import NUM_DRAWS, draw_ratios
@@ -122,8 +122,9 @@ def _measure_scores(
     """Measure contrasts of one score, by identity: each under the model of its variants."""
     own = {name: arm for name, arm in arms.items() if score in arm.scores}
     known: dict[int, Measured] = {}
-    for number, one in enumerate(list_sets(own, score, levels)):
-        mine = [a for a in asked if set(a.weights) <= set(one.names)]
+    sets = [*list_sets(own, score, levels), *list_fold_sets(own, score, levels)]
+    for number, one in enumerate(sets):
+        mine = [a for a in asked if one.holds(a.weights)]
         if not mine:
             continue
         contrasts = Contrasts(one.model, one.weigh([a.weights for a in mine]))

@@ -21,6 +21,7 @@ from reports.tables.other_targets import other_targets_table
 from reports.tables.published import published_frame, published_table
 from reports.tables.runs import costs_frame, costs_table
 from reports.tables.summary import paper_frame, paper_table, summary_table
+from reports.tables.tuning import tuning_frame, tuning_table
 
 NEUTRAL = ("costs",)
 """Tables that say nothing of scores."""
@@ -62,6 +63,8 @@ def list_exports(study: Study) -> Iterator[tuple[str, Export]]:
         if len(frame):
             table = comparison_table(summary, plan.baseline, comparability)
             yield "comparisons", Export(frame, table)
+    if plan.tuning is not None:
+        yield "tuning", Export(tuning_frame(plan.tuning), tuning_table(plan.tuning))
     if len(study.changes):
         means, apart = study.main_effects, study.interactions
         table = list_table(study.changes, means, apart)

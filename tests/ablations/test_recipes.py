@@ -15,6 +15,7 @@ LEVERS = {
     "recipes/finetuning": {"model.pretrained", "train.groups", "train.layer_decay", "train.freeze"},
     "recipes/learning-curve": {"data.train_fraction", "model.skip"},
     "recipes/losses": {"train.loss"},
+    "recipes/tuned-backbones": {"model.backbone"},
     "recipes/optimizers": {"train.optimizer", "train.lr", "train.weight_decay"},
 }
 
