@@ -87,7 +87,7 @@ def machine() -> dict[str, Any]:
     """Say what there is."""
     facts: dict[str, Any] = {"torch": torch.__version__, "cores": os.cpu_count()}
     if torch.cuda.is_available():
-        facts |= {"gpu": torch.cuda.get_device_name(), "cudnn": torch.backends.cudnn.version()}
+        facts |= {"gpu": torch.cuda.get_device_name(), "cudnn": torch.backends.cudnn.version()}  # type: ignore[no-untyped-call]
         facts |= {"cuda": torch.version.cuda, "benchmark": torch.backends.cudnn.benchmark}
         facts |= {"conv tf32": torch.backends.cudnn.allow_tf32}
         facts |= {"matmul tf32": torch.backends.cuda.matmul.allow_tf32}

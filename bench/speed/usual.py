@@ -133,7 +133,7 @@ class UsualEvaluation:
         as_it_is: bool = False,
     ) -> None:
         self._workload = workload = _laid_out(workload, as_it_is)
-        self.model = model.to(memory_format=workload.memory_format)  # type: ignore[call-overload]
+        self.model = model.to(memory_format=workload.memory_format)
         self._pinned = workload.device.type == "cuda" and not as_it_is
         pack, split = workload.pack, workload.spec.evaluate.split
         files = Files(
