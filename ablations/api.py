@@ -15,6 +15,7 @@ from ablations.execution import check_plan
 from ablations.planning import Planner, load_spec, plan_ablation
 from ablations.run_tuned import tune_first
 from ablations.spec import Ablation
+from ablations.until_decided import begin_looks, run_looks
 from bench.cli.command import open_store
 from bench.plan import Plan, PlannedRun
 from bench.plugins import load_plugins
@@ -86,6 +87,7 @@ def run(
     plugins: Sequence[str] = (),
     fail_fast: bool = False,
     retry_failed: bool = False,
+    max_seeds: int | None = None,
     progress: bool = False,
 ) -> Outcome:
     """Train and evaluate what is missing of a question, in processes of their own; write no report.
@@ -106,6 +108,8 @@ def run(
         plugins: Modules, by name or path, that register parts; each process imports them.
         fail_fast: Stop at the first failure.
         retry_failed: Try runs again too whose loss was not finite.
+        max_seeds: Add seeds, look by look, to claims that are not decided, up to this many of each
+            variant; as `--until-decided --max-seeds`. The outcome's plan is that of the last look.
         progress: Print what happens, as the command does.
 
     Raises:
@@ -116,6 +120,7 @@ def run(
     from bench.grid.engines import Request, create_engine
     from bench.grid.order import longest_first
     from bench.grid.progress import GridProgress
+    from bench.store.noted import note_claims
 
     load_plugins(plugins)
     where = _opened(store)
@@ -125,13 +130,15 @@ def run(
     )
     console = Console(highlight=False) if progress else Console(quiet=True, force_terminal=False)
 
-    def make(planned: Plan) -> int:
-        if not _undone(planned, where):
+    def make(plan: Plan, *, again: bool = False) -> int:
+        if not _undone(plan, where):
             return 0
         chosen = create_engine(engine, request)
-        costs = check_plan(planned, where, planner.catalog, devices_per_run, quiet=not progress)
-        where.names.add(names_of(planned))
-        ordered = longest_first(planned, {variant: cost.gmacs for variant, cost in costs.items()})
+        is_quiet = again or not progress
+        costs = check_plan(plan, where, planner.catalog, devices_per_run, quiet=is_quiet)
+        note_claims(where.root, plan)
+        where.names.add(names_of(plan))
+        ordered = longest_first(plan, {variant: cost.gmacs for variant, cost in costs.items()})
         with GridProgress(ordered, where, console) as watcher:
             policy = Policy(fail_fast=fail_fast, retry_failed=retry_failed)
             return execute_plan(ordered, where, chosen, watcher, policy)
@@ -140,8 +147,13 @@ def run(
         console.print(text, markup=False)
 
     planned = tune_first(planner.plan(), planner.plan, make, say, retry_failed=retry_failed)
-    if not planned.unsettled:
+    if planned.unsettled:
+        pass  # until a value is chosen nobody knows which runs these are
+    elif max_seeds is None:
         make(planned)
+    else:
+        own, grow = planner.plan_own_seeds()
+        planned, _ = run_looks(own, where, begin_looks(own, where, max_seeds), grow, make, say)
     return Outcome(planned, where, _undone(planned, where))
 
 

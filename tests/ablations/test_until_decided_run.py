@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+import ablations
 from ablations.cli import app
 from fcn.errors import InputError
 
@@ -61,6 +62,22 @@ def test_seeds_are_added_and_looks_are_reported_by_every_command(call, tmp_path)
     listed = call("check", "--json").stdout
     planned = json.loads(listed[listed.index("[\n") :])
     assert len(planned) == sum(seeds.values())
+
+
+@pytest.mark.slow
+def test_from_python_the_same_looks_are_taken(call, tmp_path):
+    asked = {"store": "runs", "devices": ["cpu"], "max_seeds": 3}
+    outcome = ablations.run("q.yaml", **asked)
+    assert outcome.undone == ()
+    assert {planned.run.spec.seed for planned in outcome.plan.runs} == {5, 0, 1}
+    kept = (tmp_path / "runs" / "looks.json").read_bytes()
+    noted = json.loads((tmp_path / "runs" / "claims.json").read_bytes())
+    assert len(noted["q"]) == 3  # before the first step, as the command notes them
+    again = call("run", "--until-decided", "--max-seeds", "3", "--devices", "cpu")
+    assert again.exit_code == 0, again.exception or again.output
+    assert (tmp_path / "runs" / "looks.json").read_bytes() == kept
+    with pytest.raises(InputError, match="the first look is at 3 seeds"):
+        ablations.run("q.yaml", store="other", max_seeds=2)
 
 
 def test_what_the_options_lack_is_said_before_anything_is_made(call, tmp_path):
