@@ -3,10 +3,12 @@
 AdaStop (package `adastop`, where it is installed) tests equality of distributions by permutations,
 in groups. A confidence sequence holds at every number of seeds at once and assumes nothing but that
 scores are bounded: the boundary here is the empirical-Bernstein one of `seqbench`, an R package,
-by its published formula.
+by its published formula. Almost stochastic order (package `deepsig`, where it is installed) is
+asked once, when all seeds are there: one is called better where epsilon is below 0.2.
 
 Reference: Mathieu et al., 2023, arXiv:2306.10882 (AdaStop); Waudby-Smith and Ramdas, 2024,
-"Estimating means of bounded random variables by betting", theorem 2 (confidence sequences).
+"Estimating means of bounded random variables by betting", theorem 2 (confidence sequences); Dror et
+al., 2019, and Ulmer et al., 2022, arXiv:2204.06815 (almost stochastic order).
 """
 
 import importlib.util
@@ -29,6 +31,9 @@ from reports.stats.primary import PRIMARY
 
 ALPHA = 1 - LEVEL
 NUM_PERMUTATIONS = 2000
+NUM_RESAMPLES = 200
+BETTER = 0.2
+"""Epsilon of almost stochastic order below which one is called better, as its authors advise."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,8 @@ def list_methods(max_seeds: int) -> dict[str, Method]:
         each = 5
         name = f"AdaStop, {max_seeds // each} looks of {each} seeds"
         found[name] = partial(_adastop, num_looks=max_seeds // each, each=each)
+    if importlib.util.find_spec("deepsig"):
+        found["almost stochastic order, ε < 0.2"] = _order
     for span in (1.0, 0.1):
         name = f"confidence sequence, differences within ±{100 * span:g} points"
         found[name] = partial(_follow, span=span)
@@ -109,6 +116,27 @@ def _adastop(arms: dict[str, Arm], claimed: float, num_looks: int, each: int) ->
     signs = {"larger": 1, "smaller": -1}
     said = [signs.get(comparator.decisions[str(pair)], 0) for pair in pairs]
     return Found(said, float(np.mean(list(seeds.values()))))
+
+
+def _order(arms: dict[str, Arm], claimed: float) -> Found:
+    """Ask for almost stochastic order, all seeds at once; what is claimed is taken off before."""
+    from deepsig import aso
+
+    first, *others = (arm.points[:, 0] for arm in arms.values())
+    is_better = partial(
+        aso,
+        confidence_level=LEVEL,
+        num_comparisons=len(others),
+        num_bootstrap_iterations=NUM_RESAMPLES,
+        show_progress=False,
+        seed=0,
+    )
+    signs = []
+    for one in others:
+        more = is_better(one - claimed, first) < BETTER
+        less = not more and is_better(first, one - claimed) < BETTER
+        signs.append(int(more) - int(less))
+    return Found(signs, float(len(first)))
 
 
 def _follow(arms: dict[str, Arm], claimed: float, span: float) -> Found:
@@ -213,4 +241,7 @@ of runs with one seed, and no images; what it does not find it calls equal. A co
 holds at whatever number one stops, for any distribution within its range, and pays for that: with
 ten seeds it decides none of these. (`seqbench` takes images for rounds, of which there
 are hundreds; its statement is then about the mean of a loss over images, not about mIoU, which is
-no mean over images.) AdaStop is run through its package, the sequence by its published formula."""
+no mean over images.) Almost stochastic order, as deep-significance has it, is no test of a mean: its
+5 % are those of a bound on epsilon, and an epsilon below 0.2 says that one is better at most
+quantiles. It knows neither seeds in common nor looks. AdaStop and it are run through their packages,
+the sequence by its published formula."""

@@ -8,6 +8,7 @@ import pytest
 from scipy import stats
 
 from reports.simulations.looks import (
+    POINT,
     Design,
     claim_less,
     draw_arms,
@@ -204,10 +205,22 @@ def test_confidence_sequences_hold_their_mean_at_every_number():
 
 def test_other_methods_are_asked_the_same_and_say_less_or_something_else():
     """AdaStop knows no margin: it finds a difference that is exactly as large as is claimed."""
-    pytest.importorskip("adastop")
-    methods = list_methods(10)
+    for package in ("adastop", "deepsig"):
+        pytest.importorskip(package)
+    ours, adastop, order, *sequences = list_methods(10).items()
+    assert order[0].startswith("almost stochastic order")
     as_claimed = WORLDS[2]
-    found = {name: compare_method(as_claimed, 10, one, 4) for name, one in methods.items()}
-    ours, adastop, *sequences = found.values()
-    assert adastop["more"] > 0.5 > ours["more"]
-    assert [one["more"] for one in sequences] == [0, 0]
+    found = [compare_method(as_claimed, 10, one, 4) for _, one in (ours, adastop, *sequences)]
+    assert found[1]["more"] > 0.5 > found[0]["more"]
+    assert [one["more"] for one in found[2:]] == [0, 0]
+
+
+def test_stochastic_order_is_asked_of_what_is_left_when_the_claim_is_taken_off():
+    pytest.importorskip("deepsig")
+    order = next(one for name, one in list_methods(10).items() if "order" in name)
+    rng = np.random.default_rng(0)
+    arms = draw_arms(rng, Design("far", 10, backbones=2, skips=1))
+    _, far = arms.values()
+    far.points[:] += 20 * POINT
+    assert order(arms, 0.0).signs == [1]
+    assert order(arms, 40 * POINT).signs == [-1]
