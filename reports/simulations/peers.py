@@ -241,7 +241,7 @@ of runs with one seed, and no images; what it does not find it calls equal. A co
 holds at whatever number one stops, for any distribution within its range, and pays for that: with
 ten seeds it decides none of these. (`seqbench` takes images for rounds, of which there
 are hundreds; its statement is then about the mean of a loss over images, not about mIoU, which is
-no mean over images.) Almost stochastic order, as deep-significance has it, is no test of a mean: its
-5 % are those of a bound on epsilon, and an epsilon below 0.2 says that one is better at most
-quantiles. It knows neither seeds in common nor looks. AdaStop and it are run through their packages,
-the sequence by its published formula."""
+no mean over images.) Almost stochastic order, as deep-significance has it, is no test of a mean:
+its 5 % are those of a bound on epsilon, and an epsilon below 0.2 says that one is better at most
+quantiles. It knows neither seeds in common nor looks. AdaStop and it are run through their
+packages, the sequence by its published formula."""
