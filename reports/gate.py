@@ -68,8 +68,8 @@ def parse_gate(text: str) -> Gate:
         raise InputError(f"--fail-if {text!r}: {error}") from None
     if metric.less_is_better:
         raise InputError(
-            f"--fail-if {text!r}: of {score} less is better; write what may not be as a claim of the "
-            "question, and use fcn-bench report --claims-must-hold"
+            f"--fail-if {text!r}: of {score} less is better; write what may not be as a claim of "
+            "the question, and use fcn-bench report --claims-must-hold"
         )
     return Gate(by, score)
 
