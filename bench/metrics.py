@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fcn.errors import InputError
+from fcn.errors import InputError, foreign_code
 from fcn.registry import Registry, unknown_part
 
 Floats = NDArray[np.float64]
@@ -434,8 +434,8 @@ def score_rows(
         fit: What a question makes of the scores of classes, (..., C), before the mean.
     """
     if not metric.of_class:
-        return metric.function(*rows)
-    values = fit(metric.function(*rows))
+        return apply_metric(metric, rows)
+    values = fit(apply_metric(metric, rows))
     if metric.weigh is None:
         return _mean_of_present(values)
     # Shares, not pixels, as weights: five times the counts give the same score to the last bit.
@@ -443,6 +443,26 @@ def score_rows(
     shares = divide(weights, weights.sum(-1, keepdims=True))
     weighted: Floats = (shares * np.nan_to_num(values)).sum(-1)
     return weighted
+
+
+def apply_metric(metric: Metric, rows: list[Floats]) -> Floats:
+    """Score counts by a metric's own function: each class, (..., C), or all pixels, (...).
+
+    Raises:
+        InputError: It is a plugin's, and fails or gives another shape.
+    """
+    if metric.function.__module__ == __name__:
+        return metric.function(*rows)
+    with foreign_code(f"the score {metric.label!r} failed: "):
+        values = np.asarray(metric.function(*rows), dtype=np.float64)
+    wanted = rows[0].shape if metric.of_class else rows[0].shape[:-1]
+    if values.shape != wanted:
+        each = "one number for each class" if metric.of_class else "one number of all classes"
+        raise InputError(
+            f"the score {metric.label!r} gave {values.shape} for counts {rows[0].shape}; it has to "
+            f"give {each}, {wanted}: work along the last axis alone"
+        )
+    return values
 
 
 def _require_masks(

@@ -20,6 +20,7 @@ from bench.metrics import (
     SCORES,
     Floats,
     Metric,
+    apply_metric,
     find_metric,
     is_by_image,
     score_rows,
@@ -177,7 +178,9 @@ class Scorer:
         """Score each class, (..., C) by label such as "Dice", whatever means make of it."""
         rows = _split(parts)
         metrics = (find_metric(name) for name in self.names)
-        return {one.of_class: one.function(*rows[one.counts]) for one in metrics if one.of_class}
+        return {
+            one.of_class: apply_metric(one, rows[one.counts]) for one in metrics if one.of_class
+        }
 
     def counted(self, parts: Parts) -> dict[str, NDArray[np.bool_]]:
         """Say which classes the mean of each score is over, (..., C) by name.
@@ -187,7 +190,7 @@ class Scorer:
         rows = _split(parts)
         means = {name: one for name in self.names if is_mean(one := find_metric(name))}
         return {
-            name: ~np.isnan(self._fit(one, one.function(*rows[one.counts]), rows[CONFUSION][1]))
+            name: ~np.isnan(self._fit(one, apply_metric(one, rows[one.counts]), rows[CONFUSION][1]))
             for name, one in means.items()
         }
 

@@ -5,6 +5,7 @@ Free of torch, so that specs can be read, planned and reported without loading i
 """
 
 import difflib
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -27,10 +28,12 @@ class Registry(Generic[T]):
 
     Args:
         kind: What the parts are, in the singular, for messages ("skip", "dataset").
+        names: What a name may be made of: a regular expression, and that in words; any by default.
     """
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, names: tuple[str, str] = (".*", "any text")) -> None:
         self.kind = kind
+        self._pattern, self._allowed = names
         self._parts: dict[str, T] = {}
         self._origins: dict[str, str] = {}
         _REGISTRIES.add(self)
@@ -39,8 +42,10 @@ class Registry(Generic[T]):
         """Return a decorator that stores a part as `name`.
 
         Raises:
-            ValueError: The name is taken; parts are never replaced silently.
+            ValueError: The name is taken (parts are never replaced silently), or cannot be one.
         """
+        if not re.fullmatch(self._pattern, name):
+            raise ValueError(f"{name!r} is no name of a {self.kind}, which is {self._allowed}")
         origin = sys._getframe(1).f_globals["__name__"]  # a part may be any value, of any module
 
         def store(part: T) -> T:

@@ -63,9 +63,14 @@ def parse_gate(text: str) -> Gate:
     known = (*METRICS, *(f"{BY_IMAGE}{name}" for name in METRICS))
     score = {name.lower(): name for name in known}.get(rest[0].lower(), rest[0])
     try:
-        find_metric(score)
+        metric = find_metric(score)
     except InputError as error:
         raise InputError(f"--fail-if {text!r}: {error}") from None
+    if metric.less_is_better:
+        raise InputError(
+            f"--fail-if {text!r}: of {score} less is better; write what may not be as a claim of "
+            "the question, and use fcn-bench report --claims-must-hold"
+        )
     return Gate(by, score)
 
 

@@ -14,7 +14,6 @@ What a section may return, and who is trusted with what:
 - None, or an empty string or frame, leaves the section out.
 """
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -36,24 +35,9 @@ class Section:
     """Name of the section behind which it stands; of ours, empty."""
 
 
-class Sections(Registry[Section]):
-    """Sections by name, which is the anchor of each."""
-
-    def register(self, name: str) -> Callable[[Section], Section]:
-        """Return a decorator that stores a section as `name`.
-
-        Raises:
-            ValueError: The name is taken, or no anchor.
-        """
-        if not re.fullmatch("[a-z][a-z0-9-]*", name):
-            raise ValueError(
-                f"{name!r} is no name of a section: it is its anchor, in lower-case letters, "
-                "digits and hyphens"
-            )
-        return super().register(name)
-
-
-SECTIONS = Sections("section")
+SECTIONS: Registry[Section] = Registry(
+    "section", ("[a-z][a-z0-9-]*", "its anchor: lower-case letters, digits and hyphens")
+)
 
 
 def section(title: str, *, after: str = "classes") -> "Callable[[Callable[[Study], Any]], Section]":

@@ -222,3 +222,17 @@ def test_a_score_of_ones_own_has_a_mean_over_images_too(own_parts):
     scorer = Scorer.of(Scoring(primary="f2"), ("confusion",), "ab", counts[1])
     scores = scorer.score({"confusion": counts})
     assert scores["f2"] == pytest.approx((150 / 195 + 25 / 55) / 2)
+
+
+@pytest.mark.parametrize(
+    ("function", "told"),
+    [
+        (lambda hit, real, pred: 1 / 0, "'mean F2' failed: ZeroDivisionError"),
+        (lambda hit, real: hit, "'mean F2' failed: TypeError"),
+        (lambda hit, real, pred: hit.sum(), "one number for each class, (2, 3)"),
+    ],
+)
+def test_a_score_of_ones_own_that_fails_says_so(function, told):
+    with pytest.raises(InputError) as failed:
+        score_rows(per_class("mean F2", "F2")(function), split_rows(np.ones((2, 3, 3))))
+    assert told in str(failed.value)

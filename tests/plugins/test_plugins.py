@@ -35,6 +35,7 @@ common:
   data: {dataset: example_halves, options: {size: 32}}
   train: {steps: 30, batch_size: 4, optimizer: adamw, lr: 1e-2}
 variants: {parts: {}}
+score: {primary: example_f2}
 """
 
 
@@ -280,6 +281,13 @@ def test_the_example_package_is_installed_and_every_part_used_by_name(tmp_path):
     assert environment["plugins"].startswith("fcn_bench_example (fcn-bench-example 0.3, sha256 ")
     row = json.loads(cli("runs", "list", "--json", "--runs", runs, **options).stdout)[0]
     assert row["pixel_acc"] > 0.9
+    page = (tmp_path / "out" / "parts" / "index.html").read_text()
+    assert "by mean F2" in page
+    assert '<section id="example-note">\n<h2>A note of the example</h2>' in page
+    listed = cli("list", "metrics", "--json", **options).stdout
+    assert {"name": "example_f2", "what": "F2 of each class; mean over classes."} in json.loads(
+        listed
+    )
 
 
 @pytest.mark.slow

@@ -235,7 +235,7 @@ def test_the_same_runs_give_zeros_and_say_so(drawn, tmp_path):
         page = write_comparison(comparison, tmp_path / other.name).read_text()
         assert "Nothing that the runs of both sides record" in page
         assert "<figure" not in page
-        assert try_gate(Gate(), comparison) == (Gate(), {}, [])
+        assert try_gate(Gate(), comparison) == (Gate(0.0, "miou"), {}, [])
 
 
 def test_the_same_ids_with_other_scores_are_no_same_runs(drawn, tmp_path):
@@ -267,8 +267,9 @@ def test_other_runs_with_equal_scores_are_named_as_such(tmp_path):
 @pytest.mark.parametrize(
     ("text", "gate"),
     [
-        ("worse", Gate(0.0, "miou")),
-        ("worse by 0.01", Gate(0.01, "miou")),
+        ("worse", Gate(0.0)),
+        ("worse by 0.01", Gate(0.01)),
+        ("worse by 0.01 image_Dice", Gate(0.01, "image_dice")),
         (" worse  by 1e-2 pixel_acc", Gate(0.01, "pixel_acc")),
         ("worse Mean_Acc", Gate(0.0, "mean_acc")),
         ("worse by 0 mIoU", Gate(0.0, "miou")),
@@ -290,6 +291,7 @@ def test_a_gate_is_read(text, gate):
         ("worse by 1.5", "a point is 0.01"),
         ("worse by -0.01", "-0.01 is no difference"),
         ("worse by 0.01 pixel_ac", "did you mean 'pixel_acc'?"),
+        ("worse by 0.01 ece", "of ece less is better"),
     ],
 )
 def test_a_gate_that_says_something_else_is_refused(text, said):

@@ -15,6 +15,10 @@ GOOD = [[90, 10, 0], [20, 60, 20], [0, 30, 70]]
 WORSE = [[80, 20, 0], [30, 50, 20], [10, 30, 60]]
 
 
+KINDS = ("confusion", "boundary")
+"""Of 9 and 6 columns."""
+
+
 def load(content):
     return np.load(io.BytesIO(content), allow_pickle=False)
 
@@ -46,7 +50,7 @@ def plan_classes(store, plan):
 
 def make(images, width=9, groups=()):
     values = np.arange(2 * width, dtype=np.int32).reshape(2, width)
-    return Counts(values, ("a", "b", "c"), images, groups, ("p", "q"))
+    return Counts(values, ("a", "b", "c"), images, groups, ("p", "q"), KINDS[: width // 6])
 
 
 def test_the_same_counts_are_the_same_bytes_and_none_are_none():
@@ -72,7 +76,10 @@ def test_further_sets_of_images_and_boundaries_have_keys_of_their_own():
 def test_what_was_packed_is_read_back(tmp_path):
     def make_own(names, groups=(), width=9):
         values = np.arange(width * len(names), dtype=np.int32).reshape(len(names), width)
-        return Counts.of(values, class_names=("a", "b", "c"), groups=groups, names=names)
+        kinds = KINDS[: width // 6]
+        return Counts.of(
+            values, class_names=("a", "b", "c"), groups=groups, names=names, kinds=kinds
+        )
 
     runs = [
         Counted("v", 0, "0" * 16, make_own(("p", "q"), ("g", "h"))),
@@ -86,7 +93,7 @@ def test_what_was_packed_is_read_back(tmp_path):
     for one, other in zip(found, runs, strict=True):
         assert one._replace(counts=None) == other._replace(counts=None)
         assert np.array_equal(one.counts.values, other.counts.values)
-        for name in ("class_names", "images", "groups", "names"):
+        for name in ("class_names", "images", "groups", "names", "kinds"):
             assert getattr(one.counts, name) == getattr(other.counts, name)
 
 

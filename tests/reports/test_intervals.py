@@ -107,7 +107,8 @@ def test_means_over_different_classes_have_no_finding(has_extra):
             values[:, 3, :2], values[:, 4, :2] = hit // 4, 20
             values[0, 2, :] += [-extra, 0, extra]
             values[0, 4, 2] = 3 * extra
-            counts[seed] = Counts(values.reshape(12, 15), ("a", "b", "c"), "the same")
+            kinds = ("confusion", "boundary")
+            counts[seed] = Counts(values.reshape(12, 15), ("a", "b", "c"), "the same", kinds=kinds)
         arms[f"v{k}"] = measure_arm(f"v{k}", counts, Resamples(300))[0]
     findings = find_contrasts(arms)
     assert (findings.num_contrasts == 0) == has_extra

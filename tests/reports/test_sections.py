@@ -107,7 +107,7 @@ def test_the_names_of_ours_are_taken(name, own_parts):
 
 
 def test_a_name_is_an_anchor(own_parts):
-    with pytest.raises(ValueError, match="is no name of a section"):
+    with pytest.raises(ValueError, match="is no name of a section, which is its anchor"):
         give("x", name='"><b>')
 
 

@@ -7,10 +7,12 @@ from torch import nn
 
 from bench.data.dataset import Dataset, spread_colours
 from bench.data.registry import DATASETS
+from bench.metrics import METRICS, divide, per_class
 from fcn.fusions import FUSIONS
 from fcn.heads import HEADS, create_score
 from fcn.skips import SKIPS, SkipStrategy
 from fcn.upsampling import UPSAMPLINGS, FixedUpsampling
+from reports.sections import SECTIONS, section
 
 
 class Plain(nn.Module):
@@ -84,3 +86,16 @@ class Halves(Dataset):
 
     def content(self):
         return [self.size]
+
+
+@METRICS.register("example_f2")
+@per_class("mean F2", of_class="F2")
+def f2(hit, in_target, in_pred):
+    """F2 of each class; mean over classes."""
+    return divide(5 * hit, 4 * in_target + in_pred)
+
+
+@SECTIONS.register("example-note")
+@section("A note of the example", after="summary")
+def note(study):
+    return f"There are {len(study.runs)} runs."
