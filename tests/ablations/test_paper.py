@@ -130,7 +130,7 @@ def test_scores_alone_are_trained_whatever_the_head():
         assert all(name.startswith("head.") for name in left)
 
 
-SAMPLE = "paper/masking"
+SAMPLE = "paper/optimisation"
 """The question that is asked even where time is short."""
 SMALL = "data.options={size: 64, num_train: 16, num_val: 2, num_test: 3}"
 TRIAL = (
