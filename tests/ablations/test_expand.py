@@ -262,7 +262,7 @@ IDS = {
     "paper/upsampling": "802654c36514",
     "paper/voc": "ae7de5ade032",
     "quickstart": "eca640540c21",
-    "quickstart-pretrained": "e1e9a5f5e0d3",
+    "quickstart-pretrained": "bbdaf59a1bdc",
     "recipes/augmentations": "291f397f8c8f",
     "recipes/finetuning": "0d9e20d50ce5",
     "recipes/learning-curve": "a1363bcb2496",
