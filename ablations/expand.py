@@ -42,6 +42,7 @@ def expand(
     specs = specs_of(ablation)
     _check_names(ablation, specs)
     _check_targets(ablation, specs, facts_of)
+    _check_counted(ablation, specs)
     order = _parents_first(ablation.name, specs)
     runs: dict[tuple[str, int], PlannedRun] = {}
     for seed in ablation.seeds:
@@ -162,6 +163,16 @@ def _fits_as_written(ablation: Ablation, number: int) -> bool:
 
 def _when(ablation: Ablation) -> str:
     return f"{ablation.name}: adjust.when"
+
+
+def _check_counted(ablation: Ablation, specs: Mapping[str, RunSpec]) -> None:
+    """Refuse to show a score that is made of what no variant has counted."""
+    for score, kind in ablation.score.needs.items():
+        if not any(getattr(spec.evaluate, kind) for spec in specs.values()):
+            raise InputError(
+                f"{ablation.name}: score: {score} is made of what evaluate.{kind} has counted, and "
+                f"no variant asks for it; write  common: {{evaluate.{kind}: true}}"
+            )
 
 
 def _run_of(

@@ -76,6 +76,12 @@ class Scoring(Schema):
         """Whether a score is made of images one by one, which a run's record does not hold."""
         return any(is_by_image(name) for name in (*self.also, self.primary))
 
+    @property
+    def needs(self) -> dict[str, str]:
+        """What else than confusions is counted for scores that are asked for, by score."""
+        kinds = {name: _kind_of(name) for name in (self.primary, *self.also)}
+        return {name: kind for name, kind in kinds.items() if kind != CONFUSION}
+
     def pooled(self) -> Self:
         """Return the same without means over images, as sums over a split can be scored."""
         also = tuple(name for name in (*self.also, self.primary) if not is_by_image(name))

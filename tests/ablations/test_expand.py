@@ -80,6 +80,13 @@ def test_a_score_that_is_none_is_named_with_the_nearest(spec):
         spec(f"{SKIPS}score: {{exclude_class: [sky]}}\n")
 
 
+def test_a_score_of_what_nobody_counts_is_refused(spec):
+    text = f"{SKIPS}score: {{also: [image_ece]}}\n"
+    with pytest.raises(InputError, match="no variant asks for it; write"):
+        spec(text)
+    assert spec(text, {"evaluate.calibration": True}).scoring.also == ("image_ece",)
+
+
 STREAMS = """
 question: Where should depth join?
 common: {train.steps: 10}
