@@ -12,7 +12,6 @@ import typer
 from rich.console import Console
 
 from ablations.report_cli import say
-from ablations.tunable import require_apart_images
 from bench.cli.command import end_at_once, show_remarks
 from bench.cli.progress import image_progress
 from bench.importing import importing
@@ -117,6 +116,7 @@ def check_plan(
     where that is much, and which parameters are frozen or have a rate of their own.
     """
     with importing():
+        from ablations.tunable import require_apart_images
         from bench.grid.preflight import check_images, check_models, check_starts
         from bench.grid.scoring_memory import scoring_remarks
         from bench.grid.training_memory import loss_remarks

@@ -8,7 +8,6 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from ablations.names import list_names
 from ablations.planning import LimitImages, Only, Set, Specs, plan_spec
 from bench.cli.command import DataDir, Plugins, RunsDir, WeightsDir, open_store
 from bench.importing import importing
@@ -121,6 +120,8 @@ def report(
 def _require_settled(plan: "Plan", option: str) -> None:
     """Refuse what is about runs that are all known, where values are still to be chosen."""
     if plan.unsettled:
+        from ablations.names import list_names
+
         raise InputError(
             f"{plan.name}: {option} is about runs that are known, and values are still to be "
             f"chosen for {list_names(sorted(plan.unsettled))} (`tune`): `fcn-bench run` chooses; "
