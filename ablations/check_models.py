@@ -6,6 +6,7 @@ want, with where to get them. Networks are built on the meta device; a step of a
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ablations.planning import keep_only, load_spec
@@ -139,14 +140,24 @@ def _plan(
     only: Sequence[str] | None,
     outlines: _Outlines,
 ) -> "Plan":
+    import tempfile
+    from pathlib import Path
+
     from ablations.expand import expand
+    from ablations.plan_listing import list_all
+    from ablations.tuning import plan_tuned
+    from bench.store.runs import Store
     from reports.stats.asked import resolve_claims
 
     ablation = load_spec(spec, given, settings)
-    plan = expand(ablation, outlines.facts, sources_of=lambda spec: {}, command=f"check {spec}")
+    over = partial(
+        expand, facts_of=outlines.facts, sources_of=lambda spec: {}, command=f"check {spec}"
+    )
+    with tempfile.TemporaryDirectory() as nothing:
+        plan = plan_tuned(ablation, Store(Path(nothing)), over)
     if ablation.written is ablation:
         resolve_claims(plan)
-    return keep_only(plan, only) if only else plan
+    return list_all(keep_only(plan, only) if only else plan)
 
 
 def _costs(plan: "Plan", outlines: _Outlines) -> "dict[str, ModelCost]":

@@ -122,6 +122,8 @@ def _require_settled(plan: "Plan", option: str) -> None:
     from ablations.names import list_names
 
     if plan.unsettled:
+        from ablations.names import list_names
+
         raise InputError(
             f"{plan.name}: {option} is about runs that are known, and values are still to be "
             f"chosen for {list_names(sorted(plan.unsettled))} (`tune`): `fcn-bench run` chooses; "

@@ -10,6 +10,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ablations.expand import specs_of, variants_of
 from ablations.names import list_names
 from ablations.tunable import list_tuned, require_judge
@@ -22,6 +24,7 @@ from fcn.errors import InputError
 if TYPE_CHECKING:
     from ablations.spec import Ablation
     from bench.plan import Plan, PlannedRun
+    from bench.scoring import Scoring
     from bench.store.runs import Store
 
 GIVEN_UP = (Reason.NONFINITE, Reason.MEMORY, Reason.BLOCKED)
@@ -30,8 +33,6 @@ others may pass, and nothing is chosen before that."""
 
 Values = Mapping[str, Any]
 Expand = Callable[["Ablation"], "Plan"]
-
-METRIC = "miou"
 
 
 def plan_tuned(ablation: "Ablation", store: "Store", expand: Expand) -> "Plan":
@@ -66,7 +67,7 @@ def plan_tuned(ablation: "Ablation", store: "Store", expand: Expand) -> "Plan":
                 tries.append(planned)
                 require_judge(ablation.name, planned)
                 splits[planned.run.spec.evaluate.eval_split] = None
-                one = _read_try(planned, *named[planned.variant], store)
+                one = _read_try(planned, *named[planned.variant], store, ablation.score)
                 found[one.variant].append(one)
         for name, own in found.items():
             place = choose(own)
@@ -79,7 +80,7 @@ def plan_tuned(ablation: "Ablation", store: "Store", expand: Expand) -> "Plan":
         values={key: tuple(own) for key, own in values.items()},
         seed=ablation.seeds[0],
         split=" or ".join(splits),
-        metric=METRIC,
+        metric=_name_metric(ablation.score),
         tried=tuple(tried),
         waiting=tuple(left),
     )
@@ -128,12 +129,14 @@ def settle(ablation: "Ablation", values: Mapping[str, Values]) -> "Ablation":
 
 def describe(tuning: Tuning) -> str:
     """Say how values are chosen, and what is still to be."""
-    keys = " and ".join(tuning.values)
+    from bench.metrics import find_metric
+
+    keys, score = " and ".join(tuning.values), find_metric(tuning.metric).label
+    are, what = ("is", "values") if len(tuning.values) == 1 else ("are", "combinations")
     text = (
-        f"{keys} of each variant {'is' if len(tuning.values) == 1 else 'are'} the best of "
-        f"{tuning.number} {'values' if len(tuning.values) == 1 else 'combinations'}, by mIoU of "
-        f"split {tuning.split} with seed {tuning.seed}, which is not the split reported: as many "
-        "runs for every variant, and of equal ones the first"
+        f"{keys} of each variant {are} the best of {tuning.number} {what}, by {score} of split "
+        f"{tuning.split} with seed {tuning.seed}, which is not the split reported: as many runs "
+        "for every variant, and of equal ones the first"
     )
     lost = [one.name for one in tuning.tried if one.state == "failed"]
     text += f"; without a score: {', '.join(lost)}" if lost else ""
@@ -183,10 +186,30 @@ def _list_ancestors(names: Sequence[str], starts: Mapping[str, frozenset[str]]) 
     return list(found)
 
 
-def _read_try(planned: "PlannedRun", variant: str, values: Values, store: "Store") -> Tried:
-    """Say how a run ended that values are chosen by."""
-    from bench.metrics import summarize
+def _name_metric(scoring: "Scoring") -> str:
+    """Return the primary score, if pixels by class give it, which is what logs have; else mIoU."""
+    from bench.metrics import CONFUSION
 
+    pooled = scoring.pooled()
+    return pooled.primary if pooled.primary in pooled.names((CONFUSION,)) else "miou"
+
+
+def _score(
+    scoring: "Scoring", class_names: Sequence[str], confusion: Sequence[Sequence[int]]
+) -> float:
+    """Score pixels by class, (C, C), as the question has it."""
+    from bench.metrics import CONFUSION, class_counts
+    from bench.scoring import Scorer
+
+    counts = class_counts(np.array(confusion))
+    scorer = Scorer.of(scoring.pooled(), (CONFUSION,), class_names, counts[1])
+    return float(scorer.score({CONFUSION: counts})[_name_metric(scoring)])
+
+
+def _read_try(
+    planned: "PlannedRun", variant: str, values: Values, store: "Store", scoring: "Scoring"
+) -> Tried:
+    """Say how a run ended that values are chosen by."""
     run = planned.run
     one = Tried(variant, planned.variant, dict(values), run.id, "missing")
     try:
@@ -209,7 +232,7 @@ def _read_try(planned: "PlannedRun", variant: str, values: Values, store: "Store
     split = run.spec.evaluate.eval_split
     for row in log.rows:
         if "confusion" in row and (row["step"], row["split"]) == (step, split):
-            score = float(summarize(row["confusion"]).miou)
+            score = _score(scoring, result.class_names, row["confusion"])
             if not math.isnan(score):
                 return replace(one, state="done", score=score, step=step)
     return replace(one, state="failed", why=log.problem or f"no score of split {split} in its log")

@@ -7,6 +7,7 @@ highest score, and of equal ones the first that is named.
 
 import itertools
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
@@ -33,7 +34,7 @@ class Tried:
     """As far as choosing goes: done with a score, failed for good, or missing."""
     why: str = ""
     """Why it has no score; empty for one that has, or is still to be made."""
-    score: Annotated[float, Field(ge=0, le=1)] | None = None
+    score: float | None = None
     """On the split that chooses, a fraction."""
     step: Annotated[int, Field(ge=0)] | None = None
     """After which it was scored."""
@@ -53,7 +54,7 @@ class Tuning:
     split: str
     """That chooses."""
     metric: str
-    """By which."""
+    """By which: the question's primary score, or mIoU where pixels by class do not give that."""
     tried: tuple[Tried, ...] = ()
     waiting: tuple[str, ...] = ()
     """Variants that start from one for which nothing is chosen yet: what is tried for them is not
@@ -98,7 +99,7 @@ def choose(tried: list[Tried]) -> int | None:
     """
     if any(one.state == "missing" for one in tried):
         return None
-    scores = [-1.0 if one.score is None else one.score for one in tried]
+    scores = [-math.inf if one.score is None else one.score for one in tried]
     return scores.index(max(scores))
 
 

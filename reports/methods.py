@@ -188,8 +188,9 @@ def _tell_tuning(study: Study) -> Iterator[str]:
     known = [one.device_seconds for one in tuning.tried if one.device_seconds is not None]
     yield (
         f"{number_of(tuning.number, 'run')} of each variant with seed {tuning.seed} "
-        f"({np.sum(known) / 3600:.3g} device-hours in all) chose the highest mIoU on split "
-        f"{clean(tuning.split)}, which is not reported; with what was chosen all seeds were run."
+        f"({np.sum(known) / 3600:.3g} device-hours in all) chose the highest "
+        f"{label(tuning.metric)} on split {clean(tuning.split)}, which is not reported; with what "
+        "was chosen all seeds were run."
     )
     chosen = [f"{clean(n)} {clean(spell_values(o.values))}" for n, o in tuning.chosen.items()]
     if chosen:

@@ -178,6 +178,24 @@ def test_what_is_reported_does_not_choose(plan, store):
     assert {one.values["train.lr"] for one in plan().tuning.chosen.values()} == {0.01}
 
 
+def test_the_questions_own_score_chooses(plan, store):
+    without_a = SPEC + "score: {exclude_classes: [a]}\n"
+    for planned, called_a in zip(plan().tries, (95, 60, 50) * 2, strict=True):
+        finish(store, planned, 0)
+        path = store.run_dir(planned.run.id) / "metrics.jsonl"
+        *rows, last = map(json.loads, path.read_text().splitlines())
+        last["confusion"] = [[called_a, 100 - called_a], [called_a, 100 - called_a]]
+        path.write_text("".join(json.dumps(row) + "\n" for row in [*rows, last]))
+    # By class b alone: 100 - called_a pixels are right, of 100 and as many that are called so.
+    found = plan(without_a).tuning
+    assert {one.values["train.lr"] for one in found.chosen.values()} == {0.001}
+    assert found.chosen["fine"].score == pytest.approx(50 / 150)
+    by_pixels = plan(SPEC + "score: {primary: pixel_acc}\n").tuning
+    assert by_pixels.metric == "pixel_acc"
+    assert {one.score for one in by_pixels.tried} == {0.5}
+    assert plan(SPEC + "score: {primary: boundary_miou}\n").tuning.metric == "miou"
+
+
 def test_of_equal_scores_the_first_is_chosen(plan, store):
     finish_all(store, plan().tries, [70, 80, 80, 60, 60, 60])
     values = {name: one.values["train.lr"] for name, one in plan().tuning.chosen.items()}
