@@ -28,6 +28,10 @@ def evidence():
     del sys.modules["evidence"]
 
 
+def read_lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("part", [1, 2])
 def test_every_stage_ends_well_without_a_gpu(tmp_path, part):
@@ -35,13 +39,13 @@ def test_every_stage_ends_well_without_a_gpu(tmp_path, part):
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     logs = "\n".join(log.read_text()[-1500:] for log in (tmp_path / "out").glob("*.log"))
     assert ended.returncode == 0, ended.stdout + logs
-    rows = [json.loads(line) for line in (tmp_path / "out" / "stages.jsonl").open()]
+    rows = read_lines(tmp_path / "out" / "stages.jsonl")
     names = {1: ["facts", "tests", "probe"],
              2: ["train", "evaluate", "memory", "packing", "run", "determinism"]}  # fmt: skip
     assert [row["stage"] for row in rows] == names[part]
     assert all(row["seconds"] < row["limit"] for row in rows)
     if part == 1:
-        found = [json.loads(line) for line in (tmp_path / "out" / "probe.jsonl").open()]
+        found = read_lines(tmp_path / "out" / "probe.jsonl")
         assert len(found) == 7
         assert not [one for one in found if "failed" in one]
     else:
@@ -63,8 +67,8 @@ def test_a_stage_that_takes_too_long_ends_with_all_that_it_started(evidence, tmp
     stage = evidence.Stage("two words", 1, command)
     assert evidence.perform(stage, 1, tmp_path, dict(os.environ)) == 124
     assert (tmp_path / "two-words.log").read_text() == "begun\n"
-    with pytest.raises(ProcessLookupError):
-        os.kill(int((tmp_path / "pid").read_text()), 0)
+    started = Path("/proc", (tmp_path / "pid").read_text().strip(), "status")
+    assert not started.exists() or "State:\tZ" in started.read_text()  # dead, if nobody looked
 
 
 def test_wheels_are_read_without_an_installer(evidence, tmp_path):

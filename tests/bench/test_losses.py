@@ -1,6 +1,7 @@
 """Every registered loss against another library or a slower route: value, gradient, and corners."""
 
 import math
+import weakref
 
 import numpy as np
 import pytest
@@ -50,6 +51,29 @@ def theirs(function, scores, target):
     scores = scores.clone().requires_grad_()
     loss = function(upsampling(scores, tuple(target.shape[-2:])), target)
     return loss.detach(), torch.autograd.grad(loss, scores)[0]
+
+
+class OneAlive(torch.nn.Module):
+    """An upsampling that sees whether logits of an earlier slice are still in memory."""
+
+    def __init__(self):
+        super().__init__()
+        self.upsampling = UPSAMPLINGS["bilinear"](C, Grid(4.0, 1.5), IMAGE_GRID)
+        self.made, self.alive = [], 0
+
+    def forward(self, logits, size):
+        self.alive += sum(made() is not None for made in self.made)
+        full = self.upsampling(logits, size)
+        self.made.append(weakref.ref(full))
+        return full
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "focal", "ohem", "dice"])
+def test_full_size_logits_of_one_slice_are_in_memory_at_a_time(name):
+    watched = OneAlive()
+    ours(name, torch.randn(4, C, 5, 6), some_target(4, 20, 24), upsampling=watched)
+    assert len(watched.made) >= 4
+    assert watched.alive == 0
 
 
 WEIGHTS = torch.tensor([0.5, 2.0, 1.0, 3.0])
