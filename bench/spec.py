@@ -288,9 +288,10 @@ class TrainSpec(Schema):
     select: Call = "last"
     """Which step's weights are kept: last, or best(metric="miou", patience=5) of
     `evaluate.eval_split`, whose scores in a row without a better one end training."""
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """Arithmetic of forward and backward; bf16 is autocast where the device has it, fp16 autocast
-    with a loss that is scaled up and down, for GPUs without bf16."""
+    precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"
+    """Arithmetic of forward and backward; tf32 is fp32 whose convolutions a GPU may round to 10
+    bits, bf16 autocast where the device has it, fp16 autocast with a loss that is scaled up and
+    down, for GPUs without bf16."""
     checkpoint_activations: bool = False
     """Keep the inputs of the network's blocks alone, and make the rest anew on the way back: less
     memory, more time, the same bits, so it is no part of a run's id."""

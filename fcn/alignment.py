@@ -127,7 +127,7 @@ def interpolation_matrix(
 
 
 # Long enough for a pass over images of many sizes; 512 rows of 16 cells are 32 KB each.
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=1024)
 def reading_matrix(
     num_cells: int,
     outputs: int,
@@ -147,4 +147,7 @@ def reading_matrix(
         cells = (index + 0.5) * (covered / outputs) - 0.5
         positions = to_grid.offset + to_grid.stride * cells
         weights = interpolation_matrix(positions, num_cells, from_grid, nearest=nearest)
-        return weights.to(device=device, dtype=dtype)
+        weights = weights.to(dtype)
+        if device.type == "cuda":  # a copy from memory that is not pinned waits for the device
+            weights = weights.pin_memory()
+        return weights.to(device, non_blocking=True)

@@ -22,6 +22,10 @@ Size = tuple[int, int]
 """Height and width in pixels."""
 
 
+NUM_DRAWN = 4
+"""Random numbers of a view: for scale, top, left, and whether it is mirrored."""
+
+
 @dataclass(frozen=True)
 class View:
     """Which part of a resized image is seen; all in pixels."""
@@ -53,7 +57,14 @@ def draw_view(rng: np.random.Generator, size: Size, train: TrainSpec, input_scal
         train: Takes `scale`, `crop` and `flip` from it.
         input_scale: Resize of every image, on top of which the random one comes.
     """
-    for_scale, for_top, for_left, for_flip = rng.random(4)
+    return choose_view(rng.random(NUM_DRAWN), size, train, input_scale)
+
+
+def choose_view(
+    drawn: NDArray[np.float64], size: Size, train: TrainSpec, input_scale: float
+) -> View:
+    """Turn random numbers from [0, 1), (NUM_DRAWN,), into a view; the rest is as in `draw_view`."""
+    for_scale, for_top, for_left, for_flip = drawn
     smallest, largest = train.scale
     scaled = scaled_size(size, input_scale * smallest * (largest / smallest) ** for_scale)
     crop = train.crop or scaled
@@ -87,7 +98,7 @@ def view_images(
         (N, K, h, w) float32; 0 outside the images.
     """
     device = images.device if isinstance(images, Tensor) else torch.device("cpu")
-    statistics = _statistics(tuple(mean), tuple(std), device)
+    statistics = channel_statistics(tuple(mean), tuple(std), device)
     if all(_is_whole(view, out_size) for view in views):
         whole = images if isinstance(images, Tensor) else send(np.stack(images), device)
         return normalise(whole, statistics).permute(0, 3, 1, 2)
@@ -151,6 +162,16 @@ def to_network(
     return view_images(pixels, [view] * len(pixels), view.scaled, mean=mean, std=std)
 
 
+# Made once: to make a tensor on a GPU from numbers waits for all that it was given before.
+@functools.lru_cache(maxsize=16)
+def channel_statistics(
+    mean: tuple[float, ...], std: tuple[float, ...], device: torch.device
+) -> Tensor:
+    """Return mean and deviation of each channel on a device, (2, K)."""
+    with torch.inference_mode(False):  # evaluation may be first to ask, and training next
+        return torch.tensor([mean, std], device=device)
+
+
 def _draw_offset(fraction: float, room: int) -> int:
     """Place a window at random: inside the image, or around it if the window is larger."""
     return min(room, 0) + int(fraction * (abs(room) + 1))
@@ -186,10 +207,3 @@ def _nearest(
     inside = (at >= 0) & (at < scaled)
     source = (2 * at + 1) * size // (2 * scaled)  # in whole numbers: the same on every device
     return np.where(inside, source, 0), inside
-
-
-# Made once: to make a tensor on a GPU from numbers waits for all that it was given before.
-@functools.lru_cache(maxsize=16)
-def _statistics(mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> Tensor:
-    with torch.inference_mode(False):  # evaluation may be first to ask, and training next
-        return torch.tensor([mean, std], device=device)

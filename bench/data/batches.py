@@ -5,10 +5,9 @@ batch k-1, which is what lets a killed run go on with the same bits.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from itertools import islice
-from typing import TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,30 +15,46 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.data.augment import (
+    NUM_DRAWN,
     Size,
-    draw_view,
+    View,
+    choose_view,
     inside_views,
-    scaled_size,
-    to_network,
     view_images,
     view_targets,
 )
 from bench.data.augmentations import Augmentation, Views
+from bench.data.device_views import DeviceViews, count_taps, has_kernels, table_of
 from bench.data.packs.pack import Pack
 from bench.data.resample import Images, send
+from bench.data.resident import FlatImages, fits, lay_out, resident
+from bench.data.streams import draw_uniform
 from bench.spec import TrainSpec
 from fcn.errors import InputError
-
-T = TypeVar("T")
 
 ORDER, VIEWS, CELLS, AUGMENT, BALANCE = 0, 1, 2, 3, 4
 """Streams of random numbers; apart, so that order, views and the rest have nothing in common."""
 
-DEVICE_SHARE = 0.25
-"""Largest share of a GPU's free memory that images may take; the rest is for training."""
-
 BATCHES_AT_ONCE, PIXELS_AT_ONCE = 8, 2**19
 """Most that a CPU makes at once."""
+
+VIEWS_AHEAD = 512
+"""Views drawn at once for a GPU, which then makes them batch by batch: what each place of them
+reads is a few megabytes, for which the launching thread has to be there once in many batches."""
+
+
+class _Drawn(NamedTuple):
+    """What is in some batches, view by view."""
+
+    chosen: list[int]
+    """The pack's number of the image."""
+    views: list[View]
+    places: list[tuple[int, int]]
+    """Number of the batch, and place in it."""
+
+    def part(self, first: int, number: int) -> "_Drawn":
+        part = slice(first, first + number)
+        return _Drawn(self.chosen[part], self.views[part], self.places[part])
 
 
 class Batches:
@@ -85,15 +100,24 @@ class Batches:
         require_equal_sizes(pack, train)
         require_shards(train, part[1])
         self._share = shard_of(train.batch_size, *part)
-        ignored = [target.ignore_index for target in pack.targets]
+        self._ignored = [target.ignore_index for target in pack.targets]
         self._augmentation = (
-            Augmentation(train.augment, mean, std, ignored, pack.inputs[0])
+            Augmentation(train.augment, mean, std, self._ignored, pack.inputs[0])
             if train.augment
             else None
         )
-        self._images = _Images(pack, self._indices, device)
-        self._at_once = _batches_at_once(train, len(self._share), device)
-        self._ready: dict[int, tuple[Tensor, Tensor]] = {}
+        self._device = device
+        self._sizes = {pack.size(i) for i in pack.indices(train.split)}
+        self._flat: FlatImages | None = None
+        self._images: _Images | None = None
+        if has_kernels(device):
+            self._flat = resident(pack, pack.indices(train.split), device)
+            self._taps = count_taps(self._sizes, input_scale * train.scale[0])
+        else:
+            self._images = _Images(pack, self._indices, device)
+        self._at_once = self._choose_at_once()
+        self._next = 0
+        self._coming: Iterator[tuple[Tensor, Tensor]] = iter(())
         # A batch may lie in two epochs; drawing an order takes long where images are many.
         self._order = lru_cache(maxsize=2)(self._draw_order)
         self._showing = _images_by_class(pack, train.split) if train.sampler == "balanced" else []
@@ -104,41 +128,80 @@ class Batches:
         Images are (N, K, h, w) float32, K the channels of all inputs; targets (N, h, w) int64, or
         (N, T, h, w) of several targets.
         """
-        if index not in self._ready:
-            numbers = range(index, index + self._at_once)
-            self._ready = dict(zip(numbers, self._make(numbers), strict=True))
-        return self._ready.pop(index)
+        made = next(self._coming, None) if index == self._next else None
+        if made is None:
+            self._coming = self._make(range(index, index + self._at_once))
+            made = next(self._coming)
+        self._next = index + 1
+        return made
 
     def _make(self, numbers: range) -> Iterator[tuple[Tensor, Tensor]]:
-        """Make several batches at once: what they need is then in the processor's caches."""
-        chosen, views, drawn = [], [], []
-        for index in numbers:
-            whole = self.image_indices(index)
-            for k in self._share:
-                rng = np.random.default_rng([self._seed, VIEWS, index, k])
-                size = self._pack.size(whole[k])
-                views.append(draw_view(rng, size, self._train, self._input_scale))
-                chosen.append(whole[k])
-                drawn.append((index, k))
-        out_size = self._train.crop or views[0].scaled
-        arrays, maps = self._images.take(chosen)
-        images = view_images(arrays, views, out_size, **self._statistics)
-        seen = [
-            view_targets(labels, views, out_size, ignore_index=target.ignore_index)
-            for labels, target in zip(maps, self._pack.targets, strict=True)
+        """Draw several batches at once, and make them: at once too on a CPU."""
+        drawn = self._draw(numbers)
+        out_size = self._train.crop or drawn.views[0].scaled
+        size = len(self._share)
+        starts = range(0, len(drawn.chosen), size)
+        if self._images is None:
+            views = self._prepare(drawn, out_size)
+            for k in starts:
+                images, targets = views.see(k, size)
+                yield self._finish(images, list(targets), drawn.part(k, size), out_size)
+            return
+        # All together: what they need is then in the processor's caches.
+        images, seen = self._see(self._images, drawn, out_size)
+        images, whole = self._finish(images, seen, drawn, out_size)
+        for k in starts:
+            yield images[k : k + size], whole[k : k + size]
+
+    def _draw(self, numbers: range) -> _Drawn:
+        """Draw what is in some batches."""
+        places = [(index, k) for index in numbers for k in self._share]
+        images = {index: self.image_indices(index) for index in numbers}
+        chosen = [images[index][k] for index, k in places]
+        random = draw_uniform([(self._seed, VIEWS, *place) for place in places], NUM_DRAWN)
+        views = [
+            choose_view(one, self._pack.size(i), self._train, self._input_scale)
+            for one, i in zip(random, chosen, strict=True)
         ]
+        return _Drawn(chosen, views, places)
+
+    def _see(self, source: "_Images", drawn: _Drawn, out_size: Size) -> tuple[Tensor, list[Tensor]]:
+        """Make views without kernels; return images, and of each target the targets."""
+        arrays, maps = source.take(drawn.chosen)
+        images = view_images(arrays, drawn.views, out_size, **self._statistics)
+        return images, [
+            view_targets(labels, drawn.views, out_size, ignore_index=ignored)
+            for labels, ignored in zip(maps, self._ignored, strict=True)
+        ]
+
+    def _prepare(self, drawn: _Drawn, out_size: Size) -> DeviceViews:
+        """Have a device find what the views of some batches read."""
+        flat = self._flat or lay_out(self._pack, list(dict.fromkeys(drawn.chosen)), self._device)
+        table = table_of(drawn.views, [flat.row[i] for i in drawn.chosen])
+        return DeviceViews(
+            flat, table, out_size, taps=self._taps, ignored=self._ignored, **self._statistics
+        )
+
+    def _finish(
+        self, images: Tensor, seen: list[Tensor], drawn: _Drawn, out_size: Size
+    ) -> tuple[Tensor, Tensor]:
+        """Do with views what the settings ask for beside them; put several targets together."""
         if self._augmentation is not None:
-            inside = send(inside_views(views, out_size), images.device)
-            seeds = [_draw_seed(self._seed, AUGMENT, *one) for one in drawn]
+            inside = send(inside_views(drawn.views, out_size), images.device)
+            seeds = [_draw_seed(self._seed, AUGMENT, *one) for one in drawn.places]
             images, seen = self._augmentation(Views(images, seen, inside), seeds)
         if self._train.loss_sampling < 1:
-            counts = send(self._draw_cells(drawn, out_size), images.device)
-            ignored = [target.ignore_index for target in self._pack.targets]
-            seen = [s.where(counts, label) for s, label in zip(seen, ignored, strict=True)]
-        targets = seen[0] if len(seen) == 1 else torch.stack(seen, dim=1)
-        for k in range(0, len(chosen), len(self._share)):
-            batch = slice(k, k + len(self._share))
-            yield images[batch], targets[batch]
+            counts = send(self._draw_cells(drawn.places, out_size), images.device)
+            seen = [s.where(counts, label) for s, label in zip(seen, self._ignored, strict=True)]
+        return images, seen[0] if len(seen) == 1 else torch.stack(seen, dim=1)
+
+    def _choose_at_once(self) -> int:
+        """Return how many batches to draw at once."""
+        size = len(self._share)
+        if self._images is not None:
+            return _batches_at_once(self._train, size, self._device)
+        is_ready = self._flat is not None and has_one_shape(self._pack, self._train)
+        return max(1, VIEWS_AHEAD // size) if is_ready else 1
 
     def image_indices(self, index: int) -> list[int]:
         """Return the pack's numbers of the images of a batch; every epoch has each once.
@@ -224,6 +287,14 @@ def require_shards(train: TrainSpec, num_processes: int) -> None:
         )
 
 
+def has_one_shape(pack: Pack, train: TrainSpec) -> bool:
+    """Say whether all batches have one shape."""
+    if train.crop is not None:
+        return True
+    sizes = {pack.size(i) for i in pack.indices(train.split)}
+    return len(sizes) == 1 and train.scale[0] == train.scale[1]
+
+
 def require_equal_sizes(pack: Pack, train: TrainSpec) -> None:
     """See that the images of every batch have one size.
 
@@ -246,76 +317,8 @@ def require_equal_sizes(pack: Pack, train: TrainSpec) -> None:
         )
 
 
-def eval_batches(
-    pack: Pack,
-    split: str,
-    *,
-    input_scale: float,
-    mean: Sequence[float],
-    std: Sequence[float],
-    device: torch.device,
-    batch_size: int,
-    batch_pixels: float = math.inf,
-    part: tuple[int, int] = (0, 1),
-) -> Iterator[tuple[list[int], Tensor, Tensor]]:
-    """Yield every image of a split once, in order, without anything random.
-
-    Args:
-        pack: Decoded images.
-        split: Name of the split.
-        input_scale: Resize of every image for the network.
-        mean: Of each channel, on the scale 0..1.
-        std: Of each channel, on the scale 0..1.
-        device: Where batches are made.
-        batch_size: Most images in one batch; a batch ends where the size changes.
-        batch_pixels: Most pixels in one batch, of images or of targets; one image may have more.
-        part: Number of this process and of all that take batches in turn.
-
-    Yields:
-        The pack's numbers of the N images, images (N, K, h, w) float32 at network size, and
-        targets (N, H, W) int64 at the label's own size, or (N, T, H, W) of several targets.
-
-    Raises:
-        InputError: The split does not exist.
-    """
-    sized = ((i, pack.size(i)) for i in pack.indices(split))
-    mean, std = pack.scale_statistics(mean, std)
-    groups = groups_of_one_size(sized, input_scale, batch_size, batch_pixels)
-    for group in islice(groups, part[0], None, part[1]):
-        images = np.stack([pack.image(i) for i in group])
-        targets = np.stack([pack.target(i) for i in group])
-        x = to_network(images, input_scale, mean=mean, std=std, device=device)
-        yield group, x, send(targets, device).long()
-
-
-def groups_of_one_size(
-    sized: Iterable[tuple[T, Size]], input_scale: float, batch_size: int, batch_pixels: float
-) -> Iterator[list[T]]:
-    """Yield neighbours of one size together: what is scored, or predicted, at once.
-
-    Args:
-        sized: Things with the height and width of their image, each taken when it is needed.
-        input_scale: Resize of every image for the network.
-        batch_size: Most of them in one group.
-        batch_pixels: Most pixels in one group, of the images as they are or as the network sees
-            them; one image may have more.
-    """
-    group: list[T] = []
-    size, most = (0, 0), 0
-    for thing, own in sized:
-        if group and (len(group) == most or own != size):
-            yield group
-            group = []
-        if not group:
-            pixels = max(math.prod(own), math.prod(scaled_size(own, input_scale)))
-            size, most = own, max(1, int(min(batch_size, batch_pixels // pixels)))
-        group.append(thing)
-    if group:
-        yield group
-
-
 class _Images:
-    """Images of a split where batches are made: views of the pack for a CPU, else copies.
+    """Images of a split where batches are made without kernels: a CPU's are those of the pack.
 
     A GPU gets uint8 batches padded to the largest image; they stay on it where they fit.
     """
@@ -325,13 +328,9 @@ class _Images:
         self._device = device
         self._row = {int(i): row for row, i in enumerate(indices)}
         self._resident: tuple[Tensor, Tensor] | None = None
-        sizes = [pack.size(i) for i in self._row]
-        width = np.dtype(pack.pixel_type).itemsize
-        num_bytes = (width * pack.num_channels + len(pack.targets)) * sum(H * W for H, W in sizes)
-        if device.type == "cuda" and len(set(sizes)) == 1:
-            free, _ = torch.cuda.mem_get_info(device)
-            if num_bytes < DEVICE_SHARE * free:
-                self._resident = self._load(list(self._row))
+        sizes = {pack.size(i) for i in self._row}
+        if device.type == "cuda" and len(sizes) == 1 and fits(pack, list(self._row), device):
+            self._resident = self._load(list(self._row))
 
     def take(self, indices: list[int]) -> tuple[Images, list[Images]]:
         """Return the images, each (H, W, K), and of each target the targets, each (H, W)."""

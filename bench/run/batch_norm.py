@@ -10,6 +10,7 @@ Reference: Ioffe and Szegedy, 2015, algorithm 1, arXiv:1502.03167.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -57,6 +58,7 @@ class GroupedBatchNorm(TorchFunctionMode):
         num_groups: Equal parts G of the batch, in its order, normalised apart.
         share: Places in the batch of the images in this process.
         add_up: Adds up a tensor over the processes; each gets the sum.
+        process: Number of this process and of all that share the batch, each with its `shard_of`.
     """
 
     def __init__(
@@ -65,12 +67,17 @@ class GroupedBatchNorm(TorchFunctionMode):
         num_groups: int,
         share: range,
         add_up: Callable[[Tensor], Tensor] = lambda tensor: tensor,
+        process: tuple[int, int] = (0, 1),
     ) -> None:
         super().__init__()
         self._shape = (num_groups, batch_size // num_groups)
         self._share = share
         self._add_up = add_up
         self._groups = torch.tensor([place // self._shape[1] for place in share])
+        self._rank, self._processes = process
+        edges = (rank * batch_size // self._processes for rank in range(self._processes))
+        self._is_whole = not any(edge % self._shape[1] for edge in edges)
+        """Whether each group lies in one process."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -112,6 +119,13 @@ class GroupedBatchNorm(TorchFunctionMode):
         count = self._shape[1] * (x[0, 0].numel())
         if count == 1:
             raise ValueError("batch norm needs more than one value per channel in training")
+        if has_kernels(x):
+            own = _Layer(running_mean, running_var, weight, bias, momentum, eps)
+            if self._is_whole:
+                return self._norm_each(x, own)
+            if self._shape[0] == 1:
+                normed: Tensor = _NormaliseShared.apply(x, weight, bias, own, self)
+                return normed
         normalised, mean, var = _Normalise.apply(x, eps, self)
         with torch.no_grad():
             for running, now in ((running_mean, mean), (running_var, var * (count / (count - 1)))):
@@ -124,6 +138,117 @@ class GroupedBatchNorm(TorchFunctionMode):
         if bias is not None:
             result = result + bias.view(shape)
         return result.to(x.dtype)
+
+    def _norm_each(self, x: Tensor, layer: "_Layer") -> Tensor:
+        """Normalise groups that lie in one process each, one by one, by torch's own kernels.
+
+        Each moves running statistics of its own; the mean of these is what the mean of the groups'
+        statistics would have moved them to.
+        """
+        parts = x.split(self._shape[1])
+        kept = (layer.running_mean, layer.running_var)
+        moved = [None if r is None else r.repeat(len(parts), 1) for r in kept]
+        normed = [
+            F.batch_norm(
+                part,
+                *(None if r is None else r[g] for r in moved),
+                *(layer.weight, layer.bias, True, layer.momentum, layer.eps),
+            )
+            for g, part in enumerate(parts)
+        ]
+        with torch.no_grad():
+            for running, now in zip(kept, moved, strict=True):
+                if running is not None and now is not None:
+                    running.copy_(self._add_up(now.sum(0)) / self._shape[0])
+        return torch.cat(normed)
+
+    def from_processes(self, values: Tensor) -> Tensor:
+        """Return what each of P processes has, in their order: (n,) here to (P, n)."""
+        rows = values.new_zeros(self._processes, len(values))
+        rows[self._rank] = values
+        return self._add_up(rows)
+
+
+def has_kernels(x: Tensor) -> bool:
+    """Say whether torch has SyncBatchNorm's kernels for a tensor.
+
+    They move a fifteenth of the bytes that the plain way of `_Normalise` does, in two kernels of
+    forty-eight.
+    """
+    return x.is_cuda
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """What `F.batch_norm` is given beside the images."""
+
+    running_mean: Tensor | None
+    running_var: Tensor | None
+    weight: Tensor | None
+    bias: Tensor | None
+    momentum: float
+    eps: float
+
+
+class _NormaliseShared(torch.autograd.Function):
+    """Batch norm of one group that lies in several processes, by SyncBatchNorm's kernels.
+
+    Torch's own function around them looks for processes without images, and waits for the device
+    at each layer to do so; here each has some.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor | None,
+        bias: Tensor | None,
+        layer: _Layer,
+        over: GroupedBatchNorm,
+    ) -> Tensor:
+        C = x.shape[1]
+        x = _dense(x)
+        mean, invstd = torch.batch_norm_stats(x, layer.eps)
+        count = mean.new_full((1,), x.numel() // C)
+        found = over.from_processes(torch.cat([mean, invstd, count]))
+        counts = found[:, 2 * C].contiguous()
+        mean, invstd = torch.batch_norm_gather_stats_with_counts(
+            x,
+            found[:, :C].contiguous(),
+            found[:, C : 2 * C].contiguous(),
+            layer.running_mean,
+            layer.running_var,
+            layer.momentum,
+            layer.eps,
+            counts,
+        )
+        ctx.save_for_backward(x, weight, mean, invstd, counts.int())
+        ctx.over, ctx.has_bias = over, bias is not None
+        normed: Tensor = torch.batch_norm_elemt(x, weight, bias, mean, invstd, layer.eps)
+        return normed
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, mean, invstd, counts = ctx.saved_tensors
+        grad_output = _dense(grad_output)
+        wanted = (True, weight is not None, ctx.has_bias)
+        plain, along, grad_weight, grad_bias = torch.batch_norm_backward_reduce(
+            grad_output, x, mean, invstd, weight, *wanted
+        )
+        plain, along = ctx.over.from_processes(torch.cat([plain, along])).sum(0).chunk(2)
+        grad = torch.batch_norm_backward_elemt(
+            grad_output, x, mean, invstd, weight, plain.contiguous(), along.contiguous(), counts
+        )
+        return grad, grad_weight, grad_bias if ctx.has_bias else None, None, None
+
+
+def _dense(x: Tensor) -> Tensor:
+    """Return a tensor in a layout that the kernels know, channels last or first."""
+    known = (torch.channels_last, torch.channels_last_3d)
+    is_known = any(
+        x.ndim == n and x.is_contiguous(memory_format=f) for n, f in zip((4, 5), known, strict=True)
+    )
+    return x if is_known else x.contiguous()
 
 
 class _Normalise(torch.autograd.Function):

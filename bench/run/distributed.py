@@ -114,7 +114,8 @@ class SharedLoss:
             require_known_statistics(model)
             share = shard_of(train.batch_size, group.rank, group.size)
             self._norm = GroupedBatchNorm(
-                train.batch_size, train.batch_norm_groups, share, group.sum
+                *(train.batch_size, train.batch_norm_groups, share, group.sum),
+                process=(group.rank, group.size),
             )
 
     def __call__(self, images: Tensor, target: Tensor) -> Tensor:

@@ -3,6 +3,8 @@
 import os
 import platform
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
@@ -36,13 +38,19 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def configure_torch(threads: int | None, *, deterministic: bool) -> None:
+def configure_torch(
+    threads: int | None, *, deterministic: bool, tf32: bool = False, benchmark: bool = False
+) -> None:
     """Set torch's threads and its choice of algorithms; changes global state.
 
     Args:
         threads: CPU threads; None leaves torch's choice.
         deterministic: Whether only algorithms are used that give the same bits every time. An
             operation that has none raises an error with its name, at the first step.
+        tf32: Whether a GPU's convolutions may round what they are given to 10 bits. Products of
+            matrices never may: upsampling is one, and its weights would be rounded.
+        benchmark: Whether a GPU may choose algorithms of convolutions by trial, once for each
+            shape; which one wins, and so the last bits, may differ from run to run.
     """
     if threads:
         torch.set_num_threads(threads)
@@ -51,6 +59,10 @@ def configure_torch(threads: int | None, *, deterministic: bool) -> None:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(deterministic)
     torch.backends.cudnn.deterministic = deterministic
+    torch.backends.cudnn.benchmark = benchmark and not deterministic
+    # Both are said: torch's defaults differ, and the environment may have set the second.
+    torch.backends.cudnn.allow_tf32 = tf32
+    torch.backends.cuda.matmul.allow_tf32 = False
     # Filling memory that is written to anyway finds mistakes, and costs time.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
@@ -63,6 +75,20 @@ def limit_memory(device: torch.device, share: float) -> None:
     if device.type == "cuda" and share < 1:
         index = torch.cuda.current_device() if device.index is None else device.index
         torch.cuda.set_per_process_memory_fraction(share, index)
+
+
+@contextmanager
+def algorithms_kept() -> Iterator[None]:
+    """Have no algorithm chosen by trial in a block: the same weights give the same scores.
+
+    Images to be scored come in many sizes, too, each of which would be tried.
+    """
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
 
 
 def list_gpus() -> list[str]:
@@ -84,11 +110,11 @@ def list_gpus() -> list[str]:
 
 def describe_environment(device: torch.device, num_processes: int = 1) -> Environment:
     """Return versions, device, processes and threads of each as plain values."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _name_cpu()
+    is_gpu = device.type == "cuda"
     return {
         "device": device.type,
-        "device_name": name,
-        **({"gpus": ",".join(list_gpus())} if device.type == "cuda" else {}),
+        "device_name": torch.cuda.get_device_name(device) if is_gpu else _name_cpu(),
+        **(_describe_gpus() if is_gpu else {}),
         "processes": num_processes,
         "threads": torch.get_num_threads(),
         "cpus": os.cpu_count(),
@@ -101,6 +127,16 @@ def describe_environment(device: torch.device, num_processes: int = 1) -> Enviro
         "fcn-bench": __version__,
         "commit": _find_commit(),
         "plugins": "; ".join(map(str, loaded_plugins())) or "none",
+    }
+
+
+def _describe_gpus() -> Environment:
+    """Return which GPUs there are, and how `configure_torch` left what decides their bits."""
+    return {
+        "gpus": ",".join(list_gpus()),
+        "tf32_convolutions": torch.backends.cudnn.allow_tf32,
+        "tf32_products": torch.backends.cuda.matmul.allow_tf32,
+        "cudnn_benchmark": torch.backends.cudnn.benchmark,
     }
 
 

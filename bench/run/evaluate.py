@@ -18,6 +18,7 @@ from bench.run.boundary import count_boundary
 from bench.run.calibration import count_calibration
 from bench.run.chunking import MemoryFallback, chunks
 from bench.run.confusion import count
+from bench.run.environment import algorithms_kept
 from bench.run.surface import count_surface
 from bench.run.train import autocast
 from bench.store.atomic import replacing
@@ -130,7 +131,8 @@ class Predictor:
     ) -> list[Tensor]:
         """Return the class of each pixel, (N, *size) int64, by target; images (N, K, h, w)."""
         looks = () if look is None else (look,)
-        with torch.inference_mode(), autocast(images.device, self._precision):
+        context = autocast(images.device, self._precision)
+        with torch.inference_mode(), algorithms_kept(), context:
             return predict_targets(self._model, images, size, self._classes, *looks)
 
 
@@ -187,11 +189,24 @@ class _Tally:
 
     def finish(self, names: list[str]) -> Evaluation:
         """Return the counts of all images."""
-        predictions = {name: pred.cpu().numpy() for name, pred in self._predictions.items()}
+        predictions = _read_together(self._predictions)
         outlines = _together(self._boundaries) if self._boundary else None
         surfaces = _together(self._surfaces) if self._surface else None
         sure = torch.cat(self._calibrations).cpu().numpy() if self._calibrations else None
         return Evaluation(names, _together(self._confusions), predictions, outlines, surfaces, sure)
+
+
+def _read_together(predictions: dict[str, Tensor]) -> dict[str, NDArray[np.uint8]]:
+    """Read predictions (H, W) from the device in one copy."""
+    if not predictions:
+        return {}
+    line = torch.cat([pred.flatten() for pred in predictions.values()]).cpu().numpy()
+    ends = np.cumsum([pred.numel() for pred in predictions.values()])
+    parts = np.split(line, ends[:-1])
+    return {
+        name: part.reshape(pred.shape)
+        for (name, pred), part in zip(predictions.items(), parts, strict=True)
+    }
 
 
 def _together(counts: list[Tensor]) -> NDArray[np.int32]:

@@ -17,11 +17,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from bench.data.batches import groups_of_one_size
 from bench.data.files import read_mask
 from bench.data.formats import opened
 from bench.data.layers import COLOUR
 from bench.data.packs.pack import Pack
+from bench.data.scoring_batches import groups_of_one_size
 from bench.metrics import count_mask
 from bench.run.environment import describe_environment
 from bench.run.evaluate import Evaluation, choose_kept, save_evaluation

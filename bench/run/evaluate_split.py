@@ -13,9 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.data.batches import eval_batches
 from bench.data.layers import Target
 from bench.data.packs.pack import Pack
+from bench.data.scoring_batches import eval_batches
 from bench.run.distributed import ALONE, Group
 from bench.run.evaluate import Evaluation, choose_kept, evaluate
 from bench.spec import RunSpec
@@ -28,6 +28,9 @@ BATCH_SIZE = 8
 BATCH_PIXELS = BATCH_SIZE * 480 * 640
 """Most pixels scored at once, as the network sees them or at the label's size; one image may have
 more. A training batch has about as many."""
+
+GPU_TIMES = 4
+"""How many times as many a GPU has, which 8 small images do not keep busy."""
 
 
 Integer = TypeVar("Integer", np.int32, np.int64)
@@ -90,6 +93,7 @@ def named_batches(
     group: Group = ALONE,
 ) -> Iterator[tuple[list[str], Tensor, Tensor]]:
     """Yield the images of a split that are this process's, with their names."""
+    times = GPU_TIMES if device.type == "cuda" else 1
     batches = eval_batches(
         pack,
         split,
@@ -97,8 +101,8 @@ def named_batches(
         mean=model.mean,
         std=model.std,
         device=device,
-        batch_size=BATCH_SIZE,
-        batch_pixels=BATCH_PIXELS,
+        batch_size=times * BATCH_SIZE,
+        batch_pixels=times * BATCH_PIXELS,
         part=(group.rank, group.size),
     )
     for indices, images, target in batches:
@@ -144,7 +148,7 @@ def gather(
     Returns:
         The whole, in every process.
     """
-    if group.size == 1:
+    if group.size == 1 and evaluation.names == list(names):
         return evaluation
     place = {name: i for i, name in enumerate(names)}
     rows = [place[name] for name in evaluation.names]

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch.optim import Optimizer
 
-from bench.data.batches import Batches
+from bench.data.batches import Batches, has_one_shape
 from bench.data.catalog import open_data
 from bench.data.layers import COLOUR, Input
 from bench.data.masking import masked
@@ -39,6 +39,7 @@ from bench.run.environment import (
 )
 from bench.run.evaluate import save_evaluation
 from bench.run.evaluate_split import describe_others, evaluate_split, named_batches
+from bench.run.life import Life
 from bench.run.log import RunLog
 from bench.run.losses import create_terms, find_class_weights, network_loss
 from bench.run.optim import create_optimizer
@@ -136,15 +137,21 @@ class _Execution:
         self.run = store.run(run_id)
         self.spec = self.run.spec
         require_planned(self.run)
-        configure_torch(options.threads, deterministic=self.spec.train.deterministic)
         self.folder = store.run_dir(run_id)
         self.device = choose_device(options.device)
         limit_memory(self.device, options.memory_share)
         self.group = group
-        self.environment = describe_environment(self.device, group.size)
         whole = open_data(store, self.run)
         require_same_groups(whole, self.run)
         self.pack, self.trained = judged_by(whole, self.spec), trained_on(whole, self.spec)
+        train = self.spec.train
+        configure_torch(
+            options.threads,
+            deterministic=train.deterministic,
+            tf32=train.precision == "tf32",
+            benchmark=has_one_shape(self.trained, train),
+        )
+        self.environment = describe_environment(self.device, group.size)
         if lease:
             write_json(self.folder / "env.json", self.environment)
         self.evaluate = partial(
@@ -155,6 +162,7 @@ class _Execution:
             group=group,
             after_batch=self.show_life,
         )
+        self.life = Life(lease, self.folder)
         self.notes: tuple[str, ...] = ()
         self.selection: Selection | None = None
         self.measure_step: Callable[[], float | None] = lambda: None
@@ -349,9 +357,7 @@ class _Execution:
 
     def show_life(self) -> None:
         """See that the run is still this process's to make, and say that it is alive."""
-        if self.lease:
-            self.lease.check()
-            (self.folder / "heartbeat").touch()
+        self.life.show()
 
     def is_due(self, saved: float, stopping: bool) -> bool:
         """Say whether a checkpoint is due: by a signal, or by time since the last."""

@@ -11,24 +11,41 @@ import math
 import os
 import time
 import weakref
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
 from bench.faults import fault_point
 from bench.run.evaluate import Evaluation
 from bench.run.outcome import NonFiniteLossError
+from bench.run.readback import Readback, is_awaited
 from bench.run.train import StepLog
 from bench.store.atomic import replacing
 from bench.store.records import EvalRow, LogRow, StepRow, read_rows
 
 WRITE_EVERY = 10
-"""Steps between writes; each write waits for the device."""
+"""Steps between writes. Of a GPU's steps the ten before the last ten are written: these are done,
+and it has work while they are. So a loss that is not finite is noticed twenty steps later at most,
+and by all processes of a run at the same step."""
+
+
+class _Sent(NamedTuple):
+    """Logs of some steps, whose losses are on their way."""
+
+    logs: list[tuple[StepLog, float]]
+    losses: Readback
+
+    def read(self) -> Iterator[tuple[StepLog, float, float]]:
+        """Yield each step with its seconds and its loss."""
+        for (log, seconds), loss in zip(self.logs, self.losses.values(), strict=True):
+            yield log, seconds, loss
 
 
 class RunLog:
-    """Writer of a run's log. Holds losses on the device until they are worth waiting for.
+    """Writer of a run's log, which reads losses from the device when they are there.
 
     Args:
         path: The file. Rows after step `after` belong to steps that will be made again: they go.
@@ -43,6 +60,7 @@ class RunLog:
         """What was scored along the way up to step `after`."""
         self.seconds = max((row["seconds"] for row in kept if "seconds" in row), default=0.0)
         self._pending: list[tuple[StepLog, float]] = []
+        self._sent: deque[_Sent] = deque()
         self._mark = time.perf_counter()
         self._descriptor: int | None = None
         if path is not None:
@@ -55,7 +73,8 @@ class RunLog:
         self._mark = now
         self._pending.append((log, self.seconds))
         if len(self._pending) >= WRITE_EVERY or log.step == 1:
-            self.flush()
+            self._send()
+            self._write_sent(but=1 if is_awaited(log.loss.device) else 0)
 
     def add_evaluation(self, step: int, split: str, evaluation: Evaluation) -> None:
         """Write the counts of a score taken along the way, and start the clock again."""
@@ -70,17 +89,8 @@ class RunLog:
         Raises:
             NonFiniteLossError: A loss is NaN or infinite; the rows before it are written.
         """
-        rows: list[LogRow] = []
-        for (log, seconds), loss in zip(self._pending, self._losses(), strict=True):
-            if not math.isfinite(loss):
-                self._append(rows)
-                raise NonFiniteLossError(
-                    f"the loss is {loss} at step {log.step}; lower train.lr, raise "
-                    "train.warmup_steps, or set train.clip_grad_norm"
-                )
-            rows.append(StepRow(step=log.step, loss=loss, lr=log.lr, seconds=round(seconds, 4)))
-        self._append(rows)
-        self._pending.clear()
+        self._send()
+        self._write_sent()
 
     def sync(self) -> None:
         """Write what is pending so that it outlives a loss of power, as a checkpoint does.
@@ -99,9 +109,26 @@ class RunLog:
             weakref.finalize(self, os.close, self._descriptor)
             self._write(kept)
 
-    def _losses(self) -> list[float]:
-        """Wait for the device once, not once a step."""
-        return torch.stack([log.loss for log, _ in self._pending]).tolist() if self._pending else []
+    def _send(self) -> None:
+        """Ask for the losses of what is pending, all in one."""
+        if self._pending:
+            losses = Readback(torch.stack([log.loss for log, _ in self._pending]))
+            self._sent.append(_Sent(self._pending, losses))
+            self._pending = []
+
+    def _write_sent(self, but: int = 0) -> None:
+        """Write what was asked for, the last few askings excepted."""
+        rows: list[LogRow] = []
+        while len(self._sent) > but:
+            for log, seconds, loss in self._sent.popleft().read():
+                if not math.isfinite(loss):
+                    self._append(rows)
+                    raise NonFiniteLossError(
+                        f"the loss is {loss} at step {log.step}; lower train.lr, raise "
+                        "train.warmup_steps, or set train.clip_grad_norm"
+                    )
+                rows.append(StepRow(step=log.step, loss=loss, lr=log.lr, seconds=round(seconds, 4)))
+        self._append(rows)
 
     def _append(self, rows: Sequence[LogRow]) -> None:
         self._write(rows)

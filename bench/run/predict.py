@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bench.data.bands import render
-from bench.data.batches import groups_of_one_size
 from bench.data.files import read_input
 from bench.data.layers import Input
+from bench.data.scoring_batches import groups_of_one_size
 from bench.run.evaluate_split import BATCH_PIXELS, BATCH_SIZE
 from bench.run.images import ImageFile, files_by_stem, find_beside
 from bench.run.trained import Trained

@@ -117,8 +117,10 @@ def require_finite(model: nn.Module) -> None:
     Raises:
         NonFiniteLossError: A weight is NaN or infinite.
     """
-    for name, weight in model.named_parameters():
-        if not weight.isfinite().all():
+    named = dict(model.named_parameters())
+    finite = torch.stack([weight.isfinite().all() for weight in named.values()])  # waits once
+    for name, is_finite in zip(named, finite.tolist(), strict=True):
+        if not is_finite:
             raise NonFiniteLossError(
                 f"{name} is NaN or infinite after the last step; lower train.lr, raise "
                 "train.warmup_steps, or set train.clip_grad_norm"
@@ -132,14 +134,17 @@ def seed_step(seed: int, step: int, device: torch.device, rank: int = 0) -> None
     """
     entropy = np.random.SeedSequence([seed, step, rank])
     drawn = int(entropy.generate_state(1, np.uint64)[0])
-    if device.type == "cpu":
-        # For devices that are not there torch keeps a trace of who seeded them: 0.3 ms a step.
-        torch.default_generator.manual_seed(drawn)
-    else:
-        torch.manual_seed(drawn)
+    # Those of the run alone: torch.manual_seed goes through every kind of device, and keeps a trace
+    # of who seeded those that are not there, 0.3 ms a step.
+    torch.default_generator.manual_seed(drawn)
+    if device.type == "cuda":
+        own = torch.cuda.current_device() if device.index is None else device.index
+        torch.cuda.default_generators[own].manual_seed(drawn)
+    elif device.type == "mps":
+        torch.mps.manual_seed(drawn)
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
     """Return the context of `train.precision`: autocast to bf16 or fp16, or nothing."""
     dtype = torch.float16 if precision == "fp16" else torch.bfloat16
-    return torch.autocast(device.type, dtype=dtype, enabled=precision != "fp32")
+    return torch.autocast(device.type, dtype=dtype, enabled=precision in ("bf16", "fp16"))

@@ -240,11 +240,12 @@ class Trained(Segmenter):
         classes = [len(result.class_names), *others]
         where = result.environment
         threads = where.get("threads") if device.type == "cpu" == where.get("device") else None
-        configure_torch(threads, deterministic=spec.train.deterministic)
+        train = spec.train
+        configure_torch(threads, deterministic=train.deterministic, tf32=train.precision == "tf32")
         settings = spec.model.model_dump() | {"pretrained": False}  # all weights come from the run
         model = create_model(**settings, **network_options(inputs, classes))
         model.load_state_dict(load_weights(store, result))
-        place(model, spec.train, device)
+        place(model, train, device)
         targets = ["", *result.others]
-        scale, precision = spec.data.input_scale, spec.train.precision
+        scale, precision = spec.data.input_scale, train.precision
         super().__init__(model, inputs, classes, targets, scale, precision, device)

@@ -12,6 +12,7 @@ from torch import Tensor
 from bench.data.batches import Batches
 from bench.run.evaluate import Evaluation
 from bench.run.evaluate_split import evaluate_split
+from bench.run.life import Life
 from bench.run.log import RunLog
 from bench.run.losses import network_loss
 from bench.run.optim import create_optimizer
@@ -68,11 +69,10 @@ def ours(workload: Workload, folder: Path) -> Iterator[None]:
     )
     folder.mkdir(parents=True, exist_ok=True)
     with hold(folder) as lease:
-        log = RunLog(folder / "metrics.jsonl", after=0)
+        log, life = RunLog(folder / "metrics.jsonl", after=0), Life(lease, folder)
         for step_log in steps:
-            lease.check()
+            life.show()
             log.add(step_log)
-            (folder / "heartbeat").touch()
             yield
 
 

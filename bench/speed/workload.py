@@ -11,7 +11,7 @@ import torch
 from bench.data.catalog import Catalog
 from bench.data.layers import Target
 from bench.data.packs.pack import Pack
-from bench.run.environment import choose_device
+from bench.run.environment import choose_device, configure_torch
 from bench.spec import DataSpec, EvaluateSpec, ModelSpec, RunSpec, TrainSpec
 from bench.store.runs import Store
 from fcn.model import Network, create_model
@@ -54,7 +54,10 @@ class Workload:
         return torch.channels_last if self.spec.train.channels_last else torch.contiguous_format
 
     def create_network(self) -> Network:
-        """Create the network, with the same weights each time, as a run does."""
+        """Create the network, with the same weights each time, as a run does; sets algorithms."""
+        configure_torch(
+            None, deterministic=False, tf32=self.spec.train.precision == "tf32", benchmark=True
+        )
         torch.manual_seed(self.spec.seed)
         model = create_model(**self.spec.model.model_dump(), num_classes=self.num_classes)
         return model.to(device=self.device, memory_format=self.memory_format)  # type: ignore[call-overload, no-any-return]

@@ -17,6 +17,7 @@ from bench.grid.preflight import check_images
 from bench.plan import Plan, PlannedRun
 from bench.run import outcome
 from bench.run.batch_norm import GroupedBatchNorm, require_known_statistics
+from bench.run.distributed import ALONE
 from bench.run.execute import Options, execute
 from bench.spec import TrainSpec, parse
 from fcn.errors import InputError
@@ -48,10 +49,10 @@ def torchs(groups):
     return [torch.cat(parts).detach(), x.grad, *sums, *running]
 
 
-def ours(groups, share=range(6), add_up=lambda tensor: tensor):
+def ours(groups, share=range(6), add_up=lambda tensor: tensor, process=(0, 1)):
     layer, x, slope = create()
     x = x[share.start : share.stop].requires_grad_()
-    with GroupedBatchNorm(6, groups, share, add_up):
+    with GroupedBatchNorm(6, groups, share, add_up, process):
         y = layer(x)
     y.backward(slope[share.start : share.stop])
     sums = [add_up(p.grad.clone()) for p in (layer.weight, layer.bias)]
@@ -77,6 +78,104 @@ def test_it_does_not_matter_which_process_has_a_image(groups, processes, tmp_pat
     for part in parts:  # the rest is the same everywhere
         for a, b in zip(part[2:], whole[2:], strict=True):
             torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+
+
+def stats(x, eps):
+    var, mean = torch.var_mean(x.transpose(0, 1).flatten(1), dim=1, correction=0)
+    return mean, (var + eps).rsqrt()
+
+
+def gather(x, means, invstds, running_mean, running_var, momentum, eps, counts):
+    n = counts[:, None]
+    mean = (means * n).sum(0) / n.sum()
+    var = ((invstds**-2 - eps + means**2) * n).sum(0) / n.sum() - mean**2
+    if running_mean is not None:
+        running_mean.lerp_(mean, momentum)
+        running_var.lerp_(var * n.sum() / (n.sum() - 1), momentum)
+    return mean, (var + eps).rsqrt()
+
+
+def along_channels(x, *values):
+    return [None if v is None else v.view(1, -1, *[1] * (x.ndim - 2)) for v in values]
+
+
+def apply_norm(x, weight, bias, mean, invstd, eps):
+    weight, bias, mean, invstd = along_channels(x, weight, bias, mean, invstd)
+    return (x - mean) * invstd * (1 if weight is None else weight) + (0 if bias is None else bias)
+
+
+def reduce_back(slope, x, mean, invstd, weight, input_wanted, weight_wanted, bias_wanted):
+    away = x - along_channels(x, mean)[0]
+    plain, along = (v.transpose(0, 1).flatten(1).sum(1) for v in (slope, slope * away))
+    return plain, along, along * invstd if weight_wanted else None, plain if bias_wanted else None
+
+
+def apply_back(slope, x, mean, invstd, weight, plain, along, counts):
+    n = counts.sum()
+    mean, invstd, weight, plain, along = along_channels(x, mean, invstd, weight, plain, along)
+    rest = slope - plain / n - (x - mean) * invstd**2 * along / n
+    return rest * invstd * (1 if weight is None else weight)
+
+
+KERNELS = {
+    "batch_norm_stats": stats,
+    "batch_norm_gather_stats_with_counts": gather,
+    "batch_norm_elemt": apply_norm,
+    "batch_norm_backward_reduce": reduce_back,
+    "batch_norm_backward_elemt": apply_back,
+}
+"""What SyncBatchNorm's kernels compute, by their formulas; torch has them for GPUs alone."""
+
+
+@pytest.fixture
+def with_kernels(monkeypatch):
+    monkeypatch.setattr("bench.run.batch_norm.has_kernels", lambda x: True)
+    for name, formula in KERNELS.items():
+        monkeypatch.setattr(torch, name, formula)
+
+
+@pytest.mark.parametrize(("groups", "processes"), [(1, 1), (3, 1), (1, 2), (2, 2), (1, 4), (2, 4)])
+def test_by_a_gpus_kernels_it_is_the_same(groups, processes, tmp_path, with_kernels, monkeypatch):
+    """Torch's own for groups in one process; SyncBatchNorm's for one group in several."""
+
+    def refuse(*_):
+        raise AssertionError("the plain way, which moves fifteen times the bytes")
+
+    if (groups, processes) != (2, 4):  # groups that lie in two processes have no kernel
+        monkeypatch.setattr(GroupedBatchNorm, "by_group", refuse)
+
+    def share(group):
+        place = (group.rank, group.size)
+        return ours(groups, shard_of(6, *place), group.sum, place)
+
+    parts = [share(ALONE)] if processes == 1 else in_group(processes, share, tmp_path)
+    whole = torchs(groups)
+    for place in (0, 1):
+        together = torch.cat([part[place] for part in parts])
+        torch.testing.assert_close(together, whole[place], rtol=1e-11, atol=1e-11)
+    for part in parts:
+        for a, b in zip(part[2:], whole[2:], strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.gpu
+def test_the_kernels_of_a_gpu_compute_what_their_formulas_say():
+    torch.manual_seed(0)
+    x, slope = torch.randn(2, 4, 6, 5, 7, device="cuda").double().float().unbind(0)
+    mean, invstd = torch.batch_norm_stats(x, 1e-5)
+    count = torch.full((1,), 4 * 5 * 7.0, device="cuda")
+    weight, bias = torch.rand(2, 6, device="cuda").unbind(0)
+    back = (slope, x, mean, invstd, weight)
+    sums = torch.batch_norm_backward_reduce(*back, True, True, True)
+    gathered = (x, mean[None], invstd[None], None, None, 0.1, 1e-5, count)
+    for name, arguments in {
+        "batch_norm_stats": (x, 1e-5),
+        "batch_norm_gather_stats_with_counts": gathered,
+        "batch_norm_elemt": (x, weight, bias, mean, invstd, 1e-5),
+        "batch_norm_backward_reduce": (*back, True, True, True),
+        "batch_norm_backward_elemt": (*back, *sums[:2], count.int()),
+    }.items():
+        torch.testing.assert_close(getattr(torch, name)(*arguments), KERNELS[name](*arguments))
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,10 @@ import platform
 import subprocess
 import sys
 
+import pytest
 import torch
 
-from bench.run.environment import describe_environment
+from bench.run.environment import algorithms_kept, configure_torch, describe_environment
 
 SAY = """
 import torch
@@ -69,3 +70,51 @@ def test_a_commit_is_that_of_the_checkout_which_holds_the_code(tmp_path, monkeyp
     assert commit() == git("rev-parse", "HEAD")
     file.write_text("changed")
     assert commit() == git("rev-parse", "HEAD") + "-dirty"
+
+
+@pytest.fixture
+def _flags_kept():
+    yield
+    configure_torch(None, deterministic=False)
+    torch.backends.cudnn.allow_tf32 = True
+
+
+@pytest.fixture
+def described(monkeypatch, _flags_kept):
+    """What is recorded of a GPU's algorithms, after `configure_torch` with these settings."""
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a GPU")
+
+    def describe(**settings):
+        configure_torch(None, **settings)
+        found = describe_environment(torch.device("cuda"))
+        return found["tf32_convolutions"], found["tf32_products"], found["cudnn_benchmark"]
+
+    return describe
+
+
+def test_fp32_means_fp32_and_what_rounds_is_recorded(described):
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
+    assert described(deterministic=False) == (False, False, False)
+    assert described(deterministic=False, tf32=True) == (True, False, False)
+
+
+def test_algorithms_are_tried_unless_bits_are_to_be_equal_and_never_for_scores(described):
+    assert described(deterministic=False, benchmark=True)[2]
+    with algorithms_kept():
+        assert not torch.backends.cudnn.benchmark
+    assert torch.backends.cudnn.benchmark
+    assert not described(deterministic=True, benchmark=True)[2]
+
+
+def test_no_variable_of_the_environment_rounds_products(tmp_path):
+    """Some images of containers set it; the weights of the upsampling would be rounded."""
+    script = (
+        "import torch\nfrom bench.run.environment import configure_torch\n"
+        "print(torch.backends.cuda.matmul.allow_tf32)\n"
+        "configure_torch(None, deterministic=False)\n"
+        "print(torch.backends.cuda.matmul.allow_tf32)\n"
+    )
+    variables = os.environ | {"TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "1"}
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, env=variables, capture_output=True, check=True)
+    assert done.stdout.split() == [b"True", b"False"]

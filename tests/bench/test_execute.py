@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 from shutil import copytree
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from bench.metrics import summarize
 from bench.run import execute as module
 from bench.run import outcome
 from bench.run.execute import Options, execute
+from bench.run.life import Life
 from bench.run.weights import load_weights
 from bench.store.atomic import file_digest
 from bench.store.lease import hold
@@ -245,6 +247,16 @@ def test_a_run_shows_life_at_each_step_and_each_batch_that_is_scored(tiny_run, m
     assert execute(store.run_dir(run.id), OPTIONS) == outcome.DONE
     assert len(signs) == 2 + 3 + 5  # steps, images of val, images of test
     assert store.heartbeat(run.id)
+
+
+def test_a_sign_of_life_is_given_once_a_second_at_most(tmp_path, monkeypatch):
+    checked, clock = [], iter([0.0, 0.4, 0.99, 1.0, 1.5, 60.0])
+    monkeypatch.setattr("bench.run.life.time", SimpleNamespace(monotonic=lambda: next(clock)))
+    life = Life(SimpleNamespace(check=lambda: checked.append(1)), tmp_path)
+    for expected in (1, 1, 1, 2, 2, 3):
+        life.show()
+        assert len(checked) == expected
+    assert (tmp_path / "heartbeat").exists()
 
 
 @pytest.mark.parametrize(

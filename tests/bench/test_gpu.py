@@ -8,6 +8,7 @@ import torch
 
 from bench.data.batches import Batches
 from bench.data.packs.pack import open_pack
+from bench.data.scoring_batches import eval_batches
 from bench.run import evaluate, outcome
 from bench.run import train as train_module
 from bench.run.evaluate_split import evaluate_split
@@ -138,3 +139,17 @@ def test_the_fused_loss_is_the_one_by_slices(classes, nearest):
         found.append((loss.detach().cpu(), leaf.grad.cpu()))
     assert all(map(torch.equal, found[0], found[1]))
     torch.testing.assert_close(found[0], found[2], rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("input_scale", [1.0, 0.7])
+def test_scored_batches_are_those_of_the_cpu(tiny_run, input_scale):
+    store, run = tiny_run()
+    pack = open_pack(store.packs_dir, run.fingerprint)
+    options = {"mean": (0.5,) * 3, "std": (0.25,) * 3, "batch_size": 2, "input_scale": input_scale}
+    found, expected = (
+        list(eval_batches(pack, "test", device=torch.device(device), **options))
+        for device in ("cuda", "cpu")
+    )
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours[0] == theirs[0]
+        assert all(torch.equal(a.cpu(), b) for a, b in zip(ours[1:], theirs[1:], strict=True))

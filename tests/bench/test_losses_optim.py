@@ -62,16 +62,18 @@ class OperandTypes(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 @pytest.mark.parametrize("name", ["bilinear", "nearest"])
-def test_fixed_upsampling_goes_back_in_fp32_under_autocast(name, one_image_a_chunk):
+def test_fixed_upsampling_goes_back_in_fp32_under_autocast(name, device, one_image_a_chunk):
     torch.manual_seed(0)
     upsampling = UPSAMPLINGS[name](4, Grid(4.0, 1.5), IMAGE_GRID)
-    scores = torch.randn(3, 4, 5, 6, requires_grad=True)
-    target = some_target(3, 20, 24, num_classes=4)
-    with OperandTypes() as operands, torch.autocast("cpu", dtype=torch.bfloat16):
+    scores = torch.randn(3, 4, 5, 6, device=device, requires_grad=True)
+    target = some_target(3, 20, 24, num_classes=4).to(device)
+    with OperandTypes() as operands, torch.autocast(device, dtype=torch.bfloat16):
         loss = pixel_loss(scores, target, upsampling, ignore_index=255)
-    assert len(operands.seen) >= 3 * 2 * 2 * 2  # images, axes, ways, operands
-    assert set(operands.seen) == {torch.float32}
+    if device == "cpu":  # a GPU may have a kernel in place of these products
+        assert len(operands.seen) >= 3 * 2 * 2 * 2  # images, axes, ways, operands
+    assert set(operands.seen) <= {torch.float32}
     exact = scores.detach().double().requires_grad_()
     logits = upsampling(exact, (20, 24))
     F.cross_entropy(logits, target, ignore_index=255).backward()

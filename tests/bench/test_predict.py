@@ -121,7 +121,7 @@ def test_images_go_through_the_network_in_the_layout_batches_and_threads_of_scor
         return predict_targets(model, images, *rest)
 
     monkeypatch.setattr(evaluate, "predict_targets", note)
-    monkeypatch.setattr(trained, "configure_torch", lambda n, deterministic: threads.append(n))
+    monkeypatch.setattr(trained, "configure_torch", lambda n, **_: threads.append(n))
     names = [f"shape-{k}" for k in range(3)]
     paths = [*sorted(Path("in").glob("*.png")), Path("in/zz.png")]
     assert len(list(predict(store, run.id, paths, CPU))) == len(paths) == len(names) + 2

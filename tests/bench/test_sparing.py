@@ -8,11 +8,12 @@ import pytest
 import torch
 from attempts import end_of, fork
 
-from bench.data.batches import groups_of_one_size
 from bench.data.catalog import Catalog
+from bench.data.scoring_batches import groups_of_one_size
 from bench.run import evaluate
 from bench.run import evaluate_split as splits
 from bench.run.chunking import MemoryFallback
+from bench.run.distributed import ALONE
 from bench.run.evaluate_split import BATCH_PIXELS, BATCH_SIZE, evaluate_split
 from fcn.model import create_model
 
@@ -125,3 +126,17 @@ def test_evaluation_goes_on_where_memory_really_runs_out(score, seen):
         return 0
 
     assert end_of(fork(with_little_memory)) == 0
+
+
+def test_what_was_scored_in_another_order_comes_back_in_that_of_the_split():
+    """Devices other than CPUs score by size."""
+    counts = np.arange(3, dtype=np.int32).reshape(3, 1, 1)
+    preds = {name: np.full((2, 2), k, np.uint8) for k, name in enumerate("cab")}
+    kept = {name: preds[name] for name in "cb"}
+    found = splits.gather(
+        evaluate.Evaluation(list("cab"), counts, kept), "abc", [(2, 2)] * 3, "bc", ALONE
+    )
+    assert found.names == list("abc")
+    assert found.confusions.ravel().tolist() == [1, 2, 0]
+    assert list(found.predictions) == ["b", "c"]
+    assert all(np.array_equal(found.predictions[name], preds[name]) for name in "bc")

@@ -132,3 +132,20 @@ def average_by_hand(averages, parameters, num_averaged):
     decay = min(0.6, (1 + num_averaged + 1) / (10 + num_averaged + 1))
     for average, parameter in zip(averages, parameters, strict=True):
         average.copy_(decay * average + (1 - decay) * parameter)
+
+
+def test_a_gpu_is_seeded_as_torch_would_and_no_other_device(monkeypatch):
+    """torch.manual_seed goes through every kind of device, whether it is there or not."""
+    torch.manual_seed(0)
+    generators = [torch.Generator().manual_seed(5) for _ in range(2)]
+    monkeypatch.setattr("torch.cuda.default_generators", generators)
+    seed_step(7, 3, torch.device("cpu"))
+    expected = torch.default_generator.initial_seed()
+    monkeypatch.delattr("torch.manual_seed")
+    torch.default_generator.manual_seed(1)
+    seed_step(7, 3, torch.device("cuda:1"))
+    seeds = [generator.initial_seed() for generator in (torch.default_generator, *generators)]
+    assert seeds == [expected, 5, expected]
+    monkeypatch.setattr("torch.cuda.current_device", lambda: 0)
+    seed_step(7, 3, torch.device("cuda"))
+    assert generators[0].initial_seed() == expected

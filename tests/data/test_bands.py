@@ -10,12 +10,13 @@ from PIL import Image
 from small_datasets import open_folder
 
 from bench.data.bands import read_bands, render
-from bench.data.batches import Batches, eval_batches
+from bench.data.batches import Batches
 from bench.data.check import check
 from bench.data.facts import DatasetFacts
 from bench.data.files import read_image
 from bench.data.layers import Input, scale_statistics, to_json
 from bench.data.packs.pack import pack
+from bench.data.scoring_batches import eval_batches
 from bench.spec import DataSpec, TrainSpec
 from fcn.errors import InputError
 

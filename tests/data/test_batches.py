@@ -5,9 +5,10 @@ import pytest
 import torch
 from small_datasets import open_folder, write_folder
 
-from bench.data.batches import Batches, _Images, eval_batches
+from bench.data.batches import Batches, _Images
 from bench.data.packs.pack import pack
 from bench.data.registry import open_dataset
+from bench.data.scoring_batches import eval_batches
 from bench.spec import DataSpec, TrainSpec
 from fcn.errors import InputError
 

@@ -9,13 +9,14 @@ from PIL import Image
 from scipy.io import loadmat, savemat
 from small_datasets import open_folder, write_layer
 
-from bench.data.batches import Batches, eval_batches
+from bench.data.batches import Batches
 from bench.data.catalog import Catalog, recall_question
 from bench.data.check import check
 from bench.data.files import read_input
 from bench.data.layers import COLOUR, Input, network_options
 from bench.data.packs.pack import pack
 from bench.data.registry import DATASETS, open_dataset
+from bench.data.scoring_batches import eval_batches
 from bench.spec import DataSpec, TrainSpec
 from bench.store.runs import Store
 from fcn.errors import InputError
