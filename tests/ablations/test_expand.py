@@ -275,6 +275,7 @@ IDS = {
     "recipes/learning-curve": "a1363bcb2496",
     "recipes/losses": "5d499e8c2568",
     "recipes/optimizers": "72b97889023b",
+    "recipes/tuned-backbones": "0b5998dd1a60",
 }
 """Hash of the ids of a shipped ablation's runs over FACTS: what was trained is found again."""
 
