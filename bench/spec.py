@@ -296,7 +296,7 @@ class TrainSpec(Schema):
     """Keep the inputs of the network's blocks alone, and make the rest anew on the way back: less
     memory, more time, the same bits, so it is no part of a run's id."""
     compile: bool = False
-    """Have torch.compile fuse the layers of the network while it trains: less time a step after a
+    """Have torch.compile fuse the layers of the backbone while it trains: less time a step after a
     minute of compiling. It rounds otherwise, and so makes another run."""
     deterministic: bool = False
     """Use only algorithms that give the same bits on every try; on a CPU they do so anyway."""

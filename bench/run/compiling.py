@@ -1,4 +1,4 @@
-"""Compiling: the layers of a network fused while it trains, by `train.compile`.
+"""Compiling: the layers of a backbone fused while it trains, by `train.compile`.
 
 Scores are taken by the network as it is: what is compiled rounds otherwise, and a judged network
 should be the one that others load. So runs with it have ids of their own, and off is the default.
@@ -13,34 +13,41 @@ from torch import nn
 
 from bench.spec import TrainSpec
 from fcn.errors import InputError
-
-METHODS = ("score_with", "score")
-"""Methods in which a network does its work; the first that it has is compiled."""
+from fcn.external import External
+from fcn.model import FCN, Network
 
 
 @contextmanager
-def compiled(model: nn.Module, train: TrainSpec) -> Iterator[None]:
-    """Have a network compiled in a block, in training mode alone, if `train.compile` asks for it.
+def compiled(model: Network, train: TrainSpec) -> Iterator[None]:
+    """Have a network's backbone compiled in a block, in training mode, if `train.compile` asks.
+
+    What stands behind it is left as it is: few layers, whose grids are worked out on the host.
 
     Raises:
         InputError: It cannot be compiled here: there is no compiler, or a layer is beyond torch's.
     """
-    if not train.compile:
-        yield
-        return
-    name = next(name for name in METHODS if hasattr(model, name))
-    setattr(model, name, _in_training(model, getattr(model, name)))
+    parts = _find_parts(model) if train.compile else []
+    for part in parts:
+        part.forward = _in_training(part, part.forward)  # type: ignore[method-assign]
     try:
         yield
     finally:
-        delattr(model, name)  # the class has it still
+        for part in parts:
+            del part.forward  # the class has it still
 
 
-def _in_training(model: nn.Module, plain: Callable[..., Any]) -> Callable[..., Any]:
+def _find_parts(model: Network) -> list[nn.Module]:
+    """Return the backbone of a network, or of each of its streams; all of one of a library."""
+    if isinstance(model, External):
+        return [model.net]
+    return [module.backbone for module in model.modules() if isinstance(module, FCN)]
+
+
+def _in_training(part: nn.Module, plain: Callable[..., Any]) -> Callable[..., Any]:
     fused = torch.compile(plain)
 
     def call(*arguments: Any) -> Any:
-        if not model.training:
+        if not part.training:
             return plain(*arguments)
         try:
             return fused(*arguments)

@@ -5,11 +5,12 @@ import torch
 from torch import nn
 
 from bench.grid.training_remarks import bf16_remarks, knows_bf16
-from bench.run import compiling, outcome
+from bench.run import outcome
 from bench.run.compiling import compiled
 from bench.run.execute import Options, execute
 from bench.spec import TrainSpec
 from fcn.errors import InputError
+from fcn.external import External
 from fcn.model import create_model
 
 ON = TrainSpec(steps=1, compile=True)
@@ -34,34 +35,34 @@ class Seen:
 def test_a_network_is_compiled_in_training_alone_and_left_as_it_was(monkeypatch):
     seen = Seen()
     monkeypatch.setattr(torch, "compile", seen)
-    model, images = create_model("test_resnet", num_classes=3), torch.zeros(1, 3, 32, 32)
+    model, images = create_model("test_resnet", num_classes=3), torch.zeros(2, 3, 64, 64)
     with compiled(model, TrainSpec(steps=1)):
         model.train().score(images)
     assert not seen.calls
     with compiled(model, ON):
         model.train().score(images)
-        assert len(seen.calls) == 1
         model.score_with(images, 32)  # of an earlier score, as train.aux asks for
         assert len(seen.calls) == 2
         model.eval()(images)
         assert len(seen.calls) == 2
-    assert "score_with" not in vars(model)
+    assert "forward" not in vars(model.backbone)
     model.train().score(images)
     assert len(seen.calls) == 2
 
 
-def test_a_network_of_one_method_is_compiled_by_it(monkeypatch):
-    class Other(nn.Module):
-        def score(self, images):
-            return images
-
+def test_each_stream_and_each_network_of_a_library_is_compiled(monkeypatch):
     seen = Seen()
     monkeypatch.setattr(torch, "compile", seen)
-    model = Other()
-    with compiled(model, ON):
-        model.score(torch.zeros(1))
-    assert len(seen.calls) == 1
-    assert "score" not in vars(model)
+    inputs = {"rgb": 3, "depth": 1}
+    streams = create_model("test_resnet", num_classes=3, inputs=inputs, input_fusion="late")
+    with compiled(streams, ON):
+        streams.train().score(torch.zeros(2, 4, 64, 64))
+    assert len(seen.calls) == 2
+    other = External(nn.Conv2d(3, 3, 1), num_classes=3)
+    with compiled(other, ON):
+        other.train().score(torch.zeros(1, 3, 8, 8))
+    assert len(seen.calls) == 3
+    assert "forward" not in vars(other.net)
 
 
 def test_what_cannot_be_compiled_is_told_with_its_cause(monkeypatch):
@@ -72,8 +73,8 @@ def test_what_cannot_be_compiled_is_told_with_its_cause(monkeypatch):
         compiled(model, ON),
         pytest.raises(InputError, match=r"compiled here \(no compiler was found\); leave"),
     ):
-        model.score(torch.zeros(1, 3, 32, 32))
-    assert compiling.METHODS[0] not in vars(model)
+        model.score(torch.zeros(2, 3, 64, 64))
+    assert "forward" not in vars(model.backbone)
 
 
 def test_it_makes_another_run(tiny_run):
