@@ -54,10 +54,7 @@ class Workload:
         return torch.channels_last if self.spec.train.channels_last else torch.contiguous_format
 
     def create_network(self) -> Network:
-        """Create the network, with the same weights each time, as a run does; sets algorithms."""
-        configure_torch(
-            None, deterministic=False, tf32=self.spec.train.precision == "tf32", benchmark=True
-        )
+        """Create the network, with the same weights each time, as a run does."""
         torch.manual_seed(self.spec.seed)
         model = create_model(**self.spec.model.model_dump(), num_classes=self.num_classes)
         return model.to(device=self.device, memory_format=self.memory_format)  # type: ignore[call-overload, no-any-return]
@@ -106,7 +103,7 @@ def create_workload(
     """
     chosen = choose_device(device)
     if chosen.type == "cuda":  # as in a run of fixed crops, for all sides
-        torch.backends.cudnn.benchmark = True
+        configure_torch(None, deterministic=False, benchmark=True)
     train = {"steps": ENDLESS, "batch_size": batch, "crop": size, "scale": (0.5, 2.0)}
     spec = RunSpec(
         model=ModelSpec(backbone=backbone, skip=skip, score_init="random"),

@@ -255,9 +255,15 @@ FIXED = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", POINTERS)
-def test_a_gpu_rounds_after_each_operation_as_a_cpu_does(name, tmp_path, monkeypatch):
-    """Compiled for one that is not here: no product is contracted, no quotient approximated."""
+@pytest.mark.parametrize(
+    ("name", "ones"),
+    [("find_places", ()), ("see", ("num_targets",)), ("see", ("num_targets", "num_channels"))],
+)
+def test_a_gpu_rounds_after_each_operation_as_a_cpu_does(name, ones, tmp_path, monkeypatch):
+    """Compiled for one that is not here: no product is contracted, no quotient approximated.
+
+    Numbers that are 1 are part of a kernel: so Triton has them.
+    """
     pytest.importorskip("triton")
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     import triton
@@ -265,7 +271,7 @@ def test_a_gpu_rounds_after_each_operation_as_a_cpu_does(name, tmp_path, monkeyp
     from triton.compiler import ASTSource
 
     kernel = getattr(importlib.import_module("bench.data.view_kernels"), name)
-    names, fixed = list(kernel.arg_names), FIXED[name]
+    names, fixed = list(kernel.arg_names), FIXED[name] | dict.fromkeys(ones, 1)
     types = dict.fromkeys(names, "i32") | POINTERS[name] | dict.fromkeys(fixed, "constexpr")
     source = ASTSource(kernel, types, {(names.index(key),): fixed[key] for key in fixed})
 
