@@ -27,6 +27,7 @@ with require_ours():
         find_unreadable,
         make_runs,
         say_remarks,
+        track,
     )
     from ablations.init_cli import app as init_app
     from ablations.planning import (
@@ -40,6 +41,7 @@ with require_ours():
     )
     from ablations.report_cli import Out, require_folder, say, write
     from ablations.report_cli import app as report_app
+    from ablations.results_cli import app as results_app
     from ablations.spec_cli import app as spec_app
     from ablations.speed_cli import app as speed_app
     from bench.cli.app import app as bench_app
@@ -54,6 +56,7 @@ with require_ours():
         show,
         show_json,
         show_remarks,
+        split_names,
     )
     from bench.plugins import load_plugins
     from bench.version import __version__
@@ -196,6 +199,14 @@ def run(
             "repeatable.",
         ),
     ] = None,
+    log: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--log",
+            help="Also show losses and scores there while runs go on: tensorboard, wandb, mlflow, "
+            "trackio, with commas. What happens to these hurts no run.",
+        ),
+    ] = None,
     fail_fast: Annotated[
         bool, typer.Option("--fail-fast", help="Stop at the first failure.")
     ] = False,
@@ -221,8 +232,10 @@ def run(
     from ablations.until_decided import begin_looks, plan_look, require_number, run_looks
     from bench.grid.controller import Policy
     from bench.grid.engines import Request
+    from bench.tracking.trackers import TRACKERS
 
     load_plugins(plugin)
+    trackers = [name for name in split_names(log) if TRACKERS[name]]
     store = open_store(runs)
     number = 0
     if until_decided or max_seeds is not None:
@@ -243,19 +256,21 @@ def run(
         slurm or (),
     )  # fmt: skip
     policy = Policy(fail_fast=fail_fast, retry_failed=retry_failed)
-    how = How(engine, request, policy, smoke)
-    make = partial(make_runs, store=store, catalog=catalog, how=how)
-    if plan.tuning is not None:
-        tries = bool(plan.unsettled)
-        plan = tune_first(plan, planner.plan, make, say, retry_failed=retry_failed)
-        make = partial(make, how=replace(how, smoke=smoke and not tries))
-    if plan.unsettled:
-        num_undone = count_undone(plan, store)
-    elif number:
-        own, grow = planner.plan_own_seeds()  # with the values that were chosen
-        plan, num_undone = run_looks(own, store, begin_looks(own, store, number), grow, make, say)
-    else:
-        num_undone = make(plan)
+    with track(trackers, store, plugin or ()) as following:
+        how = How(engine, request, policy, smoke, following)
+        make = partial(make_runs, store=store, catalog=catalog, how=how)
+        if plan.tuning is not None:
+            tries = bool(plan.unsettled)
+            plan = tune_first(plan, planner.plan, make, say, retry_failed=retry_failed)
+            make = partial(make, how=replace(how, smoke=smoke and not tries))
+        if plan.unsettled:
+            num_undone = count_undone(plan, store)
+        elif number:
+            own, grow = planner.plan_own_seeds()  # with the values that were chosen
+            looks = begin_looks(own, store, number)
+            plan, num_undone = run_looks(own, store, looks, grow, make, say)
+        else:
+            num_undone = make(plan)
     try:
         write(plan, store, out)
     except (InputError, OSError):
@@ -387,6 +402,7 @@ _LISTINGS: dict[str, Callable[[], Iterable[dict[str, Any]]]] = {
     "upsamplings": _list_registry("fcn", "list_upsamplings"),
     "fusions": _list_registry("fcn", "list_fusions"),
     "datasets": _list_registry("bench.data.registry", "list_datasets"),
+    "trackers": _list_registry("bench.tracking.trackers", "list_trackers"),
     "augmentations": _list_registry("bench.data.augmentations", "list_augmentations"),
     "losses": _list_registry("bench.run.losses", "list_losses"),
     "optimizers": _list_registry("bench.run.optim", "list_optimizers"),
@@ -401,6 +417,7 @@ app.add_typer(compare_app)
 app.add_typer(spec_app)
 app.add_typer(evaluations_app, name="evaluations")
 app.add_typer(bound_app)
+app.add_typer(results_app, name="results")
 app.add_typer(bench_app)
 app.add_typer(speed_app)
 

@@ -3,7 +3,7 @@
 In: a plan, a store, an engine. Out: runs in the store, and how many are not done.
 """
 
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from threading import Thread
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from bench.importing import importing
 from fcn.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from bench.data.catalog import Catalog
     from bench.grid.contracts import Engine
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from bench.grid.slots import Slot
     from bench.plan import Plan
     from bench.store.runs import Store
+    from bench.tracking.process import Trackers
 
 
 RUN_SECONDS = 5.0
@@ -44,6 +45,8 @@ class How:
     policy: "Policy"
     smoke: bool = False
     """Whether two steps of every variant are tried before the rest."""
+    trackers: "Trackers | None" = None
+    """What shows the runs elsewhere, as they are made."""
 
 
 def make_runs(
@@ -67,6 +70,7 @@ def make_runs(
 
     if all(store.status(run.id) == "done" for run in plan.unique_runs()):
         store.names.add(names_of(plan))  # they may have been made under other names
+        _show_elsewhere(plan, how)
         if not again:
             say_remarks(plan, store)
         return 0
@@ -82,7 +86,28 @@ def make_runs(
     ordered = longest_first(plan, {variant: cost.gmacs for variant, cost in costs.items()})
     paces = _foresee(plan, store, costs, how)
     store.names.add(names_of(plan))
+    _show_elsewhere(plan, how)
     return execute(ordered, store, chosen, how.policy, paces)
+
+
+@contextmanager
+def track(
+    names: "Sequence[str]", store: "Store", plugins: "Sequence[str]"
+) -> "Iterator[Trackers | None]":
+    """Have trackers follow what is made while the block lasts; none where none is named."""
+    if not names:
+        yield None
+        return
+    from bench.tracking.process import Trackers
+
+    store.begin()
+    with Trackers(names, store.root, plugins, say) as trackers:
+        yield trackers
+
+
+def _show_elsewhere(plan: "Plan", how: How) -> None:
+    if how.trackers is not None:
+        how.trackers.add(plan)
 
 
 def _foresee(

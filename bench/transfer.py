@@ -233,7 +233,9 @@ def _unpack(path: Path, scratch: Path) -> _Manifest:
                 name = PurePosixPath(member.name).as_posix()
                 if name == MANIFEST:
                     continue
-                content = tar.extractfile(member) if member.isfile() else None
+                # A sparse file has holes: a few bytes of it come to any number.
+                is_plain = member.isreg() and not member.issparse()
+                content = tar.extractfile(member) if is_plain else None
                 if content is None or not _MEMBER.fullmatch(name):
                     raise InputError(
                         f"{path} holds {json.dumps(member.name)}, which is no file of a run; "

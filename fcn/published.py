@@ -66,8 +66,6 @@ def find_hub_digest(pretrained: str) -> str | None:
 
     Where it does not say, the file is fetched. None where neither can be had.
     """
-    if constants.HF_HUB_OFFLINE:
-        return None
     for file in hub_files(pretrained):
         with suppress(OSError):
             return announced_hash(file.address) or _hash_fetched(file)
@@ -78,8 +76,7 @@ def fetch_hub_config(pretrained: str) -> None:
     """Fetch what a repository says of its weights, if it says anything; uses the network."""
     file = _file_of_hub(pretrained.removeprefix(HUB), "config.json")
     with suppress(OSError):
-        if not constants.HF_HUB_OFFLINE:
-            fetch(file.address, file.path)
+        fetch(file.address, file.path)
 
 
 def _hash_fetched(file: PublishedFile) -> str:
@@ -117,10 +114,9 @@ def _first(
     whose: str, files: Sequence[PublishedFile], get: Callable[[str, Path], object]
 ) -> PublishedFile:
     reason: OSError | None = None
-    offline = constants.HF_HUB_OFFLINE  # the user's word, for all servers
+    is_reached = True
     for file in files:
-        if offline and not file.path.is_file():
-            reason = reason or OSError("it is not here, and HF_HUB_OFFLINE forbids to fetch it")
+        if not is_reached and not file.path.is_file():
             continue
         try:
             get(file.address, file.path)
@@ -128,7 +124,7 @@ def _first(
         except MissingError as error:  # a repository may hold the other one only
             reason = reason or error
         except OSError as error:
-            reason, offline = error, True  # asked once; the other file may be here
+            reason, is_reached = error, False  # asked once; the other file may be here
     raise InputError(
         f"the weights of {whose} at {files[0].address} cannot be had ({reason}); fetch that file "
         f"on a machine with a connection and put it at {files[0].path}, or under that name into "

@@ -171,7 +171,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
     """
     if path.suffix in (*HDF5, ".npz"):
         return {name.replace("/", "."): tensor for name, tensor in read_tensors(path).items()}
-    state: dict[str, Tensor] = load_state_dict(str(path))  # timm's, which never unpickles
+    # Earlier versions of timm unpickle unless they are told not to.
+    state: dict[str, Tensor] = load_state_dict(str(path), weights_only=True)
     return state
 
 

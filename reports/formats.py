@@ -106,8 +106,8 @@ def to_csv(frame: pd.DataFrame) -> str:
         if name.startswith("num_"):
             safe[name] = safe[name].round().astype("Int64")
         elif not pd.api.types.is_numeric_dtype(safe[name]):
-            safe[name] = [_defuse(v) if isinstance(v, str) else v for v in safe[name]]
-    safe.columns = [_defuse(str(name)) for name in safe.columns]
+            safe[name] = [defuse(v) if isinstance(v, str) else v for v in safe[name]]
+    safe.columns = [defuse(str(name)) for name in safe.columns]
     return safe.to_csv(index=False, lineterminator="\n")
 
 
@@ -188,7 +188,7 @@ def escape_markdown(text: str) -> str:
     return re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", text)  # within a word it is no emphasis
 
 
-def _defuse(text: str) -> str:
+def defuse(text: str) -> str:
     """Put a quote mark before what a spreadsheet would run (the full-width signs included)."""
     text = clean(text) if not text.startswith(("\t", "\r")) else "'" + clean(text)
     return f"'{text}" if text.startswith(tuple("=+-@＝＋－＠")) else text

@@ -1,4 +1,4 @@
-"""Scalars of all runs for TensorBoard, through its own writer: extra `fcn-bench[tensorboard]`.
+"""Scalars of a question's runs for TensorBoard, by the tracker of that name, in a folder.
 
 In: a plan and a store. Out: an event file for each run, under `<folder>/<variant>/seed-<n>/`. Of an
 earlier export only what this one wrote is replaced.
@@ -8,16 +8,15 @@ import hashlib
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from bench.metrics import SCORES, summarize
 from bench.outputs.folder import Outputs
 from bench.plan import Plan
 from bench.store.records import LogRow
 from bench.store.runs import Result, Store
-from fcn.errors import InputError
+from bench.tracking.contracts import DONE, Sink
+from bench.tracking.scalars import final_scores, points_of
+from bench.tracking.trackers import Tensorboard
 from reports.files import name_plan
 
 EVENTS = "*tfevents*"
@@ -31,7 +30,7 @@ def export_scalars(plan: Plan, store: Store, folder: Path) -> int:
     Raises:
         InputError: The package tensorboard is not installed, or as `open_export`.
     """
-    open_writer = _find_writer()
+    tracker = Tensorboard(folder)
     outputs = open_export(plan, folder)
     with tempfile.TemporaryDirectory(prefix="fcn-bench-scalars-") as name:
         scratch = Path(name)
@@ -40,8 +39,7 @@ def export_scalars(plan: Plan, store: Store, folder: Path) -> int:
             rows = store.logs(planned.run.id)
             if rows:
                 count += 1
-                writer = open_writer(str(scratch / place))
-                _write_run(writer, rows, store.result(planned.run.id))
+                _write_run(tracker.open_folder(scratch / place), rows, store.result(planned.run.id))
         files = sorted(path for path in scratch.rglob("*") if path.is_file())
         outputs.write({path.relative_to(scratch).as_posix(): path.read_bytes() for path in files})
     return count
@@ -71,27 +69,12 @@ def _list_places(plan: Plan) -> list[str]:
     return [f"{names[planned.variant]}/seed-{planned.run.spec.seed}" for planned in plan.runs]
 
 
-def _write_run(writer: Any, rows: Sequence[LogRow], result: Result | None) -> None:
-    seconds = 0.0
-    for row in rows:
-        if "confusion" not in row:
-            seconds = row["seconds"]
-        for tag, value in _scalars(row):
-            writer.add_scalar(tag, value, row["step"], wall_time=seconds)
+def _write_run(sink: Sink, rows: list[LogRow], result: Result | None) -> None:
+    points = list(points_of(rows))
+    sink.log(points)
     if result is not None:
-        final = summarize(result.confusion)
-        for name in SCORES:
-            tag, value = f"{result.split}/{name}", getattr(final, name)
-            writer.add_scalar(tag, value, rows[-1]["step"], wall_time=seconds)
-    writer.close()
-
-
-def _scalars(row: LogRow) -> list[tuple[str, float]]:
-    """Return the tags and values of one line of a log."""
-    if "confusion" in row:
-        scores = summarize(row["confusion"])
-        return [(f"{row['split']}/{name}", getattr(scores, name)) for name in SCORES]
-    return [("train/loss", row["loss"]), ("train/lr", row["lr"])]
+        sink.finish(DONE, points[-1]._replace(values=final_scores(result)))
+    sink.close()
 
 
 def _to_path(variant: str) -> str:
@@ -105,13 +88,3 @@ def _to_path(variant: str) -> str:
 
 def _with_digest(name: str, variant: str) -> str:
     return f"{name}-{hashlib.sha256(variant.encode()).hexdigest()[:8]}".lstrip("-")
-
-
-def _find_writer() -> Any:
-    try:
-        from tensorboard.summary import Writer
-    except ImportError:
-        raise InputError(
-            "the export needs the package tensorboard; pip install 'fcn-bench[tensorboard]'"
-        ) from None
-    return Writer

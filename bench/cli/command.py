@@ -71,6 +71,11 @@ Plugins = Annotated[
 ]
 
 
+def split_names(given: list[str] | None) -> list[str]:
+    """Return names that are given by an option, with commas between them or one at a time."""
+    return [name for text in given or () for name in text.replace(",", " ").split()]
+
+
 def run_app(to_run: typer.Typer) -> None:
     """Run a command line; what a user or a disk causes becomes one paragraph.
 

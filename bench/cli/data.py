@@ -1,4 +1,4 @@
-"""Commands over data sets: data check, prepare."""
+"""Commands over data sets: data fetch, check, prepare."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -6,13 +6,45 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli.command import AsJson, DataDir, Plugins, RunsDir, open_store, show, show_remarks
-from bench.cli.progress import image_progress
+from bench.cli.progress import file_progress, image_progress
 from bench.plugins import load_plugins
 from fcn.errors import InputError
 
 if TYPE_CHECKING:
     from bench.spec import DataSpec
-data_app = typer.Typer(no_args_is_help=True, help="Check and pack images.")
+data_app = typer.Typer(no_args_is_help=True, help="Fetch, check and pack images.")
+
+
+@data_app.command("fetch")
+def fetch_data(
+    dataset: Annotated[str, typer.Argument(help="Name of a published dataset.")],
+    data: Annotated[Path, typer.Option("--data", help="Folder into which it goes.")],
+    keep_archives: Annotated[
+        bool, typer.Option("--keep-archives", help="Keep what was downloaded, beside it.")
+    ] = False,
+) -> None:
+    """Download a published dataset, compare it with its digest, and unpack it."""
+    from bench.data.fetching.fetch import fetch_dataset
+    from bench.data.fetching.published import PUBLISHED
+    from bench.data.registry import DATASETS, open_dataset
+
+    if dataset in DATASETS and dataset not in PUBLISHED:
+        raise InputError(
+            f"dataset {dataset!r} is not fetched: its publisher asks for a login, serves no https, "
+            f"or gives no digest; `fcn-bench data check {dataset} --data {data}` says what to put "
+            f"where. Fetched are {', '.join(PUBLISHED)}"
+        )
+    published = PUBLISHED[dataset]
+    typer.echo(f"{dataset}, of {published.page} ({published.terms})")
+    with file_progress() as progress:
+        place = fetch_dataset(dataset, data, keep_archives=keep_archives, progress=progress)
+    typer.echo(f"{dataset} is in {place}")
+    missing = [o for o in published.beside if not (data / PUBLISHED[o].folder).exists()]
+    for other in missing:
+        typer.echo(f"it goes with {other}: `fcn-bench data fetch {other} --data {data}`")
+    if dataset in DATASETS and not missing:
+        splits = open_dataset(data_spec(dataset, []), data).splits
+        typer.echo(", ".join(f"{split}: {len(names)} images" for split, names in splits.items()))
 
 
 @data_app.command("check")

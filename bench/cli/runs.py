@@ -1,7 +1,9 @@
-"""Commands over the store: runs list, show, verify, prune, export, import, reproduce."""
+"""Commands over the store: runs list, show, verify, prune, export, import, log, reproduce."""
 
+import json
+import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,9 +18,13 @@ from bench.cli.command import (
     open_store,
     show,
     show_json,
+    split_names,
 )
 from bench.plugins import load_plugins
 from bench.text import clean_block
+
+if TYPE_CHECKING:
+    from bench.tracking.follower import Follower
 
 runs_app = typer.Typer(no_args_is_help=True, help="Look into the store.")
 
@@ -151,6 +157,66 @@ def import_runs_from(
     store = open_store(runs)
     for taken in import_runs(store, file):
         typer.echo(clean_block(taken))
+
+
+@runs_app.command("log")
+def log_runs(
+    named: Annotated[
+        list[str] | None,
+        typer.Argument(help="Runs, as above; all that have a name, if none is given."),
+    ] = None,
+    to: Annotated[
+        list[str] | None,
+        typer.Option(help="tensorboard, wandb, mlflow, trackio, with commas; repeatable."),
+    ] = None,
+    runs: RunsDir = Path("runs"),
+    again: Annotated[
+        bool, typer.Option("--again", help="Also what the tracker was told before.")
+    ] = False,
+    plugin: Plugins = None,
+    follow_input: Annotated[bool, typer.Option("--follow", hidden=True)] = False,
+) -> None:
+    """Log what runs have logged to where people look already; only what is not there yet."""
+    load_plugins(plugin)
+    from bench.tracking.follower import Follower, follow_named
+
+    store = open_store(runs)
+    names = split_names(to)
+    if not names:
+        raise typer.BadParameter("give --to, such as --to tensorboard")
+    for name in names:
+        follower = Follower(store, name, again=again)
+        if follow_input:
+            _follow_input(follower)
+            continue
+        wanted = [store.find(one) for one in named or ()] or list(store.names.by_id)
+        unnamed = follow_named(store, follower, wanted)
+        count = follower.look()
+        follower.close()
+        typer.echo(f"{name}: {count} runs logged to {follower.place}")
+        for folder in unnamed:
+            typer.echo(f"{folder} has no name in this store, and is not logged", err=True)
+
+
+def _follow_input(follower: "Follower") -> None:
+    """Follow the runs that standard input names, until it ends; what a grid starts."""
+    from collections import deque
+    from threading import Thread
+
+    from bench.tracking.follower import follow
+
+    lines: deque[str] = deque()
+    reader = Thread(target=lines.extend, args=(sys.stdin,), daemon=True)
+    reader.start()
+
+    def is_over() -> bool:
+        has_ended = not reader.is_alive()
+        while lines:
+            follower.add(*json.loads(lines.popleft()))
+        return has_ended
+
+    if not follow(follower, is_over, typer.echo):
+        raise typer.Exit(1)
 
 
 @runs_app.command("reproduce")

@@ -16,6 +16,7 @@ from PIL import ImageOps
 
 from bench.data.bands import read_bands
 from bench.data.dataset import Dataset
+from bench.data.fetching.published import find_served
 from bench.data.formats import MAX_PIXELS as MAX_PIXELS
 from bench.data.formats import (
     SUFFIXES,
@@ -277,6 +278,9 @@ def find_root(
     Raises:
         InputError: It is in none of them.
     """
+    if served := find_served(folders):
+        command = f"`fcn-bench data fetch {served} --data {data_dir or 'DIR'}`"
+        fetch = f"{fetch}; or {command} brings it" if fetch else f"{command} brings it"
     holds, how = " and ".join(f"{part}/" for part in needed), fetch and f": {fetch}"
     if data_dir is None:
         raise InputError(

@@ -5,6 +5,7 @@ datasets.json                  what was met outside: data, weights, plugins (`be
 names.jsonl                    what questions call their runs (`bench.store.run_names`)
 claims.json                    when claims were noted (`bench.store.noted`)
 looks.json                     what was found when seeds were added (`bench.store.looks`)
+trackers/                      what was told to trackers, and their files (`bench.tracking`)
 packs/<fingerprint>/           decoded images, shared by all runs
 <2 hex>/<id>/spec.yaml         the run, written once
              env.json          versions, device, threads of the last attempt

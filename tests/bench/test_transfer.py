@@ -129,3 +129,19 @@ def test_what_is_no_file_of_runs_is_refused(tmp_path, content):
     (tmp_path / "mine").write_bytes(content)
     with pytest.raises(InputError, match="no file of runs"):
         list(import_runs(Store(tmp_path / "runs"), tmp_path / "mine"))
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.GNUTYPE_SPARSE])
+def test_links_and_files_of_holes_are_refused_whatever_their_name(sent, tmp_path, kind):
+    """A link leads elsewhere, and a file of holes comes to any number of bytes."""
+    _, _, file = sent
+    out = tmp_path / "changed.tar"
+    with tarfile.open(file) as tar, tarfile.open(out, "w", format=tarfile.GNU_FORMAT) as other:
+        for member in tar:
+            content = tar.extractfile(member).read()
+            if member.name.endswith("env.json"):
+                member = tarfile.TarInfo(member.name)
+                member.type, member.linkname, content = kind, "../../../env.json", b""
+            other.addfile(member, io.BytesIO(content))
+    with pytest.raises(InputError, match=r'env.json", which is no file of a run'):
+        list(import_runs(Store(tmp_path / "other"), out))

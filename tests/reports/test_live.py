@@ -2,13 +2,14 @@ import dataclasses
 import sys
 from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from streets import finish
 
 from bench.store.runs import Failure
 from fcn.errors import InputError
-from reports import scalars, watch
+from reports import watch
 from reports.scalars import export_scalars
 
 
@@ -105,10 +106,14 @@ def events(monkeypatch):
             with self.path.open("a") as file:
                 file.write(f"{tag} {value} {step}\n")
 
+        def flush(self):
+            pass
+
         def close(self):
             pass
 
-    monkeypatch.setattr(scalars, "_find_writer", lambda: Writer)
+    monkeypatch.setitem(sys.modules, "tensorboard.summary", SimpleNamespace(Writer=Writer))
+    monkeypatch.setitem(sys.modules, "tensorboard", SimpleNamespace())
 
 
 def list_events(folder):

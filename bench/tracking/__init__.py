@@ -1,0 +1,1 @@
+"""Tracking: what runs log, shown where people look already: TensorBoard, W&B, MLflow, Trackio."""
