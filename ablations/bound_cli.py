@@ -109,14 +109,14 @@ def _to_table(frame: "pd.DataFrame", dataset: "Dataset", split: str) -> "Table":
 
     from bench.data.stride_bound import PUBLISHED
     from reports.formats import Table
-    from reports.style import LABELS, MISSING, percent
+    from reports.style import MISSING, label, percent
 
     rows = []
     for stride, own in frame.groupby("stride", sort=False):
         row = {"stride": str(stride)}
         for one in own.to_dict("records"):
             for score in ("miou", "pixel_acc"):
-                row[f"{LABELS[score]}, {one['way']}"] = percent(one[score])
+                row[f"{label(score)}, {one['way']}"] = percent(one[score])
         if dataset.name in VOC:
             published = PUBLISHED.get(int(str(stride)))
             row["paper"] = MISSING if published is None else percent(published)

@@ -72,20 +72,25 @@ class Want:
 
 def data_wanted(plans: "Sequence[Plan]", outlines: "Mapping[str, Outline]") -> list[Want]:
     """List the data sets of some plans, by the fingerprints that stand for them."""
+    from bench.data.fetching.published import PUBLISHED
+
     askers: dict[str, dict[str, None]] = {}
     names: dict[str, str] = {}
+    served: dict[str, str] = {}
     for plan in plans:
         for one in plan.runs:
             data, print_ = one.run.spec.data, one.run.fingerprint
             askers.setdefault(print_, {})[plan.name] = None
             options = ", ".join(f"{key}={value}" for key, value in data.options.items())
             names[print_] = f"{data.dataset}({options})" if options else data.dataset
+            if data.dataset in PUBLISHED:
+                served[print_] = f"; or fcn-bench data fetch {data.dataset} --data DIR brings it"
     wants = []
     for print_, own in askers.items():
         outline = outlines[print_]
         counts = ", ".join(f"{split} {number:,}" for split, number in outline.num_images.items())
         holds = f"{outline.num_classes} classes; images: {counts}"
-        get = f"{outline.fetch}; then --data DIR names the folder" if outline.fetch else ""
+        get = f"{outline.fetch}{served.get(print_, '')}" if outline.fetch else ""
         wants.append(Want("data", names[print_], holds, None, get, tuple(own)))
     return wants
 

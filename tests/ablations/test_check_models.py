@@ -52,6 +52,7 @@ def test_all_of_the_papers_questions_without_a_file(cli, tmp_path, monkeypatch):
     sbd = wants["data", "sbd"]
     assert "seg11valid 736" in sbd["holds"]
     assert "benchmark.tgz" in sbd["get"]
+    assert "fcn-bench data fetch sbd --data DIR" in sbd["get"]
     assert "paper/skips" in sbd["wanted_by"]
     vgg = wants["weights", "vgg16-caffe.safetensors"]
     assert "--out vgg16-caffe.safetensors; put it into a folder that --weights" in vgg["get"]

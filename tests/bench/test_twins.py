@@ -74,10 +74,11 @@ def test_what_is_hidden_in_training_is_another_training(tiny_run):
 
 def test_twins_are_those_that_differ_in_the_judging_mask_alone():
     plain = run_of()
-    front, back = (run_of(**{"evaluate.mask": m}) for m in ("foreground", "background"))
-    assert set(plain.twins) == {front.id, back.id}
-    assert set(back.twins) == {plain.id, front.id}
-    assert [len(run.trained_before) for run in (plain, front, back)] == [0, 1, 2]
+    masks = ("foreground", "background", "shape")
+    front, back, shape = (run_of(**{"evaluate.mask": mask}) for mask in masks)
+    assert set(plain.twins) == {front.id, back.id, shape.id}
+    assert set(back.twins) == {plain.id, front.id, shape.id}
+    assert [len(run.trained_before) for run in (plain, front, back, shape)] == [0, 1, 2, 3]
     named = run_of(**{"evaluate.mask": "background", "data.background": ["a"]})
     assert plain.id in named.twins  # which hides nothing, whatever is background
     hidden = run_of(**{"data.mask": "background"})
