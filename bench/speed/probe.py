@@ -177,7 +177,7 @@ def main(
 ) -> None:
     """Look at the parts of a step, one after another."""
     probe = Probe(file, time.monotonic() + seconds)
-    configure_torch(None, deterministic=False)
+    configure_torch(None, deterministic=False, benchmark=True)
     probe.part("machine", machine)
     request = Request(
         backbones=tuple(backbone) if backbone else None,

@@ -106,8 +106,15 @@ def test_slopes_are_in_memory_for_few_images_at_a_time(monkeypatch):
     assert all(given[5].shape == (len(given[0]), 5, 16, 2 * 16) for given in launched)
 
 
-@pytest.mark.parametrize("types", [("fp32", "i64"), ("bf16", "u8")], ids=str)
-def test_the_kernel_compiles_for_a_gpu_that_is_not_here(types, monkeypatch, tmp_path):
+ONES = ("num_classes", "height", "width", "num_rows", "num_columns", "ignore_index", "stride_w")
+"""Whole numbers that Triton has as constants where they are 1."""
+
+
+@pytest.mark.parametrize(
+    ("types", "ones"), [(("fp32", "i64"), ()), (("bf16", "u8"), ()), (("fp32", "i64"), ONES)],
+    ids=["fp32", "bf16", "all is 1"],
+)  # fmt: skip
+def test_the_kernel_compiles_for_a_gpu_that_is_not_here(types, ones, monkeypatch, tmp_path):
     """The interpreter takes more than the compiler does."""
     from triton import compile
     from triton.backends.compiler import GPUTarget
@@ -119,6 +126,7 @@ def test_the_kernel_compiles_for_a_gpu_that_is_not_here(types, monkeypatch, tmp_
     pointers = {"scores": types[0], "target": types[1], "row": "i32", "column": "i32"}
     pointers |= dict.fromkeys(["weights", "row_part", "column_part", "sums", "slope"], "fp32")
     fixed = {"has_weights": True, "classes": 64, "pixels": 64, "window": 16}
+    fixed |= dict.fromkeys(ones, 1)
     signature = {
         name: f"*{pointers[name]}" if name in pointers else "constexpr" if name in fixed else "i32"
         for name in loss_and_slope.arg_names

@@ -162,6 +162,7 @@ def _prepare_sums(term: Term, kind: OfSums, scores: Scores, add_up: AddUp) -> _R
             with without_autocast(logits.device.type):
                 found = kind.sums(logits, labels.part(images))
             sums = found if sums is None else sums + found
+            del logits  # before the next slice's are made
         assert sums is not None
         sums = add_up(sums)
         own = labels.labelled.sum().float()
