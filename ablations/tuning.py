@@ -162,10 +162,18 @@ def _list_tries(
     ancestors: Sequence[str],
 ) -> "Ablation":
     """Return what is tried as a question of its own: one seed, and what it starts from."""
+    from bench.scoring import USUAL
+
     own = variants_of(ablation)
     pairs = {**{name: (name, chosen[name]) for name in ancestors}, **named}
     variants = {name: {**flatten(own[of]), **values} for name, (of, values) in pairs.items()}
-    nothing: dict[str, Any] = {"baseline": None, "published": [], "claims": [], "answer": None}
+    nothing: dict[str, Any] = {
+        "score": USUAL,
+        "baseline": None,
+        "published": [],
+        "claims": [],
+        "answer": None,
+    }
     return _with_variants(ablation, variants, seeds=ablation.seeds[:1], **nothing)
 
 
