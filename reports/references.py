@@ -21,6 +21,10 @@ DATASETS = {
     "coco_stuff": ("caesar2018coco",),
     "nyudv2": ("silberman2012indoor",),
     "siftflow": ("liu2011nonparametric",),
+    "voc2011": ("everingham2010pascal",),
+    "voc2012": ("everingham2010pascal",),
+    "sbd": ("everingham2010pascal", "hariharan2011semantic"),
+    "pascal_context": ("everingham2010pascal", "mottaghi2014role"),
 }
 """By the name of a dataset; its split is cited where that is another's."""
 

@@ -261,7 +261,8 @@ def test_what_scores_are_to_be_read_with_stands_first(work, cli):
     for command in (["check", *words, "--json"], ["data", "check", *data, "--json"]):
         done = cli(*command, cwd=work)
         assert json.loads(done.stdout)
-        assert done.stderr.splitlines() == [note]
+        said = [line for line in done.stderr.splitlines() if "bf16" not in line]
+        assert said == [note]  # what a processor knows is said where it does
 
 
 def fill_255(data):

@@ -25,9 +25,10 @@ from fcn.errors import InputError
 
 ROOT = Path(__file__).parent.parent.parent
 FOREIGN = {"--abbrev", "--always", "--dirty", "--error-unmatch", "--head", "--status", "--port"}
+FOREIGN |= {"--query-gpu", "--format"}
 FOREIGN |= {"--force-reinstall", "--no-deps"}
 FOREIGN |= {"--grids", "--processes", "--worlds", "--designs", "--sections"}
-"""Options of git, Ray, pip and `python -m reports.simulate`."""
+"""Options of git, Ray, pip, nvidia-smi and `python -m reports.simulate`."""
 
 
 def messages():

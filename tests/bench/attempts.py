@@ -93,5 +93,6 @@ class FaultyEngine(WarmEngine):
 
     def start(self, run_dir):
         fault = next(self.wanted.get(run_dir.name, iter(())), None)
-        self._free[0] = Slot("cpu", 1) if fault is None else FaultySlot("cpu", 1, fault=fault)
-        super().start(run_dir)
+        slot = Slot("cpu", 1) if fault is None else FaultySlot("cpu", 1, fault=fault)
+        self._places.take(run_dir.name)
+        self._start(run_dir, slot)

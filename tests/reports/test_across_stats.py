@@ -128,7 +128,7 @@ def read_arms(folder, qualities, **settings):
 def test_draws_spread_as_the_models_error_says(tmp_path):
     """Two routes to one spread: the draws of means, and the error of their contrast."""
     arms = read_arms(tmp_path, {"a": 0.7, "b": 0.72, "c": 0.74, "d": 0.8}, seeds=range(6))
-    draws = draw_means(arms, 0)
+    draws = draw_means(arms, 0, "miou")
     found = find_contrasts(arms).compare("a", "b")
     apart = draws[:, 1] - draws[:, 0]
     assert apart.mean() == pytest.approx(found.diff, abs=found.error / 10)
@@ -139,7 +139,7 @@ def test_ranks_are_sure_where_scores_are_far_apart_and_open_where_they_are_not(t
     arms = read_arms(tmp_path, {"low": 0.5, "one": 0.7, "other": 0.7})
     means = np.array([arm.points[:, arm.scores.index("miou")].mean() for arm in arms.values()])
     ranks = rank_scores(means)
-    low, high = find_intervals(rank_scores(draw_means(arms, 0)), ranks)
+    low, high = find_intervals(rank_scores(draw_means(arms, 0, "miou")), ranks)
     assert (low[0], high[0]) == (3, 3)
     assert low[1:].tolist() == [1, 1]
     assert high[1:].tolist() == [2, 2]
@@ -147,12 +147,12 @@ def test_ranks_are_sure_where_scores_are_far_apart_and_open_where_they_are_not(t
 
 def test_one_seed_leaves_images_alone_to_be_drawn(tmp_path):
     arms = read_arms(tmp_path, {"a": 0.7, "b": 0.8}, seeds=(0,))
-    draws = draw_means(arms, 0)
+    draws = draw_means(arms, 0, "miou")
     found = find_contrasts(arms, [pair("a", "b")]).compare("a", "b")
     assert (draws[:, 1] - draws[:, 0]).std() == pytest.approx(found.error, rel=0.1)
 
 
 def test_each_data_set_is_drawn_by_itself_and_alike_every_time(tmp_path):
     arms = read_arms(tmp_path, {"a": 0.7, "b": 0.8})
-    assert np.array_equal(draw_means(arms, 0), draw_means(arms, 0))
-    assert not np.array_equal(draw_means(arms, 0), draw_means(arms, 1))
+    assert np.array_equal(draw_means(arms, 0, "miou"), draw_means(arms, 0, "miou"))
+    assert not np.array_equal(draw_means(arms, 0, "miou"), draw_means(arms, 1, "miou"))

@@ -115,7 +115,7 @@ def test_references_are_those_that_are_cited_and_ours_is_that_of_the_citation_fi
 
 def test_every_data_set_of_others_is_cited():
     assert set(REGISTERED) == {*DATASETS, "shapes", "folder"}
-    keys = [key for found in DATASETS.values() for key in found]
+    keys = {key for found in DATASETS.values() for key in found}
     assert list_references([*keys, *LIBRARIES.values()], []).count("@") == len(keys) + 2
 
 

@@ -67,7 +67,7 @@ def test_the_report_and_its_files_are_written(report):
         "runs.csv",
         "classes.csv",
     } | figures | images | {
-        path for path in EXPORTS if not {"labels", "evaluations"} & {Path(path).stem}
+        path for path in EXPORTS if not {"labels", "evaluations", "tuning"} & {Path(path).stem}
     }
 
 
