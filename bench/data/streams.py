@@ -121,5 +121,6 @@ def _upper_half(one: NDArray[np.uint64], other: np.uint64) -> NDArray[np.uint64]
 def _scramble(state: Halves) -> NDArray[np.uint64]:
     high, low = state
     turns, word = high >> np.uint64(58), high ^ low
-    scrambled: NDArray[np.uint64] = word >> turns | word << (np.uint64(64) - turns & np.uint64(63))
+    left = np.uint64(64) - turns & np.uint64(63)
+    scrambled: NDArray[np.uint64] = np.bitwise_or(word >> turns, word << left)
     return scrambled

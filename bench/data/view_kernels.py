@@ -5,7 +5,9 @@ normalisation at the end. Neither may be contracted or approximated, or bits wou
 to be started with `enable_fp_fusion=False`, and divide by `div_rn` where it is in fp32.
 Imported only where there is Triton.
 """
-# mypy: ignore-errors  (the language of a kernel is not Python's, and Triton has no types)
+
+# mypy: ignore-errors
+# The language of a kernel is not Python's, and Triton has no types.
 
 import triton
 import triton.language as tl
