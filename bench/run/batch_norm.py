@@ -145,14 +145,19 @@ class GroupedBatchNorm(TorchFunctionMode):
         Each moves running statistics of its own; the mean of these is what the mean of the groups'
         statistics would have moved them to.
         """
-        parts = x.split(self._shape[1])
+        parts = x.split(self._shape[1])  # type: ignore[no-untyped-call]
         kept = (layer.running_mean, layer.running_var)
         moved = [None if r is None else r.repeat(len(parts), 1) for r in kept]
         normed = [
             F.batch_norm(
                 part,
-                *(None if r is None else r[g] for r in moved),
-                *(layer.weight, layer.bias, True, layer.momentum, layer.eps),
+                None if moved[0] is None else moved[0][g],
+                None if moved[1] is None else moved[1][g],
+                layer.weight,
+                layer.bias,
+                True,
+                layer.momentum,
+                layer.eps,
             )
             for g, part in enumerate(parts)
         ]

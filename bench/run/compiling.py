@@ -28,7 +28,7 @@ def compiled(model: Network, train: TrainSpec) -> Iterator[None]:
     """
     parts = _find_parts(model) if train.compile else []
     for part in parts:
-        part.forward = _in_training(part, part.forward)  # type: ignore[method-assign]
+        part.forward = _in_training(part, part.forward)
     try:
         yield
     finally:
