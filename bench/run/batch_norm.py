@@ -148,16 +148,17 @@ class GroupedBatchNorm(TorchFunctionMode):
         parts = x.split(self._shape[1])  # type: ignore[no-untyped-call]
         kept = (layer.running_mean, layer.running_var)
         moved = [None if r is None else r.repeat(len(parts), 1) for r in kept]
+        means, variances = moved
         normed = [
             F.batch_norm(
                 part,
-                None if moved[0] is None else moved[0][g],
-                None if moved[1] is None else moved[1][g],
+                None if means is None else means[g],
+                None if variances is None else variances[g],
                 layer.weight,
                 layer.bias,
-                True,
-                layer.momentum,
-                layer.eps,
+                training=True,
+                momentum=layer.momentum,
+                eps=layer.eps,
             )
             for g, part in enumerate(parts)
         ]
