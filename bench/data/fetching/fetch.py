@@ -126,7 +126,7 @@ def _require_room(name: str, published: Published, folder: Path) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise InputError(
-            f"data set {name!r} takes about {spell_bytes(needed)} while it is unpacked, and "
+            f"{name} takes about {spell_bytes(needed)} while it is unpacked, and "
             f"{spell_bytes(free)} are free in {folder}; make room, or give another folder with "
             "--data"
         )
