@@ -157,9 +157,10 @@ def check(
         )
     plan, catalog = plan_spec(spec[0], store, data, settings, only=only, limit_images=limit_images)
     _show_plan(plan, store, catalog, device, slots, as_json, seconds)
-    from bench.grid.training_remarks import bf16_remarks
+    if not as_json:  # advice, of which no number depends
+        from bench.grid.training_remarks import bf16_remarks
 
-    show_remarks(bf16_remarks(plan), as_json=True)
+        show_remarks(bf16_remarks(plan))
 
 
 @app.command()

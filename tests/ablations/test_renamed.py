@@ -136,7 +136,7 @@ class TestStoreOfVersion01:
 
     def test_its_question_has_the_ids_that_it_had(self, before):
         listed = call("check", "question.yaml", "--json")
-        rows = json.loads(listed[listed.index("[\n") : listed.rindex("]") + 1])
+        rows = json.loads(listed[listed.index("[\n") :])
         states = {row["id"]: row["state"] for row in rows}
         assert states[DONE] == "done"
         assert states[STOPPED] == "stopped"
