@@ -166,9 +166,8 @@ class RayEngine:
             self._nodes.lose(task.node.id)
             return Exit(run_id, -signal.SIGKILL, lost=f"node {task.node.name} was lost")
         except errors.TaskCancelledError:
-            # It had waited for room that others took, and never begun; or it was to be ended.
-            is_killed = task.ending_since is not None
-            return Exit(run_id, -signal.SIGKILL if is_killed else BUSY)
+            # It had waited for room that others took, and never begun; or its worker was ended too.
+            return Exit(run_id, -signal.SIGKILL if task.is_late else BUSY)
         except errors.RayTaskError as error:
             with (task.run_dir / "log.txt").open("a", encoding="utf-8") as log:
                 log.write(f"not started on node {task.node.name}: {error}\n")
