@@ -33,7 +33,7 @@ def read_lines(path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", [1, 2])
+@pytest.mark.parametrize("part", [1, pytest.param(2, marks=pytest.mark.long)])
 def test_every_stage_ends_well_without_a_gpu(tmp_path, part):
     command = [sys.executable, SCRIPT, "--part", str(part), "--out", tmp_path / "out", "--toy"]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
