@@ -4,7 +4,7 @@ In: names of specs. Out: what each variant costs and takes, and which data and w
 want, with where to get them. Networks are built on the meta device; a step of a few is timed here.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -233,9 +233,3 @@ def sum_up(checked: Checked, places: "Sequence[Slot]") -> str:
     took = spell_duration(max(max(own), sum(own) / together))
     beside = f", {together} at a time" if together > 1 else ""
     return f"{text}, about {took} on {places[0].device}{beside} (by a timed step)"
-
-
-def list_all(checked: Iterable[Checked], *, as_json: bool) -> Iterator[dict[str, Any]]:
-    """Yield the rows of all questions."""
-    for one in checked:
-        yield from one.rows(as_json=as_json)

@@ -361,12 +361,12 @@ def _check_models(
     as_json: bool,
 ) -> None:
     """Print what each variant of some questions costs, and what their runs will want."""
-    from ablations.check_models import check_specs, list_all, sum_up
+    from ablations.check_models import check_specs, sum_up
     from bench.grid.engines import Request, slots_here
 
     places = slots_here(Request(store.root, devices or ["auto"], slots))
     checked, wants = check_specs(specs, settings, only, places, seconds)
-    rows = list(list_all(checked, as_json=as_json))
+    rows = [row for one in checked for row in one.rows(as_json=as_json)]
     if as_json:
         show_json({"variants": rows, "wants": [want.row() for want in wants]})
         return

@@ -121,11 +121,12 @@ def _pixel_acc(hit: Floats, in_target: Floats, in_pred: Floats) -> Floats:
     return divide(hit.sum(-1), in_target.sum(-1))
 
 
-@METRICS.register("mean_acc")
-@per_class("mean acc", "accuracy")
 def _accuracy(hit: Floats, in_target: Floats, in_pred: Floats) -> Floats:
     """Share of the pixels of a class that are right (its recall); mean over classes."""
     return divide(hit, in_target)
+
+
+METRICS.register("mean_acc")(per_class("mean acc", "accuracy")(_accuracy))
 
 
 def _iou(hit: Floats, in_target: Floats, in_pred: Floats) -> Floats:
@@ -164,11 +165,7 @@ def _precision(hit: Floats, in_target: Floats, in_pred: Floats) -> Floats:
     return np.where((in_pred == 0) & (in_target > 0), 0.0, divide(hit, in_pred))
 
 
-@METRICS.register("recall")
-@per_class("mean recall", "recall")
-def _recall(hit: Floats, in_target: Floats, in_pred: Floats) -> Floats:
-    """Share of the pixels of a class that are found; mean over classes, as `mean_acc`."""
-    return divide(hit, in_target)
+METRICS.register("recall")(per_class("mean recall", "recall")(_accuracy))
 
 
 @METRICS.register("kappa")

@@ -7,14 +7,14 @@ from contextlib import suppress
 from pathlib import Path
 
 from bench.grid.contracts import Exit
-from bench.grid.places import Places
+from bench.grid.places import Starting
 from bench.grid.slots import Slot, exec_command, exec_environment
 
 GRACE_SECONDS = 30.0
 """Time a run has to write its checkpoint when it is asked to leave."""
 
 
-class LocalEngine:
+class LocalEngine(Starting):
     """Runs `python -m bench exec RUN_DIR` as a subprocess per run.
 
     Args:
@@ -24,23 +24,8 @@ class LocalEngine:
 
     def __init__(self, slots: Sequence[Slot], plugins: Sequence[str] = ()) -> None:
         self._plugins = list(plugins)
-        self._places = Places(slots)
+        super().__init__(slots)
         self._running: dict[str, subprocess.Popen[bytes]] = {}
-
-    def free_slots(self) -> int:
-        """Return how many runs can be started now."""
-        return self._places.count_free()
-
-    def start(self, run_dir: Path) -> None:
-        """Start a run's process; its output goes to `log.txt` in the run's folder."""
-        self._start(run_dir, self._places.take(run_dir.name))
-
-    def start_alone(self, run_dir: Path) -> bool:
-        """Start a run with a GPU to itself; False while there is none, and one is kept for it."""
-        slot = self._places.take_alone(run_dir.name)
-        if slot is not None:
-            self._start(run_dir, slot)
-        return slot is not None
 
     def poll(self, seconds: float) -> list[Exit]:
         """Wait up to `seconds` for processes to end, and return those that did."""
@@ -53,10 +38,6 @@ class LocalEngine:
         for run_id in ended:
             _close_pipe(self._running.pop(run_id))
         return [Exit(i, code, shared=self._places.give_back(i)) for i, code in ended.items()]
-
-    def is_queued(self, run_id: str) -> bool:
-        """Say that no run waits: each that is started has its slot."""
-        return False
 
     def kill(self, run_id: str) -> None:
         """End a run's process at once; `poll` then reports it."""

@@ -6,6 +6,7 @@ on it, and when the last of its runs has ended, the one that waits gets all of i
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from bench.grid.slots import Slot
 
@@ -69,6 +70,39 @@ class Places:
 
     def _count_runs(self, slot: Slot) -> int:
         return sum(_meet(one, slot) for one in self._taken.values())
+
+
+class Starting:
+    """How an engine of this machine starts runs: each in its place.
+
+    Args:
+        slots: Places for runs; several may name one device.
+    """
+
+    def __init__(self, slots: Sequence[Slot]) -> None:
+        self._places = Places(slots)
+
+    def free_slots(self) -> int:
+        """Return how many runs can be started now."""
+        return self._places.count_free()
+
+    def start(self, run_dir: Path) -> None:
+        """Start a run's process; its output goes to `log.txt` in the run's folder."""
+        self._start(run_dir, self._places.take(run_dir.name))
+
+    def start_alone(self, run_dir: Path) -> bool:
+        """Start a run with a GPU to itself; False while there is none, and one is kept for it."""
+        slot = self._places.take_alone(run_dir.name)
+        if slot is not None:
+            self._start(run_dir, slot)
+        return slot is not None
+
+    def is_queued(self, run_id: str) -> bool:
+        """Say that no run waits: each that is started has its slot."""
+        return False
+
+    def _start(self, run_dir: Path, slot: Slot) -> None:
+        raise NotImplementedError
 
 
 def _meet(one: Slot, other: Slot) -> bool:

@@ -18,13 +18,13 @@ from types import ModuleType
 
 from bench.grid.contracts import Exit
 from bench.grid.local import GRACE_SECONDS
-from bench.grid.places import Places
+from bench.grid.places import Starting
 from bench.grid.slots import Slot
 from bench.output import guard_output
 from bench.plugins import load_plugins
 
 
-class WarmEngine:
+class WarmEngine(Starting):
     """Forks each run from a server that has torch loaded.
 
     Args:
@@ -37,23 +37,8 @@ class WarmEngine:
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["bench.grid.server"])
         ensure_running()  # it imports torch while the command checks its plan
-        self._places = Places(slots)
+        super().__init__(slots)
         self._running: dict[str, tuple[ForkServerProcess, int]] = {}
-
-    def free_slots(self) -> int:
-        """Return how many runs can be started now."""
-        return self._places.count_free()
-
-    def start(self, run_dir: Path) -> None:
-        """Fork a run's process; its output goes to `log.txt` in the run's folder."""
-        self._start(run_dir, self._places.take(run_dir.name))
-
-    def start_alone(self, run_dir: Path) -> bool:
-        """Start a run with a GPU to itself; False while there is none, and one is kept for it."""
-        slot = self._places.take_alone(run_dir.name)
-        if slot is not None:
-            self._start(run_dir, slot)
-        return slot is not None
 
     def poll(self, seconds: float) -> list[Exit]:
         """Wait up to `seconds` for processes to end, and return those that did."""
@@ -66,10 +51,6 @@ class WarmEngine:
                 os.close(pipe)
                 del self._running[run_id]
         return exits
-
-    def is_queued(self, run_id: str) -> bool:
-        """Say that no run waits: each that is started has its slot."""
-        return False
 
     def kill(self, run_id: str) -> None:
         """End a run's process at once; `poll` then reports it."""
