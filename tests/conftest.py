@@ -14,8 +14,9 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported
 
 
 LONGEST = (
-    *("test_signals", "test_engines", "test_takeover", "test_output", "test_speed_page"),
-    *("test_mill", "test_ray", "test_distributed", "test_simulate", "test_mishaps"),
+    *("test_signals", "test_engines", "test_ray", "test_takeover", "test_output", "test_evidence"),
+    *("test_speed_page", "test_mill", "test_distributed", "test_simulate", "test_mishaps"),
+    *("test_plugins", "test_tracking", "test_slurm", "test_log", "test_tuned_run"),
 )
 """Files that take minutes."""
 

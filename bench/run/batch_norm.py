@@ -9,7 +9,7 @@ networks of every library are covered and names of weights do not change.
 Reference: Ioffe and Szegedy, 2015, algorithm 1, arXiv:1502.03167.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 
+from bench.data.batches import shard_of
 from fcn.errors import InputError
 
 
@@ -56,28 +57,30 @@ class GroupedBatchNorm(TorchFunctionMode):
     Args:
         batch_size: Images of the whole batch, B.
         num_groups: Equal parts G of the batch, in its order, normalised apart.
-        share: Places in the batch of the images in this process.
+        process: Number of this process, and of all P that share the batch: each has its `shard_of`.
         add_up: Adds up a tensor over the processes; each gets the sum.
-        process: Number of this process and of all that share the batch, each with its `shard_of`.
     """
 
     def __init__(
         self,
         batch_size: int,
         num_groups: int,
-        share: range,
-        add_up: Callable[[Tensor], Tensor] = lambda tensor: tensor,
         process: tuple[int, int] = (0, 1),
+        add_up: Callable[[Tensor], Tensor] = lambda tensor: tensor,
     ) -> None:
         super().__init__()
         self._shape = (num_groups, batch_size // num_groups)
-        self._share = share
-        self._add_up = add_up
-        self._groups = torch.tensor([place // self._shape[1] for place in share])
         self._rank, self._processes = process
-        edges = (rank * batch_size // self._processes for rank in range(self._processes))
-        self._is_whole = not any(edge % self._shape[1] for edge in edges)
-        """Whether each group lies in one process."""
+        shares = [shard_of(batch_size, rank, self._processes) for rank in range(self._processes)]
+        self._share, self._add_up = shares[self._rank], add_up
+        self._groups = torch.tensor([place // self._shape[1] for place in self._share])
+        held = [[place // self._shape[1] for place in share] for share in shares]
+        self.parts = {g: held[self._rank].count(g) for g in dict.fromkeys(held[self._rank])}
+        """Of each group that this process has images of, in order: how many."""
+        self.holders = [
+            [rank for rank, own in enumerate(held) if g in own] for g in range(num_groups)
+        ]
+        """Of each group, the processes that have images of it."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -120,12 +123,11 @@ class GroupedBatchNorm(TorchFunctionMode):
         if count == 1:
             raise ValueError("batch norm needs more than one value per channel in training")
         if has_kernels(x):
-            own = _Layer(running_mean, running_var, weight, bias, momentum, eps)
-            if self._is_whole:
+            own = _Layer((running_mean, running_var), weight, bias, momentum, eps)
+            if all(len(holders) == 1 for holders in self.holders):
                 return self._norm_each(x, own)
-            if self._shape[0] == 1:
-                normed: Tensor = _NormaliseShared.apply(x, weight, bias, own, self)
-                return normed
+            normed: Tensor = _NormaliseShared.apply(x, weight, bias, own, self)
+            return normed
         normalised, mean, var = _Normalise.apply(x, eps, self)
         with torch.no_grad():
             for running, now in ((running_mean, mean), (running_var, var * (count / (count - 1)))):
@@ -140,38 +142,37 @@ class GroupedBatchNorm(TorchFunctionMode):
         return result.to(x.dtype)
 
     def _norm_each(self, x: Tensor, layer: "_Layer") -> Tensor:
-        """Normalise groups that lie in one process each, one by one, by torch's own kernels.
-
-        Each moves running statistics of its own; the mean of these is what the mean of the groups'
-        statistics would have moved them to.
-        """
-        parts = x.split(self._shape[1])  # type: ignore[no-untyped-call]
-        kept = (layer.running_mean, layer.running_var)
-        moved = [None if r is None else r.repeat(len(parts), 1) for r in kept]
-        means, variances = moved
+        """Normalise groups that lie in one process each, one by one, by torch's own kernels."""
+        parts = self.split(x)
+        means, variances = moved = layer.copy_running(len(parts))
         normed = [
             F.batch_norm(
                 part,
-                None if means is None else means[g],
-                None if variances is None else variances[g],
+                None if means is None else means[k],
+                None if variances is None else variances[k],
                 layer.weight,
                 layer.bias,
                 training=True,
                 momentum=layer.momentum,
                 eps=layer.eps,
             )
-            for g, part in enumerate(parts)
+            for k, part in enumerate(parts)
         ]
-        with torch.no_grad():
-            for running, now in zip(kept, moved, strict=True):
-                if running is not None and now is not None:
-                    running.copy_(self._add_up(now.sum(0)) / self._shape[0])
+        layer.move_running(
+            None if now is None else self._add_up(now.sum(0)) / self._shape[0] for now in moved
+        )
         return torch.cat(normed)
 
-    def from_processes(self, values: Tensor) -> Tensor:
-        """Return what each of P processes has, in their order: (n,) here to (P, n)."""
-        rows = values.new_zeros(self._processes, len(values))
-        rows[self._rank] = values
+    def split(self, x: Tensor) -> Sequence[Tensor]:
+        """Return the images of this process, (n, ...), by the groups that they are of: `parts`."""
+        return torch.split(x, list(self.parts.values()))
+
+    def from_processes(self, found: dict[int, Tensor]) -> Tensor:
+        """Return what each process has found of each group, (P, G, n); 0 where it has no part."""
+        (n,) = (values := next(iter(found.values()))).shape
+        rows = values.new_zeros(self._processes, self._shape[0], n)
+        for group, values in found.items():
+            rows[self._rank, group] = values
         return self._add_up(rows)
 
 
@@ -188,19 +189,34 @@ def has_kernels(x: Tensor) -> bool:
 class _Layer:
     """What `F.batch_norm` is given beside the images."""
 
-    running_mean: Tensor | None
-    running_var: Tensor | None
+    running: tuple[Tensor | None, Tensor | None]
+    """Mean and variance, (C,) each."""
     weight: Tensor | None
     bias: Tensor | None
     momentum: float
     eps: float
 
+    def copy_running(self, number: int) -> tuple[Tensor | None, Tensor | None]:
+        """Return running statistics for that many groups, (number, C), each to be moved by its own.
+
+        The mean of what they are moved to is where the mean of the groups' statistics moves these.
+        """
+        mean, var = (None if one is None else one.repeat(number, 1) for one in self.running)
+        return mean, var
+
+    def move_running(self, moved: Iterable[Tensor | None]) -> None:
+        """Have running statistics be these, (C,)."""
+        with torch.no_grad():
+            for running, now in zip(self.running, moved, strict=True):
+                if running is not None and now is not None:
+                    running.copy_(now)
+
 
 class _NormaliseShared(torch.autograd.Function):
-    """Batch norm of one group that lies in several processes, by SyncBatchNorm's kernels.
+    """Batch norm of groups that lie in several processes, by SyncBatchNorm's kernels.
 
-    Torch's own function around them looks for processes without images, and waits for the device
-    at each layer to do so; here each has some.
+    Torch's own function around them knows one group, and looks for processes without images: it
+    waits for the device at each layer to do so; here each has some.
     """
 
     @staticmethod
@@ -214,38 +230,68 @@ class _NormaliseShared(torch.autograd.Function):
     ) -> Tensor:
         C = x.shape[1]
         x = _dense(x)
-        mean, invstd = torch.batch_norm_stats(x, layer.eps)
-        count = mean.new_full((1,), x.numel() // C)
-        found = over.from_processes(torch.cat([mean, invstd, count]))
-        counts = found[:, 2 * C].contiguous()
-        mean, invstd = torch.batch_norm_gather_stats_with_counts(
-            x,
-            found[:, :C].contiguous(),
-            found[:, C : 2 * C].contiguous(),
-            layer.running_mean,
-            layer.running_var,
-            layer.momentum,
-            layer.eps,
-            counts,
+        found = over.from_processes(
+            {
+                group: torch.cat([*torch.batch_norm_stats(part, layer.eps), _count(part)])
+                for group, part in zip(over.parts, over.split(x), strict=True)
+            }
         )
-        ctx.save_for_backward(x, weight, mean, invstd, counts.int())
+        moved = means, variances = layer.copy_running(len(over.holders))
+        stats, counts = [], []
+        for group, holders in enumerate(over.holders):
+            mean, invstd, count = found[holders, group].tensor_split((C, 2 * C), dim=1)
+            counts.append(count.flatten())
+            own = torch.batch_norm_gather_stats_with_counts(
+                x,
+                mean.contiguous(),
+                invstd.contiguous(),
+                None if means is None else means[group],
+                None if variances is None else variances[group],
+                layer.momentum,
+                layer.eps,
+                counts[-1],
+            )
+            stats.append(own)
+        layer.move_running(None if now is None else now.mean(0) for now in moved)
+        normed = [
+            torch.batch_norm_elemt(part, weight, bias, *stats[group], layer.eps)
+            for group, part in zip(over.parts, over.split(x), strict=True)
+        ]
+        here = [tensor for group in over.parts for tensor in (*stats[group], counts[group].int())]
+        ctx.save_for_backward(x, weight, *here)
         ctx.over, ctx.has_bias = over, bias is not None
-        normed: Tensor = torch.batch_norm_elemt(x, weight, bias, mean, invstd, layer.eps)
-        return normed
+        return torch.cat(normed)
 
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, mean, invstd, counts = ctx.saved_tensors
-        grad_output = _dense(grad_output)
+        x, weight, *kept = ctx.saved_tensors
+        over: GroupedBatchNorm = ctx.over
+        stats = [kept[k : k + 3] for k in range(0, len(kept), 3)]
+        parts = [*zip(over.split(_dense(grad_output)), over.split(x), stats, strict=True)]
         wanted = (True, weight is not None, ctx.has_bias)
-        plain, along, grad_weight, grad_bias = torch.batch_norm_backward_reduce(
-            grad_output, x, mean, invstd, weight, *wanted
+        sums = [
+            torch.batch_norm_backward_reduce(slope, part, mean, invstd, weight, *wanted)
+            for slope, part, (mean, invstd, _) in parts
+        ]
+        found = {group: torch.cat(own[:2]) for group, own in zip(over.parts, sums, strict=True)}
+        totals = over.from_processes(found).sum(0)
+        grads = []
+        for group, (slope, part, (mean, invstd, counts)) in zip(over.parts, parts, strict=True):
+            plain, along = totals[group].chunk(2)
+            grad = torch.batch_norm_backward_elemt(
+                slope, part, mean, invstd, weight, plain.contiguous(), along.contiguous(), counts
+            )
+            grads.append(grad)
+        grad_weight, grad_bias = (
+            torch.stack([own[k] for own in sums]).sum(0) if is_wanted else None
+            for k, is_wanted in zip((2, 3), wanted[1:], strict=True)
         )
-        plain, along = ctx.over.from_processes(torch.cat([plain, along])).sum(0).chunk(2)
-        grad = torch.batch_norm_backward_elemt(
-            grad_output, x, mean, invstd, weight, plain.contiguous(), along.contiguous(), counts
-        )
-        return grad, grad_weight, grad_bias if ctx.has_bias else None, None, None
+        return torch.cat(grads), grad_weight, grad_bias, None, None
+
+
+def _count(part: Tensor) -> Tensor:
+    """Return the values of a channel, (1,), as the kernels take their number."""
+    return torch.full((1,), float(part.numel() // part.shape[1]), device=part.device)
 
 
 def _dense(x: Tensor) -> Tensor:

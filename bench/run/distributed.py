@@ -16,7 +16,6 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from bench.data.batches import shard_of
 from bench.run.batch_norm import GroupedBatchNorm, require_known_statistics
 from bench.spec import TrainSpec
 
@@ -112,10 +111,8 @@ class SharedLoss:
             self._loss = DistributedDataParallel(self._loss, find_unused_parameters=True)
         if group.size > 1 or train.batch_norm_groups > 1:
             require_known_statistics(model)
-            share = shard_of(train.batch_size, group.rank, group.size)
             self._norm = GroupedBatchNorm(
-                *(train.batch_size, train.batch_norm_groups, share, group.sum),
-                process=(group.rank, group.size),
+                *(train.batch_size, train.batch_norm_groups, (group.rank, group.size), group.sum)
             )
 
     def __call__(self, images: Tensor, target: Tensor) -> Tensor:

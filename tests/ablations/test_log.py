@@ -20,7 +20,7 @@ variants:
   coarse: {model.skip: fcn32s}
   fine: {model.skip: fcn16s}
 baseline: coarse
-seeds: [0, 1]
+seeds: [0]
 """
 
 PLUGIN = """
@@ -88,9 +88,8 @@ def test_every_run_is_shown_and_none_twice(run, tmp_path):
     assert "not all was logged" not in ran.stdout
     seen = (tmp_path / "runs" / "trackers" / "seen.txt").read_text().splitlines()
     expected = {
-        f"{variant}/seed-{seed} {what}"
+        f"{variant}/seed-0 {what}"
         for variant in ("coarse", "fine")
-        for seed in (0, 1)
         for what in (*range(1, 13), "done")
     }
     assert sorted(seen) == sorted(expected)
@@ -104,7 +103,7 @@ def test_a_tracker_that_hangs_keeps_no_run_from_being_made(run, tmp_path):
     assert ran.returncode == 0, ran.stderr
     assert "not all was logged to seen: it took longer than 1 s" in ran.stdout
     store = Store(tmp_path / "runs")
-    assert [store.status(run_id) for run_id in store.run_ids()] == ["done"] * 4
+    assert [store.status(run_id) for run_id in store.run_ids()] == ["done"] * 2
 
 
 def test_an_unknown_tracker_is_said_before_anything_is_made(run, tmp_path):

@@ -1,6 +1,7 @@
 """Batch norm over chosen images, against torch's own on each group's images together."""
 
 import copy
+from functools import partial
 
 import pytest
 import timm
@@ -49,13 +50,15 @@ def torchs(groups):
     return [torch.cat(parts).detach(), x.grad, *sums, *running]
 
 
-def ours(groups, share=range(6), add_up=lambda tensor: tensor, process=(0, 1)):
+def ours(groups, group=ALONE):
     layer, x, slope = create()
+    process = (group.rank, group.size)
+    share = shard_of(6, *process)
     x = x[share.start : share.stop].requires_grad_()
-    with GroupedBatchNorm(6, groups, share, add_up, process):
+    with GroupedBatchNorm(6, groups, process, group.sum):
         y = layer(x)
     y.backward(slope[share.start : share.stop])
-    sums = [add_up(p.grad.clone()) for p in (layer.weight, layer.bias)]
+    sums = [group.sum(p.grad.clone()) for p in (layer.weight, layer.bias)]
     return [y.detach(), x.grad, *sums, layer.running_mean, layer.running_var]
 
 
@@ -67,10 +70,7 @@ def test_groups_are_normalised_as_torch_normalises_each(groups):
 
 @pytest.mark.parametrize(("groups", "processes"), [(1, 2), (2, 4)])  # also in unequal shares
 def test_it_does_not_matter_which_process_has_a_image(groups, processes, tmp_path):
-    def share(group):
-        return ours(groups, shard_of(6, group.rank, group.size), group.sum)
-
-    parts = in_group(processes, share, tmp_path)
+    parts = in_group(processes, partial(ours, groups), tmp_path)
     whole = torchs(groups)
     for place in (0, 1):  # outputs and gradients of the images
         together = torch.cat([part[place] for part in parts])
@@ -134,21 +134,18 @@ def with_kernels(monkeypatch):
         monkeypatch.setattr(torch, name, formula)
 
 
-@pytest.mark.parametrize(("groups", "processes"), [(1, 1), (3, 1), (1, 2), (2, 2), (1, 4), (2, 4)])
+@pytest.mark.parametrize(
+    ("groups", "processes"), [(1, 1), (3, 1), (1, 2), (2, 2), (3, 2), (1, 4), (2, 4)]
+)
 def test_by_a_gpus_kernels_it_is_the_same(groups, processes, tmp_path, with_kernels, monkeypatch):
-    """Torch's own for groups in one process; SyncBatchNorm's for one group in several."""
+    """Torch's own for groups in one process; SyncBatchNorm's for those in several."""
 
     def refuse(*_):
         raise AssertionError("the plain way, which moves fifteen times the bytes")
 
-    if (groups, processes) != (2, 4):  # groups that lie in two processes have no kernel
-        monkeypatch.setattr(GroupedBatchNorm, "by_group", refuse)
-
-    def share(group):
-        place = (group.rank, group.size)
-        return ours(groups, shard_of(6, *place), group.sum, place)
-
-    parts = [share(ALONE)] if processes == 1 else in_group(processes, share, tmp_path)
+    monkeypatch.setattr(GroupedBatchNorm, "by_group", refuse)
+    one = partial(ours, groups)
+    parts = [one()] if processes == 1 else in_group(processes, one, tmp_path)
     whole = torchs(groups)
     for place in (0, 1):
         together = torch.cat([part[place] for part in parts])
@@ -187,21 +184,21 @@ def test_layers_of_a_whole_network_are_covered(name):
     images = torch.randn(4, 3, 32, 32, dtype=torch.float64)
     other = copy.deepcopy(model)
     expected = model(images)
-    with GroupedBatchNorm(4, 1, range(4)):
+    with GroupedBatchNorm(4, 1):
         found = other(images)
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
     torch.testing.assert_close(other.state_dict(), model.state_dict())
-    with GroupedBatchNorm(4, 2, range(4)):
+    with GroupedBatchNorm(4, 2):
         assert not torch.allclose(other(images), expected)
     other.eval()
-    with GroupedBatchNorm(4, 2, range(4)), torch.no_grad():
+    with GroupedBatchNorm(4, 2), torch.no_grad():
         a = other(images[:1])  # not in training: one image alone, and nothing is refused
     torch.testing.assert_close(a, other(images[:1]))
 
 
 def test_one_value_per_channel_is_refused():
     layer = nn.BatchNorm2d(3)
-    with GroupedBatchNorm(2, 2, range(2)), pytest.raises(ValueError, match="more than one value"):
+    with GroupedBatchNorm(2, 2), pytest.raises(ValueError, match="more than one value"):
         layer(torch.zeros(2, 3, 1, 1))
 
 
@@ -223,7 +220,7 @@ def test_a_layer_that_sees_other_images_behind_our_back_is_refused(name):
     images = torch.randn(2, 4, 5, 5)
     outputs = []
     for other in (images[1], 9 * images[1] + 2):
-        with GroupedBatchNorm(2, 2, range(2)):
+        with GroupedBatchNorm(2, 2):
             outputs.append(LAYERS[name]()(torch.stack([images[0], other]))[0])
     if torch.equal(*outputs):
         require_known_statistics(nn.Sequential(LAYERS[name]()))

@@ -268,7 +268,9 @@ def test_a_process_follows_what_a_command_makes(made, registered, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["raises", "hangs", "hangs at once", "leaves"])
+@pytest.mark.parametrize(
+    "how", ["raises", "hangs", "hangs at once", pytest.param("leaves", marks=pytest.mark.long)]
+)
 def test_a_lost_tracker_is_said_and_left(made, registered, monkeypatch, how):
     monkeypatch.setenv("LOST", how)
     monkeypatch.setattr(process, "GRACE_SECONDS", 1.0 if "hangs" in how else 120.0)
