@@ -65,6 +65,14 @@ def from_pretrained(folder: str | Path) -> Network:
     folder = Path(folder)
     config = _read_config(folder)
     model = create_model(**config["settings"])
+    seen = [list(model.mean), list(model.std)]
+    if seen != [config.get(key, own) for key, own in zip(("mean", "std"), seen, strict=True)]:
+        raise InputError(
+            f"{folder / CONFIG} has images normalised by mean {config['mean']} and std "
+            f"{config['std']}, and its settings by {seen[0]} and {seen[1]}: earlier versions kept "
+            "no tag of the weights that training began with. Export the model again, or add the "
+            "tag to `backbone` there, as in resnet50.a1_in1k"
+        )
     try:
         model.load_state_dict(load_file(folder / WEIGHTS))
     except (OSError, RuntimeError, SafetensorError) as error:

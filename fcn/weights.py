@@ -300,6 +300,17 @@ def local_file(pretrained: bool | str) -> Path | None:
     return None if is_of_hub(pretrained) else require_named(pretrained)
 
 
+def name_with_tag(name: str, pretrained: bool | str) -> str:
+    """Return a timm name with the tag of its weights, where `pretrained` is one of its tags.
+
+    Built by it, also without weights, a network sees images as those weights do: the mean and
+    deviation that are taken off them differ from tag to tag.
+    """
+    architecture = get_arch_name(name)
+    tags = {key.partition(".")[2] for key in get_arch_pretrained_cfgs(architecture)}
+    return f"{architecture}.{pretrained}" if pretrained in tags else name
+
+
 def _with_tag(name: str, pretrained: bool | str) -> str:
     """Return the timm name of the weights, known to be published."""
     if isinstance(pretrained, str):

@@ -15,6 +15,7 @@ from bench.data.packs.pack import Pack
 from bench.data.roles import trained_on
 from bench.spec import RunSpec
 from fcn.model import coarsest_stride, create_model
+from fcn.settings import without_weights
 
 GAP = 4
 """Pixels between images."""
@@ -36,9 +37,8 @@ def draw_batch(pack: Pack, spec: RunSpec, number: int) -> Image.Image:
     """
     chosen = trained_on(pack, spec)
     with torch.device("meta"):
-        model = create_model(
-            **{**spec.model.model_dump(), "pretrained": False}, **chosen.network_options()
-        )
+        settings = without_weights(spec.model.model_dump())
+        model = create_model(**settings, **chosen.network_options())
     batches = Batches(
         masked(chosen, spec.data.mask, spec.data, model.mean, model.std),
         spec.train,

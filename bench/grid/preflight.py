@@ -39,6 +39,7 @@ from bench.store.runs import Store
 from fcn.errors import InputError, foreign_code
 from fcn.model import Network, create_model, require_weights
 from fcn.published import PublishedFile
+from fcn.settings import without_weights
 from fcn.weights_file import read_description
 
 DEFAULT_SIZE = (256, 256)
@@ -261,7 +262,7 @@ def build(model_spec: ModelSpec, options: Mapping[str, Any], device: str = "meta
 
 def _settings_of(model_spec: ModelSpec, options: Mapping[str, Any]) -> str:
     """Return what a network is built from, as JSON."""
-    return json.dumps({**model_spec.model_dump(), "pretrained": False, **options})
+    return json.dumps({**without_weights(model_spec.model_dump()), **options})
 
 
 def _build(settings: str, device: str) -> Network:

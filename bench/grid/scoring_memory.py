@@ -18,6 +18,7 @@ from bench.plan import Plan
 from bench.spec import RunSpec
 from fcn.counting import count
 from fcn.model import create_model
+from fcn.settings import without_weights
 
 LARGE_PX = 2**20
 """Images of fewer pixels are not looked at: they take less than a batch that is trained on."""
@@ -66,7 +67,7 @@ def _largest(pack: Pack, spec: RunSpec) -> tuple[str, tuple[int, int]]:
 
 def _estimate_gib(spec: RunSpec, options: Mapping[str, Any], size: tuple[int, int]) -> float:
     """Return the memory of one image on its way through the network and to the label's size."""
-    settings = spec.model.model_dump() | {"pretrained": False}
+    settings = without_weights(spec.model.model_dump())
     classes: list[int] = [options["num_classes"], *options.get("more_classes", ())]
     logits = 4 * max(classes) * math.prod(size)
     height, width = scaled_size(size, spec.data.input_scale)

@@ -29,6 +29,7 @@ from bench.store.runs import Store
 from fcn.errors import InputError
 from fcn.model import Network, create_model
 from fcn.registry import unknown_name
+from fcn.settings import without_weights
 from fcn.targets import split_targets
 
 
@@ -242,7 +243,7 @@ class Trained(Segmenter):
         threads = where.get("threads") if device.type == "cpu" == where.get("device") else None
         train = spec.train
         configure_torch(threads, deterministic=train.deterministic, tf32=train.precision == "tf32")
-        settings = spec.model.model_dump() | {"pretrained": False}  # all weights come from the run
+        settings = without_weights(spec.model.model_dump())  # all weights come from the run
         model = create_model(**settings, **network_options(inputs, classes))
         model.load_state_dict(load_weights(store, result))
         place(model, train, device)

@@ -1,16 +1,21 @@
 """A run's network from Python is the one that was scored, and masks are scored as runs are."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
+from safetensors.torch import save_file
 
 import bench
+import fcn
 from bench.data.registry import open_dataset
 from bench.run import outcome
 from bench.run.execute import Options, execute
 from bench.store.runs import Store
 from fcn.errors import InputError
+from fcn.published import PublishedFile
 
 STORED = Path(__file__).parent.parent / "stores" / "0.1" / "runs" / "32" / "320973cd0f14e58f"
 LEARNT = {
@@ -51,6 +56,32 @@ def test_predictions_and_scores_are_those_of_the_run(trained):
     found = bench.score(targets, scored, len(model.class_names), dataset.ignore_index)
     assert found.miou == bench.metrics.summarize(result.confusion).miou
     assert model.class_names == result.class_names
+
+
+def test_images_are_normalised_as_for_the_weights_of_a_tag(tiny_run, tmp_path, monkeypatch):
+    """Those of some tags take other values off images than the default ones of a backbone."""
+    file = tmp_path / "published.safetensors"
+    save_file(timm.create_model("mobilenetv3_large_100").state_dict(), file)
+    monkeypatch.setattr("fcn.weights.fetch_any", lambda *_: PublishedFile(str(file), file))
+    tag = {"model.backbone": "mobilenetv3_large_100", "model.pretrained": "miil_in21k_ft_in1k"}
+    store, run = tiny_run({**LEARNT, **tag, "model.skip": "fcn32s", "model.score_init": "random"})
+    assert execute(store.run_dir(run.id), Options("cpu", 1)) == outcome.DONE
+    trained = bench.load_model(store.run_dir(run.id), device="cpu")
+    assert (trained.model.mean, trained.model.std) == ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    names, images, _, _ = images_of(store, run)
+    kept = store.predictions(run.id, "test")
+    scored = [found[""] for found in trained.predict_batch(np.stack(images))]
+    for name, pred in zip(names, scored, strict=True):
+        assert np.array_equal(pred, kept[name])
+    folder = fcn.save_pretrained(trained.model, tmp_path / "model")
+    assert fcn.from_pretrained(folder).mean == (0.0, 0.0, 0.0)
+    config = json.loads((folder / "config.json").read_text())
+    config["settings"]["backbone"] = "mobilenetv3_large_100"  # as earlier versions wrote it
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(
+        InputError, match=r"normalised by mean \[0.0, 0.0, 0.0\] and std .* by \[0.485"
+    ):
+        fcn.from_pretrained(folder)
 
 
 def test_a_run_is_found_by_its_folder_or_its_first_digits(trained, monkeypatch):
