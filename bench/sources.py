@@ -60,6 +60,9 @@ def find_sources(spec: RunSpec) -> dict[str, str]:
     for key, registry in REGISTRIES.items():
         if not (key.startswith("model.") and spec.model.external):
             found[key] = _find_parts(value_of(spec, key), registry)
+    metric = read_call(spec.train.select).arguments.get("metric")
+    if metric is not None:
+        found["train.select"] = _find_code(_origin("bench.metrics.METRICS", str(metric)))
     return {key: source for key, source in found.items() if source is not None}
 
 

@@ -11,21 +11,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from bench.metrics import summarize
+from bench.metrics import CONFUSION, METRICS, class_counts, score_rows, split_rows
 from bench.run.distributed import Group
 from bench.run.weights import save_weights
 from bench.settings.calls import read_call, require_arguments
 from bench.spec import RunSpec
 from bench.store.records import EvalRow
 from fcn.errors import InputError
-from fcn.registry import unknown_name
-
-METRICS = ("miou", "pixel_acc", "mean_acc", "fw_iou")
-"""By which a step may be chosen."""
+from fcn.registry import unknown_name, unknown_part
 
 NUM_KEPT = 2
 """As many as checkpoints are kept."""
@@ -38,6 +36,7 @@ class Best:
     """The setting `train.select: best(metric="miou", patience=5)`."""
 
     metric: str = "miou"
+    """One of `bench.metrics.METRICS` that is made of confusion counts."""
     patience: int | None = None
     """Scores in a row without a better one after which training ends; None for never."""
 
@@ -57,8 +56,9 @@ def read_select(spec: RunSpec) -> Best | None:
         return None
     best = _best(**call.arguments)
     judge = spec.evaluate
-    if best.metric not in METRICS:
-        raise InputError(f"train.select: {unknown_name('metric', best.metric, METRICS)}")
+    known = [name for name in METRICS if METRICS[name].counts == CONFUSION]
+    if best.metric not in known:
+        raise InputError(f"train.select: {unknown_part('metric', best.metric, known)}")
     if best.patience is not None and best.patience < 1:
         raise InputError(f"train.select: patience is {best.patience}; give 1 or more, or leave it")
     if not judge.eval_every:
@@ -140,7 +140,9 @@ class Selection:
             path.unlink()
 
     def _note(self, step: int, confusion: Sequence[Sequence[int]]) -> bool:
-        score = float(getattr(summarize(confusion), self._best.metric))
+        metric = METRICS[self._best.metric]
+        score = float(score_rows(metric, split_rows(class_counts(np.array(confusion)))))
+        score = -score if metric.less_is_better else score
         if not score > self._score:  # not a number is no score
             self._waited += 1
             return False

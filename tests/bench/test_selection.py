@@ -1,10 +1,17 @@
 """The best step of a split that is not reported: chosen, recorded, resumed to the same bits."""
 
 import json
+from functools import partial
 
 import pytest
+import torch
 from attempts import bits
 from safetensors.torch import load_file
+from torchmetrics.classification import (
+    MulticlassCohenKappa,
+    MulticlassF1Score,
+    MulticlassPrecision,
+)
 
 from bench.metrics import summarize
 from bench.run import execute as module
@@ -52,6 +59,41 @@ def test_the_best_step_is_kept_and_told(tiny_run):
     assert all((saved[name] == tensor).all() for name, tensor in kept.items())
 
 
+@pytest.mark.parametrize("metric", ["dice", "kappa", "precision"])
+def test_any_metric_of_confusion_counts_may_choose(tiny_run, metric):
+    """Told from the log by torchmetrics."""
+    select = f'best(metric="{metric}")'
+    store, run = tiny_run({**BEST, "train.select": select, "train.lr": 0.02})
+    assert execute(store.run_dir(run.id), OPTIONS) == outcome.DONE
+    scores = {
+        row["step"]: JUDGES[metric](torch.tensor(row["confusion"]))
+        for row in store.logs(run.id)
+        if "split" in row
+    }
+    best = max(scores, key=lambda step: (scores[step], -step))
+    assert store.result(run.id).selected_step == best
+
+
+def judge_by(create):
+    """A metric of torchmetrics over the pixels that a confusion matrix has counted."""
+
+    def judge(confusion):
+        pairs = confusion.nonzero().repeat_interleave(confusion[confusion > 0], dim=0)
+        target, pred = pairs.unbind(1)
+        seen = ((confusion.sum(0) + confusion.sum(1)) > 0).nonzero().flatten()
+        found = create(len(confusion))(pred, target)
+        return float(found if found.ndim == 0 else found[seen].mean())
+
+    return judge
+
+
+JUDGES = {
+    "dice": judge_by(partial(MulticlassF1Score, average="none")),
+    "precision": judge_by(partial(MulticlassPrecision, average="none")),
+    "kappa": judge_by(MulticlassCohenKappa),
+}
+
+
 @pytest.mark.parametrize("stop_at", [1, 3, 6])
 def test_it_is_resumed_to_the_same_bits(tiny_run, stopped_after, stop_at):
     whole, run = tiny_run(BEST, folder="whole")
@@ -69,11 +111,7 @@ def test_patience_ends_training(tiny_run, monkeypatch):
     """Scores that fall from the first on: with patience 2 the third of them is the last."""
     given = iter([0.5, 0.4, 0.45, 0.9])
 
-    class Falling:
-        def __init__(self):
-            self.miou = next(given)
-
-    monkeypatch.setattr("bench.run.selection.summarize", lambda confusion: Falling())
+    monkeypatch.setattr("bench.run.selection.score_rows", lambda metric, rows: next(given))
     settings = {**BEST, "train.select": {"name": "best", "patience": 2}, "evaluate.eval_every": 1}
     store, run = tiny_run(settings)
     assert execute(store.run_dir(run.id), OPTIONS) == outcome.DONE
@@ -86,6 +124,7 @@ def test_patience_ends_training(tiny_run, monkeypatch):
     [
         ({"select": "bset"}, "did you mean 'best'"),
         ({"select": 'best(metric="mIoU")'}, "did you mean 'miou'"),
+        ({"select": 'best(metric="boundary_miou")'}, "unknown metric 'boundary_miou'"),
         ({"select": "best(patience=0)"}, "patience is 0"),
         ({"select": "best(patienec=2)"}, "did you mean 'patience'"),
         ({"select": "last(patience=2)"}, "it has no options"),

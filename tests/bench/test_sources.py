@@ -9,6 +9,7 @@ from importlib.metadata import version
 import pytest
 
 from bench.plan import NO_FUSION, ONE_DEPTH, Run
+from bench.run.selection import read_select
 from bench.sources import REGISTRIES, code_digest, find_sources, list_differences
 from bench.spec import RunSpec
 from fcn.errors import InputError
@@ -53,6 +54,21 @@ def test_every_key_that_names_a_registered_part_is_looked_up():
     for place in REGISTRIES.values():
         module, _, name = place.rpartition(".")
         assert isinstance(getattr(importlib.import_module(module), name), Registry)
+
+
+def test_a_plugins_metric_that_chooses_a_step_is_looked_up(load, own_parts):
+    code = (
+        "from bench.metrics import METRICS, pooled\n\n@METRICS.register('hits')\n@pooled('hits')\n"
+    )
+    code += "def hits(hit, in_target, in_pred):\n    return hit.sum(-1)\n"
+    module = load("own_metric", code)
+    by = {"train": {"steps": 9, "select": 'best(metric="hits")'}, "evaluate": {"eval_every": 3}}
+    assert find_sources(RunSpec.model_validate(by)) == {
+        "train.select": f"code {code_digest(module.__name__)}"
+    }
+    assert read_select(RunSpec.model_validate(by)).metric == "hits"
+    by["train"]["select"] = 'best(metric="dice")'
+    assert find_sources(RunSpec.model_validate(by)) == {}
 
 
 def test_our_own_parts_and_timms_have_no_source():
