@@ -52,8 +52,8 @@ def bf16_remarks(plan: Plan, cpuinfo: Path = Path("/proc/cpuinfo")) -> Iterator[
         return
     yield (
         "this processor multiplies bf16 by itself: --set train.precision=bf16 trains with half the "
-        "bytes of activations, mostly faster; those are other runs, of which a claim such as `bf16 "
-        f"= fp32 within 0.01 mIoU` says whether they score alike (variants {', '.join(own)})"
+        "bytes of activations; those are other runs, and `fcn-bench run camvid/precision-cpu` asks "
+        f"whether they score alike and what time they save (variants {', '.join(own)})"
     )
 
 

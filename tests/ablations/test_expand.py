@@ -255,6 +255,7 @@ IDS = {
     "camvid/pretrained/recipe": "9fb9886d33f7",
     "camvid/pretrained/scratch-or-pretrained": "d2ac8018d702",
     "camvid/pretrained/skips": "6ca6bd9d9811",
+    "camvid/precision-cpu": "ef4ab770ffc3",
     "camvid/recipe": "9a3d7b21853b",
     "camvid/recipe-cpu": "1cd974eebf0e",
     "paper/backbones": "4ca39e342072",
