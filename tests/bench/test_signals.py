@@ -316,7 +316,8 @@ WAYS = {
     "torchrun": ["--engine", "local", "--devices-per-run", "2"],
     "ray": ["--engine", "ray"],
 }
-MARKED = [pytest.param(way, marks=[pytest.mark.ray] * (way == "ray")) for way in WAYS]
+MARKS = {"ray": pytest.mark.ray, "torchrun": pytest.mark.long}
+MARKED = [pytest.param(way, marks=MARKS.get(way, ())) for way in WAYS]
 
 
 @pytest.mark.slow
