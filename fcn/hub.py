@@ -8,7 +8,9 @@ pickle, and builds a model by its class, not by `create_model`.
 """
 
 import json
+import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +25,22 @@ LIBRARY, FORMAT = "fcn-bench", 1
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
 
-def save_pretrained(model: Network, folder: str | Path) -> Path:
+def save_pretrained(
+    model: Network,
+    folder: str | Path,
+    *,
+    input_scale: float = 1.0,
+    class_names: Sequence[str] = (),
+) -> Path:
     """Write a model's settings and weights to a folder and return it; makes the folder.
 
     What an earlier call wrote there is replaced.
+
+    Args:
+        model: The model.
+        folder: Where it goes.
+        input_scale: By which images are resized before the model sees them: `config.json` tells.
+        class_names: Of its classes, in order; likewise.
 
     Raises:
         InputError: The model was put together by hand: its settings are not known. Or the folder
@@ -44,6 +58,8 @@ def save_pretrained(model: Network, folder: str | Path) -> Path:
         # What whoever uses the model elsewhere must know; `settings` alone builds it.
         "mean": list(model.mean),
         "std": list(model.std),
+        "input_scale": input_scale,
+        "class_names": list(class_names),
         "settings": settings,
     }
     text = json.dumps(config, indent=1, ensure_ascii=False)
@@ -63,7 +79,7 @@ def from_pretrained(folder: str | Path) -> Network:
         InputError: The folder holds no such model, or a part of it is not known here.
     """
     folder = Path(folder)
-    config = _read_config(folder)
+    config = read_config(folder)
     model = create_model(**config["settings"])
     seen = [list(model.mean), list(model.std)]
     if seen != [config.get(key, own) for key, own in zip(("mean", "std"), seen, strict=True)]:
@@ -95,13 +111,30 @@ def _require_free(folder: Path) -> None:
         )
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
+def read_config(folder: Path) -> dict[str, Any]:
+    """Read what a folder tells of its model: what `save_pretrained` was given.
+
+    Returns:
+        `settings`, `mean`, `std`, `input_scale` and `class_names`, which earlier versions lack.
+
+    Raises:
+        InputError: The folder holds no such model, or says of it what cannot be.
+    """
+    path = folder / CONFIG
     try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(
             f"{folder} holds no model ({error}); give a folder that fcn.save_pretrained wrote"
         ) from error
     if not isinstance(config, dict) or config.get("format") != FORMAT:
-        raise InputError(f"{folder / CONFIG} is not of format {FORMAT} of fcn-bench")
+        raise InputError(f"{path} is not of format {FORMAT} of fcn-bench")
+    scale, names = config.setdefault("input_scale", 1.0), config.setdefault("class_names", [])
+    is_number = isinstance(scale, int | float) and not isinstance(scale, bool)
+    are_names = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    if not (is_number and 0 < scale < math.inf and are_names):
+        raise InputError(
+            f"{path}: input_scale is {scale!r} and class_names is {names!r}; the one is a factor "
+            "above 0, the other a list of names: put back what was exported"
+        )
     return config

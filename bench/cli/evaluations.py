@@ -70,7 +70,7 @@ def evaluate(
     ] = "",
     input_scale: Annotated[
         float | None,
-        typer.Option(help="Resize of images by a factor, in place of a run's data.input_scale."),
+        typer.Option(help="Resize of images by a factor, in place of that of training."),
     ] = None,
     mean: Annotated[
         str, typer.Option(help="Of an ONNX file of others: R,G,B on 0..1; ImageNet's by default.")

@@ -46,7 +46,7 @@ from bench.store.scored import (
     write_scored,
 )
 from fcn.errors import InputError
-from fcn.hub import WEIGHTS, from_pretrained
+from fcn.hub import WEIGHTS, from_pretrained, read_config
 
 MASK_ENDINGS = ("", "-mask", "_mask", "_pred", "_prediction")
 """What may follow an image's name in that of its mask; ours is `-mask`."""
@@ -125,7 +125,8 @@ def subject_of_model(
             f"{folder} tells {classes} classes apart in {len(model.mean)} channels; the data set "
             f"has {pack.num_classes} classes, and images have 3: they do not fit"
         )
-    scale = input_scale or 1.0
+    config = read_config(folder)
+    scale = input_scale or config["input_scale"]
     network = Segmenter(model.to(device), (COLOUR,), [classes], [""], scale, "fp32", device)
     return Subject(
         kind=MODEL,
@@ -134,6 +135,7 @@ def subject_of_model(
         content=file_digest(folder / WEIGHTS),
         predict=_predicting(network, pack, views),
         input_scale=scale,
+        class_names=tuple(config["class_names"]) or None,
     )
 
 

@@ -97,7 +97,12 @@ def export_run(
                 f"--to {to} writes weights, not a program: --preprocess and --size are for onnx "
                 "and torch-export"
             )
-        save_pretrained(trained.model, out)
+        save_pretrained(
+            trained.model,
+            out,
+            input_scale=trained.input_scale,
+            class_names=trained.class_names,
+        )
         if to == "hf":
             write_card(store, run_id, out)
         return f"fcn.from_pretrained({str(out)!r}) loads it"

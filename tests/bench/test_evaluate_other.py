@@ -214,6 +214,22 @@ def test_a_model_folder_is_scored_like_the_run_that_it_is_from(trained, tmp_path
     assert np.abs(np.array(scored.confusion) - recorded).sum() <= 0.002 * recorded.sum()
 
 
+def test_an_exported_folder_knows_how_its_images_are_resized_and_its_classes(tiny_run, tmp_path):
+    store, run = tiny_run({**LEARNT, "data.input_scale": 1.5})
+    assert execute(store.run_dir(run.id), Options("cpu", 1)) == 0
+    pack = open_data(store, run)
+    export_run(store, run.id, "hf", tmp_path / "model", [])
+    subject = subject_of_model(tmp_path / "model", pack, CPU, Views(), None, "ours elsewhere")
+    assert (subject.input_scale, subject.class_names) == (1.5, pack.class_names)
+    scored, _ = evaluate_subject(store, subject, pack, run.spec.data, "test", Views(), CPU)
+    recorded = np.array(store.result(run.id).confusion)
+    assert np.abs(np.array(scored.confusion) - recorded).sum() <= 0.002 * recorded.sum()
+    file = tmp_path / "model" / "config.json"
+    file.write_text(file.read_text().replace('"input_scale": 1.5', '"input_scale": "large"'))
+    with pytest.raises(InputError, match="input_scale is 'large'"):
+        fcn.from_pretrained(tmp_path / "model")
+
+
 @pytest.mark.parametrize("size", ["", "64x40"])
 def test_a_run_seen_at_another_size_is_scored_at_the_labels(trained, size):
     """Second route: resized by Pillow's filter as runs do, logits resampled to the label's size."""
