@@ -21,26 +21,41 @@ TOLERANCE = 1e-9
 LIMITS = ([0.0], [1.0])
 Array = np.ndarray[Any, Any]
 Arrays = dict[str, Any]
+Parts = dict[str, Array]
+ROWS = {"counts": 3, "boundary": 2, "surface": 2, "calibration": 4}
+"""Rows of what is counted in each image: pixels right, in the target, predicted; and so on."""
 
 
-def score(sums: Array, z: Arrays, one: Arrays) -> Array:
-    """Score sums over images, (..., 5, C): right, target, prediction; intersection, union.
+def score(sums: Parts, z: Arrays, one: Arrays) -> Array:
+    """Score sums over images: of each key of `ROWS` that was counted, its rows (..., R, K).
 
     Returns scores in the order of `score_names`, (..., M); NaN for means over images.
     """
-    hit, target, pred, inter, union = np.moveaxis(sums.astype(float), -2, 0)
+    rows = {key: np.moveaxis(part.astype(float), -2, 0) for key, part in sums.items()}
+    hit, target, pred = rows["counts"]
     total, iou = target.sum(-1, keepdims=True), hit / (target + pred - hit)
     chance = (target * pred).sum(-1) / total[..., 0] ** 2
     right = hit.sum(-1) / total[..., 0]
     precision = np.where((pred == 0) & (target > 0), 0.0, hit / pred)
     classes = {  # nan for a class without pixels: left out
         **{"miou": iou, "mean_acc": hit / target, "recall": hit / target, "precision": precision},
-        **{"dice": 2 * hit / (target + pred), "boundary_miou": inter / union},
+        "dice": 2 * hit / (target + pred),
     }
     found = {"pixel_acc": right, "kappa": (right - chance) / (1 - chance)}
+    if "boundary" in rows:  # intersections and unions
+        classes["boundary_miou"] = np.divide(*rows["boundary"])
+    if "surface" in rows:  # sixteenths of a pixel; no distance is zero
+        distance, number = rows["surface"]
+        no_zero = {**z, "absent": str(z.get("absent", "")).replace("zero", "")}
+        found["surface_distance"] = np.nanmean(
+            fit(distance / (16 * number), target, no_zero, one), -1
+        )
+    if "calibration" in rows:  # confidence and loss in parts of 1 / 2 ** 16
+        pixels, correct, confidence, loss = rows["calibration"]
+        found["ece"] = abs(correct - confidence / 2**16).sum(-1) / pixels.sum(-1)
+        found["nll"] = loss.sum(-1) / 2**16 / pixels.sum(-1)
     for name, values in classes.items():
-        kept = fit(values, target, z, one)
-        found[name] = np.nansum(kept, -1) / (~np.isnan(kept)).sum(-1)
+        found[name] = np.nanmean(fit(values, target, z, one), -1)
     kept = fit(iou, target, z, one)
     share = np.where(np.isnan(kept), 0.0, target)
     found["fw_iou"] = np.nansum(share / share.sum(-1, keepdims=True) * kept, -1)
@@ -58,18 +73,19 @@ def fit(values: Array, target: Array, z: Arrays, one: Arrays) -> Array:
     return np.where(np.isin(one["class_names"], z.get("exclude_classes", [])), np.nan, values)
 
 
-def score_images(counts: Array, weights: Array, z: Arrays, one: Arrays) -> tuple[Array, Array]:
+def score_images(parts: Parts, weights: Array, z: Arrays, one: Arrays) -> tuple[Array, Array]:
     """Score runs, (M,) each, and every resample of their images: points (S, M), draws (R, S, M).
 
     A score called image_NAME is the mean of NAME over images that have one.
     """
-    names = z["score_names"].tolist()
-    points = score(counts.sum(1), z, one)
-    draws = np.stack([score(np.tensordot(weights, run, 1), z, one) for run in counts], axis=1)
+    names, runs = z["score_names"].tolist(), range(len(parts["counts"]))
+    points = score({key: part.sum(1) for key, part in parts.items()}, z, one)
+    drawn = [{key: np.tensordot(weights, p[r], 1) for key, p in parts.items()} for r in runs]
+    draws = np.stack([score(sums, z, one) for sums in drawn], axis=1)
     for m, name in enumerate(names):
         if name.startswith("image_"):
             own = {**z, "score_names": np.array([name.removeprefix("image_")])}
-            each = score(counts, own, one)[..., 0]
+            each = score(parts, own, one)[..., 0]
             known = ~np.isnan(each)
             each = np.where(known, each, 0.0)
             points[:, m] = each.sum(1) / known.sum(1)
@@ -165,11 +181,10 @@ def recompute(z: Arrays) -> dict[tuple[int, str], float]:
 
     for end in z["sets"].tolist():  # sets of images; nothing is compared across them
         one = {key.removesuffix(end): z[key] for key in z if key.endswith(end)}
-        counts, weights, units = one["counts"], draw(one), float(one["num_units"])
-        edges = one.get("boundary", np.zeros((*counts.shape[:2], counts.shape[2] // 3 * 2)))
-        counts = np.concatenate([counts, edges], axis=2).reshape(*counts.shape[:2], 5, -1)
-        one["present"] = counts[0, :, 1].sum(0) > 0
-        one["points"], one["draws"] = score_images(counts, weights, z, one)
+        units, shape = float(one["num_units"]), one["counts"].shape[:2]
+        parts = {key: one[key].reshape(*shape, R, -1) for key, R in ROWS.items() if key in one}
+        one["present"] = parts["counts"][0, :, 1].sum(0) > 0
+        one["points"], one["draws"] = score_images(parts, draw(one), z, one)
         one["variant"] = np.array([names.index(name) for name in one["variants"]])
         one["grow"] = np.float64(units) / (units - 1)  # a resample of n spreads as n - 1 fresh ones
         for v in np.unique(one["variant"]).tolist():
@@ -183,7 +198,7 @@ def recompute(z: Arrays) -> dict[tuple[int, str], float]:
                 one["grow"],
                 z.get("limits", LIMITS),
             ]
-            cells[v, "num_done"], cells[v, "num_images"] = own.sum(), counts.shape[1]
+            cells[v, "num_done"], cells[v, "num_images"] = own.sum(), shape[1]
             for name, values in zip(scores, np.transpose(summarize(*found)), strict=True):
                 fill(v, name, "mean std low high error", values)
         for m, name in enumerate(scores if z["baseline"] >= 0 else ()):
@@ -202,10 +217,12 @@ def recompute(z: Arrays) -> dict[tuple[int, str], float]:
 
 
 def span(z: Arrays, a: int, m: int, v: int, diff: float, error: float) -> list[list[float]]:
-    """Return the interval that decides and the difference's own; fractions are 1 apart at most."""
-    reach = z["quantile"][a, m, v] * error
-    both = (z["critical"][a, m, v] * reach, reach)
-    return [[np.fmax(diff - far, -1) + 0 * far, np.fmin(diff + far, 1) + 0 * far] for far in both]
+    """Return the interval that decides and the difference's own, cut where no difference can be."""
+    reach, most = z["quantile"][a, m, v] * error, z["widest"][m] if "widest" in z else 1.0
+    return [
+        [np.fmax(diff - far, -most) + 0 * far, np.fmin(diff + far, most) + 0 * far]
+        for far in (z["critical"][a, m, v] * reach, reach)
+    ]
 
 
 def main(folder: Path) -> int:

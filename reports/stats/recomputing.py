@@ -5,7 +5,7 @@ rows of summary.csv, M scores are ours that the summary has; A is 1, or 2 with o
 second analysis being without them.
 
 variant_names (V,), score_names (M,), baseline   names, and the baseline's row; -1 for none
-limits (2, M)               least and largest value of each score
+limits (2, M), widest (M,)  least and largest value of each score; largest difference
 primary, absent, exclude_classes   what the question makes of counts: `bench.scoring.Scoring`
 stretch (V, M)              Student's t over the normal quantile, of a score's interval
 quantile, critical, freedom (A, M, V)   standard errors that a difference to the baseline reaches by
@@ -35,7 +35,7 @@ from bench.metrics import BY_IMAGE, find_metric, is_by_image
 from bench.scoring import USUAL, Scoring
 from reports.results.counts_file import Counted, list_sets, name_key
 from reports.stats.bootstrap import draw_seed_weights, find_stretch
-from reports.stats.contrasts import Finding
+from reports.stats.contrasts import Finding, find_range
 from reports.stats.intervals import Intervals
 from reports.stats.summary import list_scores
 
@@ -61,6 +61,7 @@ def list_arrays(
         "variant_names": np.array(names),
         "score_names": np.array(scores),
         "limits": np.array([find_metric(name).limits for name in scores]).T,
+        "widest": np.array([find_range(name) for name in scores]),
         "primary": np.array(scoring.primary),
         "absent": np.array(scoring.absent or ""),
         "exclude_classes": np.array(scoring.exclude_classes, dtype=str),
@@ -80,7 +81,7 @@ def list_arrays(
 
 KNOWN = (
     *("pixel_acc", "mean_acc", "miou", "fw_iou", "dice", "precision", "recall", "kappa"),
-    "boundary_miou",
+    *("boundary_miou", "surface_distance", "ece", "nll"),
 )
 """Scores that `recompute.py` computes again; those of plugins are copied."""
 

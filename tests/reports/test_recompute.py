@@ -15,6 +15,7 @@ from judged import COLLAPSED, FAIR, GOOD, STRAY, judge, without_baseline
 
 import reports.recompute
 from bench.plan import Published
+from bench.scoring import Scoring
 from reports.formats import to_csv
 from reports.results.frame import read_records
 from reports.results.report_folder import ReportFolder
@@ -156,6 +157,35 @@ def test_the_boundary_is_a_score(small_store, tmp_path):
     assert study.summary["boundary_miou_diff_error"].notna().sum() == 3
 
 
+@pytest.mark.parametrize("absent", [None, "zero", "leave_out"])
+def test_so_are_distances_of_outlines_and_calibration(small_store, tmp_path, absent):
+    plan = judge(small_store, draw_arms(SKILLS, 2, absent=(2,)))
+    for k, record in enumerate(read_records(plan, small_store)):
+        path, rng = small_store.evaluation(record.result).path, np.random.default_rng(k)
+        with np.load(path) as file:
+            arrays = dict(file)
+        distances, points = rng.integers(0, 900, (12, 3)), rng.integers(0, 40, (12, 3))
+        distances[:, 2] = points[:, 2] = 0  # no outline
+        pixels = rng.integers(0, 300, (12, 1, 15))
+        right = rng.binomial(pixels, 0.7)
+        sure, loss = pixels * rng.integers(2**14, 2**16, (2, 12, 1, 15))
+        calibration = np.concatenate([pixels, right, sure, loss], axis=1)
+        surface = {"surface_distances": distances, "surface_points": points}
+        surface = {key: value.astype(np.int32) for key, value in surface.items()}
+        np.savez(path, **arrays, **surface, calibration=calibration)
+        result = dataclasses.replace(
+            record.result,
+            surface=[value.sum(0).tolist() for value in surface.values()],
+            calibration=calibration.sum(0).tolist(),
+        )
+        small_store.publish(result)
+    plan = dataclasses.replace(plan, scoring=Scoring(absent=absent, also=("image_ece",)))
+    study, said = require_same(plan, small_store, tmp_path)
+    for score in ("surface_distance", "ece", "nll", "image_ece"):
+        assert study.summary[f"{score}_diff_error"].gt(0).sum() == 3
+        assert f"{score}_mean" not in said.split("copied")[1]
+
+
 def test_without_a_baseline_there_are_scores_alone(small_store, tmp_path):
     plan = without_baseline(judge(small_store, draw_arms(SKILLS, 2)))
     published = (Published(variant="near", source="somewhere", miou=0.7),)
@@ -204,4 +234,4 @@ def test_it_needs_numpy_alone_and_is_short():
     found = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     found |= {a.name for node in ast.walk(tree) if isinstance(node, ast.Import) for a in node.names}
     assert {name for name in found if name not in sys.stdlib_module_names} == {"numpy"}
-    assert len(SCRIPT.read_text().splitlines()) < 240
+    assert len(SCRIPT.read_text().splitlines()) < 260
