@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ablations.planning import Set
-from bench.cli.command import AsJson, DataDir, Device, show, show_json
+from bench.cli.command import AsJson, DataDir, Device, WeightsDir, show, show_json
 from fcn.errors import InputError
 from fcn.registry import unknown_name
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
 
 PARTS = ("train", "evaluate", "memory", "growth", "reading", "startup", "grid", "store")
+REACH = "reach"
+"""A part that trains to a score, which is not among all."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +39,22 @@ class _Scale:
     most_reported: int
 
 
+@dataclass(frozen=True)
+class _Goal:
+    """What is trained to a score, and for how long."""
+
+    run: str
+    settings: Sequence[str]
+    target: float
+    every: int
+    most_minutes: float
+
+
 @app.command()
 def speed(
     what: Annotated[
-        list[str] | None, typer.Argument(help=f"{', '.join(PARTS)}, or all (the default).")
+        list[str] | None,
+        typer.Argument(help=f"{', '.join(PARTS)}, all of these (the default), or {REACH}."),
     ] = None,
     backbone: Annotated[
         list[str] | None, typer.Option(help="Any timm name; repeatable. Four by default.")
@@ -77,6 +91,17 @@ def speed(
         typer.Option(help="Runs at a time in the grid; repeatable. 1, and what fits.", min=1),
     ] = None,
     settings: Set = None,
+    run: Annotated[
+        str, typer.Option(help="Variant that is trained to a score: ABLATION/VARIANT.")
+    ] = "camvid/pretrained/scratch-or-pretrained/lite0",
+    weights: WeightsDir = None,
+    target: Annotated[
+        float, typer.Option(help="Score that is reached, a fraction of mIoU.", min=0.0, max=1.0)
+    ] = 0.5,
+    every: Annotated[int, typer.Option(help="Steps between two looks at it.", min=1)] = 50,
+    most: Annotated[
+        float, typer.Option(help="Minutes of training to reach it, on each side.", min=0.0)
+    ] = 45.0,
     runs: Annotated[
         list[int] | None, typer.Option(help="Runs in a store; repeatable. 1, 1000, 10000.", min=1)
     ] = None,
@@ -121,8 +146,9 @@ def speed(
         block_seconds=block,
     )
     scale = _Scale(spec, engine, settings or (), slots or (), runs or (1, 1000, 10_000), reported)
+    goal = _Goal(run, settings or (), target, every, most)
     sections: dict[str, Section] = {}
-    for section in _measure(parts, request, scale, until):
+    for section in _measure(parts, request, scale, goal, until):
         sections[section.name] = section
         if out:
             _write(out, section, device)
@@ -138,13 +164,13 @@ def speed(
 
 def _choose(what: Sequence[str]) -> tuple[str, ...]:
     for name in what:
-        if name not in (*PARTS, "all"):
-            raise InputError(unknown_name("part of speed", name, (*PARTS, "all")))
-    return tuple(part for part in PARTS if part in what or "all" in what)
+        if name not in (*PARTS, REACH, "all"):
+            raise InputError(unknown_name("part of speed", name, (*PARTS, REACH, "all")))
+    return (*(REACH,) * (REACH in what), *(p for p in PARTS if p in what or "all" in what))
 
 
 def _measure(
-    parts: Sequence[str], request: "Request", scale: _Scale, until: float | None
+    parts: Sequence[str], request: "Request", scale: _Scale, goal: _Goal, until: float | None
 ) -> Iterator["Section"]:
     """Yield each part with each row that it gets; what it leaves on the disk is removed."""
     for part in parts:
@@ -152,7 +178,7 @@ def _measure(
             if until is not None and time.monotonic() > until:
                 typer.echo(f"{part}: not begun, the budget is spent", err=True)
                 continue
-            for section in _measure_part(part, request, scale, Path(name)):
+            for section in _measure_part(part, request, scale, goal, Path(name)):
                 yield section
                 if until is not None and time.monotonic() > until:
                     typer.echo(f"{part}: no further row, the budget is spent", err=True)
@@ -160,7 +186,7 @@ def _measure(
 
 
 def _measure_part(
-    part: str, request: "Request", scale: _Scale, scratch: Path
+    part: str, request: "Request", scale: _Scale, goal: _Goal, scratch: Path
 ) -> Iterator["Section"]:
     from ablations.speed_store import store_section
     from bench.speed import compare, grid, memory, reading, startup
@@ -179,7 +205,25 @@ def _measure_part(
         return iter([startup.startup_section(scratch, request.rounds)])
     if part == "grid":
         return grid.grid_section(scale.spec, scale.engine, scale.settings, scale.slots, scratch)
+    if part == REACH:
+        return _reach(request, goal, scratch)
     return iter([store_section(scale.numbers, scratch, most_reported=scale.most_reported)])
+
+
+def _reach(request: "Request", goal: _Goal, scratch: Path) -> Iterator["Section"]:
+    from ablations.speed_reach import reach_variant
+    from bench.settings.yaml_file import parse_setting
+    from bench.speed.reach import Goal
+
+    return reach_variant(
+        goal.run,
+        dict(parse_setting(text, option="--set") for text in goal.settings),
+        request.data,
+        scratch,
+        Goal(goal.target, goal.every, 60 * goal.most_minutes),
+        workers=request.effort.workers,
+        device=request.device,
+    )
 
 
 def _write(out: Path, section: "Section", device: str) -> None:
@@ -197,10 +241,17 @@ def _write(out: Path, section: "Section", device: str) -> None:
     write_page(out, [section], provenance)
 
 
+_FOLDERS = ("--data", "--weights")
+
+
 def _without_folder(words: list[str]) -> str:
     """Return the command as anybody would give it: where images lie here is nobody's concern."""
     shown = [
-        "DIR" if before == "--data" else "--data=DIR" if word.startswith("--data=") else word
+        "DIR"
+        if before in _FOLDERS
+        else f"{word.partition('=')[0]}=DIR"
+        if word.startswith(tuple(f"{one}=" for one in _FOLDERS))
+        else word
         for before, word in zip(["fcn-bench", *words], words, strict=False)
     ]
     return shlex.join(["fcn-bench", *shown])

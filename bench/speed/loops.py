@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from torch import Tensor
+from torch.optim import Optimizer
 
 from bench.data.batches import Batches
 from bench.run.evaluate import Evaluation
@@ -52,9 +53,22 @@ def limit(workload: Workload, recorder: Recorder | None = None) -> Iterator[None
         yield
 
 
-def ours(workload: Workload, folder: Path) -> Iterator[None]:
-    """Make the steps of a run: packed images, augmentation, loss, lease, log and heartbeat."""
-    model, train = workload.create_network(), workload.spec.train
+def ours(
+    workload: Workload,
+    folder: Path,
+    model: Network | None = None,
+    optimizer: Optimizer | None = None,
+) -> Iterator[None]:
+    """Make the steps of a run: packed images, augmentation, loss, lease, log and heartbeat.
+
+    Args:
+        workload: What is trained.
+        folder: Where the run's files go.
+        model: Its network; made if it is None.
+        optimizer: Of that network; likewise.
+    """
+    train = workload.spec.train
+    model = workload.create_network() if model is None else model
     for index in workload.pack.indices(train.split):
         # Checks their bytes, as a run does in its first epoch alone.
         workload.pack.image(index)
@@ -63,7 +77,7 @@ def ours(workload: Workload, folder: Path) -> Iterator[None]:
         model,
         create_batches(workload, model),
         partial(network_loss, model, targets=workload.targets),
-        create_optimizer(model, train),
+        create_optimizer(model, train) if optimizer is None else optimizer,
         train,
         seed=workload.spec.seed,
     )

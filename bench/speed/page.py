@@ -21,7 +21,9 @@ HEAD = """# Performance
 Written by `fcn-bench speed --out docs/performance.md`; do not edit. Each table says where it was
 measured, and with which command.
 """
-ORDER = ("train", "evaluate", "memory", "growth", "reading", "startup", "grid", "store")
+ORDER = (
+    *("train", "reach", "evaluate", "memory", "growth", "reading", "startup", "grid", "store"),
+)
 """Names of sections in the order of the page."""
 _SECTION = re.compile(r"<!-- (\w+) -->\n(.*?)<!-- end( [0-9a-f]{64})? -->\n", re.DOTALL)
 

@@ -50,16 +50,25 @@ class UsualLoop:
         folder: Where the images are written as files.
         workers: Processes that load them; 0 loads them here.
         as_it_is: The script as it is, and not at its best.
+        total_steps: Steps over which the rate falls.
     """
 
     def __init__(
-        self, workload: Workload, folder: Path, workers: int, *, as_it_is: bool = False
+        self,
+        workload: Workload,
+        folder: Path,
+        workers: int,
+        *,
+        as_it_is: bool = False,
+        total_steps: int | None = None,
     ) -> None:
         self._workload = workload = _laid_out(workload, as_it_is)
         self._pinned = workload.device.type == "cuda" and not as_it_is
         self.model = with_interpolation(workload.create_network()).train()
         self._optimizer = create_optimizer(self.model, workload.spec.train)
-        self._schedule = PolynomialLR(self._optimizer, total_iters=ENDLESS, power=0.9)
+        self._schedule = PolynomialLR(
+            self._optimizer, total_iters=total_steps or ENDLESS, power=0.9
+        )
         files = self._open_files(folder)
         batch_size = workload.spec.train.batch_size
         start = time.perf_counter()

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ablations.planning import plan_spec
-from ablations.speed_cli import PARTS, _without_folder, app
+from ablations.speed_cli import PARTS, REACH, _without_folder, app
 from ablations.speed_store import write_spec
 from bench.speed.compare import add_means, describe, keep_better_limit
 from bench.speed.grid import beside_one, describe_grid
@@ -58,7 +58,7 @@ def test_a_section_takes_the_place_of_its_earlier_one_alone(tmp_path):
     assert second.count("## Store") == 1
     write_page(page, [again], WHERE)
     assert page.read_text() == second
-    assert set(ORDER) == set(PARTS)
+    assert set(ORDER) == {*PARTS, REACH}
 
 
 @pytest.mark.parametrize(
