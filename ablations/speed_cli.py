@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
 
-PARTS = ("train", "evaluate", "memory", "growth", "reading", "startup", "grid", "store")
+PARTS = (
+    *("train", "compiled", "evaluate", "memory", "growth", "reading", "startup", "grid", "store"),
+)
 REACH = "reach"
 """A part that trains to a score, which is not among all."""
 
@@ -193,6 +195,8 @@ def _measure_part(
 
     if part == "train":
         return compare.train_section(request.workloads(scratch), scratch, request.effort)
+    if part == "compiled":
+        return compare.compiled_section(request.workloads(scratch), scratch, request.effort)
     if part == "evaluate":
         return compare.evaluate_section(request.workloads(scratch), scratch, request.effort)
     if part == "growth":

@@ -29,6 +29,11 @@ EVALUATE_NOTE = (
     "time, full-size logits, argmax, a confusion matrix. usual: the same at its best, in batches "
     "and from pinned memory. Means are of medians over backbones."
 )
+COMPILED_NOTE = (
+    "Milliseconds of a step, as above, where torch.compile fuses the backbone (`train.compile`), "
+    "after it has: limit and ours are compiled, eager is the limit that is not. Compiling is not "
+    "counted."
+)
 GROWTH_NOTE = (
     "As above, one setting changed at a time. A cost that grows faster than pixels × batch would "
     "show as a falling ratio."
@@ -53,6 +58,15 @@ def train_section(
     """Time steps of training of each workload."""
     records = (compare_training(workload, scratch, effort) for workload in workloads)
     return Section("train", "Training steps", TRAIN_NOTE, ()).growing(records, add_means)
+
+
+def compiled_section(
+    workloads: Iterable[Workload], scratch: Path, effort: Effort
+) -> Iterator[Section]:
+    """Time steps of training of each workload whose backbone is compiled."""
+    records = (compare_compiled(workload, scratch, effort) for workload in workloads)
+    title = "Training steps, compiled"
+    return Section("compiled", title, COMPILED_NOTE, ()).growing(records, add_means)
 
 
 def growth_section(
@@ -91,11 +105,7 @@ def compare_training(workload: Workload, scratch: Path, effort: Effort) -> dict[
     for name in ("script", "usual"):
         loop = UsualLoop(workload, files, effort.workers, as_it_is=name == "script")
         sides[name] = Side(loop.step, workload.wait, 1 + loop.num_ready, settle=loop.settle)
-    for side in sides.values():
-        for _ in range(WARM_UP + 1):  # memory is taken, kernels are chosen, a graph is made
-            side.step()
-    steps = choose_steps(sides["limit"], effort.block_seconds)
-    seconds = keep_better_limit(interleave(sides, rounds=effort.rounds, steps=steps))
+    seconds = keep_better_limit(_time(sides, effort))
     record = describe(workload)
     record |= {f"{name} ms": Spread.of(seconds[name]).scaled(1e3) for name in seconds}
     for fast, slow in (
@@ -106,6 +116,35 @@ def compare_training(workload: Workload, scratch: Path, effort: Effort) -> dict[
     ):
         record[f"{fast} ÷ {slow}"] = speed_ratio(seconds, fast, slow)
     return record
+
+
+def compare_compiled(workload: Workload, scratch: Path, effort: Effort) -> dict[str, Any]:
+    """Time steps of training with a compiled backbone, beside those with the backbone as it is.
+
+    Returns:
+        Settings, milliseconds of a step on each side, and ratios of speeds.
+    """
+    fused = workload.with_train(compile=True)
+    sides = {
+        "eager": _side(limit(workload), workload),
+        "limit": _side(limit(fused), workload),
+        "ours": _side(ours(fused, scratch / "compiled"), workload),
+    }
+    seconds = _time(sides, effort)
+    record = describe(workload)
+    record |= {f"{name} ms": Spread.of(seconds[name]).scaled(1e3) for name in seconds}
+    for fast, slow in (("ours", "limit"), ("limit", "eager")):
+        record[f"{fast} ÷ {slow}"] = speed_ratio(seconds, fast, slow)
+    return record
+
+
+def _time(sides: Mapping[str, Side], effort: Effort) -> dict[str, list[float]]:
+    """Return seconds of a step of each side, in each round."""
+    for side in sides.values():
+        for _ in range(WARM_UP + 1):  # memory is taken, kernels are chosen, a graph is made
+            side.step()
+    steps = choose_steps(sides["limit"], effort.block_seconds)
+    return interleave(sides, rounds=effort.rounds, steps=steps)
 
 
 def keep_better_limit(seconds: Mapping[str, Sequence[float]]) -> dict[str, Sequence[float]]:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from bench.data.batches import Batches
+from bench.run.compiling import compiled
 from bench.run.evaluate import Evaluation
 from bench.run.evaluate_split import evaluate_split
 from bench.run.life import Life
@@ -48,9 +49,10 @@ def limit(workload: Workload, recorder: Recorder | None = None) -> Iterator[None
         return loss.detach()
 
     replay = Replay(step, recorder)
-    while True:
-        replay(iter([(images, target)]))
-        yield
+    with compiled(model, train):
+        while True:
+            replay(iter([(images, target)]))
+            yield
 
 
 def ours(
@@ -82,7 +84,7 @@ def ours(
         seed=workload.spec.seed,
     )
     folder.mkdir(parents=True, exist_ok=True)
-    with hold(folder) as lease:
+    with hold(folder) as lease, compiled(model, train):
         log, life = RunLog(folder / "metrics.jsonl", after=0), Life(lease, folder)
         for step_log in steps:
             life.show()

@@ -22,7 +22,8 @@ Written by `fcn-bench speed --out docs/performance.md`; do not edit. Each table 
 measured, and with which command.
 """
 ORDER = (
-    *("train", "reach", "evaluate", "memory", "growth", "reading", "startup", "grid", "store"),
+    *("train", "compiled", "reach", "evaluate", "memory", "growth", "reading", "startup"),
+    *("grid", "store"),
 )
 """Names of sections in the order of the page."""
 _SECTION = re.compile(r"<!-- (\w+) -->\n(.*?)<!-- end( [0-9a-f]{64})? -->\n", re.DOTALL)

@@ -33,7 +33,7 @@ NOTE = (
     "0.5 to 2, flip, crop), interpolate, cross-entropy, SGD at a rate of 0.01 with momentum 0.9 "
     "and decay 1e-4, poly. The curve is mIoU by seconds of training."
 )
-REFERENCE = {
+REFERENCE: dict[str, Any] = {
     **{"optimizer": "sgd", "lr": 0.01, "momentum": 0.9, "weight_decay": 1e-4, "ema_decay": 0.0},
     "scale": (0.5, 2.0),
 }
@@ -133,9 +133,8 @@ def _ours(workload: Workload, scratch: Path) -> Learner:
 
 
 def _usual(workload: Workload, scratch: Path, workers: int) -> Learner:
-    train = workload.spec.train.model_copy(update=REFERENCE)
-    own = replace(workload, spec=workload.spec.model_copy(update={"train": train}))
-    loop = UsualLoop(own, scratch / "files", workers, total_steps=train.steps)
+    own = workload.with_train(**REFERENCE)
+    loop = UsualLoop(own, scratch / "files", workers, total_steps=own.spec.train.steps)
     return Learner("usual", own, loop.model, loop.step, settle=loop.settle)
 
 

@@ -8,7 +8,6 @@ scored in batches; as it is, it has none of these and scores one image at a time
 """
 
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -193,9 +192,7 @@ def count_all(pred: Tensor, target: Tensor, num_classes: int, ignore_index: int)
 
 def _laid_out(workload: Workload, as_it_is: bool) -> Workload:
     """Return a workload with the memory layout of the script, which is torch's own, or of ours."""
-    layout = {"channels_last": workload.spec.train.channels_last and not as_it_is}
-    train = workload.spec.train.model_copy(update=layout)
-    return replace(workload, spec=workload.spec.model_copy(update={"train": train}))
+    return workload.with_train(channels_last=workload.spec.train.channels_last and not as_it_is)
 
 
 def with_interpolation(model: Network) -> Network:

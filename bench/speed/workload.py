@@ -5,6 +5,7 @@ In: names and sizes. Out: a `Workload`, from which each side builds the same net
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -41,6 +42,11 @@ class Workload:
     def from_disk(cls, folder: Path, spec: RunSpec, num_classes: int, device: str) -> "Workload":
         """Open a workload in another process."""
         return cls(spec, Pack(folder), num_classes, torch.device(device))
+
+    def with_train(self, **settings: Any) -> "Workload":
+        """Return the workload with other values under `train`."""
+        train = self.spec.train.model_copy(update=settings)
+        return replace(self, spec=self.spec.model_copy(update={"train": train}))
 
     @property
     def targets(self) -> tuple[Target]:

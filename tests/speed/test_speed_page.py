@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from contextlib import contextmanager
 
 import pytest
 from typer.testing import CliRunner
@@ -176,6 +177,30 @@ def test_packing_is_set_beside_one_at_a_time_with_and_without_start_up():
     assert (first["÷ one at a time"], first["training ÷ one at a time"]) == (1, 1)
     assert (packed["÷ one at a time"], packed["training ÷ one at a time"]) == (0.5, 0.5)
     assert beside_one([four]) == [four]
+
+
+def test_both_sides_of_the_compiled_section_are_compiled_and_eager_is_not(monkeypatch):
+    seen = []
+
+    @contextmanager
+    def watched(model, train):
+        seen.append(train.compile)
+        yield
+
+    monkeypatch.setattr("bench.speed.loops.compiled", watched)
+    (section,) = json.loads(run("compiled", *TINY, "--json").stdout)
+    assert seen == [False, True, True]
+    (record,) = section["records"]
+    assert record["limit ÷ eager"]["median"] == pytest.approx(
+        record["eager ms"]["median"] / record["limit ms"]["median"]
+    )
+
+
+@pytest.mark.long
+def test_a_compiled_backbone_is_timed():
+    (section,) = json.loads(run("compiled", *TINY, "--json").stdout)
+    (record,) = section["records"]
+    assert record["ours ms"]["median"] > 0
 
 
 def test_a_spent_budget_ends_the_measurement_and_keeps_its_rows():
