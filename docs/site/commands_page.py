@@ -26,9 +26,10 @@ def write() -> str:
 
 _HEAD = f"""# The command line
 
-Each command with all its options, as `{PROGRAM} COMMAND --help` prints them; this page is made from the code.
-`--debug` before a command shows tracebacks, `--version` the version. What commands are for is told in
-[Everyday use](../everyday.md), exit codes in [Running](../running.md#exit-codes).
+Each command with all its options, as `{PROGRAM} COMMAND --help` prints them; this page is made from
+the code. `{PROGRAM} --debug COMMAND` shows tracebacks, `{PROGRAM} --version` the version. What
+commands are for is told in [Everyday use](../everyday.md), exit codes in
+[Running](../running.md#exit-codes).
 """
 
 

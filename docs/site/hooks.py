@@ -1,5 +1,6 @@
-"""Events of mkdocs: pages that are generated from the code, and links that lead from page to page."""
+"""Events of mkdocs: pages that are generated from the code, and links from page to page."""
 
+import re
 from typing import Any
 
 import commands_page
@@ -18,6 +19,9 @@ MADE = {
     "results/index.md": listings.write_results,
 }
 """Pages by place, and what writes each."""
+
+SITE_ALONE = re.compile(r"<!-- site: (.*?) -->", flags=re.S)
+"""What a page says in the site alone, where the pages that are generated are."""
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -38,4 +42,5 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
     if place.startswith("source/"):
         page.meta["search"] = {"exclude": True}
         return markdown
+    markdown = SITE_ALONE.sub(r"\1", markdown)
     return repository.relink(markdown, repository.file_of(place), place)

@@ -1,4 +1,4 @@
-"""Pages that list what the repository holds: published reports, examples, questions, public names."""
+"""Pages that list what is here: published reports, examples, questions, public names."""
 
 import ast
 import importlib
@@ -79,8 +79,9 @@ def write_results() -> str:
 
 _RESULTS = """# Results
 
-Reports that were made with fcn-bench and are kept in the repository, under `docs/results/`. Each is the page as the
-command wrote it. What stands below is the account beside it: how it was made, what it shows, and what it does not.
+Reports that were made with fcn-bench and are kept in the repository, under `docs/results/`. Each is
+the page as the command wrote it. What stands below is the account beside it: how it was made, what
+it shows, and what it does not.
 
 Without training: the [stride bound on CamVid](paper-on-camvid/stride-bound/bound.md), and
 [one network of each family of timm](timm-families.md) tried as a backbone."""

@@ -1,7 +1,7 @@
 """The repository's files in the site: which page each is, and links between them.
 
-In: Markdown whose links lead from file to file of the repository, as its own pages show it. Out: the
-same with links from page to page. A file that is no page and is linked becomes one that shows it.
+In: Markdown whose links lead from file to file of the repository, as it is read there. Out: with
+links from page to page. A linked file that is no page becomes one that shows it.
 """
 
 import re

@@ -10,7 +10,16 @@ from bench.claims import Claim
 from bench.plan import Published
 from bench.scoring import Scoring
 from bench.settings.keys import RENAMED
-from bench.spec import AuxSpec, DataSpec, EvaluateSpec, GroupSpec, ModelSpec, RunSpec, Schema, TrainSpec
+from bench.spec import (
+    AuxSpec,
+    DataSpec,
+    EvaluateSpec,
+    GroupSpec,
+    ModelSpec,
+    RunSpec,
+    Schema,
+    TrainSpec,
+)
 
 QUESTION, RUN = "the question", "a run"
 
@@ -19,7 +28,12 @@ PARTS: tuple[tuple[str, str, type[Schema], str], ...] = (
     ("`score`: which score decides", "score.", Scoring, ""),
     ("`adjust`: each of its entries", "adjust: ", Adjustment, ""),
     ("`published`: each of its entries", "published: ", Published, ""),
-    ("`claims`: each, taken apart", "claims: ", Claim, "A claim is a sentence; this is the same as a mapping."),
+    (
+        "`claims`: each, taken apart",
+        "claims: ",
+        Claim,
+        "A claim is a sentence, or a mapping with its parts.",
+    ),
     ("`model`: the network", "model.", ModelSpec, ""),
     ("`data`: the images", "data.", DataSpec, ""),
     ("`train`: the fitting", "train.", TrainSpec, ""),
@@ -52,7 +66,7 @@ NOT_IN_ID = {
     "train.init_streams": "In a run's id as the ids of those runs.",
     "model.pretrained": "In a run's id, a file or folder as the digest of what it holds.",
     "model.fusion": "In a run's id where the skip fuses something.",
-    "model.upsampling": "In a run's id unless the skip has one upsampling alone, and `model.upsampling_last` says it.",
+    "model.upsampling": "In a run's id where the skip has it: pool3 has the last alone.",
     "model.input_fusion": "In a run's id where there are several `data.inputs`.",
     "data.draw_by": "In a run's id where there are folds or a share.",
     "data.draw_seed": "In a run's id where there are folds or a share.",
@@ -78,11 +92,13 @@ def write() -> str:
                 required = key in values.get("required", ()) and key != "name"
                 parts.append(entry(before + key, value, nested, required=required))
     old = [f"| `{earlier}` | [`{now}`](#{_anchor(now)}) |" for earlier, now in RENAMED.items()]
-    return "\n\n".join([*parts, _OLD, "\n".join(["| earlier | now |", "| --- | --- |", *old])]) + "\n"
+    return (
+        "\n\n".join([*parts, _OLD, "\n".join(["| earlier | now |", "| --- | --- |", *old])]) + "\n"
+    )
 
 
 def entry(key: str, value: Mapping[str, Any], nested: Mapping[str, Any], *, required: bool) -> str:
-    """Return what the page says of a key: what it does, what it may be, its default, whether in ids."""
+    """Return what the page says of a key: what it does, may be, is by default, and is to ids."""
     told = " ".join(str(value.get("description", "")).split())
     default = "required" if required else f"default `{_spell(value.get('default'))}`"
     facts = [", ".join(dict.fromkeys(kinds(value, nested))), default]
@@ -150,13 +166,15 @@ def _anchor(key: str) -> str:
 
 _HEAD = """# The spec, key by key
 
-All keys of a question's file, from the schemas that judge it; this page is made from the code. How to write one is told in
-[Writing a question](../questions.md), and `fcn-bench schema` prints the same for editors.
+All keys of a question's file, from the schemas that judge it; this page is made from the code. How
+to write one is told in [Writing a question](../questions.md), and `fcn-bench schema` prints the
+same for editors.
 
-Keys of `model`, `data`, `train` and `evaluate` are settings of a run. They stand in `common`, `variants`, `grid`,
-`tune` and `adjust`, dotted (`model.skip: fcn8s`) or nested (`model: {skip: fcn8s}`). What is left at its default is no
-part of a run's id, and neither is any key of the question. All other settings are, unless it says so below: to change
-one is to ask for another run. Scores, shares and margins are fractions, from 0 to 1.
+Keys of `model`, `data`, `train` and `evaluate` are settings of a run. They stand in `common`,
+`variants`, `grid`, `tune` and `adjust`, dotted (`model.skip: fcn8s`) or nested (`model: {skip:
+fcn8s}`). A setting that differs from its default is part of a run's id, unless it says otherwise
+below: to change one is to ask for another run. No key of the question is. Scores, shares and
+margins are fractions, from 0 to 1.
 """
 
 _OLD = """## Earlier names
