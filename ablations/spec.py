@@ -30,9 +30,10 @@ class Adjustment(Schema):
     """Differences for the variants that have certain values, such as a backbone's learning rate."""
 
     when: Differences
-    """Values, by key, that a variant must have; of a list of values, any of them."""
+    """Which variants it is for: values by key, `{model.backbone: [vgg16, vgg19]}`; of a list of
+    values, any of them."""
     set: Differences
-    """What then differs."""
+    """The settings that these variants then have, `{train.lr: 1e-3}`."""
 
     @model_validator(mode="after")
     def _whatever_the_seed(self) -> Self:
@@ -49,35 +50,40 @@ class Ablation(Schema):
     question: Name
     """What is asked, in a sentence."""
     expectation: str = ""
-    """What is expected, written before the runs."""
+    """What is expected, in words, written before the runs. The report shows it; `claims` it
+    judges."""
     note: str = ""
-    """What a reader of the report must know about the protocol."""
+    """What a reader of the report must know about the protocol; the page shows it."""
     base: str | None = None
-    """A base: a named set of settings, or a path ending in .yaml, relative to this file."""
+    """A file of settings that come before `common`, such as camvid/base: by its name, or a path
+    ending in .yaml, relative to this file. None for the defaults alone."""
     common: Differences = {}
-    """Differences that all variants share."""
+    """Settings of runs that all variants share, on top of `base`."""
     variants: dict[Name, Differences | None] = {}
-    """Each answer by name, with what differs."""
+    """Each variant by its name, with the settings that are its own, `{fcn8s: {model.skip: fcn8s}}`;
+    `{}` where it has none."""
     grid: dict[Name, Annotated[list[Any], Field(min_length=1)]] = {}
-    """Values by key; the variants are all combinations, named by their values."""
+    """In place of `variants`: values by key, `{model.backbone: [alexnet, vgg16]}`. The variants are
+    all combinations, named by their values, alexnet-fcn8s."""
     exclude: list[Differences] = []
     """Combinations of the grid to leave out, by their values; of a list of values, each."""
     tune: dict[Name, Annotated[list[Any], Field(min_length=2)]] = {}
     """Values by key, of which each variant gets its best by `evaluate.eval_split`, tried with the
     first seed; of several keys each combination is tried."""
     adjust: list[Adjustment] = []
-    """Differences that depend on a variant's values."""
+    """Settings that depend on other settings of a variant, such as a learning rate by backbone."""
     seeds: Annotated[list[Seed], Field(min_length=1)] = [0]
-    """Seeds; each variant is run once with each."""
+    """Each variant is run once with each of these. With one seed the report gives no verdict."""
     baseline: str | None = None
-    """Variant that the others are compared with."""
+    """Variant from which differences are taken in tables; none for no such column."""
     published: list[Published] = []
-    """Numbers from the literature."""
+    """Numbers from the literature, shown beside ours with what differs."""
     margin: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Smallest difference of mIoU that matters, a fraction: variants that surely differ by less are
     called equivalent. None calls nothing so."""
     claims: list[Sentence] = []
-    """What is expected, in sentences that the report judges (`bench.claims`)."""
+    """What is expected, in sentences that the report judges, such as `fcn8s > fcn32s by 0.01 for
+    every model.backbone`."""
     score: Scoring = USUAL
     """Which score decides, which others are shown, and over which classes means are. Never part of
     a run: another mean of the same counts trains nothing."""
@@ -85,7 +91,7 @@ class Ablation(Schema):
     """What the report begins with: the verdicts on claims, what changing one thing brings, or the
     order of variants. By default claims where there are any, effects for a grid, else a ranking."""
     spread_of: str | None = None
-    """Another ablation, by name or path, whose runs on the same images tell how far seeds spread
+    """Another question, by name or path, whose runs on the same images tell how far seeds spread
     where this one has one seed."""
 
     _forced: dict[str, Any] = PrivateAttr(default_factory=dict)

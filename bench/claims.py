@@ -41,23 +41,27 @@ class Claim(Schema):
     left: Part
     """A variant, or a value of a factor; of a gain the context in which it is larger."""
     right: Part
+    """What `left` is compared with: likewise a variant, a value, or a context."""
     relation: Literal[">", "=", "<="] = ">"
     """More than, as much as (within `by`), or, of costs, at most."""
     by: Annotated[float, Field(ge=0, lt=1)] | None = None
-    """Fraction by which; None for 0, of `=` for the question's margin."""
+    """Fraction by which, 0.01 for a point of mIoU; none for 0, and of `=` for the question's
+    `margin`."""
     score: str = ""
     """A score by name; empty for the question's primary one."""
     classes: tuple[Part, ...] = ()
     """Classes whose IoU it is about, each; none for `score`."""
     every: str = ""
-    """Factor in every value of which it is claimed."""
+    """Key of the grid, such as model.backbone, for each of whose values it is claimed."""
     over: str = ""
-    """Factor over which the mean is claimed."""
+    """Key of the grid over whose values the mean difference is claimed."""
     gain: tuple[Part, Part] | None = None
     """Values before and after, whose difference is compared between two contexts."""
     cost: str = ""
+    """Cost that is compared in place of a score: num_parameters, gmacs (billions of multiply-adds),
+    latency_ms, step_memory_mib or train_seconds; written with `<=`."""
     times: Annotated[float, Field(gt=0)] = 1.0
-    """What the right side's cost is taken times."""
+    """Factor on the right side's cost: 0.5 claims at most half of it."""
 
     @model_validator(mode="after")
     def _fitting_together(self) -> "Claim":

@@ -83,26 +83,32 @@ class ModelSpec(Schema):
     """true for the backbone's default weights, a timm tag, hf-hub:OWNER/NAME, or a local file or
     folder, by its path or by its name in the folder of --weights; false for random."""
     skip: Name = "fcn8s"
-    """Skip strategy: which finer features are fused in."""
+    """Which finer features are fused in: none for fcn32s, that of stride 16 for fcn16s, those of 16
+    and 8 for fcn8s; pool3 to pool5 score one depth alone; fpn, unet and hypercolumn are others'."""
     head: Name = "linear"
-    """What turns the coarsest feature into scores."""
+    """What turns the coarsest feature into scores: linear, one 1x1 convolution; convolutionalized,
+    the fc6 and fc7 of AlexNet, VGG and CaffeNet as convolutions before it, as in the paper."""
     upsampling: Name = "bilinear"
-    """How coarse scores reach a finer grid."""
+    """How coarse scores reach a finer grid: bilinear, fixed; learned, a deconvolution that starts
+    as that; nearest, learned_random, subpixel, carafe."""
     upsampling_last: Name | None = None
     """How the finest scores reach the pixels; none for `upsampling`. The paper fixes this one."""
     fusion: Name = "sum"
-    """How coarse and fine scores become one; the paper sums."""
+    """How coarse and fine scores become one: sum, as in the paper, max, concat, gate, weighted."""
     score_init: Literal["zero", "random"] = "zero"
-    """Start of the score layers; the paper uses zero."""
+    """Start of the layers that score. The paper uses zero, our questions from scratch
+    random."""
     dropout: Annotated[Fraction, AfterValidator(_require_rest)] = 0.0
-    """Dropout before the scores, below 1."""
+    """Share of the values before the scores that are dropped in training, below 1."""
     padding: Literal["exact", "pad100"] = "exact"
-    """Exact alignment, or the reference nets' 100 pixels of padding and crops."""
+    """exact: scores lie exactly over the pixels that they are of. pad100: the reference nets' 100
+    pixels of padding around the image, and crops."""
     preprocessing: Literal["timm", "caffe"] = "timm"
     """What the network sees of an image: less the mean and over the deviation of its weights, or as
     the reference nets: blue first, 0 to 255, less the means of each colour."""
     output_stride: Annotated[int, Field(ge=1)] | None = None
-    """Pixels between the deepest features, for backbones that can dilate; none for their own."""
+    """Stride of the deepest feature in pixels, 8 or 16, for backbones that can dilate their last
+    stages; none for their own, which is 32 of most."""
     input_fusion: Literal["early", "late"] = "early"
     """Where several of `data.inputs` meet: early, one network with deeper first filters; late, a
     network for each, whose scores are averaged."""
@@ -116,12 +122,14 @@ class DataSpec(Schema):
     """Which images, and how large the network sees them."""
 
     dataset: Name = "shapes"
-    """A registered dataset; `fcn-bench list datasets` shows them."""
+    """Name of the data set: shapes (drawn, no download), folder (images of your own), camvid and
+    other published ones."""
     options: dict[str, int | float | str | bool] = {}
-    """Settings of that dataset, as its loader documents them."""
+    """Settings of that data set by name, `{size: 64, num_train: 32}` of shapes; its loader's
+    docstring tells them."""
     inputs: Annotated[tuple[Name, ...], Field(min_length=1)] = ("rgb",)
-    """What the network sees: rgb, and what more the dataset has. Published filters serve the
-    first."""
+    """What the network sees: rgb, and what more the data set has, such as depth. Pretrained weights
+    serve the first; further ones have filters of their own."""
     targets: tuple[Name, ...] = ()
     """Targets that the network learns together; none for the dataset's own. Reports compare the
     first, and show the others beside it."""
@@ -146,12 +154,14 @@ class DataSpec(Schema):
     """Parts of `train.split`, one of which judges while the others are trained on; write the same
     split as `evaluate.split`. None for no folds."""
     fold: Annotated[int, Field(ge=0)] = 0
-    """Which of them judges, from 0; an axis of a grid."""
+    """Which of the folds judges, from 0 to `folds` less one; write all of them as an axis of a
+    grid."""
     draw_by: Literal["groups", "images"] = "groups"
-    """What such draws keep whole: groups, such as clips, where the dataset knows them; or nothing
-    larger than an image."""
+    """What shares and folds keep whole: groups, such as clips, where the dataset knows them; or
+    nothing larger than an image."""
     draw_seed: Seed = 0
-    """Seed of such draws, apart from the run's: all variants and seeds have the same images."""
+    """Seed of shares and folds, apart from the run's: all variants and seeds have the same
+    images."""
 
     @model_validator(mode="after")
     def _fold_of_folds(self) -> "DataSpec":
@@ -176,9 +186,9 @@ class GroupSpec(Schema):
     """How a part of a network learns, beside the rest."""
 
     lr: Positive = 1.0
-    """Factor on the learning rate; for 0 there is `train.freeze`."""
+    """Factor on `train.lr` for this part; for 0 there is `train.freeze`."""
     decay: Annotated[float, Field(ge=0)] = 1.0
-    """Factor on the decay of weights; vectors have none."""
+    """Factor on `train.weight_decay` for this part; biases and norms are not decayed anyway."""
 
 
 class AuxSpec(Schema):
@@ -210,13 +220,15 @@ class TrainSpec(Schema):
     split: Name = "train"
     """Split of the dataset to train on."""
     steps: Annotated[int, Field(ge=0)] | None = None
-    """Number of optimiser updates."""
+    """Length of training in updates of the weights; write this or `epochs`, one of the two."""
     epochs: Positive | None = None
-    """The same as passes over the split; turned into steps when the plan is made."""
+    """Length of training in passes over the split's images; it is turned into steps when the plan
+    is made."""
     batch_size: Annotated[int, Field(ge=1)] = 16
-    """Images per forward pass."""
+    """Images of a batch, over all devices of the run together."""
     grad_accum_steps: Annotated[int, Field(ge=1)] = 1
-    """Batches whose gradients are added up for one step."""
+    """Batches whose gradients are added up for one step: a larger batch in the memory of a small
+    one."""
     batch_norm_groups: Annotated[int, Field(ge=1)] = 1
     """Equal parts of each batch whose batch-norm statistics are taken apart. 1 takes those of the
     whole batch, over all devices of the run; 4 trains as on four devices whose batch norms are not
@@ -242,12 +254,13 @@ class TrainSpec(Schema):
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     """Momentum of sgd, or the first beta of adamw; others have arguments."""
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
-    """Decay of weights; vectors (biases, norms) are not decayed."""
+    """Decay of weights, a factor on the weights in their gradient (of adamw apart from it); biases
+    and norms are not decayed."""
     schedule: Call = "poly"
     """Shape of the learning rate over the steps after warm-up: a name of `fcn-bench list
     schedules`, with arguments such as multistep(at=[0.6, 0.9])."""
     power: Positive = 0.9
-    """Exponent of the poly schedule."""
+    """Exponent of the poly schedule: the rate is `lr` times (1 - share of steps done) to this."""
     warmup_steps: Annotated[int, Field(ge=0)] = 0
     """Steps over which the learning rate rises linearly from zero."""
     groups: Annotated[dict[Name, GroupSpec], BeforeValidator(_sorted)] = {}
@@ -262,7 +275,8 @@ class TrainSpec(Schema):
     """Parts that do not train, as `groups` names them: [backbone], or with their last such step,
     {backbone: 500}."""
     clip_grad_norm: Positive | None = None
-    """Largest gradient norm; longer gradients are scaled down to it."""
+    """Largest norm of all gradients together; longer ones are scaled down to it. None for no
+    limit."""
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Decay per step of a moving average of the weights, which is what is scored; 0 for none."""
     class_weights: (
@@ -279,7 +293,8 @@ class TrainSpec(Schema):
     crop: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] | None = None
     """Height and width of training crops in pixels, after scaling; none for whole images."""
     scale: tuple[Positive, Positive] = (1.0, 1.0)
-    """Range of the random resize, on top of `data.input_scale`, drawn log-uniformly."""
+    """Smallest and largest factor of the random resize of training images, on top of
+    `data.input_scale`, drawn log-uniformly; (1, 1) for none."""
     flip: bool = True
     """Mirror left and right with probability one half."""
     augment: tuple[Call, ...] = ()
@@ -301,7 +316,8 @@ class TrainSpec(Schema):
     deterministic: bool = False
     """Use only algorithms that give the same bits on every try; on a CPU they do so anyway."""
     channels_last: bool = True
-    """Memory layout of images and convolutions."""
+    """Lay images and convolutions out in memory with channels last, which convolutions mostly
+    prefer; false for torch's usual layout. Results may differ by rounding."""
     init_from: Name | None = None
     """Variant whose run of the same seed gives the starting weights; new scores start at zero."""
     init_streams: tuple[Name, ...] = ()
@@ -327,9 +343,9 @@ class EvaluateSpec(Schema):
     split: FileName = "test"
     """Split of the final scores, taken once, after the last step."""
     eval_split: Name = "val"
-    """Split that is scored along the way, for learning curves."""
+    """Split that is scored along the way: for learning curves, `train.select` and `tune`."""
     eval_every: Annotated[int, Field(ge=0)] = 0
-    """Steps between two such scores; 0 for none."""
+    """Steps between two scores of `eval_split`; 0 for none along the way."""
     mask: MaskName | None = None
     """What is hidden of the images that give the final scores; none for what `data.mask` hides.
     Runs that differ in it alone are trained once."""
@@ -349,11 +365,12 @@ class RunSpec(Schema):
     data: DataSpec = DataSpec()
     """The images."""
     train: TrainSpec = TrainSpec()
-    """The fitting."""
+    """How weights are fitted."""
     evaluate: EvaluateSpec = EvaluateSpec()
-    """The judging."""
+    """Which images judge."""
     seed: Seed = 0
-    """Seed of everything random: weights, order, augmentation, dropout."""
+    """Seed of everything random: weights, order, augmentation, dropout. Of a question `seeds` sets
+    it."""
 
     @property
     def judging_mask(self) -> MaskName:

@@ -1,0 +1,96 @@
+"""Pages that list what is here: published reports, examples, questions, public names."""
+
+import ast
+import importlib
+import re
+from pathlib import Path
+
+from repository import ROOT
+
+from ablations.registry import list_ablations
+from bench.settings.yaml_file import load_yaml
+
+PACKAGES = ("ablations", "reports", "bench", "fcn")
+
+
+def write_python() -> str:
+    """Return the page of all public names, whose docstrings mkdocstrings fills in."""
+    parts = [
+        "# Python, name by name\n\nThe public names of the four packages, from their docstrings; "
+        "[From Python](../python.md) shows them at work."
+    ]
+    for package in PACKAGES:
+        names = importlib.import_module(package).__all__
+        parts += [f"## {package}", *(f"::: {package}.{name}" for name in names)]
+    return "\n\n".join(parts) + "\n"
+
+
+def write_questions() -> str:
+    """Return the page of all questions that come along, by folder."""
+    folders: dict[str, list[str]] = {}
+    for name, path in list_ablations().items():
+        try:
+            file = path.resolve().relative_to(ROOT)
+        except ValueError:  # of another package that is installed
+            continue
+        asked = " ".join(str(load_yaml(path)["question"]).split())
+        row = f"| [`{name}`](../../{file.as_posix()}) | {asked} |"
+        folders.setdefault(name.rpartition("/")[0], []).append(row)
+    head = "# Questions that come along\n\n`fcn-bench run NAME` asks one; `fcn-bench explain NAME` "
+    head += "says what it holds. Each name leads to its file."
+    parts = [head]
+    for folder, rows in sorted(folders.items()):
+        title = [f"## {folder}"] if folder else []
+        parts += [*title, "\n".join(["| name | question |", "| --- | --- |", *rows])]
+    return "\n\n".join(parts) + "\n"
+
+
+def write_examples() -> dict[str, str]:
+    """Return a page for each example: what its docstring says, and the file."""
+    pages = {}
+    for path in sorted((ROOT / "docs" / "examples").glob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        said = ast.get_docstring(ast.parse(text)) or ""
+        title, _, rest = said.partition("\n")
+        code = text.split('"""', 2)[2].strip()
+        head = f"# {title.removesuffix('.')}\n\n`docs/examples/{path.name}`\n"
+        page = f"{head}{rest.rstrip()}\n\n## The file\n\n~~~~python\n{code}\n~~~~\n"
+        pages[f"examples/{path.stem}.md"] = page
+    return pages
+
+
+def write_results() -> str:
+    """Return the page of published reports: of each what its README says, and its first table."""
+    parts = [_RESULTS]
+    for readme in sorted((ROOT / "docs" / "results").glob("*/README.md")):
+        title, _, rest = readme.read_text(encoding="utf-8").partition("\n")
+        folder = readme.parent
+        parts += [f"## {title.removeprefix('# ')}"]
+        parts += [f"[Open the report]({folder.name}/index.html){{ .md-button }}"]
+        for figure in ("scores.png", "figures/scores.png"):
+            if (folder / figure).exists():
+                parts += [f"![Scores by variant]({folder.name}/{figure})"]
+        parts += [_lead_into(folder, re.sub(r"^## ", "### ", rest.strip(), flags=re.M))]
+        table = (folder / "summary.md").read_text(encoding="utf-8").split("\n\n")[:2]
+        lines = "\n".join(f"    {line}" for line in "\n\n".join(table).splitlines())
+        parts += [f'??? note "The table of scores"\n\n{lines}']
+    return "\n\n".join(parts) + "\n"
+
+
+_RESULTS = """# Results
+
+Reports that were made with fcn-bench and are kept in the repository, under `docs/results/`. Each is
+the page as the command wrote it. What stands below is the account beside it: how it was made, what
+it shows, and what it does not.
+
+Without training: the [stride bound on CamVid](paper-on-camvid/stride-bound/bound.md), and
+[one network of each family of timm](timm-families.md) tried as a backbone."""
+
+
+def _lead_into(folder: Path, text: str) -> str:
+    """Return a README's text with links that lead into its folder from the page above it."""
+    return re.sub(
+        r"\]\((?![a-z]+:|#)([^)\s]+)\)",
+        lambda found: f"]({folder.name}/{found[1]})",
+        text,
+    )
