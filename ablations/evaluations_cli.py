@@ -74,7 +74,12 @@ def compare_them(
         show_json(frame.astype(object).where(frame.notna(), None).to_dict("records"))
         return
     show([{str(k): v for k, v in row.items()} for row in table.cells.to_dict("records")], False)
+    apart: dict[str, dict[str, None]] = {}
     for name, note in zip(frame["name"], frame["note"], strict=True):
+        apart.setdefault(note, {})[name] = None
+    for note, names in apart.items():
         if note:
-            say(f"{name}: no difference to the first: {note}")
+            say(f"{', '.join(names)}: no difference to the first: {note}")
+    if any(apart):
+        say("`fcn-bench evaluations compare ID ID...` compares those that are named with the first")
     say(table.caption)

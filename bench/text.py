@@ -22,6 +22,12 @@ def clean_block(text: object) -> str:
     return "\n".join(clean(line) for line in lines)
 
 
+def number_of(number: int, noun: str) -> str:
+    """Write a number of things: "1 image", "3 images", "2 classes", "1,200 masks"."""
+    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else plural}"
+
+
 def require_file_name(name: str) -> str:
     """Return a name that can be that of a file, in any folder and nowhere else.
 

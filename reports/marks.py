@@ -61,9 +61,7 @@ class Remarks:
     @property
     def caption(self) -> str:
         """Return the sentences as a table's caption holds them; of many, the first."""
-        texts = [
-            _attribute([f"{name} {MARK}" for name in names], text) for names, text in self.lines
-        ]
+        texts = self._written()
         left = len(texts) - MOST_CAPTIONED
         if left > 0:
             texts = [*texts[:MOST_CAPTIONED], f"{number_of(left, 'more remark')}: summary.md."]
@@ -71,7 +69,7 @@ class Remarks:
 
     def list_printed(self) -> list[str]:
         """Return lines for a terminal: a handful, and how many more there are."""
-        texts = [_attribute(names, text) for names, text in self.lines]
+        texts = self._written()
         left = len(texts) - MOST_PRINTED
         return texts if left <= 0 else [*texts[:MOST_PRINTED], f"... and {left} more, see the page"]
 
@@ -106,6 +104,12 @@ class Remarks:
         return runs.assign(
             remark=["; ".join(text for _, text in self.runs.get(p, ())) for p in places]
         )
+
+    def _written(self) -> list[str]:
+        """Return the lines with the variants of each, marked as they are in tables."""
+        return [
+            _attribute([f"{name} {MARK}" for name in names], text) for names, text in self.lines
+        ]
 
     def _rank_variants(self) -> list[tuple[int, str, str]]:
         """Return how much it matters what is said of each variant, its name, and the words."""

@@ -15,6 +15,7 @@ import seaborn as sns
 
 from bench.metrics import METRICS, find_metric, is_by_image
 from bench.text import clean
+from bench.text import number_of as number_of
 
 MISSING = "–"
 """Shown for a value that does not exist; a missing number is never zero."""
@@ -180,12 +181,6 @@ def mean_label(score: str) -> str:
 def capital(text: str) -> str:
     """Begin a sentence with a text."""
     return f"{text[:1].upper()}{text[1:]}"
-
-
-def number_of(number: int, noun: str) -> str:
-    """Write a number of things: "1 image", "3 images", "2 classes"."""
-    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
-    return f"{number} {noun if number == 1 else plural}"
 
 
 def enumerate_names(names: Iterable[str], most: int = 6) -> str:

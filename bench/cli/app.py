@@ -28,7 +28,7 @@ from bench.cli.weights import weights_app
 from bench.grid.slots import Slot, share_threads
 from bench.importing import importing
 from bench.plugins import load_plugins
-from bench.text import clean_block
+from bench.text import clean_block, number_of
 from fcn.errors import InputError
 from fcn.registry import unknown_name
 
@@ -126,7 +126,7 @@ def predict(
     images: Annotated[
         list[Path],
         typer.Argument(
-            help="Images of any size, folders of them, videos, or - for a list on stdin."
+            help="Images of any size, folders, globs, videos, or - for a list on stdin."
         ),
     ],
     runs: RunsDir = Path("runs"),
@@ -167,7 +167,8 @@ def predict(
         num_failed += isinstance(told, InputError)
         typer.echo(clean_block(told), err=isinstance(told, InputError))
     if num_failed:
-        typer.echo(f"{num_failed} images could not be predicted; the rest is done", err=True)
+        said = f"{number_of(num_failed, 'image')} could not be predicted; the rest is done"
+        typer.echo(said, err=True)
         raise typer.Exit(1)
 
 

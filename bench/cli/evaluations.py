@@ -195,7 +195,11 @@ def _find_subject(store: "Store", text: str) -> tuple[str, str | None]:
             f"{path} is a file; give a run, a model folder (of fcn.save_pretrained or `fcn-bench "
             "export`), an ONNX file (NAME.onnx), or a folder of masks"
         )
-    return RUN, store.find(text)
+    try:
+        return RUN, store.find(text)
+    except InputError as error:
+        said = str(error).removesuffix(".")
+        raise InputError(f"{said}; and there is no folder or file {text}") from None
 
 
 def _read_statistics(mean: str, std: str) -> "tuple[tuple[float, ...], tuple[float, ...]] | None":

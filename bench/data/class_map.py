@@ -118,6 +118,8 @@ def write_key(kind: Kind, key: int) -> str:
 def count_keys(keys: Keys) -> Counter[int]:
     """Count the pixels of each key: by runs, of which masks have few, and JPEGs many."""
     flat = keys.ravel()
+    if not flat.size:
+        return Counter()
     starts = np.flatnonzero(np.concatenate(([True], flat[1:] != flat[:-1])))
     lengths = np.diff(starts, append=len(flat))
     distinct, run = np.unique(flat[starts], return_inverse=True)

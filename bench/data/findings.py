@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from bench.data.labels import Labels, name_some, shared_remark
 from bench.data.layers import Target
 from bench.data.problems import join_problems
+from bench.text import number_of
 from fcn.errors import InputError
 
 
@@ -62,8 +63,8 @@ class DataReport:
             pixels = sum(p.height * p.width for p in moved)
             share = 100 * sum(p.num_moved for p in moved) / pixels
             found.append(
-                f"{len(moved)} masks hold something else than the values or colours listed; "
-                f"{share:.3g} % of their pixels were taken for the nearest of these (`snap`)"
+                f"{number_of(len(moved), 'mask')} of other values or colours than those listed: "
+                f"{share:.3g} % of the pixels were taken for the nearest of these (`snap`)"
             )
         numbers = {pair: len(names) for pair, names in self._shared().items()}
         return found + shared_remark(numbers)
@@ -71,8 +72,9 @@ class DataReport:
     def duplicates(self) -> list[str]:
         """Return, a text for each pair of splits, which images they have in common."""
         return [
-            f"splits {a!r} and {b!r} have {len(names)} images in common: {name_some(names)}; list "
-            "each in one of the two, or write `duplicates: say` in classes.yaml"
+            f"splits {a!r} and {b!r} have {number_of(len(names), 'image')} in common: "
+            f"{name_some(names)}; list each in one of the two, or write `duplicates: say` in "
+            "classes.yaml"
             for (a, b), names in self._shared().items()
             if names
         ]

@@ -84,6 +84,8 @@ def opened(path: Path, raw_mode: str = "") -> Iterator[Image.Image]:
     except Image.DecompressionBombError:
         raise InputError(_too_large(path, "far more pixels")) from None
     except UnidentifiedImageError:
+        if kind := _other_kind(path):
+            raise InputError(f"{path} {kind}") from None
         raise InputError(
             f"{path} cannot be decoded: it is damaged, none of the formats that are read "
             f"({', '.join(FORMATS)}), or of a kind of one that is not read, such as a TIFF of two "
@@ -94,6 +96,31 @@ def opened(path: Path, raw_mode: str = "") -> Iterator[Image.Image]:
         raise InputError(
             f"{path} cannot be decoded ({reason}); it is damaged or no image: replace it"
         ) from None
+
+
+_AS_PNG = "save it as PNG or JPEG"
+_OTHERS = (
+    (
+        rb"version https://git-lfs",
+        "stands for a file that Git LFS keeps: `git lfs pull` fetches it",
+    ),
+    (rb"\s*(<!doctype html|<html)", "is a page of a web site, not an image: download it again"),
+    (rb"....ftyp(hei|hev|mif1|msf1)", f"is a HEIC photograph, which is not read: {_AS_PNG}"),
+    (rb"\xff\x0a|....JXL ", f"is a JPEG XL, which is not read: {_AS_PNG}"),
+    (rb"8BPS", f"is a Photoshop file, which is not read: {_AS_PNG}"),
+    (rb"\s*(<\?xml|<svg)", f"is a drawing or other XML, not pixels: {_AS_PNG}"),
+    (rb"%PDF|%!PS", f"is a document, not an image: {_AS_PNG}"),
+    (rb"PK\x03\x04|\x1f\x8b|Rar!|7z\xbc\xaf", "is an archive: unpack it"),
+    (rb"\x93NUMPY|\x89HDF|MATLAB 5", f"is a file of arrays, not an image: {_AS_PNG}"),
+    (rb"\Z", "is empty, as downloads and copies are that broke off: replace it"),
+)
+"""How files begin that are often found among images, and what to do about each."""
+
+
+def _other_kind(path: Path) -> str:
+    """Say what a file is that is no image, or none that is read; nothing where that is unknown."""
+    head = _head(path, 64)
+    return next((t for p, t in _OTHERS if re.match(p, head, re.DOTALL | re.IGNORECASE)), "")
 
 
 def require_image(image: Image.Image, path: Path) -> None:

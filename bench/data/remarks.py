@@ -18,6 +18,7 @@ from bench.data.packs.pack import Pack, open_pack
 from bench.data.problems import join_problems
 from bench.data.roles import with_drawn
 from bench.plan import Plan, PlannedRun, Run
+from bench.text import number_of
 from fcn.errors import InputError
 
 
@@ -105,7 +106,7 @@ def plan_remarks(plan: Plan, packs: Mapping[str, Pack], *, scored: bool = False)
     for use in uses:
         for leak, kept in _leaks(use, packs):
             if kept:
-                number = f"{len(kept)} images that judge are trained on too"
+                number = f"trained on, and judging too: {number_of(len(kept), 'image')}"
                 found[f"{number}, which data.duplicates allows: {name_some(kept)}"] = None
             if leak:
                 found[leak] = None
@@ -123,8 +124,9 @@ def _remarks_on_runs(plan: Plan, packs: Mapping[str, Pack]) -> Iterator[str]:
         number = draw.size(len(pack.indices(train.split))) if pack else train.batch_size
         if train.steps and train.batch_size > number:
             text = (
-                f"train.batch_size {train.batch_size} is more than the {number} images of split "
-                f"{train.split}: a batch has images more than once"
+                f"train.batch_size {train.batch_size} is more than the "
+                f"{number_of(number, 'image')} of split {train.split}: "
+                "a batch has images more than once"
             )
             large.setdefault(text, []).append(planned.variant)
     for text, variants in large.items():

@@ -15,10 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
-from bench.data.files import read_mask
-from bench.data.formats import opened
 from bench.data.layers import COLOUR
 from bench.data.packs.pack import Pack
 from bench.data.scoring_batches import groups_of_one_size
@@ -26,7 +23,7 @@ from bench.metrics import count_mask
 from bench.run.environment import describe_environment
 from bench.run.evaluate import Evaluation, choose_kept, save_evaluation
 from bench.run.evaluate_split import BATCH_PIXELS, BATCH_SIZE
-from bench.run.images import files_by_stem
+from bench.run.masks_of_others import find_masks, read_prediction
 from bench.run.onnx_network import OnnxNetwork
 from bench.run.trained import Segmenter, Trained
 from bench.run.views import Views
@@ -47,9 +44,6 @@ from bench.store.scored import (
 )
 from fcn.errors import InputError
 from fcn.hub import WEIGHTS, from_pretrained, read_config
-
-MASK_ENDINGS = ("", "-mask", "_mask", "_pred", "_prediction")
-"""What may follow an image's name in that of its mask; ours is `-mask`."""
 
 Predict = Callable[[list[int]], list[NDArray[np.uint8]]]
 """Images of a pack of one size, by number -> the class of each pixel, (H, W) each."""
@@ -183,22 +177,14 @@ def subject_of_masks(folder: Path, pack: Pack, split: str, label: str) -> Subjec
     Raises:
         InputError: Masks are missing, or there are several for an image.
     """
-    found = files_by_stem(folder)
-    files = {i: _find_mask(found, pack.name(i), folder) for i in pack.indices(split)}
-    missing = [pack.name(i) for i, path in files.items() if path is None]
-    if missing:
-        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-        raise InputError(
-            f"{folder} has no mask of {', '.join(missing[:3])}{more} of split {split!r}; masks are "
-            f"found by the image's name, with {' '.join(MASK_ENDINGS[1:])} behind it or nothing"
-        )
-    masks = {i: path for i, path in files.items() if path is not None}
+    indices = list(pack.indices(split))
+    masks = dict(zip(indices, find_masks(folder, [pack.name(i) for i in indices]), strict=True))
     content = hashlib.sha256()
     for i, path in masks.items():
         content.update(f"{pack.name(i)} {file_digest(path)}\n".encode())
 
     def predict(indices: list[int]) -> list[NDArray[np.uint8]]:
-        return [_read_prediction(masks[i], pack, i) for i in indices]
+        return [read_prediction(masks[i], pack, i) for i in indices]
 
     return Subject(MASKS, str(folder), label, content.hexdigest(), predict)
 
@@ -311,52 +297,3 @@ def _require_classes(subject: Subject, pack: Pack) -> None:
             f"{', '.join(pack.class_names)}: scores need the same classes in the same order; "
             "rename or reorder those of the data set (classes.txt)"
         )
-
-
-def _find_mask(found: dict[str, list[Path]], name: str, folder: Path) -> Path | None:
-    """Return the mask of an image; None where there is none."""
-    stem = Path(name).as_posix()
-    files = [path for ending in MASK_ENDINGS for path in found.get(stem + ending, ())]
-    if len(files) > 1:
-        listed = ", ".join(str(path.relative_to(folder)) for path in files[:3])
-        raise InputError(f"{folder} has several masks of image {name}: {listed}; keep one")
-    return files[0] if files else None
-
-
-def _read_prediction(path: Path, pack: Pack, index: int) -> NDArray[np.uint8]:
-    """Read a predicted mask and see that it fits its image."""
-    with opened(path) as image:
-        is_colour = image.mode in ("RGB", "RGBA")
-        pred = _by_colour(path, image, pack) if is_colour else None
-    pred = read_mask(path) if pred is None else pred
-    size = pack.size(index)
-    if pred.shape != size:
-        raise InputError(
-            f"{path} is {pred.shape[1]}x{pred.shape[0]}, its image {size[1]}x{size[0]}; scores are "
-            "taken at the label's own size: have the tool write masks of that size"
-        )
-    labelled = pack.target(index) != pack.ignore_index
-    wrong = np.unique(pred[labelled & (pred >= pack.num_classes)])
-    if len(wrong):
-        raise InputError(
-            f"{path} holds {', '.join(map(str, wrong[:5]))} where the label has a class; the "
-            f"classes are 0 to {pack.num_classes - 1}, in the order {', '.join(pack.class_names)}"
-        )
-    return np.where(pred < pack.num_classes, pred, 0).astype(np.uint8)
-
-
-def _by_colour(path: Path, image: Image.Image, pack: Pack) -> NDArray[np.uint8]:
-    """Read a mask in the data set's display colours."""
-    colours = np.asarray(image.convert("RGB")).astype(np.int64)
-    codes = colours @ np.array([65536, 256, 1])
-    known = {(r << 16) + (g << 8) + b: c for c, (r, g, b) in enumerate(pack.palette)}
-    found, places = np.unique(codes, return_inverse=True)
-    foreign = [code for code in found.tolist() if code not in known]
-    if foreign:
-        shown = ", ".join(f"#{code:06x}" for code in foreign[:3])
-        raise InputError(
-            f"{path} holds colours that are no class's ({shown}); save class indices as an 8-bit "
-            "grey or palette PNG, or the colours of the data set"
-        )
-    classes = np.array([known[code] for code in found.tolist()], dtype=np.uint8)
-    return classes[places.reshape(codes.shape)]

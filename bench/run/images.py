@@ -3,6 +3,7 @@
 A frame of a video goes as a file too: drive.mp4 is taken for a folder drive of 000001.png and on.
 """
 
+import glob
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ from bench.run.video import SUFFIXES as VIDEO_SUFFIXES
 from bench.run.video import Frames, count_frames
 from bench.text import MAX_BYTES
 from fcn.errors import InputError
+
+LISTS = (".txt", ".lst", ".csv", ".tsv")
+"""Endings of files that list images."""
 
 
 @dataclass(frozen=True)
@@ -39,18 +43,25 @@ def find_images(given: Sequence[Path], out: Path) -> list[ImageFile]:
     Hidden files are passed over, and so is what commands of ours wrote there or in `out`.
 
     Args:
-        given: Files, folders and videos. What is not there comes along, and fails where it is read.
+        given: Files, folders, videos, and globs that no shell has read. What is not there comes
+            along, and fails where it is read.
         out: Folder that results go to.
 
     Raises:
-        InputError: A folder holds no image, a video cannot be read, nothing of all is there, or
-            a frame is called as an image is.
+        InputError: A folder holds no image, a video cannot be read, nothing of all is there, a
+            list is given as an image, or a frame is called as an image is.
     """
+    given = [path for one in given for path in _match(one)]
     if not any(path.exists() for path in given):
         shown = ", ".join(map(str, given[:3])) + ", ..." * (len(given) > 3)
-        raise InputError(f"{shown}: there is no such file; give images, or folders of them")
+        raise InputError(f"{shown}: there is no such file; give images, folders of them, or globs")
     found: dict[str, ImageFile] = {}
     for path in given:
+        if path.suffix.lower() in LISTS and path.is_file():
+            raise InputError(
+                f"{path} is a list, no image; have it read from standard input, as in "
+                f"`fcn-bench predict RUN - < {path}`"
+            )
         if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file():
             images = list(_frames_of(path))
         else:
@@ -68,6 +79,13 @@ def find_images(given: Sequence[Path], out: Path) -> list[ImageFile]:
                     "called; give them to two commands, each with its own --out"
                 )
     return list(found.values())
+
+
+def _match(path: Path) -> list[Path]:
+    """Return the files of a glob in quotes; a path as it is. A file may have `[1]` in its name."""
+    if path.exists():
+        return [path]
+    return [Path(found) for found in sorted(glob.glob(str(path), recursive=True))] or [path]
 
 
 def files_by_stem(folder: Path) -> dict[str, list[Path]]:

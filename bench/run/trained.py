@@ -46,7 +46,7 @@ def load_model(
 
     Args:
         run: Folder of the run, such as "runs/32/320973cd0f14e58f"; or, if there is a store, the
-            run's id or its first digits.
+            run's name (`ablation/variant/seed`), its id, or the first digits of that.
         store: The store, or its folder.
         device: auto, cpu, mps, cuda or cuda:N.
         plugins: Modules, by name or path, that register the run's parts; as `--plugin`.
@@ -60,7 +60,8 @@ def load_model(
         if not (folder / "spec.yaml").is_file():
             raise InputError(
                 f"{run} is no folder of a run (it has no spec.yaml); give one, such as "
-                "runs/32/320973cd0f14e58f, or an id and its store"
+                "runs/32/320973cd0f14e58f, or a name or an id and its store, as in "
+                "load_model('ablation/variant/seed', 'runs')"
             )
         opened, run_id = Store(folder.parent.parent), folder.name
     else:

@@ -86,6 +86,12 @@ def test_runs_and_other_tools_are_scored_compared_and_reported(work, cli):
     assert second["miou_diff_low"] < second["miou_diff_high"]
     assert "| palette" in (work / "side/evaluations.md").read_text()
 
+    whole = cli(
+        "evaluations", "compare", cwd=work
+    ).stdout  # on two splits: said once, with a way out
+    assert whole.count("no difference to the first: ") == 1
+    assert "`fcn-bench evaluations compare ID ID...`" in whole
+
     told = cli("report", *TRAIN, cwd=work)
     assert told.returncode == 0, told.stderr
     page = (work / "out/q-part/index.html").read_text()
@@ -121,7 +127,7 @@ def test_runs_and_other_tools_are_scored_compared_and_reported(work, cli):
         (("grey", *ON_MINE, "--mean", "0,0,0", "--std", "1,1,1"), "no ONNX file"),
         (("q.yaml", *ON_MINE), "an ONNX file"),
         (("grey", *ON_MINE, "--like", "q/coarse/0"), "leave --dataset"),
-        (("nothing", *ON_MINE), "nothing"),
+        (("nothing", *ON_MINE), "and there is no folder or file nothing"),
         (("grey", *ON_MINE, "--input-scale", "90"), "0.05 and 8"),
         (("grey", "--dataset", "folder", "--data", "mine", "--split", "tset"), "tset"),
     ],

@@ -22,6 +22,7 @@ from bench.run.evaluate_other import (
 )
 from bench.run.execute import Options, execute
 from bench.run.export import export_run
+from bench.run.masks_of_others import find_masks
 from bench.run.onnx_network import OnnxNetwork
 from bench.run.trained import Trained
 from bench.run.views import Views, parts_of
@@ -177,6 +178,46 @@ def test_masks_of_another_tool_are_scored_as_runs_are(trained, tmp_path, ending)
     assert frame["miou_diff_low"][1] < frame["miou_diff"][1] < frame["miou_diff_high"][1]
     assert frame["word"][1] == ""  # one seed gives no verdict
     assert list(evaluations_table(frame).cells["scored"]) == ["q/a", "theirs"]
+
+
+@pytest.mark.parametrize("called", ["{}_out", "{}.jpg", "run 1/{}", "pred_{}_color", "a/{}.v{}"])
+def test_masks_are_found_by_what_all_have_around_the_name(tmp_path, called):
+    names = ["1", "11", "111", "4"]
+    for name in names:
+        path = tmp_path / f"{called.format(name, 1)}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    wanted = [tmp_path / f"{called.format(name, 1)}.png" for name in names]
+    assert find_masks(tmp_path, names) == wanted
+    assert find_masks(tmp_path, [f"train/{name}" for name in names]) == wanted
+    wanted[1].unlink()
+    said = r"has no mask of .* of 4 images in all.* It has 3 image files"
+    with pytest.raises(InputError, match=said):
+        find_masks(tmp_path, names)
+
+
+def test_two_masks_of_each_image_are_not_chosen_from(tmp_path):
+    for name in "ab":
+        for kind in ("labels", "color"):
+            (tmp_path / f"{name}_{kind}.png").touch()
+    with pytest.raises(InputError, match=r"several masks of image a: a_color\.png, a_labels\.png"):
+        find_masks(tmp_path, ["a", "b"])
+
+
+def test_arrays_are_no_masks(tmp_path):
+    (tmp_path / "a.npz").touch()
+    with pytest.raises(InputError, match=r"no image files, but files that end in \.npz"):
+        find_masks(tmp_path, ["a"])
+
+
+def test_indices_in_three_equal_channels_are_indices(trained, tmp_path):
+    store, run, pack = trained
+    found = []
+    for folder, change in (("grey", lambda p: p), ("rgb", lambda p: np.dstack([p] * 3))):
+        write_masks(tmp_path / folder, pack, "test", change)
+        subject = subject_of_masks(tmp_path / folder, pack, "test", folder)
+        found += evaluate_subject(store, subject, pack, run.spec.data, "test", Views(), CPU)[:1]
+    assert found[0].confusion == found[1].confusion
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,22 @@ def test_folders_are_walked_for_images_alone(place):
     assert {".png", ".jpg", ".tif", ".webp"} <= SUFFIXES
 
 
+def test_a_glob_in_quotes_is_what_a_shell_would_make_of_it(place):
+    place("in/b.png", "in/a.png", "in/c.jpg", "in/deep/d.png", "in/x[1].png")
+    assert found("in/*.png", "in/c.jpg") == ["in/a.png", "in/b.png", "in/x[1].png", "in/c.jpg"]
+    assert found("in/**/d.png") == ["in/deep/d.png"]
+    assert found("in/x[1].png") == ["in/x[1].png"]  # a file of that name goes before
+    with pytest.raises(InputError, match=r"in/\*\.tif: there is no such file"):
+        found("in/*.tif")
+
+
+@pytest.mark.parametrize("name", ["test.txt", "test.CSV"])
+def test_a_list_is_not_taken_for_an_image(place, name):
+    place(name, "a.png")
+    with pytest.raises(InputError, match=rf"{name} is a list, no image.* - < {name}"):
+        found("a.png", name)
+
+
 def test_links_to_folders_are_walked_too_and_what_was_written_behind_them_is_known(place):
     place("far/a.png", "far/deep/b.png", "in/c.png")
     Path("in/day").symlink_to(Path("far").absolute())

@@ -140,7 +140,7 @@ class TestColours:
         moved = int((distance.min(-1) > 0).sum())
         assert report.images[0].num_moved == moved > 0
         share = 100 * moved / stored[..., 0].size
-        assert any(f"{share:.3g} % of their pixels" in text for text in report.remarks())
+        assert any(f"{share:.3g} % of the pixels" in text for text in report.remarks())
 
     def test_a_lossless_mask_is_not_snapped_unless_all_are(self, tmp_path, painted):
         _, image = painted
@@ -275,7 +275,7 @@ def test_images_in_two_splits_are_said_or_an_error(tmp_path):
     assert report.problems == ()
     assert any("train and val (1)" in remark for remark in report.remarks())
     (tmp_path / "classes.yaml").write_text(text + "duplicates: refuse")
-    with pytest.raises(InputError, match="splits 'train' and 'val' have 1 images in common: 'b'"):
+    with pytest.raises(InputError, match="splits 'train' and 'val' have 1 image in common: 'b'"):
         pack(open_folder(tmp_path), tmp_path / "packs")
 
 

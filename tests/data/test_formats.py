@@ -10,7 +10,7 @@ from small_datasets import open_folder, write_folder
 
 from bench.data.check import check
 from bench.data.files import read_image, read_input, read_mask
-from bench.data.formats import exif_orientation, sample_bits
+from bench.data.formats import exif_orientation, opened, sample_bits
 from bench.data.layers import Input
 from fcn.errors import InputError
 
@@ -269,7 +269,7 @@ BAD_IMAGES = {
         f"frames of {kind}": (f"a.{kind.lower()}", save_frames(kind), "holds 2 images")
         for kind in ("TIFF", "PNG", "GIF", "WEBP")
     },
-    "HEIC": ("a.heic", lambda p: p.write_bytes(b"\0\0\0\x18ftypheic" + bytes(50)), "none of the"),
+    "HEIC": ("a.heic", lambda p: p.write_bytes(b"\0\0\0\x18ftypheic" + bytes(50)), "HEIC"),
 }
 
 
@@ -307,7 +307,7 @@ def test_no_program_is_started_for_what_calls_itself_png(tmp_path, monkeypatch):
         b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 6\n%%EndComments\nshowpage\n%%EOF\n"
     )
     for read in (read_image, read_mask, lambda p: read_input(p, DEPTH)):
-        with pytest.raises(InputError, match=r"a\.png cannot be decoded.*PNG, JPEG, TIFF"):
+        with pytest.raises(InputError, match=r"a\.png is a document, not an image"):
             read(path)
 
 
@@ -445,3 +445,26 @@ def test_a_caller_without_lists_is_not_told_of_lists(tmp_path):
     (tmp_path / "images" / "a.png").unlink()
     with pytest.raises(InputError, match=r"a\.png is missing; restore it, or take it off the list"):
         open_folder(tmp_path).read("train", "a")
+
+
+@pytest.mark.parametrize(
+    ("head", "said"),
+    [
+        (b"", "is empty"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:1", "git lfs pull"),
+        (b"\n<!DOCTYPE html><title>404</title>", "is a page of a web site"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "is a HEIC photograph"),
+        (b"\xff\x0a\xfa\x1f", "is a JPEG XL"),
+        (b"8BPS\0\1", "is a Photoshop file"),
+        (b"PK\x03\x04", "is an archive: unpack it"),
+        (b"\x93NUMPY\1", "is a file of arrays"),
+        (b"\xff\xd8\xff\xe0\0\0", "cannot be decoded"),
+    ],
+)
+def test_what_is_no_image_is_called_what_it_is(tmp_path, head, said):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(head)
+    with pytest.raises(InputError, match=said) as refused, opened(path):
+        pass
+    assert str(refused.value).startswith(f"{path} ")
+    assert len(str(refused.value).splitlines()) == 1

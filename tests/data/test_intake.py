@@ -1,5 +1,7 @@
 """Folders as people have them, taken in: the pixels of each class are those that were drawn."""
 
+import shutil
+
 import numpy as np
 import pytest
 from intake_samples import (
@@ -204,6 +206,22 @@ class TestKinds:
             take(tmp_path, tmp_path)
         assert [p.name for p in (tmp_path / "mine").iterdir()] == ["notes.txt"]
 
+    def test_the_page_says_each_problem_on_a_line_and_void_only_where_there_is_some(self, tmp_path):
+        write(tmp_path, {n: grey(draw(k, [0, 1, 2, 255])) for k, n in enumerate(NAMES)})
+        for name in ("f", "g"):
+            save(tmp_path / "images" / f"{name}.jpg", photograph(1))
+            save(tmp_path / "masks" / f"{name}.png", grey(draw(1, [0, 1])[:8]))
+        take(tmp_path, tmp_path)
+        page = (tmp_path / "mine" / "index.html").read_text()
+        assert "2 problems:<br>" in page
+        assert "\\x0a" not in page
+        assert "void (striped), 25 % of all" in page
+        shutil.rmtree(tmp_path / "mine")
+        shutil.rmtree(tmp_path / "masks")
+        write(tmp_path, {n: grey(draw(k, [0, 1, 2])) for k, n in enumerate(NAMES)})
+        take(tmp_path, tmp_path)
+        assert "void" not in (tmp_path / "mine" / "index.html").read_text()
+
     def test_the_page_shows_images_and_escapes_names(self, tmp_path):
         write(tmp_path, {f"{n}<b>": grey(draw(k, [0, 1, 2])) for k, n in enumerate(NAMES)})
         take(tmp_path, tmp_path)
@@ -360,7 +378,7 @@ class TestSplits:
         write(tmp_path, {name: grey(mask) for name, mask in masks.items()})
         save(tmp_path / "images" / "a.jpg", photograph(0, masks["a"].shape))
         _, _, said = take(tmp_path, tmp_path)
-        assert any("20 of 23 values hold less than 0.01 %" in line for line in said)
+        assert any("20 of 23 values fill no area, or hold less" in line for line in said)
 
     def test_one_film_is_cut_into_blocks(self, tmp_path):
         rng = np.random.default_rng(0)

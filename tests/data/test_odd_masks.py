@@ -177,6 +177,49 @@ def test_folders_of_classes_are_recognised(tmp_path, drawn):
     assert any("each folder is taken for a class" in line for line in said)
 
 
+def test_classes_that_leave_nothing_have_no_background(tmp_path, drawn):
+    for k, (name, mask) in enumerate(drawn.items()):
+        save(tmp_path / "images" / f"{name}.jpg", photograph(k))
+        for value, kind in enumerate(("road", "car", "sky")):
+            save(tmp_path / "masks" / kind / f"{name}.png", grey((mask == value) * 255))
+    report, _, said = take(tmp_path, tmp_path)
+    pixels = expected(drawn)
+    assert counted(report) == {"car": pixels[1], "road": pixels[0], "sky": pixels[2]}
+    assert any(line.endswith("drawn from parts; each pixel is in one") for line in said)
+
+
+def test_a_name_that_stands_twice_is_one_class_and_moves_no_other(tmp_path, drawn):
+    write(tmp_path, {name: grey(mask + 1) for name, mask in drawn.items()})
+    (tmp_path / "classes.txt").write_text("road\ncar\nroad\n")
+    report, _, said = take(tmp_path, tmp_path)
+    pixels = expected(drawn)
+    assert counted(report) == {"road": pixels[0] + pixels[2], "car": pixels[1]}
+    assert any(line.endswith("calls 1 and 3 'road': they are one class") for line in said)
+
+
+def test_what_smooth_edges_mix_is_said_however_much_it_is(tmp_path):
+    """On small images a blend of two classes has more pixels than a rare class of large ones."""
+    for k, name in enumerate(NAMES):
+        row, column = np.indices((256, 256))
+        disc = (row - 120) ** 2 + (column - 100 - 8 * k) ** 2 < (60 + 9 * k) ** 2
+        smooth = Image.fromarray((disc * 255).astype(np.uint8)).resize((32, 32), Image.BOX)
+        save(tmp_path / "images" / f"{name}.jpg", photograph(k, (32, 32)))
+        save(tmp_path / "masks" / f"{name}.png", smooth)
+    _, described, said = take(tmp_path, tmp_path)
+    number = len(described["classes"])
+    assert number > 16
+    assert described["classes"]["value_255"] == {"values": [255]}  # and not void
+    assert any(f"{number - 2} of {number} values fill no area" in line for line in said)
+
+
+def test_a_mask_without_any_area_is_snapped_to_those_of_others(tmp_path, drawn):
+    write(tmp_path, {name: grey(mask * 100) for name, mask in drawn.items()})
+    row, column = np.indices(drawn["a"].shape)
+    save(tmp_path / "masks" / "a.png", grey((row + column) % 2 * 100))
+    report, _, _ = take(tmp_path, tmp_path, snap="auto")
+    assert list(counted(report)) == ["value_0", "value_100", "value_200"]
+
+
 def test_an_orientation_of_one_of_the_two_is_no_matter_of_size(tmp_path, drawn):
     tag = Image.Exif()
     tag[0x0112] = 6
@@ -186,7 +229,7 @@ def test_an_orientation_of_one_of_the_two_is_no_matter_of_size(tmp_path, drawn):
         turn = Image.Transpose.ROTATE_90
         save(tmp_path / "masks" / f"{name}.png", grey(mask) if k else grey(mask).transpose(turn))
     _, _, said = take(tmp_path, tmp_path)
-    (line,) = [line for line in said if line.startswith("left out: 1 pairs")]
+    (line,) = [line for line in said if line.startswith("left out: 1 pair ")]
     assert line.endswith("an EXIF orientation turns one of them: turn the other the same way")
 
 

@@ -142,6 +142,28 @@ class TestNames:
             find_named(str(tmp_path), "--masks")
         assert str(refused.value).endswith(f"its 2 {ending} files are {WAYS_OUT[ending]}")
 
+    def test_what_is_no_image_among_images_is_said(self, tmp_path):
+        write(tmp_path, {n: mask(k) for k, n in enumerate(NAMES)})
+        (tmp_path / "images/IMG_1.HEIC").write_bytes(b"x")
+        (tmp_path / "masks/gone.png").symlink_to(tmp_path / "nowhere")
+        _, _, said = take(tmp_path, tmp_path)
+        way = WAYS_OUT[".heic"]
+        assert f"passed over in {tmp_path / 'images'}: 1 file such as IMG_1.HEIC, {way}" in said
+        assert any("masks: 1 link such as gone.png, that lead nowhere" in line for line in said)
+
+    def test_links_that_lead_nowhere_are_not_no_files_at_all(self, tmp_path):
+        for name in "ab":
+            (tmp_path / f"{name}.jpg").symlink_to(tmp_path / "annex" / name)
+        with pytest.raises(
+            InputError, match=r"but 2 links such as a\.jpg that lead nowhere: fetch"
+        ):
+            find_named(str(tmp_path), "--images")
+
+    def test_one_pair_is_too_few(self, tmp_path):
+        write(tmp_path, {"a": mask(0)})
+        with pytest.raises(InputError, match=r"there is 1 pair .*a question needs 2"):
+            take(tmp_path, tmp_path)
+
 
 class TestLists:
     LISTS = {
@@ -183,8 +205,8 @@ class TestLists:
             *(("train", n) for n in "abc"),
             *(("test", n) for n in "cd"),
         ]
-        assert any("1 images are in none and stay out" in line for line in said)
-        assert any("images in common" in line for line in said)
+        assert any("1 image is in none and stays out" in line for line in said)
+        assert any("have images in common" in line for line in said)
 
     def test_a_list_that_is_not_used_is_said(self, tmp_path):
         write(tmp_path, {n: mask(k) for k, n in enumerate(NAMES)})
@@ -196,6 +218,49 @@ class TestLists:
                      "classes.txt is not used: "):  # fmt: skip
             assert any(line.startswith(text) for line in said)
         assert sum("is not UTF-8 text; save it as UTF-8" in line for line in said) == 2
+
+    def test_entries_that_are_no_images_are_counted(self, tmp_path):
+        write(tmp_path, {n: mask(k) for k, n in enumerate(NAMES)})
+        (tmp_path / "train.txt").write_text("a\nb\nc\nx\ny\n")
+        (tmp_path / "val.txt").write_text("d\nz\n")
+        _, _, said = take(tmp_path, tmp_path)
+        assert "2 of 5 entries of train.txt, such as 'x', are no images with a mask" in said
+        assert "1 of 2 entries of val.txt, 'z', is no image with a mask" in said
+
+    @pytest.mark.parametrize(
+        ("name", "text"),
+        [
+            ("train.txt", "train.txt is not used: it is the only list, and none says which"),
+            ("val.txt", "val.txt is not used: it is the only list, and none says which to train"),
+        ],
+    )
+    def test_one_list_alone_makes_no_splits(self, tmp_path, name, text):
+        write(tmp_path, {n: mask(k) for k, n in enumerate(NAMES)})
+        (tmp_path / name).write_text("a\nb\n")
+        _, _, said = take(tmp_path, tmp_path)
+        assert any(line.startswith(text) for line in said)
+        assert any(line.startswith("no split was found") for line in said)
+
+    @pytest.mark.parametrize(
+        "entry",
+        ["/home/them/data/images/{}.jpg", r"C:\Users\them\images\{}.jpg", "/x/masks/{}.png"],
+    )
+    def test_a_list_of_another_machine_is_read_by_its_last_folders(self, tmp_path, entry):
+        write(tmp_path, {n: mask(k) for k, n in enumerate(NAMES)})
+        for split, names in (("train", "abc"), ("val", "de")):
+            text = "\n".join(entry.format(name) for name in names)
+            (tmp_path / f"{split}.txt").write_text(text)
+        report, _, _ = take(tmp_path, tmp_path)
+        assert split_of(report) == dict(zip("abcde", ["train"] * 3 + ["val"] * 2, strict=True))
+
+    def test_another_folder_is_not_taken_for_ours(self, tmp_path):
+        """ADE20K and others have the same numbers in `training` and in `validation`."""
+        write(tmp_path, {n: mask(k) for k, n in enumerate(NAMES)}, image="training/{}.jpg")
+        for split, folder in (("train", "training"), ("val", "validation")):
+            text = "\n".join(f"/data/{folder}/{name}.jpg" for name in NAMES)
+            (tmp_path / f"{split}.txt").write_text(text)
+        _, _, said = take(tmp_path, tmp_path, images="training")
+        assert any(line.startswith("val.txt is not used: 0 of its") for line in said)
 
     @pytest.mark.parametrize(("images", "masks"), [("{}", "{}annot"), ("{}_images", "{}_labels")])
     @pytest.mark.parametrize("apart", [True, False])

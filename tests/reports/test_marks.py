@@ -65,7 +65,7 @@ def test_a_network_that_says_one_class_is_named_with_seed_and_class(small_store)
     assert study.remarks.variants == {"flat": f"{COLLAPSE} (seed 1)"}
     outlier, *rest = study.remarks.list_printed()
     assert outlier.startswith("An outlier: flat, seed 1 (collapsed to one class). All numbers keep")
-    assert rest == [f"flat: {COLLAPSE} (seed 1).", ABSENT]
+    assert rest == [f"flat ‡: {COLLAPSE} (seed 1).", ABSENT]
     assert runs_table(study.runs).cells["reason"].tolist() == ["–", "–", "–", COLLAPSE]
 
 
@@ -332,8 +332,8 @@ def test_a_terminal_gets_a_handful_and_the_page_all(small_store, tmp_path):
     said = []
     page = write_report(without_baseline(plan), small_store, tmp_path, say=said.append).read_text()
     text = "collapsed: every labelled pixel is called"
-    assert said[0] == f"note: v0 and twin: {text} class 0 (seed 0)."
-    assert said[1] == f"note: v1: {text} class 1 (seed 0)."
+    assert said[0] == f"note: v0 ‡ and twin ‡: {text} class 0 (seed 0)."
+    assert said[1] == f"note: v1 ‡: {text} class 1 (seed 0)."
     assert said[5:] == ["note: ... and 7 more, see the page"]
     head = page[page.index('<div class="remarks">') : page.index('class="progress')]
     assert "<b>v0 ‡ and twin ‡</b>: collapsed" in head
@@ -369,6 +369,6 @@ def test_what_its_training_images_lack_stands_on_the_page(small_store, make_plan
     lack = "split 'train' has no pixel of class 'cat', which cannot be learned from it."
     summary = (tmp_path / "out" / "summary.md").read_text()
     assert lack in summary[: summary.index("| variant")]
-    assert "train.batch_size 8 is more than the 1 images of split train" in summary
+    assert "train.batch_size 8 is more than the 1 image of split train" in summary
     assert "split 'test'" not in summary
     assert lack in html.unescape((tmp_path / "out" / "index.html").read_text())

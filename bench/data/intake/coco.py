@@ -27,6 +27,7 @@ from bench.data.intake.drawing import (
 )
 from bench.data.intake.named import Named
 from bench.data.raw_masks import read_raw_mask
+from bench.text import number_of
 from fcn.errors import InputError
 
 
@@ -62,7 +63,7 @@ def import_coco(images: Named, where: Path, folder: Path) -> Imported:
         what = "panoptic segments" if is_panoptic else "areas, the largest first"
         said.append(f"masks were drawn from {what} of {path}")
         if missing:
-            said.append(f"{missing} images of {path} are not among --images, and are passed over")
+            said.append(f"passed over: {number_of(missing, 'image')} of {path}, not among --images")
     if not masks:
         raise InputError(
             f"{where} is about none of the images below {images.base}: it has file names such as "

@@ -6,6 +6,7 @@ export names. One folder a class: `road/a.png`, `car/a.png`, white where the cla
 """
 
 import re
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -22,8 +23,9 @@ from bench.data.intake.drawing import (
     read_json,
 )
 from bench.data.intake.named import Named, find_named
-from bench.data.intake.tables import read_table
+from bench.data.intake.tables import Table, read_table
 from bench.data.raw_masks import read_raw_mask
+from bench.text import number_of
 from fcn.errors import InputError
 
 TAGGED = re.compile(r"task-(\d+)-.*?-tag-(.+?)(?:-(\d+))?\.png", re.IGNORECASE)
@@ -87,7 +89,7 @@ def import_folders(images: Named, where: Path, folder: Path) -> Imported:
             if name not in known:
                 raise InputError(f"{one / path} has the name of no image below {images.base}")
             parts.lay(name.as_posix(), found.base / path, numbers[one.name])
-    return Imported(keep_masks(parts.masks, folder), table, parts.said())
+    return Imported(keep_masks(parts.masks, folder), parts.name_by(table), parts.said())
 
 
 def import_label_studio(images: Named, where: Path, folder: Path) -> Imported:
@@ -118,7 +120,7 @@ def import_label_studio(images: Named, where: Path, folder: Path) -> Imported:
             )
         image = _image_of(finder, images, tasks[task])
         parts.lay(image.with_suffix("").as_posix(), found.base / path, numbers[tag])
-    return Imported(keep_masks(parts.masks, folder), table, parts.said())
+    return Imported(keep_masks(parts.masks, folder), parts.name_by(table), parts.said())
 
 
 class _Parts:
@@ -139,9 +141,22 @@ class _Parts:
         self._overlaps += int(((mask > 0) & (part > 0)).sum())
         mask[part > 0] = value
 
+    @property
+    def leaves_any(self) -> bool:
+        """Say whether some pixels are in no part."""
+        return any((mask == 0).any() for mask in self.masks.values())
+
+    def name_by(self, table: Table) -> Table:
+        """Return a table of the parts, without a background where they leave nothing for it."""
+        if self.leaves_any:
+            return table
+        by_value = {value: name for value, name in table.by_value.items() if value}
+        return replace(table, by_value=by_value, order=tuple(by_value.values()))
+
     def said(self) -> tuple[str, ...]:
         """Say what was done."""
-        said = f"{len(self.masks)} masks were drawn from parts; what is in none is background"
+        left = "what is in none is background" if self.leaves_any else "each pixel is in one"
+        said = f"{number_of(len(self.masks), 'mask')} drawn from parts; {left}"
         if not self._overlaps:
             return (said,)
         total = sum(mask.size for mask in self.masks.values())

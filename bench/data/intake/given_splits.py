@@ -35,7 +35,7 @@ class Found:
     source: str = ""
     """Where they are from."""
     passed_over: tuple[str, ...] = ()
-    """Lists that were not used, each with the reason."""
+    """Lists, and entries of lists, that were not used, each with the reason."""
 
 
 def find_splits(pairs: Sequence[Pair], folders: Iterable[Path]) -> Found:
@@ -51,9 +51,10 @@ def find_splits(pairs: Sequence[Pair], folders: Iterable[Path]) -> Found:
         lists = find_lists(folder)
         for find in (_by_name, _by_content):
             splits, source, left = find(names, lists)
-            passed_over |= dict.fromkeys(left)
             if "train" in splits and len(splits) > 1:
-                return Found(_in_order(splits), f"lists in {folder}: {', '.join(source)}")
+                where = f"lists in {folder}: {', '.join(source)}"
+                return Found(_in_order(splits), where, tuple(left))
+            passed_over |= dict.fromkeys([*left, *_say_alone(splits, source)])
     splits = _by_folder(pairs)
     if splits:
         return Found(splits, "folders called train, val or test")
@@ -81,6 +82,7 @@ def _by_name(
         if known and len(known) >= LEAST_KNOWN * len(entries):
             found[split] = known
             source.append(path.name)
+            left += _say_unknown(path, names, entries)
         elif entries:
             left.append(
                 f"{path.name} is not used: {len(known)} of its {len(entries)} entries, such as "
@@ -101,10 +103,9 @@ def _by_content(
     """Find one file that says all splits: a list for each, or a column that names them."""
     for path in lists:
         try:
-            listing = read_list(path)
+            told = _told(read_list(path))
         except InputError:  # it may be anything
             continue
-        told = _told(listing)
         found = {
             split: list(dict.fromkeys(n for n in map(names.find, own) if n is not None))
             for split, own in told.items()
@@ -112,8 +113,30 @@ def _by_content(
         found = {split: own for split, own in found.items() if own}
         number = sum(map(len, found.values()))
         if "train" in found and number >= LEAST_KNOWN * sum(map(len, told.values())):
-            return found, [path.name], []
+            entries = [entry for own in told.values() for entry in own]
+            return found, [path.name], _say_unknown(path, names, entries)
     return {}, [], []
+
+
+def _say_unknown(path: Path, names: Names, entries: Sequence[str]) -> list[str]:
+    """Say which entries of a list that is used mean no image."""
+    unknown = [entry for entry in entries if names.find(entry) is None]
+    if not unknown:
+        return []
+    which = f"such as {unknown[0]!r}" if len(unknown) > 1 else repr(unknown[0])
+    are = "are no images" if len(unknown) > 1 else "is no image"
+    return [
+        f"{len(unknown):,} of {len(entries):,} entries of {path.name}, {which}, {are} with a mask"
+    ]
+
+
+def _say_alone(splits: Mapping[str, Sequence[str]], source: Sequence[str]) -> list[str]:
+    """Say why lists that are found are no splits: there is nothing to train on, or to judge by."""
+    if not splits:
+        return []
+    lacks = "says which images to judge by" if "train" in splits else "says which to train on"
+    are = "is not used: it is the only list, and none" if len(splits) == 1 else "are not used: none"
+    return [f"{' and '.join(source)} {are} {lacks}"]
 
 
 def _told(listing: Listing) -> dict[str, list[str]]:

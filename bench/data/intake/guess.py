@@ -6,12 +6,13 @@ sentence for each guess.
 
 import itertools
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bench.data.class_map import TRANSPARENT, Kind, colour_key, rgb_of, write_key
 from bench.data.intake.instances import say_instances
 from bench.data.intake.tables import VOID_NAMES, Table
+from bench.text import number_of
 from fcn.errors import InputError
 
 VOC = (
@@ -58,6 +59,7 @@ def guess_classes(
     masks: Sequence[Counter[int]],
     table: Table,
     palettes: set[tuple[int, ...]] = frozenset(),  # type: ignore[assignment]
+    thin: Collection[int] = (),
 ) -> Guess:
     """Guess which values or colours are which class.
 
@@ -66,6 +68,7 @@ def guess_classes(
         masks: Of each mask, the pixels of each key.
         table: Names, if there are any.
         palettes: Of masks with one, red, green and blue of each index.
+        thin: Keys that fill no area in any mask that was looked at for it.
 
     Raises:
         InputError: There are too many for classes, or too few.
@@ -74,21 +77,22 @@ def guess_classes(
     if len(pixels) > MOST_CLASSES + 1:
         raise InputError(
             f"the masks hold {len(pixels):,} different {kind}, and there are at most "
-            f"{MOST_CLASSES} classes: they seem to be resized with interpolation, drawn with "
-            "smooth edges, or saved as JPEG before. `--snap auto` takes each pixel for the nearest "
-            "of the frequent ones, `--snap table` of those that --classes FILE lists; it is said "
-            "how many pixels that moves"
+            f"{MOST_CLASSES} classes: they are photographs (see --images and --masks), or were "
+            "resized with interpolation, drawn with smooth edges, or saved as JPEG before. "
+            "`--snap auto` takes each pixel for the nearest of the frequent ones, `--snap table` "
+            "for that of those that --classes FILE lists; it is said how many pixels that moves"
         )
     said = [*say_instances(kind, masks, pixels), *_say_mixed(kind, masks)]
     if kind == "values":
         table = _numbered(table, pixels, said)
     total = sum(pixels.values())
-    rare = [key for key, number in pixels.items() if number < RARE * total]
-    if len(rare) >= MANY_RARE and 2 * len(rare) >= len(pixels):
+    rare = {key for key, number in pixels.items() if number < RARE * total}.union(thin)
+    edges = rare if len(rare) >= MANY_RARE and 2 * len(rare) >= len(pixels) else set()
+    if edges:
         said.append(
-            f"{len(rare)} of {len(pixels)} {kind} hold less than {100 * RARE:g} % of all pixels "
-            "each: if these are smooth edges, and no classes, `--snap auto` takes them for the "
-            "nearest frequent ones"
+            f"{len(rare)} of {len(pixels)} {kind} fill no area, or hold less than {100 * RARE:g} % "
+            "of all pixels each: if these are smooth edges, and no classes, `--snap auto` takes "
+            "them for the nearest frequent ones"
         )
     names = _names(kind, pixels, table, palettes, said)
     if kind == "values" and set(names.values()) <= {"value_0", "value_1", "value_255"}:
@@ -98,11 +102,17 @@ def guess_classes(
         (palette,) = palettes
         rgb = {k: palette[3 * k : 3 * k + 3] for k in pixels if len(palette) >= 3 * k + 3}
         shown = {names[k]: colour_key(*c) for k, c in rgb.items() if k in names}
-    void = _void(kind, pixels, names, said)
+    void = _void(kind, pixels, names, said, edges)
     ordered = [k for k in _ordered(kind, pixels, table, names) if k not in void]
     classes: dict[str, list[int]] = {}
     for key in ordered:
         classes.setdefault(names[key], []).append(key)
+    said += [
+        f"{table.source} calls {' and '.join(write_key(kind, k) for k in keys)} {name!r}: they are "
+        "one class"
+        for name, keys in classes.items()
+        if name in table.order and len(keys) > 1
+    ]
     classes = _with_absent(kind, classes, pixels, table, said)
     if len(classes) < 2:
         only = ", ".join(write_key(kind, key) for key in list(pixels)[:8])
@@ -117,7 +127,8 @@ def guess_classes(
 
 def _numbered(table: Table, pixels: Mapping[int, int], said: list[str]) -> Table:
     """Return a table with the values of its names, where it has none or they begin at 1."""
-    names, values = table.order, {key for key in pixels if key != 255}
+    names = list((table.by_value or table.by_colour).values())  # one may stand there twice
+    values = {key for key in pixels if key != 255}
     if table.by_colour and not table.by_value:
         if not values or max(values) >= len(names):
             said.append(f"{table.source} names colours, and the masks hold values: it is not used")
@@ -172,7 +183,8 @@ def _with_absent(
     }
     if not absent or len(classes) + len(absent) > 255:
         return classes
-    said.append(f"{len(absent)} classes of the table occur in no mask, and keep their place")
+    number = number_of(len(absent), "class")
+    said.append(f"in no mask, but with a place of their own: {number} of the table")
     whole = {**classes, **absent}
     order = dict.fromkeys(name for name in (table.order or VOC) if name in whole)
     return {name: whole[name] for name in [*order, *(n for n in whole if n not in order)]}
@@ -189,7 +201,8 @@ def _names(
     known = table.by_value if kind == "values" else table.by_colour
     named = {key: known[key] for key in pixels if key in known}
     if named:
-        said.append(f"{len(named)} classes have their names from {table.source}")
+        number = number_of(len(set(named.values())), "class")
+        said.append(f"{number} named by {table.source}")
         missing = [key for key in pixels if key not in named and not _is_usual_void(kind, key)]
         if missing:
             shown = ", ".join(write_key(kind, key) for key in missing[:8])
@@ -254,9 +267,16 @@ def _voc_indices(
 
 
 def _void(
-    kind: Kind, pixels: Mapping[int, int], names: Mapping[int, str], said: list[str]
+    kind: Kind,
+    pixels: Mapping[int, int],
+    names: Mapping[int, str],
+    said: list[str],
+    edges: Collection[int],
 ) -> set[int]:
-    """Return the keys that are void: by their names, or as 255 usually is."""
+    """Return the keys that are void: by their names, or as 255 usually is beside indices.
+
+    What smooth edges mix of 0 and 255 makes no indices of the two.
+    """
     void = {key for key in pixels if VOID_NAMES.fullmatch(names[key])}
     total = sum(pixels.values())
     for key in sorted(void):
@@ -277,7 +297,7 @@ def _void(
             )
         return void
     if 255 in pixels and 255 not in void and names[255] == "value_255":
-        others = sorted(key for key in pixels if key < 255 and key not in void)
+        others = sorted(k for k in pixels if k < 255 and k not in void and k not in edges)
         if len(others) >= 2 and not _is_next(others):
             share = 100 * pixels[255] / total
             said.append(f"255 is void, as is usual beside indices ({share:.3g} % of all pixels)")

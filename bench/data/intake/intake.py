@@ -30,7 +30,7 @@ from bench.data.intake.named import Named, find_named
 from bench.data.intake.pair_lists import pair_by_lists
 from bench.data.intake.pairing import Pairing, pair
 from bench.data.intake.preview import draw_page
-from bench.data.intake.snapping import Snap, snapped_keys
+from bench.data.intake.snapping import Snap, find_thin, snapped_keys
 from bench.data.intake.splits import draw_splits
 from bench.data.intake.tables import Table, find_table, read_table
 from bench.data.intake.usable import Usable, find_usable
@@ -44,6 +44,7 @@ from bench.data.intake.writing import (
 from bench.data.problems import join_problems
 from bench.data.sets.folder import load_folder
 from bench.store.atomic import umask
+from bench.text import number_of
 from fcn.errors import InputError
 
 LEAST_PAIRS = 2
@@ -121,15 +122,12 @@ def _take_in(scratch: Path, folder: Path, wishes: Wishes, progress: Progress | N
     images = find_named(wishes.images, "--images")
     imported = import_masks(wishes.source, images, wishes.masks, scratch / "masks")
     roots = _places(images.base, imported.masks.base)
-    said = [*imported.said]
+    said = [*dict.fromkeys((*images.said, *imported.masks.said)), *imported.said]
     table = _find_table(wishes, imported, roots, said)
     paired = _pair(images, imported.masks, roots)
     usable = find_usable(paired.pairs, table, lossy=bool(wishes.snap), progress=progress)
     if len(usable.facts) < LEAST_PAIRS:
-        raise InputError(
-            f"{len(usable.facts)} of {len(paired.pairs)} pairs can be used, which is too few for a "
-            f"question. {join_problems(list(usable.problems))}"
-        )
+        raise InputError(_say_too_few(len(usable.facts), paired, usable.problems))
     said += [*_say_pairs(paired), *usable.said, *_say_left_out(usable.problems)]
     counts, settings = usable.counts, _settings(usable)
     if wishes.snap:
@@ -138,9 +136,9 @@ def _take_in(scratch: Path, folder: Path, wishes: Wishes, progress: Progress | N
         settings["snap"] = "all" if all_exact else "lossy"
         mapping = ClassMap(usable.kind, tuple((key,) for key in keys))
         counts = {name: _snap(own, mapping) for name, own in counts.items()}
-    guess = guess_classes(
-        usable.kind, list(counts.values()), table, {one.mask.palette for one in usable.facts}
-    )
+    palettes = {one.mask.palette for one in usable.facts}
+    thin = () if wishes.snap else find_thin(usable)
+    guess = guess_classes(usable.kind, list(counts.values()), table, palettes, thin)
     pairs = tuple(one.pair for one in usable.facts)
     splits, source, groups = _split(usable, counts, guess, roots, wishes)
     said += [*guess.said, *source]
@@ -200,21 +198,35 @@ def _settings(usable: Usable) -> dict[str, str]:
 
 
 def _say_pairs(paired: Pairing) -> list[str]:
-    said = [f"{len(paired.pairs)} pairs of an image and its mask", *paired.said]
+    said = [f"{number_of(len(paired.pairs), 'pair')} of an image and its mask", *paired.said]
     if all(one.mask.stem.endswith(CITYSCAPES) for one in paired.pairs):
         said.append(
             "masks are called as those of Cityscapes: data set `cityscapes` has their names, and "
             "takes the 19 classes that are scored there (docs/data.md)"
         )
-    for lone, what in (
-        (paired.lone_images, "images have no mask"),
-        (paired.lone_masks, "masks have no image"),
+    for lone, what, other in (
+        (paired.lone_images, "image", "mask"),
+        (paired.lone_masks, "mask", "image"),
     ):
         if lone:
+            has = f"has no {other} and is" if len(lone) == 1 else f"have no {other} and are"
             names = ", ".join(str(path) for path in lone[:NUM_NAMED])
             more = f" and {len(lone) - NUM_NAMED:,} more" if len(lone) > NUM_NAMED else ""
-            said.append(f"{len(lone):,} {what} and are passed over: {names}{more}")
+            said.append(f"{number_of(len(lone), what)} {has} passed over: {names}{more}")
     return said
+
+
+def _say_too_few(number: int, paired: Pairing, problems: Sequence[str]) -> str:
+    if not problems:
+        return (
+            f"there is {number_of(number, 'pair')} of an image and its mask; a question needs "
+            f"{LEAST_PAIRS}, one to train on and one to judge by: name the folders of all images "
+            "and masks, or globs in quotes"
+        )
+    return (
+        f"{number} of {number_of(len(paired.pairs), 'pair')} can be used, which is too few for a "
+        f"question. {join_problems(list(problems))}"
+    )
 
 
 def _snap(own: Counter[int], mapping: ClassMap) -> Counter[int]:
@@ -228,7 +240,8 @@ def _snap(own: Counter[int], mapping: ClassMap) -> Counter[int]:
 def _say_left_out(problems: Sequence[str]) -> list[str]:
     if not problems:
         return []
-    return [f"left out: {len(problems)} pairs that cannot be used. {join_problems(list(problems))}"]
+    pairs = number_of(len(problems), "pair")
+    return [f"left out: {pairs} that cannot be used. {join_problems(list(problems))}"]
 
 
 def _places(images: Path, masks: Path) -> list[Path]:
@@ -252,7 +265,8 @@ def _split(
     images = {one.name: one.image for one in pairs}
     groups, how = find_groups(images, wishes.groups)
     if found.splits:
-        return found.splits, _say_found(found, names), _unparted(groups, found, wishes)
+        said = [*found.passed_over, *_say_found(found, names)]
+        return found.splits, said, _unparted(groups, found, wishes)
     class_of = {key: n for n, keys in enumerate(guess.classes.values()) for key in keys}
     rows = {name: _by_class(counts[name], class_of, len(guess.classes)) for name in names}
     in_blocks = (
@@ -277,13 +291,15 @@ def _split(
     twice = len(names) - len(set(digests.values()))
     said = [*found.passed_over]
     if twice and not in_blocks:
-        said.append(f"{twice} images are copies of others, and lie in the same split as those")
+        those = "is a copy of another, and lies" if twice == 1 else "are copies of others, and lie"
+        said.append(f"{number_of(twice, 'image')} {those} in the same split")
     return drawn, [*said, f"no split was found; splits ({sizes}) are new: {how}"], groups
 
 
 def _say_found(found: Found, names: Sequence[str]) -> list[str]:
     left = len(set(names).difference(*found.splits.values()))
-    more = f"; {left} images are in none and stay out" if left else ""
+    stay = "is in none and stays" if left == 1 else "are in none and stay"
+    more = f"; {number_of(left, 'image')} {stay} out" if left else ""
     sizes = ", ".join(f"{len(own)} {split}" for split, own in found.splits.items())
     return [f"splits ({sizes}) are from {found.source}{more}"]
 

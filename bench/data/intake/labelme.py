@@ -24,6 +24,7 @@ from bench.data.intake.drawing import (
     read_json,
 )
 from bench.data.intake.named import Named
+from bench.text import number_of
 from fcn.errors import InputError
 
 LABELS = "labels.txt"
@@ -50,11 +51,11 @@ def import_labelme(images: Named, where: Path, folder: Path) -> Imported:
             lone.append(path)
             continue
         masks[image.with_suffix("").as_posix()] = _draw(path, values, numbers)
-    said = [f"{len(masks)} masks were drawn from labelme's shapes, later over earlier"]
+    said = [f"{number_of(len(masks), 'mask')} drawn from labelme's shapes, later over earlier"]
     if labels is None:
         said.append(f"there is no {LABELS}: classes are the labels in use, by the alphabet")
     if lone:
-        said.append(f"{len(lone)} JSON files have no image, such as {lone[0]}")
+        said.append(f"JSON of no image: {number_of(len(lone), 'file')}, such as {lone[0]}")
     return Imported(keep_masks(masks, folder), table, tuple(said))
 
 

@@ -6,7 +6,7 @@ In: a folder. Out: the files that may be lists, and what stands in them, as rows
 import csv
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -109,10 +109,20 @@ class Names:
         readings = [first, *re.split(r"[\t,;]", first), *first.split()]
         for text in readings:
             plain = text.strip().strip("\"'").removeprefix("./").strip("/")
-            for spelling in _spellings(plain):
-                if (name := self._by_text.get(spelling)) is not None:
-                    return name
+            for tail in _tails(plain):
+                for spelling in _spellings(tail):
+                    if (name := self._by_text.get(spelling)) is not None:
+                        return name
         return None
+
+
+def _tails(path: str) -> Iterator[str]:
+    """Yield a path, then without its leading folders: those of the machine where it was written.
+
+    The last folder stays: `training/1.jpg` is not `validation/1.jpg`.
+    """
+    parts = path.split("/")
+    yield from ("/".join(parts[k:]) for k in range(max(1, len(parts) - 1)))
 
 
 def _spellings(text: str) -> list[str]:

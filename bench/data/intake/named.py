@@ -3,13 +3,14 @@
 import glob
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.data.files import files_below
 from bench.data.formats import SUFFIXES
 from bench.data.sets.patterns import JUNK
+from bench.text import number_of
 from fcn.errors import InputError
 
 GIVE = (
@@ -26,6 +27,7 @@ _DRAWN = (
 )
 _PACKED = "archives: unpack them, and name the folder"
 _FILM = "films: save their frames as images, numbered, a folder for each film"
+_LINK = "that lead nowhere: fetch what they stand for (`dvc pull`, `git annex get .`), or mend them"
 _CAMERA = "of a camera's or phone's own format: save them as JPEG, PNG or TIFF"
 _VOLUME = "volumes: save each slice as a PNG or TIFF of 8 or 16 bits, a folder for each volume"
 WAYS_OUT = {
@@ -47,6 +49,8 @@ class Named:
     """Folder below which all lie."""
     paths: tuple[Path, ...]
     """Relative to it, sorted."""
+    said: tuple[str, ...] = ()
+    """Of files among them that may be images too, and are not read: what to do about that."""
 
 
 def find_named(text: str, option: str, suffixes: set[str] = SUFFIXES) -> Named:
@@ -76,12 +80,36 @@ def find_named(text: str, option: str, suffixes: set[str] = SUFFIXES) -> Named:
         and path.name.lower() not in JUNK
     ]
     if not kept:
-        raise InputError(_say_none(text, option, below))
-    return Named(base, tuple(kept))
+        raise InputError(_say_none(text, option, below, _links_to_nothing(base)))
+    return Named(base, tuple(kept), tuple(_say_unread(base, below)))
 
 
-def _say_none(text: str, option: str, found: Sequence[Path]) -> str:
+def _say_unread(base: Path, found: Sequence[Path]) -> Iterator[str]:
+    """Say which files are images that are not read: others may lie beside images as they are."""
+    for way in (_CAMERA, _VOLUME):
+        files = [path for path in found if WAYS_OUT.get(path.suffix.lower()) == way]
+        if files:
+            yield f"passed over in {base}: {_some(files)}, {way}"
+    links = _links_to_nothing(base)
+    if links:
+        yield f"passed over in {base}: {_some(links, 'link')}, {_LINK}"
+
+
+def _some(files: Sequence[Path], what: str = "file") -> str:
+    return f"{number_of(len(files), what)} such as {files[0].as_posix()}"
+
+
+def _links_to_nothing(base: Path) -> list[Path]:
+    """Return links below a folder whose file is not there, relative to it; reads disk."""
+    files = (Path(folder, name) for folder, _, names in os.walk(base) for name in names)
+    images = (path for path in files if path.suffix.lower() in SUFFIXES and path.name[0] != ".")
+    return sorted(path.relative_to(base) for path in images if not path.exists())
+
+
+def _say_none(text: str, option: str, found: Sequence[Path], links: Sequence[Path]) -> str:
     """Say that no image is there, what is, and what to do about that."""
+    if links and not found:
+        return f"{option} {text}: no image file is there, but {_some(links, 'link')} {_LINK}"
     endings = Counter(path.suffix.lower() for path in found if path.name.lower() not in JUNK)
     known = next((e for e, _ in endings.most_common() if e in WAYS_OUT), None)
     if known:

@@ -52,8 +52,12 @@ def draw_page(dataset: Dataset, report: DataReport, title: str, said: Sequence[s
             dataset.class_names, dataset.palette, np.atleast_1d(shares), strict=True
         )
     )
-    legend += f"<span><i style='background:rgb{VOID}'></i>void (striped)</span>"
-    notes = "".join(f"<li>{_text(line)}</li>" for line in said)
+    if void := sum(facts.num_ignored for facts in report.images):
+        share = 100 * void / (total + void)
+        legend += (
+            f"<span><i style='background:rgb{VOID}'></i>void (striped), {share:.3g} % of all</span>"
+        )
+    notes = "".join(f"<li>{_paragraph(line)}</li>" for line in said)
     return (
         "<!doctype html><html lang='en'><meta charset='utf-8'>"
         f"<title>{_text(title)}</title><style>{_STYLE}</style><h1>{_text(title)}</h1>"
@@ -101,6 +105,10 @@ def _embed(pixels: NDArray[np.uint8]) -> str:
     content = io.BytesIO()
     shown.save(content, "JPEG", quality=88)
     return f"data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode()}"
+
+
+def _paragraph(text: str) -> str:
+    return "<br>".join(map(_text, text.split("\n")))
 
 
 def _text(text: object) -> str:

@@ -6,6 +6,7 @@ meant is found where masks are flat: at edges JPEG makes values of its own.
 
 import math
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 
@@ -22,6 +23,10 @@ Snap = str
 
 FREQUENT = 1e-3
 """Least share of all pixels of a key that was meant."""
+MANY = 16
+"""Keys from which on some may be of smooth edges."""
+NUM_LOOKED_AT = 32
+"""Masks that tell which keys are thin."""
 FLAT = 6
 """Levels by which neighbours within a region of one class differ at most."""
 APART = 12
@@ -62,6 +67,18 @@ def snapped_keys(snap: Snap, usable: Usable, table: Table) -> list[int]:
     # Between two that were meant an edge may hide one; beyond the outermost it only overshoots.
     peaks = [key for key in kept if _is_peak(total, key, step)]
     return [key for key in kept if peaks and peaks[0] <= key <= peaks[-1]]
+
+
+def find_thin(usable: Usable) -> set[int]:
+    """Return the keys that fill no area in some of the masks; none where there are few; reads disk.
+
+    What smooth edges mix of two classes is thin everywhere, however many pixels it has.
+    """
+    if len(set().union(*usable.counts.values())) < MANY:
+        return set()
+    some = usable.facts[:: -(-len(usable.facts) // NUM_LOOKED_AT)]
+    flat = _count_flat(replace(usable, facts=some))
+    return {key for one in some for key in usable.counts[one.pair.name]}.difference(flat)
 
 
 def _is_peak(total: Counter[int], key: int, step: int) -> bool:

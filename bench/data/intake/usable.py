@@ -14,6 +14,7 @@ from bench.data.intake.masks import Look, PairFacts, Size, count_mask, look_at
 from bench.data.intake.pairing import Pair
 from bench.data.intake.tables import Table
 from bench.data.raw_masks import Channel
+from bench.text import number_of
 
 SNAPPING = (
     ". Or take each pixel for the nearest class: `--snap auto`, `--snap 20` for values in steps of "
@@ -82,7 +83,7 @@ def _fit_bands(given: Usable) -> Usable:
 
 
 def _say_bands(number: int) -> str:
-    return f"{number} bands of up to 16 bits" if number else "colours of 8 bits"
+    return f"{number_of(number, 'band')} of up to 16 bits" if number else "colours of 8 bits"
 
 
 def _fit_sizes(all_of_them: Usable) -> Usable:
@@ -115,12 +116,13 @@ def _say_turned(facts: Sequence[PairFacts], upright: bool, sizes_tell: bool) -> 
     turned = [one for one in facts if max(one.image.orientation, one.mask.orientation) > 1]
     if not turned:
         return ()
-    how = "turned upright" if upright else "taken as they are stored (`exif: ignore`)"
+    has, are, they = ("has", "is", "it is") if len(turned) == 1 else ("have", "are", "they are")
+    how = "turned upright" if upright else f"taken as {they} stored (`exif: ignore`)"
     doubt = (
         "; sizes cannot tell whether masks were drawn on what a viewer shows: look at the page, "
         "and write `exif: ignore` if they were not"
     )
-    said = f"{len(turned)} images have an EXIF orientation and are {how}"
+    said = f"{number_of(len(turned), 'image')} {has} an EXIF orientation and {are} {how}"
     return (said if sizes_tell else said + doubt,)
 
 
