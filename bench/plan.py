@@ -233,13 +233,13 @@ class Published(Schema):
     differs: str = ""
     """What differs from our protocol."""
     pixel_acc: Fraction | None = None
-    """Pixel accuracy."""
+    """Pixel accuracy, a fraction: 0.903 for 90.3 %."""
     mean_acc: Fraction | None = None
-    """Mean accuracy over classes."""
+    """Mean accuracy over classes, a fraction."""
     miou: Fraction | None = None
-    """Mean IoU."""
+    """Mean IoU, a fraction."""
     fw_iou: Fraction | None = None
-    """Frequency-weighted IoU."""
+    """Frequency-weighted IoU, a fraction."""
     verified: bool = True
     """false when the number was not checked against its source."""
     target: Name | None = None

@@ -23,8 +23,11 @@ each_page = pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 
 
 def without_code(page):
-    """Return a page's text without its blocks of code, where brackets mean something else."""
-    return re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S)
+    """Return a page's text without blocks of code, where brackets mean something else.
+
+    Comments go too: what they say is for the site alone, whose links tests/test_site.py follows.
+    """
+    return re.sub(r"^```.*?^```|<!--.*?-->", "", page.read_text(), flags=re.M | re.S)
 
 
 def anchors_of(page):

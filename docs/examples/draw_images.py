@@ -20,14 +20,14 @@ SIDE = 64
 def draw(rng: np.random.Generator) -> tuple[Image.Image, Image.Image]:
     """Draw an image, and its mask in the classes' colours."""
     light = rng.uniform(150, 215)
-    tints = [light, light * rng.uniform(0.72, 0.86), light * rng.uniform(0.5, 0.68)]
+    tints = [light, light * rng.uniform(0.72, 0.86), light * rng.uniform(0.4, 0.55)]
     image, mask = Image.new("L", (SIDE, SIDE), int(light)), Image.new("RGB", (SIDE, SIDE))
     on_image, on_mask = ImageDraw.Draw(image), ImageDraw.Draw(mask)
-    for _ in range(rng.integers(3, 7)):
+    for _ in range(rng.integers(2, 6)):
         x, y = rng.uniform(0, SIDE, 2)
-        width, height = rng.uniform(6, 11, 2)
-        at = rng.uniform(-0.3, 0.3, 2) * (width, height)
-        core = rng.uniform(0.25, 0.4) * np.array([width, height])
+        width, height = rng.uniform(9, 14, 2)
+        at = rng.uniform(-0.25, 0.25, 2) * (width, height)
+        core = rng.uniform(0.4, 0.55) * np.array([width, height])
         for kind, (i, j), (w, h) in (
             ("cell", (x, y), (width, height)),
             ("nucleus", (x + at[0], y + at[1]), core),
@@ -35,12 +35,10 @@ def draw(rng: np.random.Generator) -> tuple[Image.Image, Image.Image]:
             box = (i - w, j - h, i + w, j + h)
             on_image.ellipse(box, fill=int(tints[list(CLASSES).index(kind)]))
             on_mask.ellipse(box, fill=CLASSES[kind])
-    values = np.asarray(image.filter(ImageFilter.GaussianBlur(1.2)), dtype=float)
+    values = np.asarray(image.filter(ImageFilter.GaussianBlur(1.0)), dtype=float)
     shade = np.linspace(-1, 1, SIDE)[:, None] * rng.uniform(-25, 25)
     noisy = (
-        values[..., None] * (1.0, 0.93, 0.97)
-        + shade[..., None]
-        + rng.normal(0, 14, (SIDE, SIDE, 3))
+        values[..., None] * (1.0, 0.93, 0.97) + shade[..., None] + rng.normal(0, 9, (SIDE, SIDE, 3))
     )
     return Image.fromarray(noisy.clip(0, 255).astype(np.uint8)), mask
 

@@ -61,7 +61,9 @@ UNRUN = {
     r"python3 -m venv|pip |pre-commit ": "installs; what CI does before these tests",
     r"fcn-bench data (fetch|check) camvid": "needs the network; tests/data/test_fetching.py",
     r"fcn-bench (run paper/skips|bound voc2012|check paper/skips)": "needs a published data set",
-    r"fcn-bench report nets.yaml --across": "needs two published data sets",
+    r"fcn-bench report .*--across": "needs several data sets; tests/reports/test_across.py",
+    r"fcn-bench (export .* --to (onnx|torch-export)|evaluate net.onnx)": "test_export.py has it",
+    r"fcn-bench predict \S+ drive.mp4": "needs a video; tests/bench/test_video.py",
     r"fcn-bench (run quickstart --log|runs log --to wandb)": "needs trackers; test_tracking.py",
     r"fcn-bench results save \S+parquet": "needs an extra; tests/reports/test_everything.py",
     r"fcn-bench run question.yaml .*--engine slurm|\(?.*\bray\b|export R": "needs a cluster",
@@ -74,11 +76,9 @@ SMALL = {
     "mine/question.yaml": ["model.backbone=test_resnet", "train.epochs=1", "seeds=[0]"],
     "nuclei/question.yaml": ["model.backbone=test_resnet", "train.epochs=1", "seeds=[0]"],
     "quickstart": [
-        *(
-            "grid.model.backbone=[test_resnet, test_byobnet]",
-            "baseline=test_resnet-fcn32s",
-            "train.steps=1",
-        ),
+        "grid.model.backbone=[test_resnet, test_byobnet]",
+        "baseline=test_resnet-fcn32s",
+        "train={steps: 1, warmup_steps: 0}",
         "data.options={size: 64, num_train: 8, num_val: 2, num_test: 4}",
     ],
 }
@@ -106,10 +106,29 @@ claims: [num_parameters of fcn32s <= 2 * fcn8s]
 """
 
 
+def prepare(page, here):
+    """Write what a page alone takes for given, into a copy of the world."""
+    if page == "data.md":
+        shutil.rmtree(here / "mine")  # which `init mine` makes
+    elif page == "comparing.md":
+        for name in ("runs-of-main", "runs-of-branch"):
+            shutil.copytree(here / "runs", here / name)
+        for name, skip in {"plain": "fcn32s", "longer": "fcn8s"}.items():  # whose runs are there
+            text = re.sub(r"^variants:.*", "", QUESTION, flags=re.M | re.S)
+            (here / f"{name}.yaml").write_text(f"{text}variants: {{one: {{model.skip: {skip}}}}}\n")
+    elif page == "extending.md":
+        text = (ROOT / "docs" / page).read_text()
+        for language, name in {"python": "my_parts.py", "yaml": "question.yaml"}.items():
+            block = re.search(rf"```{language}\n(.*?)```", text, flags=re.S)[1]
+            block = block.replace("steps: 300", "steps: 1").replace("[0, 1, 2]", "[0]")
+            (here / name).write_text(block)
+
+
 def make_world(folder):
     """Write what the pages' commands take for given: images, and a question over them."""
     make_work(folder).joinpath("q.yaml").unlink()
     (folder / "question.yaml").write_text(QUESTION)
+    (folder / "docs").symlink_to(ROOT / "docs")
     shutil.copytree(folder / "mine", folder / "other")
     for name in ("photos", "labels", "their-masks"):
         (folder / name).mkdir()
@@ -127,4 +146,5 @@ def words_of(text):
     words = [STANDS_FOR.get(word, word) for word in shlex.split(text)[1:]]
     trained = words[0] in ("run", "check")
     settings = next((SMALL[word] for word in words if trained and word in SMALL), [])
+    words += ["--seconds", "0"] if words[0] == "check" else []
     return words + [part for setting in settings for part in ("--set", setting)]

@@ -11,16 +11,18 @@ from pathlib import Path
 import documented
 import pytest
 import typer
-from documented import ALL, ROOT, STORIES, UNRUN, make_world, words_of
+from documented import ALL, ROOT, STORIES, UNRUN, make_world, prepare, words_of
 
 from ablations.cli import app, main
 from ablations.registry import list_ablations
+from bench import plugins
 from fcn.weights_folder import VARIABLE
 
 from console import read_blocks  # isort: skip  # of the site, as is the next
 from story import follow  # isort: skip
 
 TREE = typer.main.get_command(app)
+SPECS = set(list_ablations())
 
 
 def parse(words):
@@ -59,7 +61,7 @@ def test_its_words_and_options_are_known_and_so_are_specs_of_ours(command, part,
     name, values = parse(shlex.split(part)[1:])
     specs = values.get("spec") or ()
     for spec in (specs,) if isinstance(specs, str) else specs:
-        assert spec.endswith(".yaml") or spec in list_ablations(), f"{name}: no spec {spec}"
+        assert spec.endswith(".yaml") or spec in SPECS, f"{name}: no spec {spec}"
 
 
 def test_commands_are_found_and_a_wrong_one_is_seen():
@@ -108,7 +110,8 @@ def world(tmp_path_factory):
     make_world(folder)
     with pytest.MonkeyPatch.context() as patch:
         run = plain_command_line(patch)
-        run("run", "question.yaml", "--data", "mine", "--slots", "1", cwd=folder)
+        run("run", "question.yaml", "--data", "mine", cwd=folder)
+        run("results", "leaderboard", "theirs.csv", cwd=folder)
         run(
             "export", "question/fcn8s/0", "--to", "safetensors", "--out", "model-folder", cwd=folder
         )
@@ -146,13 +149,20 @@ PLACES = {"python recompute.py": "out/question"}
 """Where a command is given, if that is not the folder that has the question."""
 
 
+LONG = {("everyday.md", 1), ("extending.md", 0), ("questions.md", 0)}
+"""Blocks that train several runs: .ci/long runs them."""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("page", "block"), BLOCKS)
+@pytest.mark.parametrize(
+    ("page", "block"),
+    [pytest.param(*one, marks=[pytest.mark.long] * (one in LONG)) for one in BLOCKS],
+)
 def test_a_block_of_commands_runs_as_printed(page, block, world, tmp_path, monkeypatch, own_parts):
+    monkeypatch.setattr(plugins, "_LOADED", dict(plugins._LOADED))
     here = tmp_path / "world"
-    shutil.copytree(world, here)
-    if page == "data.md":
-        shutil.rmtree(here / "mine")  # which `init mine` makes
+    shutil.copytree(world, here, symlinks=True)
+    prepare(page, here)
     run = plain_command_line(monkeypatch)
     for command in ALL:
         if (command.page, command.block) == (page, block) and command.unrun is None:
@@ -165,7 +175,14 @@ SAME_ANYWHERE = r"python docs/|fcn-bench (init|explain) "
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", STORIES, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "page",
+    [  # .ci/long follows both
+        pytest.param(path, marks=[pytest.mark.long] * (path.stem == "first-report"))
+        for path in STORIES
+    ],
+    ids=lambda path: path.stem,
+)
 def test_a_tutorial_can_be_followed_and_prints_what_it_says(page, tmp_path, monkeypatch, capsys):
     (tmp_path / "docs").symlink_to(ROOT / "docs")
     line = plain_command_line(monkeypatch)
