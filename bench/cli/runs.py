@@ -21,7 +21,7 @@ from bench.cli.command import (
     split_names,
 )
 from bench.plugins import load_plugins
-from bench.text import clean_block
+from bench.text import clean_block, number_of
 
 if TYPE_CHECKING:
     from bench.tracking.follower import Follower
@@ -143,7 +143,7 @@ def export_runs_to(
     store = open_store(runs)
     ids = list(dict.fromkeys(store.find(name) for name in run))
     size = export_runs(store, ids, to, with_data=with_data)
-    typer.echo(f"{to}: {len(ids)} runs, {size / 2**20:.1f} MiB")
+    typer.echo(f"{to}: {number_of(len(ids), 'run')}, {size / 2**20:.1f} MiB")
 
 
 @runs_app.command("import")
@@ -193,7 +193,7 @@ def log_runs(
         unnamed = follow_named(store, follower, wanted)
         count = follower.look()
         follower.close()
-        typer.echo(f"{name}: {count} runs logged to {follower.place}")
+        typer.echo(f"{name}: {number_of(count, 'run')} logged to {follower.place}")
         for folder in unnamed:
             typer.echo(f"{folder} has no name in this store, and is not logged", err=True)
 
