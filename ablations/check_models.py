@@ -13,6 +13,7 @@ from ablations.planning import keep_only, load_spec
 from ablations.wanted import Want, data_wanted, weights_wanted
 from bench.durations import spell_duration
 from bench.importing import importing
+from bench.text import number_of
 from fcn.errors import InputError
 
 if TYPE_CHECKING:
@@ -225,7 +226,7 @@ def _paces(
 def sum_up(checked: Checked, places: "Sequence[Slot]") -> str:
     """Say in a line how many runs a question asks for, and how long they take."""
     runs = {one.run.id: one.variant for one in checked.plan.runs}
-    text = f"{checked.plan.name}: {len(runs)} runs"
+    text = f"{checked.plan.name}: {number_of(len(runs), 'run')}"
     if any(name not in checked.paces for name in runs.values()):
         return text
     own = [checked.paces[name].seconds for name in runs.values()]

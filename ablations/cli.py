@@ -232,11 +232,12 @@ def run(
     from ablations.run_tuned import tune_first
     from ablations.until_decided import begin_looks, plan_look, require_number, run_looks
     from bench.grid.controller import Policy
-    from bench.grid.engines import Request
+    from bench.grid.engines import Request, require_engine
     from bench.tracking.trackers import TRACKERS
 
     load_plugins(plugin)
     trackers = [name for name in split_names(log) if TRACKERS[name]]
+    require_engine(engine, slurm or ())  # also where nothing is left to be made
     store = open_store(runs)
     number = 0
     if until_decided or max_seeds is not None:

@@ -13,6 +13,7 @@ from bench.grid.slots import Slot
 from bench.plan import PlannedRun
 from bench.spec import RunSpec, override, parse
 from bench.store.state import state_of
+from bench.text import number_of
 from bench.tuning import spell_values
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def sum_up(plan: "Plan", store: "Store", paces: Mapping[str, Pace], slots: list[
     num_runs, num_todo = len(plan.runs), sum(is_todo)
     if plan.tuning is None:
         num_todo = sum(store.status(run.id) != "done" for run in plan.unique_runs())
-    text = f"{plan.name}: {num_runs} runs, {num_todo} to do"
+    text = f"{plan.name}: {number_of(num_runs, 'run')}, {num_todo} to do"
     if plan.tuning is not None:
         variants = {*plan.tuning.chosen, *plan.tuning.open}
         number = sum(one.variant not in variants for one in plan.runs)

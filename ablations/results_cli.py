@@ -8,6 +8,7 @@ import typer
 from ablations.report_cli import say
 from bench.cli.command import RunsDir, open_store
 from bench.importing import importing
+from bench.text import number_of
 from fcn.errors import InputError
 
 app = typer.Typer(no_args_is_help=True, help="Results as tables, and as a leaderboard.")
@@ -39,7 +40,7 @@ def save(
             temporary.write_text(to_csv(frame), encoding="utf-8")
         else:
             save_table(frame, temporary)
-    say(f"{len(frame)} rows, {len(frame.columns)} columns: {file}")
+    say(f"{number_of(len(frame), 'row')}, {number_of(len(frame.columns), 'column')}: {file}")
 
 
 @app.command("leaderboard")
@@ -70,4 +71,4 @@ def leaderboard(
         raise InputError(f"there is no finished run in {', '.join(map(str, stores))}")
     with replacing(file) as temporary:
         temporary.write_text(write_board(rows), encoding="utf-8")
-    say(f"{len(rows)} rows, {len(rows) - before} of them new: {file}")
+    say(f"{number_of(len(rows), 'row')}, {len(rows) - before} of them new: {file}")

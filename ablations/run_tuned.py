@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from ablations.names import list_names
+from bench.text import number_of
 from bench.tuning import Tried, Tuning, spell_values
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def tell_budget(tried: Iterable[Tried]) -> str:
     """Say how many runs were tried, and what they took, over all of their devices."""
     tried = list(tried)
     known = [one.device_seconds for one in tried if one.device_seconds is not None]
-    return f"{len(tried)} runs" + f", {sum(known):.0f} device-seconds" * bool(known)
+    return number_of(len(tried), "run") + f", {sum(known):.0f} device-seconds" * bool(known)
 
 
 def _why_not(tuning: Tuning) -> str:

@@ -147,13 +147,17 @@ def open_store(root: Path) -> "Store":
     return Store(root)
 
 
-def show(rows: list[dict[str, Any]], as_json: bool) -> None:
-    """Print rows with the same keys as a table, or as JSON."""
+def show(rows: list[dict[str, Any]], as_json: bool, none: str = "there is nothing to list") -> None:
+    """Print rows with the same keys as a table, or as JSON; for people, a sentence of none."""
     if as_json:
         show_json(rows)
         return
+    if not rows:
+        typer.echo(none)
+        _require_written()
+        return
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for key in rows[0] if rows else ():
+    for key in rows[0]:
         table.add_column(key, overflow="fold")
     for row in rows:
         values = ("–" if value is None else value for value in row.values())

@@ -8,6 +8,7 @@ import typer
 from bench.cli.command import AsJson, DataDir, Plugins, RunsDir, open_store, show, show_remarks
 from bench.cli.progress import file_progress, image_progress
 from bench.plugins import load_plugins
+from bench.text import number_of
 from fcn.errors import InputError
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ def fetch_data(
         typer.echo(f"it goes with {other}: `fcn-bench data fetch {other} --data {data}`")
     if dataset in DATASETS and not missing:
         splits = open_dataset(data_spec(dataset, []), data).splits
-        typer.echo(", ".join(f"{split}: {len(names)} images" for split, names in splits.items()))
+        sizes = (f"{split}: {number_of(len(names), 'image')}" for split, names in splits.items())
+        typer.echo(", ".join(sizes))
 
 
 @data_app.command("check")
@@ -91,7 +93,8 @@ def prepare_data(
     with image_progress() as progress:
         packed = catalog.pack(data_spec(dataset, option or []), progress)
     show_remarks(remarks(packed))
-    typer.echo(f"{packed.folder}: {len(packed)} images, fingerprint {packed.fingerprint[:16]}")
+    size = number_of(len(packed), "image")
+    typer.echo(f"{packed.folder}: {size}, fingerprint {packed.fingerprint[:16]}")
 
 
 def data_spec(dataset: str, options: list[str]) -> "DataSpec":

@@ -21,7 +21,7 @@ from bench.cli.command import (
     split_names,
 )
 from bench.plugins import load_plugins
-from bench.text import clean_block
+from bench.text import clean_block, number_of
 
 if TYPE_CHECKING:
     from bench.tracking.follower import Follower
@@ -63,7 +63,9 @@ def list_runs(
 
     wanted = Filter.read(ablation, variant, state or (), where or ())
     rows = sorted(list_rows(open_store(runs), wanted), key=lambda row: str(row["changed"]))
-    show(rows if as_json else [show_row(row) for row in rows], as_json)
+    rows = rows if as_json else [show_row(row) for row in rows]
+    fits = " that all of this fits" if ablation or variant or state or where else ""
+    show(rows, as_json, none=f"there is no run in {runs}{fits}")
 
 
 @runs_app.command("show")
@@ -101,8 +103,11 @@ def verify_runs(runs: RunsDir = Path("runs"), as_json: AsJson = False) -> None:
     """Hash every file again; find damage, what was left behind, and what is not the store's."""
     from bench.upkeep import verify
 
-    findings = list(verify(open_store(runs)))
-    show([{"kind": f.kind, "path": str(f.path), "what": f.message} for f in findings], as_json)
+    store = open_store(runs)
+    findings = list(verify(store))
+    rows = [{"kind": f.kind, "path": str(f.path), "what": f.message} for f in findings]
+    number = number_of(len([*store.run_ids()]), "run")
+    show(rows, as_json, none=f"{number} in {runs}: every file is as it was written")
     if any(finding.kind not in ("leftover", "foreign") for finding in findings):
         raise typer.Exit(1)
 
@@ -143,7 +148,7 @@ def export_runs_to(
     store = open_store(runs)
     ids = list(dict.fromkeys(store.find(name) for name in run))
     size = export_runs(store, ids, to, with_data=with_data)
-    typer.echo(f"{to}: {len(ids)} runs, {size / 2**20:.1f} MiB")
+    typer.echo(f"{to}: {number_of(len(ids), 'run')}, {size / 2**20:.1f} MiB")
 
 
 @runs_app.command("import")
@@ -193,7 +198,7 @@ def log_runs(
         unnamed = follow_named(store, follower, wanted)
         count = follower.look()
         follower.close()
-        typer.echo(f"{name}: {count} runs logged to {follower.place}")
+        typer.echo(f"{name}: {number_of(count, 'run')} logged to {follower.place}")
         for folder in unnamed:
             typer.echo(f"{folder} has no name in this store, and is not logged", err=True)
 

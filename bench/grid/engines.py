@@ -48,6 +48,17 @@ class Request:
 ENGINES: Registry[Callable[[Request], Engine]] = Registry("engine")
 
 
+def require_engine(name: str, slurm: Sequence[str]) -> None:
+    """See that there is an engine, before anything else is done.
+
+    Raises:
+        InputError: There is none of that name, or `--slurm` says what nobody knows.
+    """
+    if name != "auto":
+        ENGINES[name]
+    read_settings(slurm)
+
+
 def create_engine(name: str, request: Request) -> Engine:
     """Create an engine.
 

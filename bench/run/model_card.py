@@ -5,20 +5,28 @@ typed by hand: what the record does not say is not said.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.metrics import summarize
 from bench.store.atomic import replacing
 from bench.store.evaluation_file import UnusableCountsError
 from bench.store.runs import Result, Store
-from bench.text import clean
+from bench.text import clean, number_of
 from fcn.errors import InputError
 
 CARD = "README.md"
 FIRST_LINES = "---\nlibrary_name: fcn-bench\npipeline_tag: image-segmentation\n"
 NUM_RESAMPLES = 1000
+FEWEST = 4
+"""Units that are resampled at least; of fewer an interval says nothing."""
+FEWEST_GROUPS = 8
+"""Groups that are drawn whole, as reports have it."""
+MOST_BLOCKS = 16
+"""Blocks of neighbours where there are no more groups than say nothing."""
 SCORES = {"miou": "mIoU", "pixel_acc": "pixel accuracy", "mean_acc": "mean accuracy"}
 
 
@@ -93,7 +101,7 @@ def _numbered(result: Result) -> str:
 
 def _scores(store: Store, result: Result) -> list[str]:
     """Return a table of scores, with 95 % intervals over the choice of images."""
-    scores, intervals = summarize(result.confusion), _intervals(store, result)
+    scores, (intervals, drawn) = summarize(result.confusion), _intervals(store, result)
     rows = ["| score | % | 95 % |", "| --- | ---: | ---: |"]
     for name, shown in SCORES.items():
         ends = intervals.get(name)
@@ -105,21 +113,22 @@ def _scores(store: Store, result: Result) -> list[str]:
     ]
     note = (
         f"\nOn the {result.num_images} images of split `{_plain(result.split)}`, at the label's "
-        "own size, seen once and whole. Intervals: the choice of images, resampled; what another "
-        "training run would give is not in them.\n"
+        f"own size, seen once and whole. {drawn}\n"
     )
     return ["\n".join([*rows, *of_classes]), note]
 
 
-def _intervals(store: Store, result: Result) -> dict[str, tuple[float, float]]:
-    """Return 95 % intervals by resampling images; groups of images are drawn together."""
+def _intervals(store: Store, result: Result) -> tuple[dict[str, tuple[float, float]], str]:
+    """Return 95 % intervals by resampling images, and what was drawn, in a sentence."""
     try:
         file = store.evaluation(result)
         confusions = file.confusions().astype(np.int64)
         groups = file.groups() or file.names
     except UnusableCountsError:
-        return {}
-    _, places = np.unique(groups, return_inverse=True)
+        return {}, "No intervals: the counts of single images are not there."
+    places, what = choose_units(groups)
+    if places.max() + 1 < FEWEST:
+        return {}, f"No intervals: {what} are too few to draw from."
     units = np.zeros((places.max() + 1, *confusions.shape[1:]), np.int64)
     np.add.at(units, places, confusions)
     rng = np.random.default_rng(0)
@@ -130,7 +139,41 @@ def _intervals(store: Store, result: Result) -> dict[str, tuple[float, float]]:
         for name, values in found.items():
             values.append(getattr(scores, name))
     ends = {name: np.nanpercentile(values, [2.5, 97.5]) for name, values in found.items()}
-    return {name: (float(low), float(high)) for name, (low, high) in ends.items()}
+    said = (
+        f"Intervals: the choice of images ({what}), resampled; what another training run would "
+        "give is not in them."
+    )
+    return {name: (float(low), float(high)) for name, (low, high) in ends.items()}, said
+
+
+def choose_units(groups: Sequence[str]) -> tuple[NDArray[np.intp], str]:
+    """Choose what is drawn together: groups, or where these are few, blocks of neighbours in them.
+
+    Frames of one clip are alike: drawn one by one they would make intervals too short. A handful of
+    clips, drawn whole, says next to nothing of another one, and of one alone nothing varies.
+
+    Args:
+        groups: Group of each image, in the order of the images; its own where it is in none.
+
+    Returns:
+        Number of the unit of each image, (N,), from 0 on; and in words what units are.
+    """
+    _, places = np.unique(groups, return_inverse=True)
+    number, images = int(places.max()) + 1, len(groups)
+    if number == images:
+        return places, number_of(images, "image")
+    if number >= FEWEST_GROUPS:
+        return places, f"{number_of(images, 'image')} in {number_of(number, 'group')}"
+    length = -(-images // MOST_BLOCKS)
+    rank = np.zeros(images, np.intp)  # of each image in its group
+    for group in range(number):
+        members = np.flatnonzero(places == group)
+        rank[members] = np.arange(len(members))
+    pairs = np.stack([places, rank // length], axis=1)
+    _, blocks = np.unique(pairs, axis=0, return_inverse=True)
+    of = f"{number_of(images, 'image')} in {number_of(number, 'group')}"
+    blocks = blocks.ravel()
+    return blocks, f"{of}, {number_of(int(blocks.max()) + 1, 'block')} of neighbours"
 
 
 def _limits(result: Result, limit: int | None) -> list[str]:

@@ -65,12 +65,20 @@ def test_from_a_spec_to_a_page_and_again(work, cli):
     assert again.returncode == 0
     first, second, third, *_, last = again.stdout.splitlines()
     assert (
-        first == "note: coarse and fine: collapsed: every labelled pixel is called ground (seed 0)."
+        first
+        == "note: coarse ‡ and fine ‡: collapsed: every labelled pixel is called ground (seed 0)."
     )
     assert second.startswith("From fcn32s to fcn16s, mIoU changes by ")
     assert second.endswith("one seed gives no verdict ‡.")
     assert third.startswith("best: ")
     assert last == "report: out/q/index.html"
+
+    for words, said in (
+        (("--engine", "slrum"), "unknown engine 'slrum'; did you mean 'slurm'?"),
+        (("--engine", "slurm", "--slurm", "tiem=3"), "did you mean 'time'?"),
+    ):  # although nothing is left to be made
+        ended = cli("run", "q.yaml", "--data", "mine", *words, cwd=work)
+        assert (ended.returncode, said in ended.stderr) == (65, True), ended.stderr
 
     # The report needs neither the images nor torch, and is the same to the byte.
     alone = cli("report", "q.yaml", "--out", "alone", cwd=work)

@@ -103,6 +103,10 @@ def test_runs_are_found_by_what_they_are(work, cli):
         ended = cli("runs", "list", *words, cwd=work)
         assert ended.returncode == 65
         assert said in ended.stderr
+    none = cli("runs", "list", "--state", "failed", cwd=work).stdout
+    assert none == "there is no run in runs that all of this fits\n"
+    whole = cli("runs", "verify", cwd=work).stdout
+    assert whole == "6 runs in runs: every file is as it was written\n"
     pruned = cli("runs", "prune", "q/other/0", "q/fine/1", cwd=work)
     assert pruned.returncode == 0, pruned.stderr
     assert found() == [("coarse", 0), ("coarse", 1), ("fine", 0), ("other", 1)]

@@ -103,7 +103,7 @@ def test_a_report_says_on_the_terminal_what_must_be_known_of_its_runs(
     planned = PlannedRun("net", store.run(next(store.run_ids())))
     write(Plan("q", "Which?", "", (planned,)), store, tmp_path / "out")
     lines = capsys.readouterr().out.splitlines()
-    said = ["note: net: collapsed: every labelled pixel is called a (seed 0)."]
+    said = ["note: net ‡: collapsed: every labelled pixel is called a (seed 0)."]
     assert lines[:num_remarks] == said[:num_remarks]
     best, head, row, last = lines[num_remarks:]
     assert best.startswith("best: net")

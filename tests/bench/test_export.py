@@ -1,5 +1,7 @@
 """Networks in other programs' hands are the networks; their cards say what the record says."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from bench.metrics import summarize
 from bench.run import export as module
 from bench.run.execute import Options, execute
 from bench.run.export import export_run
+from bench.run.model_card import choose_units, make_card
 from bench.run.trained import Trained
 from fcn.errors import InputError
 
@@ -92,3 +95,44 @@ def test_a_hub_folder_loads_and_its_card_says_what_the_record_says(trained, tmp_
         export_run(store, run.id, "hf", folder, [])
     with pytest.raises(InputError, match="weights, not a program"):
         export_run(store, run.id, "safetensors", folder, [], preprocess=True)
+
+
+@pytest.mark.parametrize(
+    ("groups", "units", "what"),
+    [
+        (list("abcdefghi"), list(range(9)), "9 images"),
+        (list("aabbccddeeffgghh"), [k // 2 for k in range(16)], "16 images in 8 groups"),
+        # Of few groups neighbours are drawn together, never over the end of a group.
+        (["x"] * 20, [k // 2 for k in range(20)], "20 images in 1 group, 10 blocks of neighbours"),
+        (
+            list("xyxyxyxy"),
+            [0, 4, 1, 5, 2, 6, 3, 7],
+            "8 images in 2 groups, 8 blocks of neighbours",
+        ),
+        (
+            ["x"] * 17 + ["y"],
+            [*np.arange(17) // 2, 9],
+            "18 images in 2 groups, 10 blocks of neighb",
+        ),
+    ],
+)
+def test_what_is_drawn_together_for_a_cards_intervals(groups, units, what):
+    found, said = choose_units(groups)
+    assert found.tolist() == units
+    assert said.startswith(what)
+
+
+def test_a_card_has_no_interval_where_nothing_can_vary(trained, monkeypatch):
+    """Of frames of one clip, drawn whole, every interval would be of no width."""
+    store, run, _ = trained
+    file = store.evaluation(store.result(run.id))
+    number = len(file.names)
+    monkeypatch.setattr(type(file), "groups", lambda self: ["clip"] * number)
+    low, high = re.search(
+        r"\| pixel accuracy \| .* \| \[(.*), (.*)\] \|", make_card(store, run.id)
+    ).groups()
+    assert float(low) < float(high)
+    monkeypatch.setattr("bench.run.model_card.FEWEST", number + 1)
+    card = make_card(store, run.id)
+    assert "| – |\n| pixel accuracy" in card
+    assert f"No intervals: {number} images in 1 group" in card

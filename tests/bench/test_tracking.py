@@ -181,9 +181,9 @@ def test_the_command_logs_what_is_named_or_all(kept, made):
     store, run = made
     words = ["log", "--to", "kept", "--runs", str(store.root)]
     ran = CliRunner().invoke(runs_app, words)
-    assert ran.output == "kept: 1 runs logged to memory\n"
+    assert ran.output == "kept: 1 run logged to memory\n"
     assert "kept: 0 runs" in CliRunner().invoke(runs_app, [*words, run.id[:6]]).output
-    assert "kept: 1 runs" in CliRunner().invoke(runs_app, [*words, "--again"]).output
+    assert "kept: 1 run " in CliRunner().invoke(runs_app, [*words, "--again"]).output
     kept.faults.append("made")
     failed = CliRunner().invoke(runs_app, words)
     assert "'kept' cannot be had: RuntimeError: no server" in str(failed.exception)

@@ -78,7 +78,7 @@ def test_the_command_says_where_it_is_and_whose(pets, tmp_path):
     )
     assert ran.exit_code == 0, ran.output
     assert "CC BY-SA 4.0" in ran.output
-    assert "train: 2 images, test: 1 images" in ran.output
+    assert "train: 2 images, test: 1 image" in ran.output
     kept = {p.name for p in (tmp_path / "oxford-iiit-pet.part").iterdir()}
     assert kept == {"images.tar.gz", "annotations.tar.gz"}
 

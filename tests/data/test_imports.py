@@ -101,6 +101,27 @@ class TestImports:
         rest = H * W - cup - table
         assert counted(report) == {"background": 5 * rest, "table": 5 * table, "cup": 5 * cup}
 
+    def test_annotations_of_other_sizes_are_told_as_such(self, tmp_path):
+        square = [[2, 2, 9, 2, 9, 9, 2, 9]]
+        images = [
+            {"id": k, "file_name": f"{name}.jpg", "height": 2 * H, "width": 2 * W}
+            for k, name in enumerate(NAMES)
+        ]
+        annotations = [
+            {"image_id": k, "category_id": 1, "segmentation": square} for k in range(len(NAMES))
+        ]
+        whole = {"images": images, "annotations": annotations}
+        whole["categories"] = [{"id": 1, "name": "cup"}]
+        (tmp_path / "instances.json").write_text(json.dumps(whole))
+        for k, name in enumerate(NAMES):
+            save(tmp_path / "images" / f"{name}.jpg", photograph(k))
+        with pytest.raises(InputError) as refused:
+            take(tmp_path, tmp_path, "images", "instances.json", source="coco")
+        said = str(refused.value)
+        assert f"pixels, and what is annotated on it is for {2 * W}x{2 * H}; give the" in said
+        assert "(the same in 4 more: b.jpg, c.jpg, and 2 more)" in said
+        assert ".mine-" not in said  # a folder that is gone by now
+
     def test_cvats_masks_have_the_names_of_its_label_map(self, tmp_path):
         rgb = {0: (0, 0, 0), 1: (250, 50, 83), 2: (51, 221, 255)}
         drawn = {name: draw(k, [0, 1, 2]) for k, name in enumerate(NAMES)}

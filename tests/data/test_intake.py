@@ -427,6 +427,8 @@ class TestSplits:
             {},
         ),
         ("classes.csv", "id,name\n7,road\n23,sky\n", {7: "road", 23: "sky"}, {}),
+        ("labels.csv", "id,name\n0,a\n-1,unlabeled\n-2,plate\n", {0: "a", 255: "unlabeled"}, {}),
+        ("classes.json", '{"a": 0, "plate": -1}', {0: "a"}, {}),
         ("class_dict.csv", "name,r,g,b\nroad,1,2,3\n", {}, {0x010203: "road"}),
         ("label_colors.txt", "1 2 3\troad\n4 5 6\tsky\n", {}, {0x010203: "road", 0x040506: "sky"}),
         ("labelmap.txt", "# label:color_rgb:parts:actions\nroad:1,2,3::\n", {}, {0x010203: "road"}),

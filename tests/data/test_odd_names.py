@@ -148,14 +148,14 @@ class TestNames:
         (tmp_path / "masks/gone.png").symlink_to(tmp_path / "nowhere")
         _, _, said = take(tmp_path, tmp_path)
         way = WAYS_OUT[".heic"]
-        assert f"passed over in {tmp_path / 'images'}: 1 file such as IMG_1.HEIC, {way}" in said
-        assert any("masks: 1 link such as gone.png, that lead nowhere" in line for line in said)
+        assert f"passed over in {tmp_path / 'images'}: 1 file, IMG_1.HEIC, {way}" in said
+        assert any("masks: 1 link, gone.png, leading nowhere" in line for line in said)
 
     def test_links_that_lead_nowhere_are_not_no_files_at_all(self, tmp_path):
         for name in "ab":
             (tmp_path / f"{name}.jpg").symlink_to(tmp_path / "annex" / name)
         with pytest.raises(
-            InputError, match=r"but 2 links such as a\.jpg that lead nowhere: fetch"
+            InputError, match=r"but 2 links, such as a\.jpg, leading nowhere: fetch"
         ):
             find_named(str(tmp_path), "--images")
 

@@ -130,7 +130,7 @@ class TestLeaderboard:
     def test_another_store_merges_it_and_again_changes_nothing(self, filled, tmp_path, make_plan):
         store, _ = filled
         words = ["leaderboard", str(tmp_path / "a.csv"), "--runs", str(store.root)]
-        assert "1 rows, 1 of them new" in CliRunner().invoke(app, words).output
+        assert "1 row, 1 of them new" in CliRunner().invoke(app, words).output
         other = (tmp_path / "a.csv").read_text().replace(rows_of(store)[0]["run_id"], "f" * 16)
         (tmp_path / "theirs.csv").write_text(other)
         words += ["--merge", str(tmp_path / "theirs.csv")]

@@ -60,8 +60,8 @@ def import_coco(images: Named, where: Path, folder: Path) -> Imported:
                 missing += 1
                 continue
             masks[image.with_suffix("").as_posix()] = draw(path, told[number], annotations, classes)
-        what = "panoptic segments" if is_panoptic else "areas, the largest first"
-        said.append(f"masks were drawn from {what} of {path}")
+        what, how = ("panoptic segments", "") if is_panoptic else ("areas", ", the largest first")
+        said.append(f"masks were drawn from {what} of {path}{how}")
         if missing:
             said.append(f"passed over: {number_of(missing, 'image')} of {path}, not among --images")
     if not masks:

@@ -5,6 +5,7 @@ In: where images and masks are, and what a person says of them. Out: a folder wi
 """
 
 import os
+import re
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -126,6 +127,7 @@ def _take_in(scratch: Path, folder: Path, wishes: Wishes, progress: Progress | N
     table = _find_table(wishes, imported, roots, said)
     paired = _pair(images, imported.masks, roots)
     usable = find_usable(paired.pairs, table, lossy=bool(wishes.snap), progress=progress)
+    usable = replace(usable, problems=_of_annotations(usable.problems, scratch / "masks"))
     if len(usable.facts) < LEAST_PAIRS:
         raise InputError(_say_too_few(len(usable.facts), paired, usable.problems))
     said += [*_say_pairs(paired), *usable.said, *_say_left_out(usable.problems)]
@@ -235,6 +237,13 @@ def _snap(own: Counter[int], mapping: ClassMap) -> Counter[int]:
     for near, pixels in zip(mapping.nearest(keys)[0].tolist(), own.values(), strict=True):
         found[near] += pixels
     return found
+
+
+def _of_annotations(problems: Sequence[str], drawn: Path) -> tuple[str, ...]:
+    """Tell problems with masks that were drawn as problems with what these were drawn from."""
+    mask = re.compile(rf" and its mask {re.escape(str(drawn))}/.*?\.png (\d+x\d+); make .*")
+    how = r", and what is annotated on it is for \1; give the images that were annotated"
+    return tuple(mask.sub(how, problem) for problem in problems)
 
 
 def _say_left_out(problems: Sequence[str]) -> list[str]:

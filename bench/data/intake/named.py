@@ -27,7 +27,7 @@ _DRAWN = (
 )
 _PACKED = "archives: unpack them, and name the folder"
 _FILM = "films: save their frames as images, numbered, a folder for each film"
-_LINK = "that lead nowhere: fetch what they stand for (`dvc pull`, `git annex get .`), or mend them"
+_LINK = "leading nowhere: fetch what they stand for (`dvc pull`, `git annex get .`), or mend them"
 _CAMERA = "of a camera's or phone's own format: save them as JPEG, PNG or TIFF"
 _VOLUME = "volumes: save each slice as a PNG or TIFF of 8 or 16 bits, a folder for each volume"
 WAYS_OUT = {
@@ -96,7 +96,8 @@ def _say_unread(base: Path, found: Sequence[Path]) -> Iterator[str]:
 
 
 def _some(files: Sequence[Path], what: str = "file") -> str:
-    return f"{number_of(len(files), what)} such as {files[0].as_posix()}"
+    which = f"such as {files[0].as_posix()}" if len(files) > 1 else files[0].as_posix()
+    return f"{number_of(len(files), what)}, {which}"
 
 
 def _links_to_nothing(base: Path) -> list[Path]:
@@ -109,7 +110,7 @@ def _links_to_nothing(base: Path) -> list[Path]:
 def _say_none(text: str, option: str, found: Sequence[Path], links: Sequence[Path]) -> str:
     """Say that no image is there, what is, and what to do about that."""
     if links and not found:
-        return f"{option} {text}: no image file is there, but {_some(links, 'link')} {_LINK}"
+        return f"{option} {text}: no image file is there, but {_some(links, 'link')}, {_LINK}"
     endings = Counter(path.suffix.lower() for path in found if path.name.lower() not in JUNK)
     known = next((e for e, _ in endings.most_common() if e in WAYS_OUT), None)
     if known:

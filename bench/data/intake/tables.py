@@ -7,7 +7,7 @@ import csv
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bench.data.class_map import colour_key
@@ -74,7 +74,7 @@ def read_table(path: Path) -> Table:
         InputError: It cannot be understood.
     """
     is_json = path.suffix.lower() == ".json"
-    rows = list(_from_json(path) if is_json else _from_lines(path))
+    rows = [*_in_files(_from_json(path) if is_json else _from_lines(path))]
     if not rows:
         raise InputError(f"{path} is no table of classes; {SAMPLE}")
     by_value = {row.value: row.name for row in rows if row.value is not None}
@@ -94,6 +94,15 @@ class _Row:
     name: str
     value: int | None = None
     colour: int | None = None
+
+
+def _in_files(rows: Iterable[_Row]) -> Iterator[_Row]:
+    """Leave out rows of numbers below 0: files keep void as 255 then, and other names nowhere."""
+    for row in rows:
+        if row.value is None or row.value >= 0:
+            yield row
+        elif VOID_NAMES.fullmatch(row.name):
+            yield replace(row, value=255)
 
 
 def _from_lines(path: Path) -> Iterator[_Row]:
@@ -184,14 +193,13 @@ def _from_json(path: Path) -> Iterator[_Row]:
 
 def _whole(path: Path, text: object) -> int:
     try:
-        number = int(str(text))
-        return number if number >= 0 else 255  # -1 is void, kept as 255
+        return int(str(text))
     except ValueError:
         raise InputError(f"{path} has {text!r} where a whole number is wanted; {SAMPLE}") from None
 
 
 def _colour(path: Path, channels: Sequence[object]) -> int:
     values = [_whole(path, channel) for channel in channels[:3]]
-    if len(values) != 3 or max(values) > 255:
+    if len(values) != 3 or min(values) < 0 or max(values) > 255:
         raise InputError(f"{path} has the colour {list(channels)}; {SAMPLE}")
     return colour_key(*values)
