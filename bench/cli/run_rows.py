@@ -143,7 +143,8 @@ def show_row(row: Mapping[str, Any]) -> dict[str, Any]:
     named = None if row["ablation"] is None else f"{row['ablation']}/{row['variant']}"
     network = "-".join(filter(None, (row["backbone"], row["skip"])))
     age = (datetime.now(UTC) - datetime.fromisoformat(row["changed"])).total_seconds()
-    state = row["state"] if row["reason"] is None else f"{row['state']}: {row['reason']}"
+    is_told = row["reason"] in (None, row["state"])
+    state = row["state"] if is_told else f"{row['state']}: {row['reason']}"
     return {
         "id": row["id"],
         "ablation/variant": named or f"({network})",

@@ -10,6 +10,7 @@ import pytest
 from pretend import pretend_elsewhere, result_of, run_of
 
 from ablations import cli
+from bench.cli.run_rows import show_row
 from bench.store.lease import hold
 from bench.store.runs import Failure, Store
 from bench.store.state import state_of
@@ -88,6 +89,8 @@ def test_listings_show_the_state(prepared, monkeypatch, capsys):
     store.record_failure(run.id, Failure("stopped", "stopped by a signal after step 3", step=3))
     row = listed("runs", "list")
     assert (row["state"], row["reason"]) == ("stopped", "stopped")
+    assert show_row(row)["state"] == "stopped"  # and not why once more
+    assert show_row(row | {"state": "failed", "reason": "error"})["state"] == "failed: error"
     store.publish(result_of(run))
     assert listed("runs", "show", run.id)["state"] == "done"
 
