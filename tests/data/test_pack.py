@@ -131,7 +131,7 @@ BAD = {
     "missing mask": ("masks", lambda p: p.unlink(), "is missing; restore it"),
     "half a file": ("images", half, "cannot be decoded"),
     "no image": ("images", lambda p: p.write_text("hello"), "cannot be decoded"),
-    "empty file": ("masks", lambda p: p.write_bytes(b""), "cannot be decoded"),
+    "empty file": ("masks", lambda p: p.write_bytes(b""), "is empty, as downloads"),
     "another size": ("masks", flip_size, "24x20 and its mask 20x24 pixels"),
     "label out of range": ("masks", save_mask(LABEL_200), r"holds 200 \(480 pixels\).*0\.\.2"),
     "16-bit mask": ("masks", save_mask(LABEL_200.astype(np.uint16)), "more than 8 bits"),
