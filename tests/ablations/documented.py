@@ -130,13 +130,14 @@ def make_world(folder):
     (folder / "question.yaml").write_text(QUESTION)
     (folder / "docs").symlink_to(ROOT / "docs")
     shutil.copytree(folder / "mine", folder / "other")
-    for name in ("photos", "labels", "their-masks"):
+    for name in ("photos", "labels", "their-masks", "more"):
         (folder / name).mkdir()
     for image in sorted((folder / "mine" / "images").iterdir()):
         mask = Image.open(folder / "mine" / "masks" / image.name)
         shutil.copy(image, folder / "photos")
         mask.save(folder / "labels" / f"{image.stem}_mask.png")
         mask.point(lambda value: min(value, 1)).save(folder / "their-masks" / image.name)
+    Image.new("RGB", (80, 60)).save(folder / "more" / "a_left.jpg")
     large = np.random.default_rng(0).integers(0, 255, (600, 70, 3), dtype=np.uint8)
     Image.fromarray(large).save(folder / "large.tif")
 
