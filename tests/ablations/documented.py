@@ -60,7 +60,7 @@ ALL = [command for page in PAGES for command in told(page)]
 UNRUN = {
     r"python3 -m venv|pip |pre-commit ": "installs; what CI does before these tests",
     r"fcn-bench data (fetch|check) camvid": "needs the network; tests/data/test_fetching.py",
-    r"fcn-bench (run paper/skips|bound voc2012|check paper/skips)": "needs a published data set",
+    r"fcn-bench (run paper/|bound voc2012|check paper/\w+ --set)": "needs a published data set",
     r"fcn-bench report .*--across": "needs several data sets; tests/reports/test_across.py",
     r"fcn-bench (export .* --to (onnx|torch-export)|evaluate net.onnx)": "test_export.py has it",
     r"fcn-bench predict \S+ drive.mp4": "needs a video; tests/bench/test_video.py",
