@@ -57,9 +57,9 @@ class Softened(FixedUpsampling):
 
 @OPTIMIZERS.register("signs")
 class Signs(torch.optim.Optimizer):
-    """Steps of one length along the sign of the mean gradient; `momentum` is not used."""
+    """Steps of one length along the sign of the mean gradient."""
 
-    def __init__(self, groups, lr: float, momentum: float, *, beta: float = 0.9) -> None:
+    def __init__(self, groups, lr: float, *, beta: float = 0.9) -> None:
         super().__init__(groups, {"lr": lr, "beta": beta, "weight_decay": 0.0})
 
     @torch.no_grad()

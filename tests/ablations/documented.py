@@ -60,7 +60,7 @@ ALL = [command for page in PAGES for command in told(page)]
 UNRUN = {
     r"python3 -m venv|pip |pre-commit ": "installs; what CI does before these tests",
     r"fcn-bench data (fetch|check) camvid": "needs the network; tests/data/test_fetching.py",
-    r"fcn-bench (run paper/skips|bound voc2012|check paper/skips)": "needs a published data set",
+    r"fcn-bench (run paper/|bound voc2012|check paper/\w+ --set)": "needs a published data set",
     r"fcn-bench report .*--across": "needs several data sets; tests/reports/test_across.py",
     r"fcn-bench (export .* --to (onnx|torch-export)|evaluate net.onnx)": "test_export.py has it",
     r"fcn-bench predict \S+ drive.mp4": "needs a video; tests/bench/test_video.py",
@@ -130,13 +130,14 @@ def make_world(folder):
     (folder / "question.yaml").write_text(QUESTION)
     (folder / "docs").symlink_to(ROOT / "docs")
     shutil.copytree(folder / "mine", folder / "other")
-    for name in ("photos", "labels", "their-masks"):
+    for name in ("photos", "labels", "their-masks", "more"):
         (folder / name).mkdir()
     for image in sorted((folder / "mine" / "images").iterdir()):
         mask = Image.open(folder / "mine" / "masks" / image.name)
         shutil.copy(image, folder / "photos")
         mask.save(folder / "labels" / f"{image.stem}_mask.png")
         mask.point(lambda value: min(value, 1)).save(folder / "their-masks" / image.name)
+    Image.new("RGB", (80, 60)).save(folder / "more" / "a_left.jpg")
     large = np.random.default_rng(0).integers(0, 255, (600, 70, 3), dtype=np.uint8)
     Image.fromarray(large).save(folder / "large.tif")
 
