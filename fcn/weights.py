@@ -306,22 +306,24 @@ def name_with_tag(name: str, pretrained: bool | str) -> str:
     Built by it, also without weights, a network sees images as those weights do: the mean and
     deviation that are taken off them differ from tag to tag.
     """
-    architecture = get_arch_name(name)
-    tags = {key.partition(".")[2] for key in get_arch_pretrained_cfgs(architecture)}
-    return f"{architecture}.{pretrained}" if pretrained in tags else name
+    return f"{get_arch_name(name)}.{pretrained}" if pretrained in _tags_of(name) else name
+
+
+def _tags_of(name: str) -> set[str]:
+    """Return the tags of all weights of a timm name's architecture."""
+    return {key.partition(".")[2] for key in get_arch_pretrained_cfgs(get_arch_name(name))}
 
 
 def _with_tag(name: str, pretrained: bool | str) -> str:
     """Return the timm name of the weights, known to be published."""
     if isinstance(pretrained, str):
-        architecture = get_arch_name(name)
-        known = {key.partition(".")[2] for key in get_arch_pretrained_cfgs(architecture)}
+        known = _tags_of(name)
         if pretrained not in known:
             raise InputError(
-                unknown_name(f"weights of {architecture}", pretrained, known)
+                unknown_name(f"weights of {get_arch_name(name)}", pretrained, known)
                 + f" model.pretrained may be {FORMS}."
             )
-        name = f"{architecture}.{pretrained}"
+        name = name_with_tag(name, pretrained)
     if not getattr(get_pretrained_cfg(name), "has_weights", False):
         raise InputError(
             f"backbone {name!r} has no published weights; set model.pretrained to false, or to the "

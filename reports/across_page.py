@@ -13,7 +13,7 @@ import pandas as pd
 
 from bench.outputs.folder import Outputs
 from bench.plan import Plan
-from bench.text import clean
+from bench.text import clean, number_of
 from reports.across import Across, Ranks
 from reports.figures.forest import plot_forest
 from reports.figures.illustration import Illustration, illustrate
@@ -21,7 +21,7 @@ from reports.figures.ranks import plot_ranks
 from reports.formats import Table, to_csv, to_latex, to_markdown
 from reports.rendering import render
 from reports.stats.contrasts import SHOWN
-from reports.style import enumerate_names, label, mean_label, number_of, p_bound
+from reports.style import enumerate_names, label, mean_label, p_bound
 from reports.tables.across import (
     NEVER_AVERAGED,
     differences_table,

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from bench.plan import CLAIMS, EFFECT, RANKING, Plan
-from bench.text import clean
+from bench.text import clean, number_of
 from reports.marks import map_names
 from reports.stats.comparability import Comparability
 from reports.stats.contrasts import EQUIVALENT, NOT_SHOWN, Finding
@@ -22,7 +22,6 @@ from reports.stats.summary import CHAINED, summarize_difference
 from reports.style import (
     enumerate_names,
     label,
-    number_of,
     percent,
     places,
     points,

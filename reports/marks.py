@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from bench.text import clean
+from bench.text import clean, number_of
 from reports.formats import MARK
-from reports.style import MISSING, enumerate_names, number_of
+from reports.style import MISSING, enumerate_names
 
 MOST_CAPTIONED = 8
 """Remarks in a table's caption; `summary.md` has all."""

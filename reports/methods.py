@@ -13,7 +13,7 @@ import numpy as np
 from bench.metrics import BOUNDARY_SCORE, SCORES, explain
 from bench.settings.keys import overlap
 from bench.store.runs import Result
-from bench.text import clean
+from bench.text import clean, number_of
 from bench.tuning import spell_value, spell_values
 from reports.formats import escape_latex, escape_markdown
 from reports.references import DATASETS, LIBRARIES, METHOD, SOFTWARE, list_references
@@ -21,7 +21,7 @@ from reports.results.settings import flat_settings, plain
 from reports.stats.primary import PRIMARY
 from reports.stats.summary import list_scores
 from reports.study import Study
-from reports.style import enumerate_names, label, number_of, percent
+from reports.style import enumerate_names, label, percent
 
 RECIPE = {
     "model.backbone": "backbone",

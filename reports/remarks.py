@@ -11,12 +11,12 @@ import numpy as np
 from bench.scoring import USUAL, Scoring
 from bench.store.records import read_row
 from bench.store.runs import Store
-from bench.text import clean
+from bench.text import clean, number_of
 from reports.marks import Fact, Remarks
 from reports.results.frame import Record
 from reports.stats.comparability import Comparability, Judged, count_pixels
 from reports.stats.outliers import COLLAPSED, Outliers
-from reports.style import enumerate_names, label, number_of
+from reports.style import enumerate_names, label
 
 
 def find_remarks(

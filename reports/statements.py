@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from bench.text import clean
+from bench.text import clean, number_of
 from reports.formats import MARK
 from reports.marks import is_marked
 from reports.stats.asked import SHORT
@@ -20,7 +20,7 @@ from reports.stats.contrasts import EQUIVALENT, SHOWN
 from reports.stats.primary import PRIMARY, primary_of
 from reports.stats.shares import INTERACTION, SEEDS
 from reports.stats.summary import CHAINED
-from reports.style import label, number_of, p_bound, percent, points, with_interval
+from reports.style import label, p_bound, percent, points, with_interval
 
 MOST = 3
 """Changes of one factor that are said in sentences; tables have all."""

@@ -15,7 +15,6 @@ import seaborn as sns
 
 from bench.metrics import METRICS, find_metric, is_by_image
 from bench.text import clean
-from bench.text import number_of as number_of
 
 MISSING = "–"
 """Shown for a value that does not exist; a missing number is never zero."""

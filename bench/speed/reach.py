@@ -17,6 +17,7 @@ from typing import Any
 from bench.metrics import summarize
 from bench.run.ema import ema_applied
 from bench.run.optim import create_optimizer
+from bench.spec import TrainSpec
 from bench.speed.loops import evaluate_ours, ours
 from bench.speed.section import Section
 from bench.speed.usual import UsualLoop
@@ -38,6 +39,9 @@ REFERENCE: dict[str, Any] = {
     "scale": (0.5, 2.0),
 }
 """What of `train` is the reference's, by its defaults."""
+
+LOSS_KEYS = ("loss", "loss_reduction", "class_weights", "aux")
+"""What of `train` says how errors count."""
 
 
 @dataclass(frozen=True)
@@ -106,13 +110,20 @@ def reach_section(workload: Workload, scratch: Path, goal: Goal, workers: int) -
         workers: Processes that load images for the usual loop.
 
     Raises:
-        InputError: The run resizes images, or shows whole ones, as the reference's loader does not.
+        InputError: The run resizes images or shows whole ones, as the reference's loader does not,
+            or has a loss of its own.
     """
     spec = workload.spec
     if spec.data.input_scale != 1 or spec.train.crop is None:
         raise InputError(
             "the usual loop shows crops of images at their own size: give a variant with "
             "train.crop, and with data.input_scale 1"
+        )
+    asked = [key for key in LOSS_KEYS if getattr(spec.train, key) != getattr(TrainSpec(), key)]
+    if asked:
+        raise InputError(
+            f"both loops have plain cross-entropy, and the variant sets train.{asked[0]}: leave "
+            "it out"
         )
     sides = [_ours(workload, scratch), _usual(workload, scratch, workers)]
     section = Section("reach", f"Time to {100 * goal.miou:g} % mIoU", NOTE, ())

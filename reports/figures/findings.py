@@ -5,7 +5,7 @@ In: a `Study` and a figure's name. Out: a sentence, unescaped; empty where the c
 
 import pandas as pd
 
-from bench.text import clean
+from bench.text import clean, number_of
 from reports.figures.learning import learning_frame
 from reports.files import name_effects
 from reports.statements import state_factor
@@ -13,7 +13,7 @@ from reports.stats.changes import list_factors
 from reports.stats.class_gains import MEAN
 from reports.stats.contrasts import SHOWN
 from reports.study import Study
-from reports.style import capital, enumerate_names, mean_label, number_of, percent, points
+from reports.style import capital, enumerate_names, mean_label, percent, points
 
 
 def find_finding(name: str, study: Study) -> str:

@@ -9,12 +9,13 @@ import pandas as pd
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from bench.text import number_of
 from reports.figures.canvas import Drawing, new_figure
 from reports.figures.direct import can_name, name_lines
 from reports.results.frame import Record
 from reports.stats.effects import Levels
 from reports.stats.primary import PRIMARY, primary_of
-from reports.style import FAINT, between, colours, figure_label, label, number_of, percent, theme
+from reports.style import FAINT, between, colours, figure_label, label, percent, theme
 
 FRACTION = "data.train_fraction"
 STEPS = "train.steps"

@@ -21,13 +21,12 @@ from PIL import Image
 from bench.metrics import class_counts
 from bench.plan import PlannedRun
 from bench.store.runs import Store
-from bench.text import clean
+from bench.text import clean, number_of
 from reports.formats import to_script_json
 from reports.images.apart import NUM_APART, colours_apart
 from reports.images.choice import Pair
 from reports.images.kept import Kept
 from reports.images.sampling import rank_images
-from reports.style import number_of
 
 NUM_IMAGES = 24
 """Images held at most; fewer only where they are too large for the budget."""

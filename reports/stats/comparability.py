@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from bench.metrics import class_counts
 from bench.scoring import USUAL, Scoring
+from bench.text import number_of
 from reports.results.counts import group_sums
 from reports.results.frame import Record
 from reports.stats.pairs import Arm, Classes
-from reports.style import enumerate_names, number_of
+from reports.style import enumerate_names
 
 Ints = NDArray[np.int64]
 

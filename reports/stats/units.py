@@ -15,9 +15,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.text import number_of
 from reports.results.counts import Counts
 from reports.stats.bootstrap import Floats, draw_weights, entropy_of_images
-from reports.style import number_of
 
 FEWEST_GROUPS = 8
 """Groups that are resampled as such; fewer say next to nothing of another one."""

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 import pandas as pd
 
 from bench.looks import FIRST_LOOK, Looks
-from bench.text import clean
+from bench.text import clean, number_of
 from reports.formats import Table
 from reports.stats.claims import HELD, NOT_HELD, UNDECIDED, Verdict
-from reports.style import MISSING, between, difference_writer_of, enumerate_names, number_of
+from reports.style import MISSING, between, difference_writer_of, enumerate_names
 
 SIGNS = {HELD: "✓", NOT_HELD: "✗", UNDECIDED: "?"}
 

@@ -7,10 +7,10 @@ chooses, and stand in no other table: none of them is a result.
 import pandas as pd
 
 from bench.durations import spell_duration
-from bench.text import clean
+from bench.text import clean, number_of
 from bench.tuning import Tuning, spell_value
 from reports.formats import Table
-from reports.style import MISSING, duration, label, number_of, percent
+from reports.style import MISSING, duration, label, percent
 
 
 def tuning_frame(tuning: Tuning) -> pd.DataFrame:

@@ -21,6 +21,7 @@ common:
 variants:
   a: {}
   whole: {train.crop: null}
+  dice: {train.loss: dice}
 """
 WORDS = ["reach", "--device", "cpu", "--workers", "0", "--every", "4", "--json"]
 
@@ -99,7 +100,11 @@ def test_an_average_of_weights_is_scored_and_training_goes_on_without_it(tiny_wo
 
 @pytest.mark.parametrize(
     ("variant", "message"),
-    [("b", "unknown variant of .* 'b'"), ("whole", "give a variant with train.crop")],
+    [
+        ("b", "unknown variant of .* 'b'"),
+        ("whole", "give a variant with train.crop"),
+        ("dice", "sets train.loss"),
+    ],
 )
 def test_what_cannot_be_trained_by_both_is_refused(spec, variant, message):
     with pytest.raises(InputError, match=message):
