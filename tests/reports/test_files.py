@@ -86,7 +86,7 @@ def test_a_report_of_an_earlier_version_is_known_by_its_page(plan, earlier, smal
     assert (earlier / MANIFEST).exists()
 
 
-@pytest.mark.parametrize("name", ["camvid-cpu", "camvid-fcn8s-cpu"])
+@pytest.mark.parametrize("name", ["camvid-fcn8s-cpu"])
 def test_every_file_of_a_report_of_version_01_is_known(name, plan):
     """The published ones, beside which people put a README and the index of the store."""
     folder = Path(__file__).parents[2] / "docs" / "results" / name
