@@ -133,7 +133,9 @@ def _nothing_left_on_error(name: str) -> Iterator[None]:
 
     modules = set(sys.modules)
     tables = [
-        value for value in vars(_registry).values() if type(value) in (defaultdict, dict, set)
+        value
+        for key, value in vars(_registry).items()
+        if type(value) in (defaultdict, dict, set) and not key.startswith("__")  # __builtins__
     ]
     with ExitStack() as undo:
         undo.callback(lambda: _forget_modules(name, set(sys.modules) - modules))

@@ -121,7 +121,7 @@ variants: {a: {}}
 UNTOUCHED = """
 import os, sys
 import torch
-torch.version.cuda = "13.0"
+torch.version.cuda = torch.version.cuda or "13.0"  # as torchvision was built for, which looks
 
 def refuse(*_):
     raise SystemExit("CUDA was touched")
