@@ -132,8 +132,8 @@ def export_run(
         run = _WRITERS[to](module, example, temporary, size is None, about)
         worst = max(_difference(module, run, one) for one in inputs)
     sizes = " and ".join(dict.fromkeys("x".join(map(str, _size_of(i, preprocess))) for i in inputs))
-    images = number_of(len(inputs), "image")
-    return f"logits equal to {worst:.1e} of the largest, on {images} of {sizes}"
+    tried = number_of(len(inputs), "image")
+    return f"logits equal to {worst:.1e} of the largest, on {tried} of {sizes}"
 
 
 def _write_onnx(
