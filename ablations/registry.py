@@ -23,7 +23,7 @@ from bench.settings.keys import (
 from bench.settings.yaml_file import load_yaml
 from bench.spec import RunSpec, override, parse
 from fcn.errors import InputError
-from fcn.registry import unknown_name
+from fcn.registry import suggest_name, unknown_name
 
 ENTRY_POINTS = "fcn_bench.ablations"
 _RUN_KEYS = set(RunSpec.model_fields)
@@ -181,8 +181,11 @@ def _find(name: str, *, kind: str) -> Path:
     path = Path(name)
     if path.suffix in (".yaml", ".yml"):
         if not path.is_file():
+            beside = [str(file) for file in path.parent.glob("*.y*ml")]
+            near = suggest_name(str(path), beside, likeness=0.8)
             raise InputError(
-                f"{path} does not exist; give the path of a spec, or a registered name"
+                f"{path} does not exist{near} Give the path of a spec, or a registered name "
+                "(`fcn-bench list`)"
             )
         return path
     files = _named_files()

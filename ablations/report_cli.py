@@ -12,7 +12,7 @@ from ablations.planning import LimitImages, Only, Set, Specs, plan_spec
 from bench.cli.command import DataDir, Plugins, RunsDir, WeightsDir, open_store
 from bench.importing import importing
 from bench.plugins import load_plugins
-from bench.text import clean_block
+from bench.text import clean_block, number_of
 from fcn.errors import InputError
 
 if TYPE_CHECKING:
@@ -112,7 +112,8 @@ def report(
         open_export(plan, tensorboard)
     study = _watch(plan, store, out, every) if watch else write(plan, store, out, lean=lean)
     if tensorboard:
-        say(f"scalars of {export_scalars(plan, store, tensorboard)} runs: {tensorboard}")
+        number = export_scalars(plan, store, tensorboard)
+        say(f"scalars of {number_of(number, 'run')}: {tensorboard}")
     if claims_must_hold:
         _require_held(study)
 

@@ -97,7 +97,17 @@ def unknown_part(kind: str, name: str, known: Iterable[str]) -> str:
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     """Say that `name` is unknown, with the nearest known name and, if few, all of them."""
     known = sorted(known)
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
     names = f" Known: {', '.join(known)}." if len(known) <= 30 else ""
-    return f"unknown {kind} {name!r}{hint or '.'}{names}"
+    return f"unknown {kind} {name!r}{suggest_name(name, known)}{names}"
+
+
+def suggest_name(name: str, known: Iterable[str], *, likeness: float = 0.5) -> str:
+    """End a sentence about a name that is none: with the nearest known one, or with a full stop.
+
+    Args:
+        name: What was given.
+        known: What there is.
+        likeness: From which on two names are near, in [0, 1]; more where all share an ending.
+    """
+    near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=likeness)
+    return f"; did you mean {near[0]!r}?" if near else "."

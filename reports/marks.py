@@ -120,7 +120,7 @@ class Remarks:
         ranked = []
         for variant, own in facts.items():
             ordered = sorted(own.items(), key=lambda item: item[0][0])
-            words = [f"{text} ({_name_seeds(seeds)})" for (_, text), seeds in ordered]
+            words = [f"{text} ({_name_seeds(sorted(seeds))})" for (_, text), seeds in ordered]
             ranked.append((min(rank for rank, _ in own), variant, "; ".join(words)))
         return sorted(ranked, key=lambda one: one[0])
 

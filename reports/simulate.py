@@ -475,7 +475,7 @@ What the report's own statistics, words and marks claim of grids whose truth is 
 of each kind: `python -m reports.simulate --grids {grids} > docs/statistics.md`. A page is false if
 anything on it claims a difference that is not there. Held and not held: pages on which one of the
 claims that a spec makes is falsely judged so; what each says is exactly as large as it is.
-Coverage is of a pair's own 95 % interval.
+Coverage is of a pair's own 95 % interval. ±: standard error of the share of false pages.
 
 | world | what is drawn | false pages | ± | held | not held | coverage | true differences shown |
 | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |"""

@@ -27,7 +27,9 @@ def print_answer(study: Study, console: Console) -> None:
     """Print the best variant, how sure that is, and the score of each variant."""
     answer = find_answer(study.runs, study.summary, study.plan.baseline, study.intervals)
     if not (study.summary["num_done"] > 0).any():
-        _print(console, f"{answer.progress}: no scores yet")
+        is_open = "missing" in set(study.runs["status"])
+        way = "; `fcn-bench run` trains what is missing" * is_open
+        _print(console, f"{answer.progress} No scores yet{way}")
         return
     for verdict in study.verdicts:
         _print(console, f"{verdict.word}: {verdict.question.claim}", style="bold")

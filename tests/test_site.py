@@ -22,6 +22,7 @@ import listings  # noqa: E402
 import repository  # noqa: E402
 import spec_page  # noqa: E402
 from browser import Browser  # noqa: E402
+from console import read_blocks  # noqa: E402
 
 
 def schemas(schema, before=""):
@@ -139,6 +140,16 @@ def test_every_published_report_and_example_is_told():
     assert all("~~~~python" in page for page in pages.values())
 
 
+COPY = """
+[...document.querySelectorAll("pre > code")].map((code) => {
+  code.setAttribute("data-md-copying", "");  // as the theme does while it reads what to copy
+  const text = code.innerText.trimEnd();
+  code.removeAttribute("data-md-copying");
+  return text;
+})
+"""
+
+
 class Links(HTMLParser):
     """What a page takes from elsewhere, where it leads, and which places it has."""
 
@@ -244,5 +255,18 @@ def test_from_a_disk_pages_are_whole_search_finds_and_no_network_is_asked(site, 
         assert tab.run(SEARCH) > 3
         assert tab.complaints() == []
         assert [one for one in tab.requests() if not one.startswith("file:")] == []
+    finally:
+        browser.close()
+
+
+@pytest.mark.browser
+def test_what_is_copied_of_a_console_is_its_commands(site, tmp_path):
+    """With their continuations, which a shell takes as they are; the rest it would not take."""
+    browser = Browser(tmp_path / "profile")
+    try:
+        for page in ("first-report", "several-machines", "weights"):
+            copied = browser.open((site / f"{page}.html").as_uri(), 1400).run(COPY)
+            for block in read_blocks((ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")):
+                assert "\n".join(command.text for command in block) in copied
     finally:
         browser.close()

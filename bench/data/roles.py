@@ -9,6 +9,7 @@ from bench.data.packs.groups import digest_of
 from bench.data.packs.pack import Pack
 from bench.plan import Run
 from bench.spec import RunSpec
+from bench.text import number_of
 from fcn.errors import InputError
 
 FAR = 0.25
@@ -81,9 +82,10 @@ def require_draw(pack: Pack, spec: RunSpec) -> None:
     number, groups = len(train.indices(split)), train.groups(split)
     wanted = draw.fraction * len(_rest(pack, spec))
     if draw.by_groups and groups and abs(number - wanted) > max(1.0, FAR * wanted):
+        images = number_of(round(wanted), "image")
         raise InputError(
-            f"data.train_fraction {draw.fraction:g} of split {split!r} is {wanted:.0f} images, and "
-            f"the nearest that whole groups give is {number}; ask for another share, or write "
+            f"data.train_fraction {draw.fraction:g} of split {split!r} is {images}, and the "
+            f"nearest that whole groups give is {number}; ask for another share, or write "
             "data.draw_by: images, which parts groups (images of one group resemble each other: "
             "few of them say nearly what all of them do)"
         )

@@ -27,6 +27,7 @@ from bench.run.onnx_network import METADATA, describe_network
 from bench.run.trained import Trained
 from bench.store.atomic import replacing
 from bench.store.runs import Store
+from bench.text import number_of
 from fcn.errors import InputError, foreign_code
 from fcn.hub import save_pretrained
 
@@ -131,7 +132,8 @@ def export_run(
         run = _WRITERS[to](module, example, temporary, size is None, about)
         worst = max(_difference(module, run, one) for one in inputs)
     sizes = " and ".join(dict.fromkeys("x".join(map(str, _size_of(i, preprocess))) for i in inputs))
-    return f"logits equal to {worst:.1e} of the largest, on {len(inputs)} images of {sizes}"
+    tried = number_of(len(inputs), "image")
+    return f"logits equal to {worst:.1e} of the largest, on {tried} of {sizes}"
 
 
 def _write_onnx(

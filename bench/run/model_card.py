@@ -75,8 +75,8 @@ def make_card(store: Store, run_id: str) -> str:
         f"Data set `{_plain(spec.data.dataset)}` (fingerprint `{run.fingerprint[:16]}`), split "
         f"`{_plain(train.split)}`; start: {_plain(starts)} weights"
         f"{f', then run `{run.parent}`' if run.parent else ''}; {train.steps} steps of "
-        f"{train.batch_size} images ({crop}), {train.optimizer}, learning rate {train.lr:g}, "
-        f"schedule {train.schedule}, {train.precision}, seed {spec.seed}.\n",
+        f"{number_of(train.batch_size, 'image')} ({crop}), {train.optimizer}, learning rate "
+        f"{train.lr:g}, schedule {train.schedule}, {train.precision}, seed {spec.seed}.\n",
         "## Scores\n",
         *_scores(store, result),
         "## Limits\n",
@@ -112,8 +112,8 @@ def _scores(store: Store, result: Result) -> list[str]:
         for name, iou in zip(result.class_names, scores.iou, strict=True)
     ]
     note = (
-        f"\nOn the {result.num_images} images of split `{_plain(result.split)}`, at the label's "
-        f"own size, seen once and whole. {drawn}\n"
+        f"\nOn {number_of(result.num_images, 'image')} of split `{_plain(result.split)}`, at "
+        f"the label's own size, seen once and whole. {drawn}\n"
     )
     return ["\n".join([*rows, *of_classes]), note]
 
@@ -186,7 +186,7 @@ def _limits(result: Result, limit: int | None) -> list[str]:
     ]
     lines = ["- One run with one seed: another would differ."]
     if limit is not None:
-        lines.append(f"- A trial on at most {limit} images of each split.")
+        lines.append(f"- A trial on at most {number_of(limit, 'image')} of each split.")
     if absent:
         lines.append(f"- Not judged, for want of labels: {', '.join(map(_plain, absent))}.")
     if never:

@@ -152,8 +152,13 @@ def _of_array(value: Mapping[str, Any], nested: Mapping[str, Any]) -> str:
 
 def _limits(value: Mapping[str, Any]) -> str:
     signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
-    found = [f"{sign} {value[name]:g}" for name, sign in signs.items() if name in value]
+    found = [f"{sign} {_number(value[name])}" for name, sign in signs.items() if name in value]
     return f" {' and '.join(found)}" if found else ""
+
+
+def _number(value: float) -> str:
+    """Write a bound as one would type it: whole numbers with all digits."""
+    return f"{value:.0f}" if value == int(value) else f"{value:g}"
 
 
 def _spell(value: Any) -> str:

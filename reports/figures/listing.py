@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from bench.data.packs.pack import as_reported, open_pack
-from bench.text import clean
+from bench.text import clean, number_of
 from reports.figures.bound import bound_split, find_strides, plot_bound
 from reports.figures.canvas import Drawing
 from reports.figures.confusions import MAX_CLASSES, plot_confusions, sum_confusions
@@ -220,7 +220,7 @@ def _draw_bound(study: Study) -> Iterator[Drawn]:
     if not count or not study.drawn_summary["variant"].isin(strides).any():
         return
     apart = "" if study.is_ranked() else f" {_APART}"
-    caption = _BOUND.format(split=clean(split), count=count) + apart
+    caption = _BOUND.format(split=clean(split), images=number_of(count, "image")) + apart
     figure = plot_bound(bound, study.drawn_summary, strides)
     yield "bound", "What a stride allows, and what was reached", caption, figure
 
@@ -286,7 +286,7 @@ _BEST = "the baseline where it is finished, and the variant of highest {score}"
 _BASELINE = "the baseline"
 _BOUND = (
     "Dark: mIoU of the target itself when every cell of the stride takes its most frequent class "
-    "({count} images of {split}). Squares: what each variant reached at the stride of its "
+    "({images} of {split}). Squares: what each variant reached at the stride of its "
     "finest skip, in label pixels (a network that sees images at half size predicts at twice "
     "its stride). Smooth upsampling can draw an edge within a cell, so for it the line is a "
     "yardstick, not a proof."

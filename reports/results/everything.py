@@ -54,8 +54,8 @@ def save_table(frame: pd.DataFrame, path: Path) -> None:
         import pyarrow  # noqa: F401  # pandas writes by it
     except ImportError:
         raise InputError(
-            f"{path} would be Parquet, which needs pyarrow; pip install 'fcn-bench[parquet]', or "
-            "give a name that ends in .csv"
+            "Parquet is written by pyarrow, which is not installed; pip install "
+            "'fcn-bench[parquet]', or give a name that ends in .csv"
         ) from None
     frame.to_parquet(path, index=False, engine="pyarrow")
 

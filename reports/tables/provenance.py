@@ -16,7 +16,7 @@ import yaml
 
 from bench.plan import Plan, PlannedRun
 from bench.store.runs import EXACT_KEYS, Failure
-from bench.text import clean, clean_block
+from bench.text import clean, clean_block, number_of
 from reports.formats import Table
 from reports.results.frame import Record
 from reports.results.settings import flatten, own_values, share_values
@@ -223,7 +223,7 @@ def _tally(found: Sequence[str]) -> str:
     distinct = list(dict.fromkeys(found))
     if len(distinct) == 1:
         return distinct[0] or MISSING
-    return ", ".join(f"{value} ({found.count(value)} runs)" for value in distinct)
+    return ", ".join(f"{value} ({number_of(found.count(value), 'run')})" for value in distinct)
 
 
 def _dump(planned: PlannedRun) -> dict[str, Any]:

@@ -189,10 +189,7 @@ def test_a_tutorial_can_be_followed_and_prints_what_it_says(page, tmp_path, monk
 
     def run(command):
         capsys.readouterr()
-        parts = documented.Told(page.name, 0, 0, command.text).parts
-        if parts[0].startswith("cd "):
-            parts = [" && ".join(parts)]
-        for part in parts:
+        for part in documented.Told(page.name, 0, 0, command.text).parts:
             run_part(part, line, tmp_path, monkeypatch)
         return [one.rstrip() for one in capsys.readouterr().out.rstrip().splitlines()]
 

@@ -103,7 +103,7 @@ def test_a_start_that_was_trained_on_the_fold_that_judges_is_refused(clips, tmp_
 def test_what_whole_groups_cannot_give_is_refused_and_images_can(clips, tmp_path):
     whole = pack(open_folder(clips), tmp_path / "packs")
     settings = {"data.train_fraction": 0.05}
-    with pytest.raises(InputError, match=r"is 1 images, .* is 4; .* data.draw_by: images"):
+    with pytest.raises(InputError, match=r"is 1 image, .* is 4; .* data.draw_by: images"):
         require_draw(whole, spec_of(**settings))
     by_images = spec_of(**settings, **{"data.draw_by": "images"})
     require_draw(whole, by_images)

@@ -105,6 +105,7 @@ def test_what_cannot_be_saved_is_said(filled, tmp_path, monkeypatch):
             monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
         ran = CliRunner().invoke(app, [*words, "--runs", str(store.root)])
         assert said in str(ran.exception)
+        assert ".tmp-" not in str(ran.exception)  # nobody asked for that file
     with pytest.raises(InputError, match="is no store"):
         read_table(tmp_path)
 

@@ -54,4 +54,4 @@ def test_machines_that_were_mixed_are_said(make_plan, small_store, key, values, 
         small_store.publish(dataclasses.replace(result, environment=environment))
     notes = list_footnotes(read_records(plan, small_store))
     assert len(notes) == is_said
-    assert all(f"{value} (1 runs)" in notes[0] for value in values if is_said)
+    assert all(f"{value} (1 run)" in notes[0] for value in values if is_said)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 from io import StringIO
@@ -131,6 +132,16 @@ def test_a_terminal_says_it(study):
     text = console.file.getvalue()
     assert "kappa" in text
     assert "points of mIoU" not in text
+
+
+def test_without_a_score_a_terminal_says_what_makes_some(small_store):
+    console = Console(file=StringIO(), width=160)
+    print_answer(read_study(small_plan(), small_store), console)
+    assert re.fullmatch(
+        r"0 of \d+ planned runs finished; \d+ missing\. No scores yet; `fcn-bench run` trains what "
+        r"is missing\s+",
+        console.file.getvalue(),
+    )
 
 
 def test_another_route_finds_the_same_numbers(folder):

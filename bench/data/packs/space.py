@@ -5,6 +5,7 @@ from pathlib import Path
 
 from bench.data.dataset import Dataset
 from bench.durations import spell_bytes
+from bench.text import number_of
 from fcn.errors import InputError
 
 NUM_LOOKED_AT = 4
@@ -41,10 +42,10 @@ def packing_remark(dataset: Dataset, folder: Path) -> str | None:
         return None
     place = next(parent for parent in folder.resolve().parents if parent.exists())
     free = shutil.disk_usage(place).free
-    number = sum(map(len, dataset.splits.values()))
+    images = number_of(sum(map(len, dataset.splits.values())), "image")
     text = (
         f"dataset {dataset.name!r} is decoded into {folder}, once for all runs: about "
-        f"{spell_bytes(num_bytes)} for {number} images, of {spell_bytes(free)} that are free there"
+        f"{spell_bytes(num_bytes)} for {images}, of {spell_bytes(free)} that are free there"
     )
     if num_bytes < free:
         return text
