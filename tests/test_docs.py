@@ -1,5 +1,6 @@
 """The pages for people: short where they must be; the files and places they name exist."""
 
+import json
 import re
 import stat
 import tomllib
@@ -108,6 +109,19 @@ def test_the_readmes_question_is_accepted_over_a_folder_as_it_says(tmp_path, mon
     plan, catalog = plan_spec("question.yaml", store, Path("mine"), None)
     assert set(check_plan(plan, store, catalog)) == {"fcn32s", "fcn16s", "fcn8s"}
     assert len(plan.runs) == 9
+
+
+def test_published_reports_stay_small():
+    """Whoever clones the repository has all of them."""
+    results = ROOT / "docs" / "results"
+    assert sum(path.stat().st_size for path in results.rglob("*") if path.is_file()) < 12e6
+    galleries = [
+        json.loads(found)["images"]
+        for page in results.glob("**/index.html")
+        for found in re.findall(r'class="gallery-data">(.*?)</script>', page.read_text(), re.S)
+    ]
+    assert galleries
+    assert max(map(len, galleries)) <= 24
 
 
 def test_ci_runs_the_one_check_on_the_oldest_python():
