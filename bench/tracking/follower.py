@@ -124,7 +124,7 @@ class Follower:
         return count
 
     def close(self) -> None:
-        """See that all arrives.
+        """See that all arrives; nothing is told after that.
 
         Raises:
             InputError: The tracker failed.
@@ -132,6 +132,11 @@ class Follower:
         for followed in self._followed.values():
             if followed.sink is not None:
                 self._close(followed)
+        self.unlock()
+
+    def unlock(self) -> None:
+        """Let another command tell the tracker of this store: here nothing is told any more."""
+        self._release()
 
     def _tell(self, followed: _Followed) -> bool:
         run_id, told = followed.run.id, followed.told
@@ -201,10 +206,11 @@ class Follower:
 
     def _lock(self, path: Path) -> None:
         """See that no other process tells the tracker of this store, as long as this one does."""
+        self._release: Callable[[], object] = lambda: None
         if fcntl is None:
             return
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        weakref.finalize(self, os.close, handle)
+        self._release = weakref.finalize(self, os.close, handle)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -240,6 +246,7 @@ def follow(
             failures += 1
             say(str(error))
             if failures >= MOST_TRIES or (was_over and failures > 1):
+                follower.unlock()
                 return False
         sleep(EVERY_SECONDS * 2**failures if not was_over else EVERY_SECONDS)
 
