@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -142,8 +143,9 @@ def finish(engine, count, seconds=120):
 def spoken(folder):
     """Read the words that a run's backbone said, once it has."""
     log = folder / "log.txt"
-    words = log.read_text(encoding="utf-8").split() if log.exists() else []
-    return dict(zip(words[::2], words[1::2], strict=False)) if "leak" in words else None
+    text = log.read_text(encoding="utf-8") if log.exists() else ""
+    found = re.search(r"^pid (\S+) leak (\S+)$", text, re.M)  # libraries may say things before
+    return {"pid": found[1], "leak": found[2]} if found else None
 
 
 def is_alive(pid):
