@@ -17,6 +17,8 @@ LONGEST = (
     *("test_signals", "test_engines", "test_ray", "test_takeover", "test_output", "test_evidence"),
     *("test_speed_page", "test_mill", "test_distributed", "test_simulate", "test_mishaps"),
     *("test_plugins", "test_tracking", "test_slurm", "test_log", "test_tuned_run"),
+    *("test_renamed", "test_paper_data", "test_compiling", "test_many_runs", "test_faults"),
+    *("test_examples", "test_api"),
 )
 """Files that take minutes."""
 

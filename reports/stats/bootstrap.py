@@ -10,7 +10,7 @@ crossed levels); Hesterberg, 2015, section 3.3 (why few draws of a level make in
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +24,7 @@ _NORMAL_QUANTILE = 1.959964
 """Of the level above; the reach of a percentile interval when there is no end of data."""
 
 
-@dataclass(frozen=True)
-class Estimate:
+class Estimate(NamedTuple):
     """Means over seeds with their uncertainty, one for each of M quantities; NaN for unknown."""
 
     mean: Floats
@@ -83,24 +82,24 @@ def estimate(points: Floats, draws: Floats, seed_weights: Floats, num_units: int
     two or three seeds would give intervals that are far too short.
 
     Args:
-        points: Quantities of each seed on all images, (S, M).
+        points: Quantities of each seed on all images, (S, M); M may be several axes.
         draws: The same in each resample of images, (R, S, M); NaN where undefined.
         seed_weights: Occurrences of each seed in each resample, (R, S).
         num_units: What was resampled, N; below 2 there is no interval.
     """
-    S, N = len(points), num_units
+    S, N, shape = len(points), num_units, points.shape[1:]
+    points, draws = points.reshape(S, -1), draws.reshape(len(draws), S, -1)
     mean = points.mean(0)
     error, freedom = standard_error(points, draws, num_units)
     if N < 2:
-        return Estimate(
-            mean, np.full_like(mean, np.nan), np.full_like(mean, np.nan), error, freedom
-        )
+        low = high = np.full_like(mean, np.nan)
+        return Estimate(*(one.reshape(shape) for one in (mean, low, high, error, freedom)))
     moves = np.sqrt(N / (N - 1)) * (draws.mean(1) - mean)
     if S > 1:
         extra = (seed_weights - 1) * (np.sqrt(S / (S - 1)) / S)
         moves = moves + np.einsum("rs,rsm->rm", extra, draws)
     low, high = (mean + find_stretch(freedom) * q for q in _tails(moves))
-    return Estimate(mean, low, high, error, freedom)
+    return Estimate(*(one.reshape(shape) for one in (mean, low, high, error, freedom)))
 
 
 def find_stretch(freedom: Floats) -> Floats:

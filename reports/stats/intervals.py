@@ -5,8 +5,7 @@ tidy frames of fractions, findings, and remarks on what could not be done. A rep
 still is one: then the frames have no rows.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -14,18 +13,17 @@ import numpy as np
 import pandas as pd
 
 from bench.scoring import USUAL, Scoring
-from bench.store.evaluation_file import UnusableCountsError
-from bench.store.runs import Store
-from reports.results.counts import Counts, keep_shared, read_counts
-from reports.results.counts_file import MAX_BYTES, Counted
-from reports.results.frame import Record, unique_names
+from bench.store.runs import Result, Store
+from reports.results.counts_by_variant import CountsByVariant
+from reports.results.counts_file import Counted
+from reports.results.frame import Record
 from reports.stats.bootstrap import NUM_RESAMPLES
 from reports.stats.comparability import UNKNOWN, Comparability, find_comparability
 from reports.stats.contrasts import Findings, find_contrasts
 from reports.stats.designs import describe_design
 from reports.stats.effects import Effect, Levels
 from reports.stats.outliers import Outliers, describe_outliers, find_outliers
-from reports.stats.pairs import Arm, measure_arm
+from reports.stats.pairs import Arm, measure_arms
 from reports.stats.units import MAX_LOOKED_AT, Resamples, Units
 
 MAX_PRODUCTS = 3e10
@@ -127,32 +125,17 @@ def find_intervals(
         all_pairs: Whether all pairs of variants are judged, or the effects alone.
         scoring: What the question makes of counts.
     """
-    groups: dict[str, list[Record]] = {}
-    for record in records:
-        if record.result is not None:
-            groups.setdefault(record.planned.variant, []).append(record)
-    resamples = Resamples(_plan_draws(groups))
-    classes = [*classes, *_list_affordable(groups, resamples.num_draws)]
-    looked = _look_at(groups, store)
-    resamples.look_at(list(looked.values()))
-    arms: dict[str, Arm] = {}
-    rows: list[pd.DataFrame] = []
-    notes: list[str] = []
-    kept: list[Counted] = []
-    unusable: dict[str, str] = {}
-    are_kept = _count_bytes(groups) <= MAX_BYTES
-    for variant, found in groups.items():
-        counts = _read_group(variant, found, store, looked, unusable)
-        notes += _say_left_out(variant, found, unusable)
-        if not counts:
-            continue
-        if are_kept:
-            ids = {one.planned.run.spec.seed: one.planned.run.id for one in found}
-            kept += [Counted(variant, seed, ids[seed], one) for seed, one in counts.items()]
-        arms[variant], limits = measure_arm(variant, counts, resamples, classes, scoring)
-        names = unique_names(found[0].result.class_names) if found[0].result else []
-        rows.append(limits.assign(variant=variant, class_name=names))
-    comparability = find_comparability(groups, arms, scoring)
+    counts = CountsByVariant(records, store)
+    resamples = Resamples(_plan_draws(counts.results))
+    classes = [*classes, *_list_affordable(counts.results, resamples.num_draws)]
+    resamples.look_at(counts.look(MAX_LOOKED_AT))
+    measured = measure_arms(counts, resamples, classes, scoring)
+    arms = {variant: one.arm for variant, one in measured.items()}
+    rows = [
+        one.classes.assign(variant=variant, class_name=counts.class_names(variant))
+        for variant, one in measured.items()
+    ]
+    comparability = find_comparability(counts.groups, arms, scoring)
     judged = list(dict.fromkeys(arm.images for arm in arms.values()))
     findings = find_contrasts(
         arms,
@@ -167,7 +150,7 @@ def find_intervals(
         scores=_stack([arm.bounds for arm in arms.values()], _SCORE_COLUMNS),
         classes=_stack(rows, _CLASS_COLUMNS),
         notes=(
-            *notes,
+            *counts.say_left_out(),
             *findings.notes,
             *([design] if len(arms) > 1 else []),
             *(resamples.units[images].describe() for images in judged),
@@ -175,12 +158,12 @@ def find_intervals(
         num_resamples=resamples.num_draws,
         units={images: resamples.units[images] for images in judged},
         outliers=find_outliers(arms),
-        counts=tuple(kept),
+        counts=tuple(counts.read),
         arms=arms,
         comparability=comparability,
         findings=findings,
         design=design,
-        unusable=unusable,
+        unusable=counts.unusable,
     )
 
 
@@ -191,75 +174,19 @@ def _say_design(arms: Mapping[str, Arm], findings: Findings, other: Other | None
     return told if other is None else describe_design(arms, other.findings, other.name)
 
 
-def _plan_draws(groups: Mapping[str, Sequence[Record]]) -> int:
+def _plan_draws(results: Sequence[Result]) -> int:
     """Choose the number of resamples that the report can afford."""
-    results = [r.result for records in groups.values() for r in records if r.result is not None]
     cells = sum(result.num_images * len(result.class_names) for result in results)
     affordable = min(MAX_PRODUCTS / max(3 * cells, 1), MAX_SCORED / max(len(results), 1))
     return int(np.clip(affordable, MIN_RESAMPLES, NUM_RESAMPLES))
 
 
-def _count_bytes(groups: Mapping[str, Sequence[Record]]) -> int:
-    """Return what the counts of all runs take in memory."""
-    results = [r.result for records in groups.values() for r in records if r.result is not None]
-    return sum(12 * result.num_images * len(result.class_names) for result in results)
-
-
-def _list_affordable(groups: Mapping[str, Sequence[Record]], num_draws: int) -> list[str]:
+def _list_affordable(results: Sequence[Result], num_draws: int) -> list[str]:
     """Return the names of all classes, if what each scores in each resample can be kept."""
-    lists = [r.result.class_names for records in groups.values() for r in records if r.result]
+    lists = [result.class_names for result in results]
     if num_draws * sum(map(len, lists)) > MAX_CLASS_SCORES:
         return []
     return list(dict.fromkeys(name for names in lists for name in names))
-
-
-def _look_at(groups: Mapping[str, Sequence[Record]], store: Store) -> dict[str, Counts]:
-    """Read a run of each of some variants, by run; one that cannot be read is passed over."""
-    looked: dict[str, Counts] = {}
-    for records in groups.values():
-        result = records[0].result
-        if len(looked) < MAX_LOOKED_AT and result is not None and np.any(result.confusion):
-            with suppress(UnusableCountsError):
-                looked[result.run_id] = read_counts(store, result)
-    return looked
-
-
-def _read_group(
-    variant: str,
-    records: Sequence[Record],
-    store: Store,
-    read: Mapping[str, Counts],
-    unusable: dict[str, str],
-) -> dict[int, Counts]:
-    """Read the counts of one variant's runs by seed, in the order of seeds; some are there.
-
-    Why a run's cannot be is noted in `unusable`.
-    """
-    counts: dict[int, Counts] = {}
-    for record in sorted(records, key=lambda record: record.planned.run.spec.seed):
-        seed, result = record.planned.run.spec.seed, record.result
-        try:
-            if result is not None and np.any(result.confusion):
-                counts[seed] = read.get(result.run_id) or read_counts(store, result)
-        except UnusableCountsError as error:
-            unusable[record.planned.run.id] = error.why
-    if len({item.images for item in counts.values()}) > 1:
-        ids = {record.planned.run.spec.seed: record.planned.run.id for record in records}
-        unusable |= dict.fromkeys((ids[seed] for seed in counts), _OTHERS)
-        return {}
-    return keep_shared(counts)
-
-
-_OTHERS = "are of different images than another seed's"
-
-
-def _say_left_out(
-    variant: str, records: Sequence[Record], unusable: Mapping[str, str]
-) -> Iterator[str]:
-    for record in sorted(records, key=lambda record: record.planned.run.spec.seed):
-        if why := unusable.get(record.planned.run.id):
-            seed = record.planned.run.spec.seed
-            yield f"The counts of {variant}, seed {seed}, {why}: they are left out."
 
 
 def _stack(frames: Sequence[pd.DataFrame], columns: Sequence[str]) -> pd.DataFrame:

@@ -28,6 +28,16 @@ from fcn.errors import InputError
 CODES = (outcome.BUSY, *outcome.REASONS)
 MARKS = {"ray": [pytest.mark.ray], "slurm": [pytest.mark.slow]}
 """Engines that need an extra, and one whose jobs take seconds to begin and to end."""
+HERE_IN_CI = pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(n, marks=[*MARKS.get(n, ()), *[pytest.mark.long] * (n in MARKS)])
+        for n in ENGINES
+    ],
+    indirect=True,
+    scope="module",
+)
+"""For what takes those a minute: `.ci/long` tries it over all engines."""
 SLURM = ("cluster=local", "cpus_per_task=1", "patience=8")
 """Jobs on this machine, by submitit's local executor."""
 
@@ -205,6 +215,7 @@ def test_a_deaf_run_is_ended_beside_another(engine, store):
 
 
 @pytest.mark.slow
+@HERE_IN_CI
 def test_exit_codes_come_back_and_environments_stay_apart(name, engine, store):
     codes = CODES if name == "warm" else CODES[::4]  # a fresh process takes seconds to start
     runs = {code: prepare(store, f"acts_exit_{code}") for code in codes}
@@ -244,6 +255,7 @@ def test_stopping_leaves_checkpoints_and_no_process(new_engine, store):
 
 
 @pytest.mark.slow
+@HERE_IN_CI
 @pytest.mark.filterwarnings("ignore:This process.*fork:DeprecationWarning")
 def test_a_run_over_two_devices_is_that_of_two_processes(name, new_engine, store, plugin, tmp_path):
     """Bit for bit; the engine of forked runs says who can make it."""

@@ -358,9 +358,9 @@ def test_a_signal_to_a_command_stops_its_runs_with_a_checkpoint(tmp_path, way, w
 @pytest.mark.parametrize(
     "way",
     [
-        "local",
+        "warm",
         pytest.param("ray", marks=[pytest.mark.ray, pytest.mark.long]),
-        *(pytest.param(way, marks=pytest.mark.long) for way in ("warm", "torchrun")),
+        *(pytest.param(way, marks=pytest.mark.long) for way in ("local", "torchrun")),
     ],
 )
 def test_a_signal_to_a_run_alone_costs_it_no_step(tmp_path, way):

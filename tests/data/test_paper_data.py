@@ -53,7 +53,11 @@ def test_the_question_is_checked_over_files_as_published(spec, cli, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "spec", [*WRITERS, *(pytest.param(spec, marks=pytest.mark.long) for spec in OTHERS)]
+    "spec",
+    [
+        "paper/siftflow",
+        *(pytest.param(spec, marks=pytest.mark.long) for spec in ("paper/nyudv2", *OTHERS)),
+    ],
 )
 def test_the_question_runs_to_its_report(spec, cli, tmp_path):
     {**WRITERS, **OTHERS}[spec](tmp_path / "data")
