@@ -78,13 +78,14 @@ def save_figure(figure: Figure, *, svg: bool = True) -> dict[str, bytes]:
     }
     rendered = {}
     with theme():
+        if (layout := figure.get_layout_engine()) is not None:
+            layout.execute(figure)
+            figure.set_layout_engine(None)  # else each rendering draws all of it once more for it
         for suffix, options in kinds.items():
             if svg or suffix == ".png":
                 buffer = io.BytesIO()
                 figure.savefig(buffer, format=suffix[1:], **options)
                 rendered[suffix] = buffer.getvalue()
-                if isinstance(figure, Drawing):
-                    figure.set_layout_engine("none")  # laid out now; the next needs no second time
     if svg:
         drawn = _COMMENT.sub("", rendered[".svg"].decode())
         rendered[".svg"] = drawn.encode()
