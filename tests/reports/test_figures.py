@@ -1,3 +1,7 @@
+import io
+import re
+from xml.etree import ElementTree
+
 import matplotlib as mpl
 import numpy as np
 import pytest
@@ -9,7 +13,7 @@ from bench.data.registry import open_dataset
 from bench.plan import Plan, PlannedRun, Run
 from bench.spec import DataSpec
 from fcn.errors import InputError
-from reports.figures.canvas import save_figure
+from reports.figures.canvas import save_figure, shorten
 from reports.figures.curves import plot_curves
 from reports.figures.plots import plot_classes, plot_scores, plot_skip_grid
 from reports.images.drawing import draw_panel
@@ -35,6 +39,31 @@ def test_the_grid_says_each_cells_mean_in_percent(plan, store):
             mine = runs[(runs["backbone"] == backbone) & (runs["skip"] == skip)]
             assert next(texts).split(" ± ")[0] == f"{100 * np.nanmean(mine['miou']):.1f}"
     assert [label.get_text() for label in ax.get_xticklabels()] == ["none", "fcn16s", "fcn8s"]
+
+
+def test_a_shorter_svg_is_the_same_image_to_a_hundredth_of_a_point(plan, store):
+    """By an XML parser: the same elements with the same attributes, numbers along paths rounded."""
+    number = re.compile(r"-?[\d.]+(?:e-?\d+)?")
+    long = io.BytesIO()
+    plot_scores(runs_frame(plan, store), grouped=True).savefig(long, format="svg")
+    short = shorten(long.getvalue().decode())
+    assert len(short) < 0.95 * len(long.getvalue())
+    for one, other in zip(parse(long.getvalue()), parse(short.encode()), strict=True):
+        assert one.tag == other.tag
+        assert (one.text or "").strip() == (other.text or "").strip()
+        path, kept = one.attrib.pop("d", ""), other.attrib.pop("d", "")
+        assert one.attrib == other.attrib
+        assert number.sub("", path).split() == number.sub("", kept).split()
+        numbers = ([float(found) for found in number.findall(text)] for text in (path, kept))
+        assert all(abs(a - b) <= 0.00501 for a, b in zip(*numbers, strict=True))
+
+
+def parse(svg):
+    """List an image's elements, but for what says who made it."""
+    root = ElementTree.fromstring(svg)
+    for about in root.findall("{*}metadata"):
+        root.remove(about)
+    return root.iter()
 
 
 def test_a_cell_without_a_run_is_hatched(plan, store):
