@@ -11,7 +11,7 @@ from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from bench.text import clean, clean_block
 from reports.formats import to_html
@@ -43,7 +43,12 @@ def render(
         loader=PackageLoader("reports", "assets"),
     )
     environment.filters |= {"clean": clean, "clean_block": clean_block}
-    environment.filters |= {"table": to_html, "digest": _digest, "whole": _whole}
+    environment.filters |= {
+        "table": to_html,
+        "digest": _digest,
+        "whole": _whole,
+        "unbroken": _unbroken,
+    }
     environment.filters |= filters or {}
     return environment.get_template(template).render(
         styles=[_read_asset(name) for name in styles],
@@ -65,3 +70,9 @@ def _digest(text: str) -> str:
 def _whole(text: str) -> str:
     """Keep an interval on one line."""
     return re.sub(r"[^ ]+ \[[^]]*\]", lambda found: found[0].replace(" ", "\u00a0"), text)
+
+
+def _unbroken(text: str) -> Markup:
+    """Keep short names with a number, such as FCN-8s, on one line of a heading."""
+    escaped = str(escape(text))
+    return Markup(re.sub(r"\b\w{1,8}-\d\w{0,4}\b", r'<span class="whole">\g<0></span>', escaped))

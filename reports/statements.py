@@ -63,7 +63,7 @@ def state_factor(
     statements = [_tell(rows, means, interactions, others) for rows in listed[:MOST]]
     if len(listed) > MOST:
         rest = number_of(len(listed) - MOST, "further change")
-        statements.append(Statement("", f"Of {clean(factor)}, {rest} under Effects."))
+        statements.append(Statement("", f"Of {clean(factor)}, {rest} in the tables under Effects."))
     return statements
 
 

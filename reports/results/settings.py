@@ -5,7 +5,8 @@ seeds of a variant do, share its reading: plans may hold ten thousand runs.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 from pydantic import BaseModel
@@ -21,42 +22,57 @@ NOT_CAUSES = ("train.init_from", "train.init_streams")
 
 def flat_settings(plan: Plan) -> list[dict[str, Any]]:
     """Return the settings of each planned run by dotted key."""
-    read: dict[int, dict[str, Any]] = {}  # by identity: the plan keeps all of them alive
+    read = _read_parts(plan)
     rows = []
     for planned in plan.runs:
         row: dict[str, Any] = {}
         for name, part in planned.run.spec:
-            if isinstance(part, BaseModel):
-                if id(part) not in read:
-                    read[id(part)] = flatten(part.model_dump(mode="json"), f"{name}.")
-                row |= read[id(part)]
-            else:
-                row[name] = part
+            row |= read[id(part)] if isinstance(part, BaseModel) else {name: part}
         rows.append(row)
     return rows
 
 
 def find_factors(plan: Plan) -> list[str]:
-    """List the dotted keys in which the plan's variants differ, besides backbone and skip.
-
-    Parts of specs that are one object, as seeds of a variant share them, are read once.
-    """
-    parts: dict[str, dict[int, Any]] = {}
+    """List the dotted keys in which the plan's variants differ, besides backbone and skip."""
+    read = _read_parts(plan)
+    parts: dict[str, dict[int, dict[str, Any]]] = {}
     for planned in plan.runs:
         for name, part in planned.run.spec:
-            key = id(part) if isinstance(part, BaseModel) else hash(part)
-            parts.setdefault(name, {})[key] = part
+            known = parts.setdefault(name, {})
+            if isinstance(part, BaseModel):
+                known[id(part)] = read[id(part)]
+            else:
+                known[hash(part)] = {name: part}
     factors = []
-    for name, own in parts.items():
-        rows = [
-            flatten(part.model_dump(mode="json"), f"{name}.")
-            if isinstance(part, BaseModel)
-            else {name: part}
-            for part in own.values()
-        ]
+    for own in parts.values():
+        rows = list(own.values())
         keys = dict.fromkeys(key for row in rows for key in row)
         factors += [key for key in keys if key not in NOT_FACTORS and _differs(key, rows)]
     return factors
+
+
+def _read_parts(plan: Plan) -> dict[int, dict[str, Any]]:
+    """Read each part of the specs once, by its identity: seeds of a variant share one object.
+
+    What is a mapping in one run and a word in another, as a sum of losses and one alone, is one
+    value in both.
+    """
+    parts: dict[str, dict[int, BaseModel]] = {}
+    for planned in plan.runs:
+        for name, part in planned.run.spec:
+            if isinstance(part, BaseModel):
+                parts.setdefault(name, {})[id(part)] = part
+    read: dict[int, dict[str, Any]] = {}
+    for name, own in parts.items():
+        nested = {place: part.model_dump(mode="json") for place, part in own.items()}
+        flat = {place: flatten(values, f"{name}.") for place, values in nested.items()}
+        keys = {key for row in flat.values() for key in row}
+        above = {key[: dot.start()] for key in keys for dot in re.finditer(r"\.", key)}
+        whole = keys & above
+        if whole:
+            flat = {place: flatten(one, f"{name}.", whole) for place, one in nested.items()}
+        read |= flat
+    return read
 
 
 def find_causes(plan: Plan) -> list[str]:
@@ -72,12 +88,14 @@ def find_causes(plan: Plan) -> list[str]:
     ]
 
 
-def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested settings by dotted key."""
+def flatten(
+    values: Mapping[str, Any], prefix: str = "", whole: Set[str] = frozenset()
+) -> dict[str, Any]:
+    """Return nested settings by dotted key; mappings under the keys in `whole` stay as they are."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{key}.")
+        if isinstance(value, Mapping) and f"{prefix}{key}" not in whole:
+            flat |= flatten(value, f"{prefix}{key}.", whole)
         else:
             flat[f"{prefix}{key}"] = value
     return flat
@@ -118,6 +136,8 @@ def join_values(common: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, 
 
 def plain(value: Any) -> str:
     """Write a setting as text: lists are not hashable, and 1 and true are different settings."""
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{key}: {plain(one)}' for key, one in value.items())}}}"
     return value if isinstance(value, str) else json.dumps(value)
 
 

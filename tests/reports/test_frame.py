@@ -1,8 +1,12 @@
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
-from streets import CLASS_NAMES, FAILED, MISSING, STEPS, finish
+from streets import CLASS_NAMES, FAILED, MISSING, STEPS, finish, make_spec
 
+from bench.plan import Plan, PlannedRun, Run
+from bench.spec import TrainSpec
 from bench.store.runs import Failure
 from reports.results.frame import (
     class_frame,
@@ -11,7 +15,7 @@ from reports.results.frame import (
     read_records,
     runs_frame,
 )
-from reports.results.settings import find_factors
+from reports.results.settings import find_factors, flat_settings, plain
 
 
 def test_every_planned_run_is_a_row_in_the_plans_order(plan, store):
@@ -51,6 +55,29 @@ def test_an_absent_class_has_no_iou(plan, store):
 def test_factors_are_the_keys_that_differ(plan, make_plan):
     assert find_factors(plan) == []  # backbone and skip have columns of their own
     assert find_factors(make_plan(["a", "b"], seeds=(0, 1))) == ["model.head"]
+
+
+def test_a_sum_of_losses_beside_one_alone_is_one_setting():
+    """What a page says of it is written as in a spec; two sums differ in their weights alone."""
+    runs = []
+    for name, loss in (
+        ("alone", "cross_entropy"),
+        ("sum", {"cross_entropy": 1.0, "dice": 0.5}),
+        ("other", {"cross_entropy": 1.0, "dice": 1.0}),
+    ):
+        spec = make_spec("alexnet", "fcn8s", 0)
+        spec = spec.model_copy(update={"train": TrainSpec(steps=1, loss=loss)})
+        runs.append(PlannedRun(name, Run(spec, "0" * 64)))
+    plan = Plan("losses", "Which?", "none", tuple(runs))
+    assert find_factors(plan) == ["train.loss"]
+    told = [plain(row["train.loss"]) for row in flat_settings(plan)]
+    assert told == [
+        "cross_entropy",
+        "{cross_entropy: 1.0, dice: 0.5}",
+        "{cross_entropy: 1.0, dice: 1.0}",
+    ]
+    sums = dataclasses.replace(plan, runs=plan.runs[1:])
+    assert find_factors(sums) == ["train.loss.dice"]
 
 
 def test_classes_that_share_a_name_stay_apart(small_store, make_plan):

@@ -164,6 +164,7 @@ def test_only_a_watched_page_loads_itself_again(plan, small_store, report, tmp_p
 
 def test_hostile_text_is_shown_and_harmless(small_store, make_plan, tmp_path):
     texts = dict.fromkeys(("question", "expectation", "note"), f"{SCRIPT} \x1b[2J {{{{ 7 * 7 }}}}")
+    texts["question"] += " of FCN-8s"
     published = (Published(variant=SCRIPT, source=SCRIPT, differs="a|b", miou=0.5),)
     plan = make_plan(
         HOSTILE, (0, 1), **texts, name=SCRIPT, command=SCRIPT, baseline=HOSTILE[1],
@@ -180,6 +181,7 @@ def test_hostile_text_is_shown_and_harmless(small_store, make_plan, tmp_path):
     assert set(page.scripts) == {"", "application/json"}
     assert not {name for name in page.attributes if name.startswith("on")}
     assert SCRIPT in page.text
+    assert '<span class="whole">FCN-8s</span></h1>' in (out / "index.html").read_text()
     assert page.text.count("{{ 7 * 7 }}") >= 3  # a template in a text is text
     for path in out.rglob("*"):
         if path.suffix in (".html", ".svg", ".md", ".csv"):
