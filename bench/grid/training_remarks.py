@@ -52,8 +52,9 @@ def bf16_remarks(plan: Plan, cpuinfo: Path = Path("/proc/cpuinfo")) -> Iterator[
         return
     yield (
         "this processor multiplies bf16 by itself: --set train.precision=bf16 trains with half the "
-        "bytes of activations; those are other runs, and `fcn-bench run camvid/precision-cpu` asks "
-        f"whether they score alike and what time they save (variants {', '.join(own)})"
+        "bytes of activations; those are other runs: `fcn-bench run camvid/precision-cpu` asks "
+        "whether they score alike, `fcn-bench speed train --precision bf16` measures what a step "
+        f"saves (variants {', '.join(own)})"
     )
 
 
