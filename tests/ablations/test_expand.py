@@ -1,6 +1,7 @@
 """From files to plans, and every mistake of a spec in one paragraph."""
 
 import hashlib
+import re
 from dataclasses import replace
 
 import pytest
@@ -8,6 +9,8 @@ import pytest
 from ablations.expand import expand, resolve_steps
 from ablations.registry import list_ablations, load_ablation
 from bench.data.facts import DatasetFacts
+from bench.data.outlines import find_outline, outline_facts
+from bench.data.registry import list_datasets
 from bench.spec import TrainSpec
 from fcn.errors import InputError
 from reports.stats.asked import resolve_claims
@@ -350,3 +353,24 @@ def test_every_shipped_claim_can_be_judged(name):
 
 WITHOUT_CLAIMS = {"camvid/pretrained/fcn", "camvid/pretrained/fcn8s"}  # each has one variant
 """What it expects is a published number, which no variant is."""
+
+
+@pytest.mark.parametrize("name", list_ablations())
+def test_epochs_that_a_spec_speaks_of_are_those_of_its_runs(name):
+    """Of the images that it trains on: a sequence that is held out is not among them."""
+    plan = expand(load_ablation(name), outlined, sources_of=lambda spec: {})
+    text = f"{plan.question} {plan.expectation} {plan.note}"
+    spoken = {int(number) for number in re.findall(r"(\d+) epochs", text)}
+    seen = set()
+    for planned in plan.runs:
+        train, facts = planned.run.spec.train, outlined(planned.run.spec.data)
+        images = (train.steps or 0) * train.batch_size * train.grad_accum_steps
+        seen.add(round(images / facts.num_images[train.split]))
+    assert spoken <= seen
+
+
+def outlined(data):
+    assert data.dataset in list_datasets()
+    if data.dataset == "shapes":  # drawn, as many as are asked for
+        return FACTS
+    return outline_facts(data, find_outline(data))

@@ -161,3 +161,56 @@ def test_it_runs_to_its_report_on_small_drawn_images(name, tmp_path, monkeypatch
         rows = list(csv.DictReader(file))
     assert {row["status"] for row in rows} == {"done"}
     assert {row["variant"] for row in rows} == set(plan_of(name).variants)
+
+
+SCORES = {  # pixel accuracy, mean accuracy, mIoU, frequency-weighted IoU, in percent
+    "released weights": {
+        "fcn32s": (90.5, 76.5, 63.6, 83.5),
+        "fcn16s": (91.0, 78.1, 65.0, 84.3),
+        "fcn8s": (91.2, 77.6, 65.5, 84.5),
+        "fcn8s-atonce": (91.1, 78.5, 65.4, 84.4),
+    },
+    "Long et al. 2015, table 2": {
+        "fcn32s-fixed": (83.0, 59.7, 45.4, 72.0),
+        "fcn32s": (89.1, 73.3, 59.4, 81.4),
+        "fcn16s": (90.0, 75.7, 62.4, 83.0),
+        "fcn8s": (90.3, 75.9, 62.7, 83.2),
+    },
+    "Shelhamer et al. 2017 (PAMI), table 3": {
+        "fcn32s-fixed": (82.9, 64.6, 46.6, 72.3),
+        "pool5": (87.4, 60.5, 50.0, 78.5),
+        "pool4": (78.7, 31.7, 22.4, 67.0),
+        "pool3": (70.9, 13.7, 9.2, 57.6),
+    },
+}
+"""Of seg11valid, by where they are from."""
+SAME = {
+    ("paper/choices", "reference"): "fcn32s",
+    ("paper/choices", "classifier-only"): "fcn32s-fixed",
+    ("paper/optimisation", "heavy"): "fcn32s",
+    ("paper/upsampling", "fixed"): "fcn8s-atonce",
+}
+"""Variants that are a network of the tables under another name."""
+
+
+@pytest.mark.parametrize(
+    "name", ["choices", "optimisation", "skips", "upsampling", "voc"], ids=lambda name: name
+)
+def test_a_network_has_the_same_published_scores_wherever_it_stands(name):
+    asked, told = f"paper/{name}", {}
+    for row in plan_of(asked).published:
+        source = next((one for one in SCORES if row.source.startswith(one)), "")
+        network = SAME.get((asked, row.variant), row.variant)
+        told.setdefault(source, {})[network] = tuple(
+            round(100 * value, 1)
+            for value in (row.pixel_acc, row.mean_acc, row.miou, row.fw_iou)
+            if value is not None
+        )
+        assert row.verified == ("PAMI" not in row.source)
+        assert ("batch 20" in (row.differs or "")) == row.source.startswith("Long et al. 2015")
+    for source, scores in SCORES.items():
+        assert told.get(source, {}).items() <= scores.items()
+        if source == "released weights" or name == "skips":
+            assert told[source]
+    if name == "voc":
+        assert set(told["released weights"]) == {"fcn32s", "fcn16s", "fcn8s"}
