@@ -5,7 +5,7 @@ In: an `Ablation` and the facts of its datasets. Out: a `bench.plan.Plan`, paren
 
 import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ablations.fitting import fits, fits_none, list_unused, read_choices, spelled
@@ -13,7 +13,7 @@ from ablations.names import require_names_that_hold, require_own_word
 from ablations.spec import Ablation, Differences
 from bench.data.draws import Draw
 from bench.data.facts import DatasetFacts
-from bench.plan import Plan, PlannedRun, Run
+from bench.plan import Plan, PlannedRun, Published, Run
 from bench.settings.keys import flatten
 from bench.sources import find_sources
 from bench.spec import DataSpec, RunSpec, TrainSpec, override, parse, parse_value
@@ -56,7 +56,7 @@ def expand(
         expectation=ablation.expectation,
         runs=tuple(runs.values()),
         baseline=ablation.baseline,
-        published=tuple(ablation.published),
+        published=tuple(_say_other_data(ablation, specs)),
         margin=ablation.margin,
         answer=ablation.answer or "",
         claims=tuple(claim.under(ablation.score.primary) for claim in ablation.claims),
@@ -261,6 +261,18 @@ def _check_names(ablation: Ablation, specs: Mapping[str, RunSpec]) -> None:
     for key, name in named:
         if name is not None and name not in specs:
             raise InputError(f"{ablation.name}: {key}: {unknown_name('variant', name, specs)}")
+
+
+def _say_other_data(ablation: Ablation, specs: Mapping[str, RunSpec]) -> Iterator[Published]:
+    """Yield published numbers; where --set has the question asked of other data, that differs."""
+    written = specs if ablation.written is ablation else specs_of(ablation.written)
+    for published in ablation.published:
+        was = written.get(published.variant, specs[published.variant]).data.dataset
+        now = specs[published.variant].data.dataset
+        if was != now:
+            differs = "; ".join(filter(None, [f"data: {was}, not {now}", published.differs]))
+            published = published.model_copy(update={"differs": differs})
+        yield published
 
 
 def _check_targets(

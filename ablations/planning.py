@@ -216,7 +216,14 @@ def keep_only(plan: "Plan", wanted: Sequence[str]) -> "Plan":
         command=shlex.join(
             [*shlex.split(plan.command), *(w for n in wanted for w in ("--only", n))]
         ),
-        claims=plan.claims if len(kept) == len(plan.variants) else (),  # they are about the whole
+        claims=plan.claims
+        if len(kept) == len(plan.variants)
+        else tuple(
+            claim
+            for claim in plan.claims  # others are about levels of a factor, and so about the whole
+            if {claim.left, claim.right} <= set(kept)
+            and not (claim.every or claim.over or claim.gain)
+        ),
         looks=plan.looks if len(kept) == len(plan.variants) else None,
         is_part=len(kept) < len(plan.variants),
     )

@@ -9,6 +9,7 @@ import torch
 
 from ablations.cli import main
 from ablations.expand import expand
+from ablations.planning import keep_only
 from ablations.registry import list_ablations, load_ablation
 from bench.data.facts import DatasetFacts
 from bench.data.outlines import find_outline, outline_facts
@@ -61,6 +62,10 @@ def test_another_base_asks_the_same_of_other_data(name):
     changed = {"base": "paper/on-shapes", "data.background": ["ground"]}
     plan = expand(load_ablation(name, changed), lambda data: SHAPES)
     assert plan.variants == plan_of(name).variants
+    own = {one.variant: one.run.spec.data.dataset for one in plan_of(name).runs}
+    for here, there in zip(plan.published, plan_of(name).published, strict=True):
+        assert here.differs.startswith(f"data: {own[here.variant]}, not shapes")
+        assert here.differs.endswith(there.differs)
     assert {one.run.spec.data.dataset for one in plan.runs} == {"shapes"}
     assert not any(one.run.spec.model.pretrained for one in plan.runs)
     assert {one.run.spec.model.preprocessing for one in plan.runs} == {"timm"}
@@ -68,6 +73,26 @@ def test_another_base_asks_the_same_of_other_data(name):
     assert rates == {2e-3} or name == "paper/optimisation"
     assert set(check_models(plan, {SHAPES.fingerprint: SHAPES})) == set(plan.variants)
     assert len(resolve_claims(plan)) == len(plan.claims)
+
+
+def test_claims_about_the_variants_that_only_leaves_are_kept():
+    kept = ["reference", "scratch", "balanced", "layers-19"]
+    part = keep_only(plan_of("paper/choices"), kept)
+    assert [str(claim) for claim in part.claims] == [
+        "reference > scratch by 0.1",
+        "balanced = reference",
+        "layers-19 = reference",
+    ]
+    assert len(resolve_claims(part)) == 3
+    assert keep_only(plan_of("paper/choices"), ["*"]).claims == plan_of("paper/choices").claims
+    assert keep_only(plan_of("paper/choices"), ["scratch"]).claims == ()
+    levels = load_ablation("recipes/learning-curve")
+    plan = expand(levels, lambda data: HELD_OUT, sources_of=lambda spec: {})
+    assert plan.claims
+    assert keep_only(plan, ["0.1-*", "1.0-*"]).claims == ()  # they are about all of the grid
+
+
+HELD_OUT = DatasetFacts("a" * 64, {"train": 266, "held_out": 101, "val": 101, "test": 233}, 11)
 
 
 def test_networks_and_solvers_are_the_references():
