@@ -11,7 +11,11 @@ if TYPE_CHECKING:
     from bench.data.outlines import Outline
     from bench.plan import Plan
 
-CONVERT = "and convert it: fcn-bench weights convert {file} --backbone {backbone} --layout {layout}"
+NPZ = "have Caffe save its arrays as .npz (docs/weights.md, Weights of Caffe), "
+CONVERT = (
+    "and convert it: fcn-bench weights convert {file} --backbone {backbone} --layout {layout} "
+    "--for caffe"
+)
 CAFFE = {
     "vgg16-caffe.safetensors": (
         "fetch vgg16-00b39a1b.pth (from web.eecs.umich.edu/~justincj/models, Caffe's VGG-16 in "
@@ -24,18 +28,14 @@ CAFFE = {
         + CONVERT.format(file="vgg19-d01eb7cb.pth", backbone="vgg19", layout="torch")
     ),
     "caffenet-caffe.safetensors": (
-        "fetch bvlc_reference_caffenet.caffemodel (from dl.caffe.berkeleyvision.org), have Caffe "
-        "save it as HDF5, "
-        + CONVERT.format(
-            file="bvlc_reference_caffenet.caffemodel.h5", backbone="caffenet", layout="caffe"
-        )
+        "fetch bvlc_reference_caffenet.caffemodel (from dl.caffe.berkeleyvision.org), "
+        + NPZ
+        + CONVERT.format(file="bvlc_reference_caffenet.npz", backbone="caffenet", layout="caffe")
     ),
     "googlenet-caffe.safetensors": (
-        "fetch bvlc_googlenet.caffemodel (from dl.caffe.berkeleyvision.org), have Caffe save it as "
-        "HDF5, "
-        + CONVERT.format(
-            file="bvlc_googlenet.caffemodel.h5", backbone="googlenet_original", layout="caffe"
-        )
+        "fetch bvlc_googlenet.caffemodel (from dl.caffe.berkeleyvision.org), "
+        + NPZ
+        + CONVERT.format(file="bvlc_googlenet.npz", backbone="googlenet_original", layout="caffe")
     ),
 }
 """Files that the specs of the paper name: the weights that its networks started from, for images as

@@ -19,15 +19,9 @@ from fcn.errors import InputError, foreign_code
 from fcn.external import IMAGENET_MEAN, IMAGENET_STD, External
 from fcn.published import PublishedFile, cached_path, fetch_any, require_any
 from fcn.registry import unknown_name
-from fcn.weights import (
-    UNREADABLE,
-    LoadedWeights,
-    local_file,
-    read_state,
-    require_no_deeper,
-    shapes_may_do,
-    why_unreadable,
-)
+from fcn.weights import LoadedWeights, local_file, require_no_deeper, shapes_may_do
+from fcn.weights_file import read_description
+from fcn.weights_state import UNREADABLE, read_state, require_sound, why_unreadable
 
 _TRUNKS = "IMAGENET1K_V1"
 """The weights that torchvision's own segmentation networks started from."""
@@ -254,7 +248,7 @@ def _find_published(source: str, pretrained: bool | str, num_classes: int) -> Pu
 def _load(net: Any, source: str, path: Path, whose: str, outer: str = "") -> None:
     """Load a file into a network, every tensor of it; what lies behind is left out."""
     try:
-        state = read_state(path)
+        state = read_state(path, lambda: net.state_dict())
         state = {key.removeprefix(outer): tensor for key, tensor in state.items()}
         with shapes_may_do():
             result = net.load_state_dict(state, strict=False)
@@ -268,4 +262,8 @@ def _load(net: Any, source: str, path: Path, whose: str, outer: str = "") -> Non
             f"unset, {result.missing_keys[0]!r} first; it is of another network"
         )
     require_no_deeper(net, result.unexpected_keys, whose, path)
-    net.loaded_weights = LoadedWeights(source, file_hash(path), len(net.state_dict()))
+    require_sound(net, state, path)
+    about = read_description(path)
+    net.loaded_weights = LoadedWeights(
+        source, file_hash(path), len(net.state_dict()), origin=about.origin, licence=about.licence
+    )

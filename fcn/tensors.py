@@ -5,6 +5,8 @@ HDF5 is read through h5py, extra `fcn-bench[h5]`: numbers alone, and nothing out
 """
 
 import re
+import zipfile
+from argparse import Namespace
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
@@ -18,10 +20,25 @@ from torch import Tensor
 from fcn.errors import InputError
 
 HDF5 = (".h5", ".hdf5")
+NUMPY = ".npz"
 
-_WRAPPERS = ("state_dict_ema", "state_dict", "model_ema", "model", "net", "weights")
+_WRAPPERS = (
+    *("state_dict_ema", "model_ema", "state_dict", "model"),  # timm's own, in its order
+    *("model_state_dict", "net", "weights", "params"),
+)
 """Where checkpoints keep their tensors, beside a step or settings."""
 
+_AGAIN = "fetch it again"
+_OTHERS = (
+    (
+        rb"version https://git-lfs",
+        "it stands for a file that Git LFS keeps: git lfs pull fetches it",
+    ),
+    (rb"\s*(<!doctype html|<html)", f"it is a page of a web site, not weights: {_AGAIN}"),
+    (rb"\x1f\x8b\x08|Rar!|7z\xbc\xaf", "it is an archive: unpack it, and name the file in it"),
+    (rb"\Z", f"it is empty, as downloads that broke off are: {_AGAIN}"),
+)
+"""How files begin that are often found in the place of weights, and what to do about each."""
 
 _DEEPEST = 32
 """Groups of HDF5 in each other: more are a circle."""
@@ -35,24 +52,63 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
     Raises:
         InputError: HDF5 without h5py, or numbers that are no numbers.
-        OSError, RuntimeError, ValueError, UnpicklingError, SafetensorError: It cannot be read.
+        OSError, RuntimeError, ValueError, UnpicklingError, SafetensorError, BadZipFile: It cannot
+            be read, or holds no tensors by name.
     """
-    if path.suffix in HDF5:
-        return _read_hdf5(path)
-    if path.suffix == ".npz":
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: to_tensor(name, arrays[name]) for name in arrays.files}
-    if path.suffix == ".safetensors":
-        found = load_file(path)
-        return {name: found[name] for name in sorted(found, key=natural)}
-    values: Any = torch.load(path, map_location="cpu", weights_only=True)
-    for wrapper in _WRAPPERS:
-        if isinstance(values, Mapping) and isinstance(values.get(wrapper), Mapping):
-            values = values[wrapper]
-            break
-    if not isinstance(values, Mapping):
+    _require_weights(path)
+    ending = path.suffix.lower()
+    if ending in HDF5:
+        found = _read_hdf5(path)
+    elif ending == NUMPY:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            found = {name: to_tensor(name, arrays[name]) for name in arrays.files}
+    elif ending == ".safetensors":
+        stored = load_file(path)
+        found = {name: stored[name] for name in sorted(stored, key=natural)}
+    else:
+        found = _read_torch(path)
+    if not found:
         raise ValueError("it holds no tensors by name")
-    return {str(name): one for name, one in values.items() if isinstance(one, Tensor)}
+    return found
+
+
+def _require_weights(path: Path) -> None:
+    """Refuse what is no file of weights by how it begins, and say what it is.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    with path.open("rb") as file:
+        start = file.read(512)
+    if start[8:9] == b"{":  # safetensors begin with a length, of any bytes
+        return
+    for pattern, what in _OTHERS:
+        if re.match(pattern, start, re.IGNORECASE):
+            raise ValueError(what)
+    if path.suffix.lower() == ".caffemodel":
+        raise ValueError("it is in Caffe's own format: have Caffe save its arrays as .npz")
+    if not start.startswith(b"PK\x03\x04") or path.suffix.lower() == NUMPY:
+        return
+    names = {name.rpartition("/")[2] for name in zipfile.ZipFile(path).namelist()}
+    if "constants.pkl" in names:
+        raise ValueError(
+            "it is a network of TorchScript, code and all; save its weights alone, as "
+            "torch.save(torch.jit.load(FILE).state_dict(), PATH)"
+        )
+    if "data.pkl" not in names:  # which torch's own have
+        raise ValueError("it is an archive: unpack it, and name the file in it")
+
+
+def _read_torch(path: Path) -> dict[str, Tensor]:
+    # Checkpoints of training scripts hold their arguments, which are plain values.
+    with torch.serialization.safe_globals([Namespace]):
+        values: Any = torch.load(path, map_location="cpu", weights_only=True)
+    while isinstance(values, Mapping):
+        inner = next((k for k in _WRAPPERS if isinstance(values.get(k), Mapping)), None)
+        if inner is None:
+            return {str(name): one for name, one in values.items() if isinstance(one, Tensor)}
+        values = values[inner]
+    return {}
 
 
 def to_tensor(name: str, array: Any) -> Tensor:

@@ -12,19 +12,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError  # for its name alone: torch raises it when it refuses a file
 from typing import Any, NamedTuple
 
 import timm
 import torch
-from safetensors import SafetensorError
-from timm.models import (
-    get_arch_name,
-    get_arch_pretrained_cfgs,
-    get_pretrained_cfg,
-    load_state_dict,
-)
-from torch import Tensor, nn
+from timm.models import _builder as timm_builder
+from timm.models import get_arch_name, get_arch_pretrained_cfgs, get_pretrained_cfg
+from torch import nn
 
 from fcn.download import file_hash
 from fcn.errors import InputError
@@ -37,24 +31,20 @@ from fcn.published import (
     require_any,
 )
 from fcn.registry import unknown_name
-from fcn.tensors import HDF5, read_tensors
+from fcn.tensors import NUMPY
 from fcn.weights_file import FORMS, read_description, require_named
 from fcn.weights_folder import HUB
+from fcn.weights_state import (
+    UNREADABLE,
+    find_unsound,
+    read_state,
+    refuse_unsound,
+    why_unreadable,
+)
 
 MOST = 0.75
 """Share of a backbone's tensors that another network must have for weights to be carried over.
 Networks of one backbone share nearly all. By chance VGG16 and VGG19 share 19 of 26."""
-
-UNREADABLE = (
-    OSError,
-    EOFError,
-    RuntimeError,
-    KeyError,
-    ValueError,
-    UnpicklingError,
-    SafetensorError,
-)
-"""What torch, numpy, h5py, safetensors and timm raise over a file that is not what it should be."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +73,8 @@ class _Load(NamedTuple):
     """Names of tensors that only the module has."""
     unused: list[str]
     """Names of tensors that only the file has."""
+    unsound: list[str]
+    """Names of parameters for which the file has something else than finite numbers."""
 
 
 def create_with_weights(
@@ -121,7 +113,7 @@ def create_with_weights(
         if is_of_hub(pretrained):
             fetch_hub_config(str(pretrained))
     config: Any = get_pretrained_cfg(name)
-    with _recorded_loads() as loads, shapes_may_do():
+    with _recorded_loads() as loads, _read_by_us(name), shapes_may_do():
         try:
             net: Any = create(name, pretrained=True, pretrained_cfg_overlay=_overlay(name, path))
         except UNREADABLE as error:
@@ -136,6 +128,7 @@ def create_with_weights(
         _require_no_others(loads, name, path)
         for key in ("mean", "std"):
             _require_same(key, getattr(described, key), net.pretrained_cfg[key], name, path)
+    refuse_unsound([key for load in loads for key in load.unsound], path)
     net.loaded_weights = LoadedWeights(
         source,
         file_hash(path),
@@ -148,32 +141,40 @@ def create_with_weights(
 
 
 def _overlay(name: str, path: Path) -> dict[str, Any]:
-    """Return what timm is to be told of a file: how it is read, beside where it is."""
+    """Return what timm is to be told of a file: where it is, and whether a network reads it."""
     config: Any = get_pretrained_cfg(name)
     custom = config.custom_load if config is not None else False
     overlay = {"file": str(path), "custom_load": custom if custom == "hf" else False}
-    if path.suffix not in (*HDF5, ".npz"):
-        return overlay
-    state = read_state(path)
-    with torch.device("meta"):
-        whole = timm.create_model(name)
-    if path.suffix == ".npz" and not set(state) & set(whole.state_dict()):
-        # In its authors' own format, which a few networks read themselves.
-        return {**overlay, "custom_load": hasattr(whole, "load_pretrained") and (custom or True)}
-    return {**overlay, "state_dict": state}
+    if path.suffix.lower() == NUMPY:
+        with torch.device("meta"):
+            whole = timm.create_model(name)
+        own = set(whole.state_dict())
+        if hasattr(whole, "load_pretrained") and not own & set(read_state(path, lambda: own)):
+            # In its authors' own format, which a few networks read themselves.
+            return {**overlay, "custom_load": custom or True}
+    return overlay
 
 
-def read_state(path: Path) -> dict[str, Tensor]:
-    """Read the tensors of a file by the names that a network of torch has for them.
+@contextmanager
+def _read_by_us(name: str) -> Iterator[None]:
+    """Have timm read a network's file as `read_state` does, whatever its format.
 
-    Raises:
-        InputError, or one of `UNREADABLE`: It cannot be read.
+    Replaces the function that timm's builder reads files with meanwhile. Tensors handed over in its
+    settings would be copied twice, and kept for as long as the network.
     """
-    if path.suffix in (*HDF5, ".npz"):
-        return {name.replace("/", "."): tensor for name, tensor in read_tensors(path).items()}
-    # Earlier versions of timm unpickle unless they are told not to.
-    state: dict[str, Tensor] = load_state_dict(str(path), weights_only=True)
-    return state
+    builder: Any = timm_builder  # which uses the function, and does not export it
+    original = builder.load_state_dict
+
+    def names() -> Iterable[str]:
+        with torch.device("meta"):
+            whole: nn.Module = timm.create_model(name)
+        return whole.state_dict()
+
+    builder.load_state_dict = lambda path, *_, **__: read_state(Path(path), names)
+    try:
+        yield
+    finally:
+        builder.load_state_dict = original
 
 
 def _published(name: str, pretrained: bool | str) -> list[PublishedFile]:
@@ -186,17 +187,6 @@ def _published(name: str, pretrained: bool | str) -> list[PublishedFile]:
 def is_of_hub(pretrained: bool | str) -> bool:
     """Say whether a value of `model.pretrained` names a repository of huggingface.co."""
     return isinstance(pretrained, str) and pretrained.startswith(HUB)
-
-
-def why_unreadable(error: BaseException) -> str:
-    """Say why a weights file cannot be used, from an error of `UNREADABLE`: how it begins."""
-    if isinstance(error, UnpicklingError) or isinstance(error.__cause__, UnpicklingError):
-        return (
-            "it holds something else than tensors by name, and nothing is unpickled; save the "
-            "weights alone, as torch.save(net.state_dict(), PATH)"
-        )
-    lines = (str(error).strip() or type(error).__name__).splitlines()
-    return " ".join(line.strip() for line in lines[:2])  # torch's first names the class alone
 
 
 def require_published(name: str, pretrained: bool | str) -> PublishedFile:
@@ -355,7 +345,8 @@ def _recorded_loads() -> Iterator[list[_Load]]:
         module: nn.Module, state_dict: Any, strict: bool = True, assign: bool = False
     ) -> Any:
         result = original(module, state_dict, strict=False, assign=assign)
-        loads.append(_Load(module, list(result.missing_keys), list(result.unexpected_keys)))
+        missing, unused = list(result.missing_keys), list(result.unexpected_keys)
+        loads.append(_Load(module, missing, unused, find_unsound(module, state_dict)))
         return result
 
     def is_grave(record: logging.LogRecord) -> bool:
@@ -377,7 +368,7 @@ def _require_all_loaded(
 
     Tensors are compared, not keys: timm's feature wrappers rename the layers they keep.
     """
-    if not loads and path.suffix == ".npz":
+    if not loads and path.suffix.lower() == NUMPY:
         return []  # a reader of another format, which names each tensor it sets and fails on others
     loaded = {
         id(tensor)

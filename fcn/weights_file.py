@@ -7,6 +7,7 @@ In: the setting's value. Out: a path, or none. A bare name is looked for here an
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,14 @@ import yaml
 from fcn.errors import InputError
 from fcn.weights_folder import HUB, VARIABLE, weights_folder
 
-ENDINGS = (".safetensors", ".pth", ".pt", ".bin", ".npz", ".h5", ".hdf5")
-"""Of weights files."""
+ENDINGS = (".safetensors", ".pth", ".pt", ".bin", ".npz", ".h5", ".hdf5", ".ckpt", ".pth.tar")
+"""Of weights files, in lower case."""
 
 FORMS = "true, a timm tag, hf-hub:OWNER/NAME, a folder, or a file ({})".format(", ".join(ENDINGS))
 """What `model.pretrained` may be."""
+
+_FOREIGN = (".caffemodel", ".keras", ".onnx", ".zip")
+"""Of files that hold weights and are not read; who names one means a file all the same."""
 
 _IN_FOLDERS = ("model.safetensors", "pytorch_model.bin")
 """What a folder's weights are called by those who publish folders, the safer first."""
@@ -34,6 +38,8 @@ class Description:
     mean: tuple[float, ...] | None = None
     """Of the images that the weights want, scaled to 0..1, per channel."""
     std: tuple[float, ...] | None = None
+    preprocessing: str | None = None
+    """Value of `model.preprocessing` that they are for, as far as that is said."""
 
 
 def find_weights_file(pretrained: bool | str) -> Path | None:
@@ -58,26 +64,32 @@ def names_a_file(pretrained: bool | str) -> bool:
     """Say whether a value can only mean a file or folder of this machine."""
     if isinstance(pretrained, bool) or pretrained.startswith(HUB):
         return False
-    return pretrained.endswith(ENDINGS) or len(Path(pretrained).parts) > 1
+    return pretrained.lower().endswith((*ENDINGS, *_FOREIGN)) or "/" in pretrained
 
 
 def require_named(pretrained: bool | str) -> Path | None:
     """Return the file that `model.pretrained` names; None if it names none of this machine.
 
     Raises:
-        InputError: It names one that is not there: the places that were looked in.
+        InputError: It names one that is not there: the places that were looked in, and the nearest
+            file in them.
     """
     path = find_weights_file(pretrained)
     if path is None and names_a_file(pretrained):
-        folder = weights_folder()
-        places = " or ".join(repr(str(place)) for place in _places(str(pretrained)))
+        folder, tried = weights_folder(), _places(str(pretrained))
+        if empty := next((place for place in tried if place.is_dir()), None):
+            raise InputError(
+                f"folder {str(empty)!r} of model.pretrained holds no file of weights "
+                f"({', '.join(ENDINGS)}); put one into it, or name another"
+            )
+        places = " or ".join(repr(str(place)) for place in tried)
         way_out = (
             f"put it into {folder}, the folder of --weights" if folder else
             f"name the folder that it is in with --weights DIR, or with {VARIABLE}=DIR"
         )  # fmt: skip
         raise InputError(
-            f"there is no weights file {places}; model.pretrained names it: {way_out}, or set "
-            f"model.pretrained to {FORMS}"
+            f"there is no weights file {places}{_nearest(tried)}; model.pretrained names it: "
+            f"{way_out}, or set model.pretrained to {FORMS}"
         )
     return path
 
@@ -111,11 +123,24 @@ def _places(pretrained: str) -> list[Path]:
     return [path, *([folder / path] if folder and not path.is_absolute() else [])]
 
 
+def _nearest(places: list[Path]) -> str:
+    """Say which file of weights beside those that are not there is called most like them."""
+    beside = {
+        path.name: None
+        for place in places
+        if place.parent.is_dir()
+        for path in place.parent.iterdir()
+        if path.name.lower().endswith(ENDINGS)
+    }
+    near = get_close_matches(places[0].name, beside, n=1, cutoff=0.75)
+    return f" (the nearest there is {near[0]!r})" if near else ""
+
+
 def _find_in(folder: Path) -> Path | None:
     for name in _IN_FOLDERS:
         if (folder / name).is_file():
             return folder / name
-    found = sorted(path for path in folder.iterdir() if path.name.endswith(ENDINGS))
+    found = sorted(path for path in folder.iterdir() if path.name.lower().endswith(ENDINGS))
     if len(found) > 1:
         names = ", ".join(path.name for path in found[:5])
         raise InputError(
@@ -159,9 +184,11 @@ def _describe(values: Mapping[Any, Any]) -> Description:
         is_list = isinstance(found, list) and all(isinstance(x, int | float) for x in found)
         return tuple(map(float, found)) if is_list and found else None
 
+    is_caffes = known.get("preprocessing") == "caffe"
     return Description(
         origin=text("origin", "source", "url", "hf_hub_id"),
         licence=text("licence", "license"),
         mean=numbers("mean"),
         std=numbers("std"),
+        preprocessing="caffe" if is_caffes else "timm" if numbers("mean") else None,
     )

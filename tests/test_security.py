@@ -31,7 +31,7 @@ NEVER_IMPORTED = {
     *("requests", "httpx", "aiohttp", "urllib3"),
 }
 """What unpickles, what serves, and what would fetch past `fcn.download`."""
-MAY_IMPORT = {("fcn/weights.py", "pickle.UnpicklingError")}  # for its name alone
+MAY_IMPORT = {("fcn/weights_state.py", "pickle.UnpicklingError")}  # for its name alone
 MAY_FETCH = {"fcn/download.py"}
 NEVER_CALLED = {
     *("eval", "exec", "compile", "__import__", "os.system", "os.popen", "tempfile.mktemp"),

@@ -9,6 +9,7 @@ from bench.cli.command import AsJson, show, show_json
 from bench.importing import importing
 from bench.text import clean_block
 from fcn.errors import InputError
+from fcn.registry import unknown_name
 
 if TYPE_CHECKING:
     from fcn.conversion.convert import Converted
@@ -56,6 +57,9 @@ def convert_file(
     largest: Annotated[
         float, typer.Option("--range", help="Largest value of the source's images: 255 or 1.")
     ] = 255.0,
+    result_for: Annotated[
+        str, typer.Option("--for", help="model.preprocessing that the result is for: timm, caffe.")
+    ] = "timm",
     origin: Annotated[
         str | None, typer.Option(help="Where the weights are from, and what they learned.")
     ] = None,
@@ -64,7 +68,8 @@ def convert_file(
 ) -> None:
     """Convert weights of another framework, prove them on an image, and write them.
 
-    Without --bgr, --mean and --std the source is taken to normalise images as timm does.
+    Without --bgr, --mean and --std the source is taken to normalise images as timm does; with
+    --for caffe, as Caffe's networks do.
     """
     if out.suffix != ".safetensors":
         raise InputError(f"--out {out}: give the name of a .safetensors file")
@@ -80,6 +85,15 @@ def convert_file(
         from fcn.conversion.proof import prove
         from fcn.weights_file import write_description
     source = None
+    if result_for not in ("timm", "caffe"):
+        raise InputError(
+            f"--for {result_for}: {unknown_name('way', result_for, ('timm', 'caffe'))}"
+        )
+    if result_for == "caffe" and (bgr or mean or std):
+        raise InputError(
+            "--for caffe leaves the weights as they are, for model.preprocessing: caffe; give it "
+            "alone, or --bgr, --mean and --std, which fold a preprocessing into them"
+        )
     if bgr or mean or std:
         zeros, ones = "0,0,0", "1,1,1"
         source = Preprocessing(
@@ -91,6 +105,8 @@ def convert_file(
         save_file(converted.state, temporary, metadata={"format": "pt"})
         apart = prove(backbone, converted, temporary, layout, source)
     about = _describe(file, layout, source, converted, without or (), origin, licence)
+    if result_for == "caffe":
+        about["preprocessing"] = result_for
     beside = write_description(out, about)
     rows = [
         {

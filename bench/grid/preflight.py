@@ -40,7 +40,7 @@ from fcn.errors import InputError, foreign_code
 from fcn.model import Network, create_model, require_weights
 from fcn.published import PublishedFile
 from fcn.settings import without_weights
-from fcn.weights_file import read_description
+from fcn.weights_file import Description, find_weights_file, read_description
 
 DEFAULT_SIZE = (256, 256)
 """Height and width for which cost is counted where the spec has no crop."""
@@ -382,16 +382,29 @@ def check_starts(plan: Plan, facts: Mapping[str, DatasetFacts], store: Store) ->
 
 
 def _say_weights(model: ModelSpec, file: PublishedFile) -> str:
-    """Say which file a network starts from, and whether it is here."""
+    """Say which file a network starts from, whether it is here, and if it wants other images."""
     whose = f"starting weights of {model.external or model.backbone} ({model.pretrained})"
-    if not file.path.is_file():
-        return (
-            f"{whose} can be fetched: the first run downloads {file.address} to {file.path}; for "
-            "a machine without a connection put that file there beforehand"
-        )
+    where = (
+        f"{whose} are here: {file.path}" if file.path.is_file() else
+        f"{whose} can be fetched: the first run downloads {file.address} to {file.path}; for "
+        "a machine without a connection put that file there beforehand"
+    )  # fmt: skip
     described = read_description(file.path)
-    about = (described.origin, described.licence and f"licence {described.licence}")
-    return "; ".join([f"{whose} are here: {file.path}", *(text for text in about if text)])
+    licence = described.licence and f"licence {described.licence}"
+    about = (described.origin, licence, _say_other_images(model, described))
+    return "; ".join([where, *(text for text in about if text)])
+
+
+def _say_other_images(model: ModelSpec, described: Description) -> str:
+    """Say that weights are for images of another preprocessing, where they are; else nothing."""
+    is_file = find_weights_file(model.pretrained) is not None
+    meant = described.preprocessing if is_file else "timm"  # as all that timm knows of
+    if model.external is not None or meant in (None, model.preprocessing):
+        return ""
+    return (
+        f"they are for images as model.preprocessing {meant} shows them, and it is "
+        f"{model.preprocessing}: set it to {meant}, unless this is what is asked"
+    )
 
 
 def _require_shared(run: Run, parent: PlannedRun, facts: Mapping[str, DatasetFacts]) -> None:

@@ -47,7 +47,12 @@ from bench.run.selection import Selection, read_select
 from bench.run.signals import handlers_kept, stop_on_signals
 from bench.run.train import StepLog, fit, place, require_finite
 from bench.run.twins import copy_log, find_twin
-from bench.run.weights import copy_from_parents, require_planned, save_weights
+from bench.run.weights import (
+    copy_from_parents,
+    require_planned,
+    require_planned_file,
+    save_weights,
+)
 from bench.store.atomic import file_digest, write_json
 from bench.store.lease import LEASE_SECONDS, BusyError, DoneError, Lease, LeaseLostError, hold
 from bench.store.records import FileWeights, InputLayer, Weights
@@ -239,7 +244,9 @@ class _Execution:
         torch.manual_seed(self.spec.seed)
         settings = self.spec.model.model_dump()
         model = create_model(**settings, **self.pack.network_options())
-        weights = _describe_weights(self.spec.model.pretrained, find_loaded(model))
+        loaded = find_loaded(model)
+        require_planned_file(self.run, loaded)
+        weights = _describe_weights(self.spec.model.pretrained, loaded)
         copied = copy_from_parents(model, self.store, self.run)
         place(model, self.spec.train, self.device)
         return model, copied or weights

@@ -18,7 +18,7 @@ from bench.store.runs import Result, Store
 from bench.text import our_command, remaking
 from fcn.errors import InputError
 from fcn.heads import Score
-from fcn.weights import MOST, lies_between
+from fcn.weights import MOST, LoadedWeights, lies_between
 
 
 def require_planned(run: Run) -> None:
@@ -28,7 +28,24 @@ def require_planned(run: Run) -> None:
         InputError: They are others, or the run's id is of an earlier version.
     """
     run.require_current()
-    changed = list_differences(run.spec, run.sources, find_sources(run.spec))
+    _require_same_sources(run, find_sources(run.spec))
+
+
+def require_planned_file(run: Run, loaded: LoadedWeights | None) -> None:
+    """See that what a network was given is the file that its run was planned with.
+
+    It may have been replaced since `require_planned` read it.
+
+    Raises:
+        InputError: It is another.
+    """
+    key = "model.pretrained"
+    if loaded is not None and key in run.sources:
+        _require_same_sources(run, {**run.sources, key: f"sha256 {loaded.sha256}"})
+
+
+def _require_same_sources(run: Run, now: Mapping[str, str]) -> None:
+    changed = list_differences(run.spec, run.sources, now)
     if changed:
         raise InputError(
             f"run {run.id} was planned with other sources: {'; '.join(changed)}. Put back what it "

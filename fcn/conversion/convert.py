@@ -19,7 +19,7 @@ from fcn.conversion.mapping import Mapped, map_layers
 from fcn.errors import InputError
 from fcn.registry import unknown_name
 from fcn.tensors import read_tensors
-from fcn.weights import UNREADABLE, why_unreadable
+from fcn.weights_state import UNREADABLE, why_unreadable
 
 
 @dataclass(frozen=True)

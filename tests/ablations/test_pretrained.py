@@ -1,10 +1,13 @@
 """Questions about published weights: each finds its files in the folder of `--weights`."""
 
+import json
+
 import pytest
 import timm
 from safetensors.torch import save_file
 
 from ablations.expand import expand
+from ablations.planning import keep_only
 from ablations.registry import list_ablations, load_ablation
 from bench.data.facts import DatasetFacts
 from bench.grid.preflight import check_models, check_starts
@@ -49,3 +52,25 @@ def test_what_it_chooses_from_is_never_judged_on_test(name):
     chooses = name.rpartition("/")[2] in {"recipe", "finetuning"}
     judges = {planned.run.spec.evaluate.split for planned in plan.runs}
     assert judges == {"held_out" if chooses else "test"}
+
+
+JUDGED = DatasetFacts("cd" * 32, {"train": 9, "seg11valid": 9}, 21)
+
+
+@pytest.mark.parametrize("meant", ["timm", "caffe"])
+@pytest.mark.parametrize("shown", ["timm", "caffe"])
+def test_weights_that_meet_images_of_the_other_kind_are_said_to(
+    meant, shown, trunks, tmp_path, monkeypatch
+):
+    """It costs six points (pytorch-fcn, issue 84); as a question of its own it may be asked."""
+    monkeypatch.setenv(VARIABLE, str(trunks))
+    values = {"mean": [0.485, 0.456, 0.406]} if meant == "timm" else meant
+    (trunks / "vgg16-hed.json").write_text(json.dumps({"preprocessing": values}))
+    settings = {"model.pretrained": "vgg16-hed.safetensors", "model.preprocessing": shown}
+    plan = expand(load_ablation("paper/skips", settings), lambda data: JUDGED)
+    (remark,) = check_starts(
+        keep_only(plan, ["pool3"]), {JUDGED.fingerprint: JUDGED}, Store(tmp_path)
+    )
+    said = f"for images as model.preprocessing {meant} shows them, and it is {shown}: set it to"
+    assert (said in remark) == (meant != shown)
+    (trunks / "vgg16-hed.json").unlink()

@@ -12,6 +12,7 @@ from bench.grid.preflight import count_cost
 from bench.run import outcome
 from bench.run.execute import Options, execute
 from bench.run.predict import predict
+from bench.sources import find_sources
 
 OPTIONS = Options(device="cpu", threads=1)
 
@@ -29,6 +30,20 @@ def test_the_record_says_which_file_the_weights_are_from(tiny_run, tmp_path):
     assert execute(store.run_dir(run.id), OPTIONS) == outcome.DONE
     assert store.result(run.id).weights == {"pretrained": False}
     assert store.result(run.id).environment["plugins"] == "none"
+
+
+def test_a_file_replaced_while_the_run_begins_is_noticed(tiny_run, tmp_path, monkeypatch):
+    path = tmp_path / "test_resnet.safetensors"
+    save_file(timm.create_model("test_resnet").state_dict(), path)
+    store, run = tiny_run({"model.pretrained": str(path), "train.steps": 1})
+
+    def look_and_replace(planned):
+        assert find_sources(planned.spec) == dict(planned.sources)
+        save_file(timm.create_model("test_resnet").state_dict(), path)
+
+    monkeypatch.setattr("bench.run.execute.require_planned", look_and_replace)
+    assert execute(store.run_dir(run.id), OPTIONS) == outcome.INPUT
+    assert "was planned with other sources: model.pretrained" in store.failure(run.id).message
 
 
 def test_a_network_of_another_library_is_trained_scored_and_used(tiny_run, tmp_path):

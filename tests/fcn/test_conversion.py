@@ -215,6 +215,42 @@ def test_layers_of_keras_2_come_in_the_order_of_its_list(tmp_path):
     assert [layer.name.partition("/")[0] for layer in layers] == ["stem", "conv_10", "conv_9"]
 
 
+CAFFES = ["conv1/7x7_s2", "conv2/3x3_reduce", "conv2/3x3"]
+CAFFES += [
+    f"inception_{block}/{part}"
+    for block in ("3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b")
+    for part in ("1x1", "3x3_reduce", "3x3", "5x5_reduce", "5x5", "pool_proj")
+]
+CAFFES += ["loss3/classifier"]
+"""Layers with weights of bvlc_googlenet, as its deploy.prototxt has them."""
+
+
+def test_caffes_googlenet_goes_by_the_order_of_its_layers(tmp_path):
+    """As docs/weights.md has Caffe save it; in HDF5, by the alphabet, 3x3 is before its reduce."""
+    torch.manual_seed(1)
+    net = timm.create_model("googlenet_original").eval()
+    layers = [one for one in net.modules() if list(one.parameters(recurse=False))]
+    arrays = {
+        f"{name}/{i}": tensor.detach().numpy()
+        for name, layer in zip(CAFFES, layers, strict=True)
+        for i, tensor in enumerate((layer.weight, layer.bias))
+    }
+    np.savez(tmp_path / "net.npz", **arrays)
+    done = convert(tmp_path / "net.npz", "googlenet_original", "caffe", None)
+    assert done.missing == ()
+    for name, tensor in net.state_dict().items():
+        assert torch.equal(done.state[name], tensor)
+    save_file(done.state, tmp_path / "out.safetensors")
+    prove("googlenet_original", done, tmp_path / "out.safetensors", "caffe", None)
+    with h5py.File(tmp_path / "net.h5", "w") as file:
+        for name, array in arrays.items():
+            file[f"data/{name}"] = array
+    with pytest.raises(
+        InputError, match=r"layer 2 of the file, 'data/conv2/3x3' .*not fit layer 2"
+    ):
+        convert(tmp_path / "net.h5", "googlenet_original", "caffe", None)
+
+
 def test_numbers_in_names_count_where_a_file_has_no_order(tmp_path):
     with h5py.File(tmp_path / "net.weights.h5", "w") as file:
         for name in ("conv2d_10", "conv2d_9", "conv2d"):

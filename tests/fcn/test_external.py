@@ -83,11 +83,20 @@ def test_its_weights_come_from_a_file_and_are_all_there(library, tmp_path):
     model = create_external("users_networks:plain", **options)
     assert torch.equal(model.net.weight, net.weight)
     assert find_loaded(model).num_tensors == 2
+    around = {"state_dict": {f"module.{key}": one for key, one in net.state_dict().items()}}
+    torch.save(around, path)
+    (tmp_path / "own.json").write_text('{"origin": "by hand", "licence": "MIT"}')
+    model = create_external("users_networks:plain", **options)
+    assert torch.equal(model.net.weight, net.weight)
+    assert (find_loaded(model).origin, find_loaded(model).licence) == ("by hand", "MIT")
     torch.save({"weight": net.weight}, path)
     with pytest.raises(InputError, match=r"leaves 1 tensors .* unset, 'bias' first"):
         create_external("users_networks:plain", **options)
     with pytest.raises(InputError, match="does not fit"):
         create_external("users_networks:plain", num_classes=5, pretrained=str(path))
+    torch.save({**net.state_dict(), "bias": torch.tensor([1.0, torch.inf])}, path)
+    with pytest.raises(InputError, match=r"infinite .* in 1 tensors of weights, 'bias' first"):
+        create_external("users_networks:plain", **options)
 
 
 def test_torchvisions_weights_are_its_backbones_or_the_whole_network(tmp_path, monkeypatch):

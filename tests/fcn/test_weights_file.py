@@ -1,6 +1,8 @@
 """Weights files: which one is meant, in which formats it may be, and what is said beside it."""
 
 import json
+import zipfile
+from argparse import Namespace
 
 import h5py
 import numpy as np
@@ -13,6 +15,7 @@ from fcn import create_model
 from fcn.backbones.taps import create_backbone
 from fcn.errors import InputError
 from fcn.heatmap import create_heatmap_model
+from fcn.model import require_weights
 from fcn.published import cached_path, candidates
 from fcn.weights import find_loaded
 from fcn.weights_file import find_weights_file, read_description
@@ -51,13 +54,116 @@ def write(state, path):
         torch.save(state, path)
 
 
-@pytest.mark.parametrize("ending", [".safetensors", ".pth", ".pt", ".bin", ".npz", ".h5"])
+ENDINGS = [".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".pth.tar", ".npz", ".h5"]
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
 def test_every_format_gives_the_same_network(state, folder, ending):
     write(state, folder / f"net{ending}")
     model = create_model(NAME, num_classes=2, pretrained=f"net{ending}")
     assert find_loaded(model).source == str(folder / f"net{ending}")
+    require_same(model, state)
+    assert not any(isinstance(value, dict) for value in model.backbone.net.pretrained_cfg.values())
+    assert require_weights(NAME, num_classes=2, pretrained=f"net{ending}")
+    (folder / f"net{ending}").rename(folder / f"NET{ending.upper()}")
+    require_same(create_model(NAME, num_classes=2, pretrained=f"NET{ending.upper()}"), state)
+
+
+def require_same(model, state):
     for key, tensor in model.backbone.net.state_dict().items():
         assert torch.equal(tensor, state[key])
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        ("state_dict",),
+        ("model",),
+        ("model_state_dict",),
+        ("net",),
+        ("weights",),
+        ("checkpoint", "model_ema"),
+        ("model", "state_dict"),
+    ],
+)
+def test_a_checkpoint_is_its_weights(state, folder, around):
+    """Beside a step, an optimiser's state, and arguments as scripts keep them."""
+    whole = {"epoch": 3, "args": Namespace(lr=0.1), "optimizer": {"state": {0: torch.ones(2)}}}
+    if around[0] == "checkpoint":  # what training averages is what is published
+        whole |= {around[1]: state, "state_dict": {key: 0 * one for key, one in state.items()}}
+    else:
+        inner = state
+        for key in reversed(around):
+            inner = {key: inner}
+        whole |= inner
+    torch.save(whole, folder / "last.pth")
+    require_same(create_model(NAME, num_classes=2, pretrained="last.pth"), state)
+
+
+@pytest.mark.parametrize("ending", [".pth", ".safetensors", ".npz", ".h5"])
+@pytest.mark.parametrize("around", ["module.", "_orig_mod.", "model.", "module.backbone."])
+def test_a_network_may_have_been_part_of_another(state, folder, around, ending):
+    """DataParallel, torch.compile, Lightning, and a wrapper in a wrapper."""
+    write({f"{around}{key}": one for key, one in state.items()}, folder / f"part{ending}")
+    require_same(create_model(NAME, num_classes=2, pretrained=f"part{ending}"), state)
+
+
+def test_what_was_part_of_another_is_still_refused_if_it_is_of_another_network(folder):
+    state = {f"encoder.{key}": torch.zeros(1) for key in ("a", "b")}
+    write(state, folder / "other.pth")
+    with pytest.raises(InputError, match=r"other\.pth' leave \d+ of \d+ tensors"):
+        create_backbone(NAME, pretrained="other.pth")
+
+
+def of_torch_script(path):
+    with zipfile.ZipFile(path, "w") as file:
+        for name in ("data.pkl", "code/__torch__.py", "constants.pkl"):
+            file.writestr(f"net/{name}", b"")
+
+
+def of_other_things(path):
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("net.pth", b"weights")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.pth", b"", "it is empty"),
+        ("a.safetensors", b"version https://git-lfs.github.com/spec/v1\noid", "git lfs pull"),
+        ("a.h5", b"<!DOCTYPE html>\n<html>", "a page of a web site, not weights"),
+        ("a.bin", b"\x1f\x8b\x08", "an archive: unpack it"),
+        ("a.zip", of_other_things, "an archive: unpack it"),
+        ("a.pt", of_other_things, "an archive: unpack it"),
+        ("b.pt", of_torch_script, r"TorchScript.*torch\.jit\.load\(FILE\)\.state_dict"),
+        ("a.caffemodel", b"\n\x09CaffeNet", "have Caffe save its arrays as"),
+        ("a.npz", b"PK\x03\x04 and no more", "not a zip file"),
+        ("c.pth", [1, 2], "no tensors by name"),
+        ("d.pth", {1: 2}, "no tensors by name"),
+        ("e.pth", {"step": 3, "model": {}}, "no tensors by name"),
+        ("f.pth", {"best": np.float64(3)}, r"else than tensors by name \(numpy\..*nothing is unpi"),
+    ],
+)
+def test_what_is_no_file_of_weights_is_called_what_it_is(folder, name, content, said):
+    if callable(content):
+        content(folder / name)
+    elif isinstance(content, bytes):
+        (folder / name).write_bytes(content)
+    else:
+        torch.save(content, folder / name)
+    with pytest.raises(InputError, match=rf"weights file .*{name}' .*{said}"):
+        create_backbone(NAME, pretrained=name)
+
+
+@pytest.mark.parametrize("fault", [float("nan"), float("inf"), torch.int8])
+def test_numbers_that_cannot_be_trained_are_refused_before_anything_is(state, folder, fault):
+    key, other = "layer2.0.conv2.weight", state["layer2.0.conv2.weight"].clone()
+    if isinstance(fault, float):
+        other[0, 0, 1, 1] = fault
+    write({**state, key: other if isinstance(fault, float) else other.to(fault)}, folder / "n.pth")
+    for tried in (create_model, require_weights):
+        with pytest.raises(InputError, match=rf"in 1 tensors of weights, '{key}' first"):
+            tried(NAME, num_classes=2, pretrained="n.pth")
 
 
 def test_a_name_is_looked_for_here_and_then_in_the_folder(folder):
@@ -85,6 +191,17 @@ def test_a_folder_is_its_one_file_of_weights(state, folder):
     write(state, folder / "hub" / "model.safetensors")
     assert find_weights_file("hub").name == "model.safetensors"
     assert create_backbone(NAME, pretrained="hub").taps.keys() == {2, 4, 8, 16, 32}
+
+
+def test_a_folder_without_weights_and_a_file_of_almost_that_name_are_told(state, folder):
+    (folder / "hub").mkdir()
+    with pytest.raises(InputError, match=r"folder '.*hub' of model\.pretrained holds no file of"):
+        create_backbone(NAME, pretrained="./hub")
+    write(state, folder / "resnet.safetensors")
+    with pytest.raises(InputError, match=r"\(the nearest there is 'resnet\.safetensors'\)"):
+        create_backbone(NAME, pretrained="resnt.safetensors")
+    with pytest.raises(InputError, match=r"no weights file 'net\.caffemodel'"):
+        create_backbone(NAME, pretrained="net.caffemodel")
 
 
 def test_a_tag_is_no_file(folder):
