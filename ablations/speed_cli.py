@@ -202,7 +202,7 @@ def _measure_part(
     if part == "growth":
         return compare.growth_section(request.growing(scratch), scratch, request.effort)
     if part == "memory":
-        return memory.memory_section(request.by_classes(scratch))
+        return memory.memory_section(request.by_classes(scratch), scratch)
     if part == "reading":
         return iter([reading.reading_section(scratch, request.rounds)])
     if part == "startup":

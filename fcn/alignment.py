@@ -8,12 +8,13 @@ They run in fp32 under autocast too; so does their backward, which is taken outs
 (`torch.backends.cuda.matmul`) the weights would be rounded to 10 bits: leave it off.
 """
 
-import functools
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+
+from fcn.constants import made_once
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ def interpolation_matrix(
 
 
 # Long enough for a pass over images of many sizes; 512 rows of 16 cells are 32 KB each.
-@functools.lru_cache(maxsize=1024)
+@made_once(1024)
 def reading_matrix(
     num_cells: int,
     outputs: int,

@@ -5,6 +5,8 @@ whatever the host decided stays decided, whatever it read stays as it was. To as
 refused, and recording changes nothing, as in a graph.
 """
 
+from contextlib import contextmanager
+
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -17,6 +19,14 @@ class Tape(TorchDispatchMode):
         super().__init__()
         self.recorded = 0
         self.replayed = 0
+        self.watched = []
+
+    @contextmanager
+    def watch(self):
+        """Notice values that are asked for, as a GPU notices that it is waited for."""
+        with _Watch() as seen:
+            yield seen.found
+        self.watched.append(seen.found)
 
     def record(self, launches):
         self._calls, self._own, self._before = [], set(), []
@@ -66,6 +76,17 @@ class Tape(TorchDispatchMode):
         for tensor in tensors:
             if tensor.untyped_storage().data_ptr() not in self._own:
                 self._before.append((tensor, tensor.detach().clone()))
+
+
+class _Watch(TorchDispatchMode):
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if function.overloadpacket.__name__ in REFUSED:
+            self.found.append(f"{function.overloadpacket.__name__} waits")
+        return function(*args, **(kwargs or {}))
 
 
 def _tensors(tree):

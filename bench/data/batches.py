@@ -24,7 +24,8 @@ from bench.data.augment import (
     view_targets,
 )
 from bench.data.augmentations import Augmentation, Views
-from bench.data.device_views import DeviceViews, count_taps, has_kernels, table_of
+from bench.data.device_views import DeviceViews, count_taps, table_of
+from bench.data.kernels import has_kernels
 from bench.data.packs.pack import Pack
 from bench.data.resample import Images, send
 from bench.data.resident import FlatImages, fits, lay_out, resident

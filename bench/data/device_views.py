@@ -1,15 +1,13 @@
 """Views made on a GPU from six whole numbers an image, with the bits that a CPU sees.
 
 In: images that lie on the device and views of them. Out: what a network sees, and its targets.
-What the views of many batches read is found at once; a batch is then one kernel. Where there is no
-Triton, and on devices other than CUDA's, `bench.data.augment` makes the same views.
+What the views of many batches read is found at once; a batch is then one kernel. Where there are
+none (`bench.data.kernels`), `bench.data.augment` makes the same views.
 """
 
 import math
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -19,6 +17,7 @@ from torch import Tensor
 
 from bench.data.augment import Size, View, channel_statistics, scaled_size
 from bench.data.axis import FRACTION_BITS
+from bench.data.kernels import starting_on
 from bench.data.resample import send
 from bench.data.resident import FlatImages
 
@@ -27,11 +26,6 @@ PLACES = 128
 
 PART = (4, 64)
 """Height and width of what one program of a kernel shows."""
-
-
-def has_kernels(device: torch.device) -> bool:
-    """Say whether views are made by kernels on a device: by Triton, on NVIDIA's and AMD's."""
-    return device.type == "cuda" and find_spec("triton") is not None
 
 
 def count_taps(sizes: Iterable[Size], smallest_scale: float) -> int:
@@ -129,7 +123,7 @@ class DeviceViews:
         seen = torch.empty(number, height, width, K, device=device)
         targets = torch.empty(T, number, height, width, dtype=torch.int64, device=device)
         launch: Any = see[number, -(-height // PART[0]), -(-width // PART[1])]
-        with _current(device):
+        with starting_on(device):
             launch(
                 flat.pixels,
                 flat.labels,
@@ -163,7 +157,7 @@ class DeviceViews:
         shape = ((V, length), (V, self._taps, length), (V, length))
         places = _Places(*(torch.empty(s, dtype=torch.int32, device=device) for s in shape))
         launch: Any = find_places[V, -(-length // PLACES)]
-        with _current(device):
+        with starting_on(device):
             launch(
                 self._table,
                 self._images.places,
@@ -178,8 +172,3 @@ class DeviceViews:
                 enable_fp_fusion=False,
             )
         return places
-
-
-def _current(device: torch.device) -> AbstractContextManager[object]:
-    """Return a context in which Triton starts what it is given on a device."""
-    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from bench.data.augment import Size, View, scaled_size, to_network
-from bench.data.device_views import DeviceViews, count_taps, has_kernels, table_of
+from bench.data.device_views import DeviceViews, count_taps, table_of
+from bench.data.kernels import has_kernels
 from bench.data.packs.pack import Pack
 from bench.data.resample import send
 from bench.data.resident import FlatImages, lay_out, resident

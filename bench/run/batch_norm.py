@@ -239,9 +239,11 @@ class _NormaliseShared(torch.autograd.Function):
         moved = means, variances = layer.copy_running(len(over.holders))
         stats, counts = [], []
         for group, holders in enumerate(over.holders):
-            mean, invstd, count = found[holders, group].tensor_split((C, 2 * C), dim=1)
+            # Neighbours: a list of their numbers would be copied, for which a GPU is waited for.
+            own = found[holders[0] : holders[-1] + 1, group]
+            mean, invstd, count = own.tensor_split((C, 2 * C), dim=1)
             counts.append(count.flatten())
-            own = torch.batch_norm_gather_stats_with_counts(
+            taken = torch.batch_norm_gather_stats_with_counts(
                 x,
                 mean.contiguous(),
                 invstd.contiguous(),
@@ -251,7 +253,7 @@ class _NormaliseShared(torch.autograd.Function):
                 layer.eps,
                 counts[-1],
             )
-            stats.append(own)
+            stats.append(taken)
         layer.move_running(None if now is None else now.mean(0) for now in moved)
         normed = [
             torch.batch_norm_elemt(part, weight, bias, *stats[group], layer.eps)

@@ -21,6 +21,9 @@ _CPUINFO = Path("/proc/cpuinfo")
 def choose_device(name: str) -> torch.device:
     """Turn `auto`, `cpu`, `cuda`, `cuda:1` or `mps` into a device that is there.
 
+    A GPU that is named by its number becomes torch's current one: kernels of ours, and streams,
+    are started on that.
+
     Raises:
         InputError: The device is not there.
     """
@@ -30,6 +33,8 @@ def choose_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
+        if device.type == "cuda" and device.index is not None:
+            torch.cuda.set_device(device)
     except (RuntimeError, AssertionError):
         there = ["cpu"] + [f"cuda:{i}" for i in range(torch.cuda.device_count())]
         raise InputError(

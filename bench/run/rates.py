@@ -5,6 +5,8 @@ reads them on the device (`fused`), they are tensors that stay where they are: t
 waited for, and a step can be replayed (`bench.run.replay`).
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.optim import SGD, AdamW, Optimizer
@@ -22,6 +24,19 @@ def fuse(optimizer: Optimizer) -> None:
         group.update(fused=True, foreach=False)
         if "capturable" in group:
             group["capturable"] = True
+    if isinstance(optimizer, SGD):
+        optimizer.register_step_pre_hook(_begin_momentum)
+
+
+def _begin_momentum(optimizer: Optimizer, *_: Any) -> None:
+    """Give momentum to parameters that have none yet.
+
+    The kernel takes that of all of a group or of none: it knows no part that trains later.
+    """
+    for group in optimizer.param_groups:
+        for parameter in group["params"] if group["momentum"] else ():
+            if parameter.grad is not None and "momentum_buffer" not in optimizer.state[parameter]:
+                optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
 
 class Rates:

@@ -7,27 +7,41 @@ step, in its order: so are the bits. What cannot be recorded goes on step by ste
 """
 
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 from bench.spec import TrainSpec
+from fcn.constants import keeping
 
 Batch = tuple[Tensor, Tensor]
 """Images and target."""
+
+Shapes = list[list[tuple[torch.Size, torch.dtype]]]
+"""Of each batch of a step, images and target."""
 
 Step = Callable[[Iterable[Batch]], Tensor]
 """Batches of a step -> its loss, (), on the device."""
 
 WARM_UP = 3
-"""Steps made before one is recorded: memory of the optimiser is taken, kernels are chosen."""
+"""Steps on batches of one shape that are made before one is recorded: memory of the optimiser is
+taken, kernels are chosen and compiled."""
+
+_WAITING = "called a synchronizing CUDA operation"
+"""What torch says of whatever waits for the device, where it is asked to."""
 
 
 class Recorder(Protocol):
     """What records launches."""
+
+    def watch(self) -> AbstractContextManager[list[str]]:
+        """Notice what a recording would refuse of that which is done in a block."""
+        ...
 
     def record(self, launches: Callable[[], None]) -> Callable[[], None]:
         """Call a function without its launches being made; return what makes them.
@@ -39,15 +53,60 @@ class Recorder(Protocol):
 
 
 class CudaRecorder:
-    """CUDA graphs."""
+    """CUDA graphs.
+
+    Args:
+        device: Where they are recorded.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device  # which need not be torch's current one
+        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+
+    @contextmanager
+    def watch(self) -> Iterator[list[str]]:
+        """Have torch say what waits for the device: a capture that meets it is lost.
+
+        Its memory is lost with it, in torch before 2.14.
+        """
+        found: list[str] = []
+        before = torch.cuda.get_sync_debug_mode()
+        with warnings.catch_warnings():
+            show = warnings.showwarning
+
+            def note(message: Any, *rest: Any, **more: Any) -> None:
+                if _WAITING in str(message):
+                    found.append(_WAITING)
+                else:
+                    show(message, *rest, **more)
+
+            warnings.showwarning = note
+            warnings.filterwarnings("ignore", message="Synchronization debug mode is a prototype")
+            warnings.filterwarnings("always", message=_WAITING)
+            torch.cuda.set_sync_debug_mode(max(before, 1))  # 1 says so, 2 raises
+            try:
+                yield found
+            finally:
+                torch.cuda.set_sync_debug_mode(before)
 
     def record(self, launches: Callable[[], None]) -> Callable[[], None]:
         """Capture a function's launches on a stream of their own."""
-        graph = torch.cuda.CUDAGraph()
-        # Other threads of the process may go on with what a graph could not hold.
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-            launches()
+        graph, current = torch.cuda.CUDAGraph(), torch.cuda.current_stream(self._device)
+        try:
+            with self._capture(graph):
+                launches()
+        except RuntimeError:
+            # torch stays on the stream of a capture that ends badly. Before 2.14 its generator
+            # waits for that end, too, and refuses all dropout: one that ends well sets it free.
+            torch.cuda.set_stream(current)
+            with self._capture(torch.cuda.CUDAGraph()):
+                torch.zeros((), device=self._device)
+            raise
         return graph.replay
+
+    def _capture(self, graph: Any) -> AbstractContextManager[None]:
+        # Other threads of the process may go on with what a graph could not hold.
+        return torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local")
 
 
 def find_recorder(
@@ -69,7 +128,7 @@ def find_recorder(
     )
     reads = all(isinstance(group["lr"], Tensor) for group in optimizer.param_groups)
     is_cuda = device.type == "cuda" and torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
-    return CudaRecorder() if is_cuda and processes == 1 and is_plain and reads else None
+    return CudaRecorder(device) if is_cuda and processes == 1 and is_plain and reads else None
 
 
 class Replay:
@@ -82,23 +141,31 @@ class Replay:
 
     def __init__(self, step: Step, recorder: Recorder | None) -> None:
         self._step, self._recorder = step, recorder
+        self._shapes: Shapes = []
         self.forget()
 
     def forget(self) -> None:
         """Record anew: another part of the network trains now."""
         self._made = 0
         self._places: list[Batch] = []
+        self._constants: list[object] = []
         self._replay: Callable[[], None] | None = None
 
     def __call__(self, batches: Iterator[Batch]) -> Tensor:
         """Make a step with its batches and return its loss, ()."""
-        if self._recorder is None or self._made < WARM_UP:
-            self._made += 1
+        if self._recorder is None:
             return self._step(batches)
         given = list(batches)
-        if self._replay is None and not self._record(self._recorder, given):
-            return self._step(given)
-        if [_shapes(batch) for batch in given] != [_shapes(place) for place in self._places]:
+        shapes = [_shapes(batch) for batch in given]
+        if self._replay is None:
+            # Others than in the step before: what these need is not all there yet.
+            self._made = self._made + 1 if shapes == self._shapes else 1
+            self._shapes = shapes
+            if self._made <= WARM_UP:
+                return self._warm_up(self._recorder, given)
+            if not self._record(self._recorder, given):
+                return self._step(given)
+        if shapes != self._shapes:
             return self._step(given)  # the last batch of a kind, or images of another size
         for batch, place in zip(given, self._places, strict=True):
             for tensor, its_place in zip(batch, place, strict=True):
@@ -107,6 +174,16 @@ class Replay:
         self._replay()
         return self._loss.clone()  # the next step writes over it
 
+    def _warm_up(self, recorder: Recorder, given: list[Batch]) -> Tensor:
+        """Make a step; give recording up where the last of these waits for the device."""
+        if self._made < WARM_UP:
+            return self._step(given)
+        with recorder.watch() as refused:
+            loss = self._step(given)
+        if refused:
+            self._give_up(refused[0])
+        return loss
+
     def _record(self, recorder: Recorder, given: list[Batch]) -> bool:
         self._places = [(images.clone(), target.clone()) for images, target in given]
 
@@ -114,12 +191,16 @@ class Replay:
             self._loss = self._step(self._places)
 
         try:
-            self._replay = recorder.record(launches)
+            with keeping() as self._constants:
+                self._replay = recorder.record(launches)
         except RuntimeError as error:
-            why = str(error).partition("\n")[0]
-            print(f"steps are made one by one, as they cannot be recorded: {why}", file=sys.stderr)
-            self._recorder, self._places = None, []
+            self._give_up(str(error).partition("\n")[0])
         return self._replay is not None
+
+    def _give_up(self, why: str) -> None:
+        print(f"steps are made one by one, as they cannot be recorded: {why}", file=sys.stderr)
+        self._recorder = None
+        self.forget()
 
 
 def _shapes(batch: Batch) -> list[tuple[torch.Size, torch.dtype]]:

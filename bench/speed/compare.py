@@ -47,7 +47,7 @@ class Effort:
     rounds: int = 5
     """Blocks of each side."""
     block_seconds: float = 1.0
-    """Length of a block at the pace of the limit; two steps at least."""
+    """Length of a block, each side at its own pace; two steps at least."""
     workers: int = 0
     """Loading processes of the usual loop."""
 
@@ -100,7 +100,7 @@ def compare_training(workload: Workload, scratch: Path, effort: Effort) -> dict[
     files = scratch / _files_name("train", workload)
     sides = {"limit": _side(limit(workload), workload)}
     if workload.device.type == "cuda":
-        sides["limit, one graph"] = _side(limit(workload, CudaRecorder()), workload)
+        sides["limit, one graph"] = _side(limit(workload, CudaRecorder(workload.device)), workload)
     sides["ours"] = _side(ours(workload, scratch / "ours"), workload)
     for name in ("script", "usual"):
         loop = UsualLoop(workload, files, effort.workers, as_it_is=name == "script")
@@ -143,7 +143,7 @@ def _time(sides: Mapping[str, Side], effort: Effort) -> dict[str, list[float]]:
     for side in sides.values():
         for _ in range(WARM_UP + 1):  # memory is taken, kernels are chosen, a graph is made
             side.step()
-    steps = choose_steps(sides["limit"], effort.block_seconds)
+    steps = {name: choose_steps(side, effort.block_seconds) for name, side in sides.items()}
     return interleave(sides, rounds=effort.rounds, steps=steps)
 
 
@@ -169,7 +169,9 @@ def compare_evaluation(workload: Workload, scratch: Path, effort: Effort) -> dic
         usual = UsualEvaluation(workload, own, files, effort.workers, as_it_is=as_it_is)
         usual.run()  # its workers start; ours is timed below, which warms it up
         sides[name] = Side(usual.run, workload.wait, warm_up=0)
-    steps = choose_steps(sides["ours"], effort.block_seconds, at_least=1)
+    steps = {
+        name: choose_steps(side, effort.block_seconds, at_least=1) for name, side in sides.items()
+    }
     seconds = interleave(sides, rounds=effort.rounds, steps=steps)
     record = describe(workload)
     height, width = workload.pack.size(workload.pack.indices("test")[0])

@@ -10,7 +10,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
@@ -18,6 +18,7 @@ from typing import Annotated, Any
 import torch
 import typer
 from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
 
 from bench.run.chunking import CHUNK_MIB
 from bench.run.confusion import count
@@ -33,6 +34,9 @@ from bench.speed.loops import create_batches, limit
 from bench.speed.request import Request
 from bench.speed.workload import Workload
 from fcn.alignment import FixedUpsampling
+
+MOST_KERNELS = 15
+"""Kernels that are named, those that take longest."""
 
 TIMES = 20
 """Calls of a part, after a quarter as many that are not counted."""
@@ -105,26 +109,61 @@ def find_parts(work: Workload, number: int) -> Iterator[tuple[str, Callable[[], 
     if work.device.type == "cuda":
         yield "limit, one graph", lambda: _graph(work, timed)
     yield "ours", lambda: timed(partial(next, _fit(work)))
-    images, target = batches.batch(0)
+
+    @cache
+    def batch() -> tuple[Tensor, Tensor]:  # when it is first needed: it may fail
+        return batches.batch(0)
 
     def score() -> Tensor:
         with autocast(work.device, work.spec.train.precision), torch.no_grad():
-            return model.score(images)
+            return model.score(batch()[0])
+
+    def by_slices() -> Tensor:
+        return _loss_by_slices(score(), batch()[1], work, model)
 
     yield "scores, without gradient", lambda: timed(score)
-    yield "loss, sliced", lambda: timed(lambda: _loss_by_slices(score(), target, work, model))
+    yield "loss, sliced", lambda: timed(by_slices)
     if work.device.type == "cuda":
-        yield "loss, fused", lambda: _fused(score(), target, work, model, timed)
+        yield "loss, fused", lambda: _fused(score(), batch()[1], work, model, timed)
+    yield "counts", lambda: timed(partial(_count, batch()[1], work))
+    yield "kernels of the limit", lambda: _profile(work)
+
+
+def _count(target: Tensor, work: Workload) -> Tensor:
+    """Count a prediction of one class everywhere: pixels of a class all fall into one place."""
     pred = torch.zeros_like(target)
-    ignored = work.pack.ignore_index
-    yield "counts", lambda: timed(lambda: count(pred, target, work.num_classes, ignored))
+    return count(pred, target, work.num_classes, work.pack.ignore_index)
 
 
 def _graph(work: Workload, timed: Callable[..., dict[str, float]]) -> dict[str, float]:
-    steps = limit(work, CudaRecorder())
+    steps = limit(work, CudaRecorder(work.device))
     for _ in range(WARM_UP + 1):
         next(steps)
     return timed(partial(next, steps))
+
+
+def _profile(work: Workload) -> dict[str, Any]:
+    """Say which kernels a step spends its time in, on a CPU which operations: ms and calls."""
+    steps, is_gpu = limit(work), work.device.type == "cuda"
+    for _ in range(WARM_UP):
+        next(steps)
+    work.wait()
+    kind = ProfilerActivity.CUDA if is_gpu else ProfilerActivity.CPU
+    with profile(activities=[kind]) as seen:
+        for _ in range(WARM_UP):
+            next(steps)
+        work.wait()
+    spent = "self_device_time_total" if is_gpu else "self_cpu_time_total"  # in microseconds
+    found = sorted(seen.key_averages(), key=lambda event: -getattr(event, spent))
+    rows = [
+        {
+            "name": event.key[:100],
+            "ms": round(getattr(event, spent) / 1e3 / WARM_UP, 4),
+            "calls": event.count / WARM_UP,
+        }
+        for event in found[:MOST_KERNELS]
+    ]
+    return {"kinds": len(found), "of a step": rows}
 
 
 def _fit(work: Workload) -> Iterator[object]:

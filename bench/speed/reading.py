@@ -80,7 +80,7 @@ def reading_section(scratch: Path, rounds: int, num_images: int = NUM_IMAGES) ->
         return step
 
     sides = {name: Side(timed(name), warm_up=0) for name in work}
-    seconds = interleave(sides, rounds=rounds, steps=1)
+    seconds = interleave(sides, rounds=rounds, steps=dict.fromkeys(sides, 1))
     records = []
     for name, values in seconds.items():
         record: dict[str, Any] = {"what": name, "images": num_images}

@@ -41,7 +41,7 @@ def startup_section(scratch: Path, rounds: int) -> Section:
     sides = {name: Side(call, warm_up=0) for name, call in work.items()}
     for side in sides.values():
         side.step()  # files come into the cache
-    seconds = interleave(sides, rounds=rounds, steps=1)
+    seconds = interleave(sides, rounds=rounds, steps=dict.fromkeys(sides, 1))
     records = []
     for name, values in seconds.items():
         record: dict[str, Any] = {"what": name, "seconds": Spread.of(values)}

@@ -60,13 +60,15 @@ def choose_steps(side: Side, block_seconds: float, *, at_least: int = 2, at_most
     return int(min(at_most, max(at_least, np.ceil(block_seconds / seconds))))
 
 
-def interleave(sides: Mapping[str, Side], *, rounds: int, steps: int) -> dict[str, list[float]]:
+def interleave(
+    sides: Mapping[str, Side], *, rounds: int, steps: Mapping[str, int]
+) -> dict[str, list[float]]:
     """Time sides in turns.
 
     Args:
         sides: What to time, by name.
         rounds: Number of blocks of each side.
-        steps: Units in a block.
+        steps: Units in a block of each.
 
     Returns:
         Seconds of a unit in each round, by side.
@@ -76,7 +78,7 @@ def interleave(sides: Mapping[str, Side], *, rounds: int, steps: int) -> dict[st
     for turn in range(rounds):
         first = turn % len(names)
         for name in names[first:] + names[:first]:
-            seconds[name].append(time_block(sides[name], steps))
+            seconds[name].append(time_block(sides[name], steps[name]))
     return seconds
 
 

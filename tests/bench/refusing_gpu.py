@@ -186,8 +186,8 @@ def refusing_gpu():
         # By C++, which knows better where they lie.
         "torch.nn.utils.clip_grad._group_tensors_by_device_and_dtype": by_device,
         "torch.optim.optimizer._group_tensors_by_device_and_dtype": by_device,
-        "bench.run.losses.upsampled._has_triton": lambda: False,
-        "bench.data.device_views._current": started,
+        "bench.run.losses.upsampled.has_kernels": lambda device: False,
+        "bench.data.device_views.starting_on": started,
     }
     with ExitStack() as stack:
         for name, value in patches.items():

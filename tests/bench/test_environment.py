@@ -8,7 +8,13 @@ import sys
 import pytest
 import torch
 
-from bench.run.environment import algorithms_kept, configure_torch, describe_environment
+from bench.run import environment
+from bench.run.environment import (
+    algorithms_kept,
+    choose_device,
+    configure_torch,
+    describe_environment,
+)
 
 SAY = """
 import torch
@@ -118,3 +124,26 @@ def test_no_variable_of_the_environment_rounds_products(tmp_path):
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, env=variables, capture_output=True, check=True)
     assert done.stdout.split() == [b"True", b"False"]
+
+
+def test_a_gpu_that_is_named_becomes_the_current_one(monkeypatch):
+    """Streams, and kernels of ours, are started on that; else on the first one there is."""
+    made_current = []
+    monkeypatch.setattr(torch, "empty", lambda *_, **__: None)
+    monkeypatch.setattr(torch.cuda, "set_device", made_current.append)
+    for name in ("cpu", "cuda", "cuda:1"):
+        assert choose_device(name) == torch.device(name)
+    assert made_current == [torch.device("cuda:1")]
+
+
+def test_what_the_usual_loop_sets_meanwhile_leaves_tf32_as_it_was(monkeypatch):
+    """torch has two ways to set it, and refuses to tell it where they differ."""
+    monkeypatch.setattr(environment, "list_gpus", lambda: ["GPU-a"])
+    for tf32 in (True, False):
+        configure_torch(None, deterministic=False, tf32=tf32, benchmark=True)
+        with torch.backends.cudnn.flags(enabled=True, benchmark=True), algorithms_kept():
+            pass
+        found = environment._describe_gpus()
+        assert (found["tf32_convolutions"], found["tf32_products"]) == (tf32, False)
+        assert found["cudnn_benchmark"]
+    configure_torch(None, deterministic=False)

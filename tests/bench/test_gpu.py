@@ -1,25 +1,35 @@
 """What only a CUDA device can show."""
 
+import os
 from functools import partial
 
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from bench.data.batches import Batches
 from bench.data.packs.pack import open_pack
 from bench.data.scoring_batches import eval_batches
 from bench.run import evaluate, outcome
+from bench.run import execute as execute_module
 from bench.run import train as train_module
 from bench.run.evaluate_split import evaluate_split
 from bench.run.execute import Options, execute
 from bench.run.losses import network_loss, pixel_loss
 from bench.run.optim import create_optimizer
+from bench.run.replay import CudaRecorder
 from bench.run.train import fit
 from fcn.alignment import IMAGE_GRID, FixedUpsampling, Grid
 from fcn.model import create_model
 
 pytestmark = pytest.mark.gpu
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _products_that_may_be_deterministic():
+    """torch looks once in a process, at its first product of matrices: a run is one of its own."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -153,3 +163,66 @@ def test_scored_batches_are_those_of_the_cpu(tiny_run, input_scale):
     for ours, theirs in zip(found, expected, strict=True):
         assert ours[0] == theirs[0]
         assert all(torch.equal(a.cpu(), b) for a, b in zip(ours[1:], theirs[1:], strict=True))
+
+
+def test_a_capture_that_fails_leaves_the_device_as_it_was():
+    """The host asks for a value: the capture is lost, stream and dropout are not."""
+    device = torch.device("cuda")
+    recorder, x, own = (
+        CudaRecorder(device),
+        torch.ones(4, device=device),
+        torch.cuda.current_stream(),
+    )
+    with pytest.raises(RuntimeError):
+        recorder.record(lambda: functional.dropout(x).sum().item())
+    assert torch.cuda.current_stream() == own
+    functional.dropout(x)
+    with recorder.watch() as found:
+        x.sum().item()
+    assert found
+    with recorder.watch() as found:
+        functional.dropout(x)
+    assert found == []
+    replay = recorder.record(lambda: x.add_(1))
+    assert x.tolist() == [1] * 4
+    replay()
+    assert x.tolist() == [2] * 4
+
+
+def test_a_loss_that_reads_a_value_trains_step_by_step(tiny_run, capsys):
+    store, run = tiny_run({"train.loss": "lovasz", "train.steps": 8, "model.dropout": 0.5})
+    assert execute(store.run_dir(run.id), Options(device="cuda")) == outcome.DONE
+    assert "as they cannot be recorded: called a synchronizing" in capsys.readouterr().err
+
+
+def test_a_part_that_trains_later_is_recorded_then(tiny_run, capsys):
+    """By torch's fused kernel, in one group with what trains already."""
+    store, run = tiny_run({"train.freeze": {"backbone": 6}, "train.steps": 14})
+    assert execute(store.run_dir(run.id), Options(device="cuda")) == outcome.DONE
+    assert "cannot be recorded" not in capsys.readouterr().err
+
+
+def test_scores_of_many_sizes_along_the_way_leave_a_recorded_step_as_it_is(tiny_run, monkeypatch):
+    """Their matrices push those of the step out of the cache; it goes on with its own."""
+    found = []
+    for is_replayed in (True, False):
+        if not is_replayed:
+            monkeypatch.setattr(train_module, "find_recorder", lambda *_: None)
+        differences = {"train.deterministic": True, "train.steps": 12}
+        store, run = tiny_run(differences, folder=f"sizes-{is_replayed}")
+        watch = execute_module._Execution.watch
+
+        def look(execution, model, optimizer, step, log, watch=watch):
+            if step == 6:
+                grids = (Grid(8.0, 3.5), IMAGE_GRID)
+                with torch.inference_mode():
+                    for size in range(8, 1100):
+                        scores = torch.randn(1, 1, 2, 2, device="cuda")
+                        FixedUpsampling(*grids)(scores, (size, size))
+            return watch(execution, model, optimizer, step, log)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(execute_module._Execution, "watch", look)
+            assert execute(store.run_dir(run.id), Options(device="cuda")) == outcome.DONE
+        found.append(store.result(run.id).digests["model.safetensors"])
+    assert found[0] == found[1]

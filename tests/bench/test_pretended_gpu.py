@@ -40,6 +40,7 @@ def in_pretence(function, *args):
         resident.free_bytes = lambda device: 2**40
         torch.cuda.default_generators = (torch.Generator(),)
         batches.has_kernels = scoring_batches.has_kernels = lambda device: False
+        upsampled.has_kernels = lambda device: True
         torch.cuda.amp.common.amp_definitely_not_available = lambda: False
         torch.cuda.is_bf16_supported = lambda: True
         # Kernels need tensors that are there.

@@ -1,6 +1,11 @@
 """Steps recorded once and replayed, beside steps made anew; a tape stands for a CUDA graph."""
 
-from contextlib import contextmanager
+import gc
+import warnings
+import weakref
+from contextlib import contextmanager, nullcontext
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -16,6 +21,7 @@ from bench.run.replay import WARM_UP, CudaRecorder, Replay, find_recorder
 from bench.run.schedules import lr_at
 from bench.run.train import fit
 from bench.spec import TrainSpec
+from fcn.constants import made_once
 from fcn.model import create_model
 
 CPU = torch.device("cpu")
@@ -102,18 +108,63 @@ def test_scores_along_the_way_leave_a_recorded_step_as_it_is(monkeypatch):
     assert equal(replayed, train(None, monkeypatch, peek=6))
 
 
-def test_a_step_that_asks_for_a_value_is_made_anew_each_time(monkeypatch, capsys):
+@pytest.mark.parametrize("is_noticed", [True, False])
+def test_a_step_that_asks_for_a_value_is_made_anew_each_time(is_noticed, monkeypatch, capsys):
+    """It is noticed before: a capture that fails leaves a GPU without what it had taken."""
+
     def look(loss):
         return loss * 2 if loss.item() > 1e9 else loss
 
     tape = Tape()
+    if not is_noticed:
+        monkeypatch.setattr(tape, "watch", lambda: nullcontext([]))
+    monkeypatch.setattr(tape, "record", Mock(wraps=tape.record))
     found = train(tape, monkeypatch, loss_of=look)
+    assert tape.record.called != is_noticed
     assert (tape.recorded, tape.replayed) == (0, 0)
-    assert capsys.readouterr().err == (
-        "steps are made one by one, as they cannot be recorded: operation not permitted when "
-        "stream is capturing\n"
-    )
-    assert equal(found, train(None, monkeypatch))
+    why = "_local_scalar_dense waits"
+    if not is_noticed:
+        why = "operation not permitted when stream is capturing"
+    said = f"steps are made one by one, as they cannot be recorded: {why}\n"
+    assert capsys.readouterr().err == said
+    assert equal(found, train(None, monkeypatch, loss_of=look))
+
+
+def test_what_a_recorded_step_reads_outlives_its_cache(monkeypatch):
+    """Images of many sizes, scored along the way, have many matrices; age would end the step's."""
+    made = []
+
+    @made_once(1)
+    def constant(number):
+        made.append(torch.full((), float(number)))
+        return made[-1]
+
+    steps = []
+
+    def step(batches):
+        steps.append(None)
+        return sum(images.sum() for images, _ in batches) * constant(3)
+
+    class Bare:
+        """As a graph, it knows where a tensor lay, and does not hold it."""
+
+        watch = staticmethod(lambda: nullcontext([]))
+
+        def record(self, launches):
+            launches()
+            return lambda: None
+
+    replay = Replay(step, Bare())
+    for _ in range(WARM_UP + 1):
+        replay(iter([(torch.ones(2), torch.zeros(1))]))
+    assert (len(steps), len(made)) == (WARM_UP + 1, 1)
+    read = weakref.ref(made.pop())
+    constant(4)  # there is room for one
+    gc.collect()
+    assert read() is not None
+    replay.forget()
+    gc.collect()
+    assert read() is None
 
 
 def test_what_the_host_decides_is_not_decided_again(monkeypatch):
@@ -143,6 +194,24 @@ def test_another_part_that_trains_is_recorded_anew(monkeypatch):
     assert equal(replayed, train(None, monkeypatch, **freeze))
 
 
+def test_a_part_that_trains_later_begins_its_momentum_beside_others_that_have_theirs(monkeypatch):
+    """All in one group: torch's kernel takes the momentum of all or of none."""
+    thawed = {"freeze": {"backbone": 4}, "groups": {}, "ema_decay": 0.0}
+    fused, plain = (train(None, monkeypatch, is_fused=fused, **thawed) for fused in (True, False))
+    for ours, todays in zip(fused, plain, strict=True):
+        torch.testing.assert_close(ours, todays, rtol=1e-3, atol=1e-4)
+
+
+def test_a_shape_is_recorded_once_it_has_been_there_in_a_row(monkeypatch):
+    """Else kernels for it might first be compiled while launches are recorded."""
+    small, large = (32, 40), (48, 32)
+    tape, sizes = Tape(), [small, large, small, small, large, large, large, large, large]
+    replayed = train(tape, monkeypatch, sizes=sizes)
+    assert (tape.recorded, tape.replayed) == (1, 2)
+    assert tape.watched == [[]]
+    assert equal(replayed, train(None, monkeypatch, sizes=sizes))
+
+
 def test_rates_are_numbers_or_stay_where_a_recorded_step_reads_them():
     spec = TrainSpec(steps=10, lr=0.1, ema_decay=0.9, groups={"*": {"lr": 0.5}})
     for is_fused in (False, True):
@@ -161,6 +230,7 @@ def test_rates_are_numbers_or_stay_where_a_recorded_step_reads_them():
 
 def test_recorded_are_steps_on_one_gpu_whose_rates_lie_there(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: None)
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=torch.tensor(0.1))
     plain, cuda = TrainSpec(), torch.device("cuda")
     assert find_recorder(optimizer, plain, cuda, 1) is not None
@@ -176,33 +246,88 @@ def test_recorded_are_steps_on_one_gpu_whose_rates_lie_there(monkeypatch):
         assert find_recorder(optimizer, other, cuda, 1) is None
 
 
-def test_a_cuda_graph_is_captured_and_replayed_or_refused(monkeypatch):
-    done = []
+class Cuda:
+    """What a recorder asks of torch.cuda, and what a capture that fails leaves behind."""
 
-    class Graph:
-        def replay(self):
-            done.append("replayed")
+    def __init__(self, monkeypatch):
+        self.done, self.stream, self.is_capturing, self.mode = [], "own", False, 0
+        for name in ("Stream", "CUDAGraph", "graph", "current_stream", "set_stream"):
+            monkeypatch.setattr(torch.cuda, name, getattr(self, name))
+        monkeypatch.setattr(torch.cuda, "get_sync_debug_mode", lambda: self.mode)
+        monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", self.set_mode)
+
+    def Stream(self, device):  # noqa: N802
+        return f"side of {device}"
+
+    def CUDAGraph(self):  # noqa: N802
+        return SimpleNamespace(replay=lambda: self.done.append("replayed"))
+
+    def current_stream(self, device):
+        return self.stream
+
+    def set_stream(self, stream):
+        self.stream = stream
 
     @contextmanager
-    def capture(graph, capture_error_mode):
+    def graph(self, graph, stream, capture_error_mode):
         assert capture_error_mode == "thread_local"
+        self.stream, self.is_capturing = stream, True
         yield
-        done.append("captured")
+        self.stream, self.is_capturing = "own", False
+        self.done.append(f"captured on {stream}")
 
-    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
-    monkeypatch.setattr(torch.cuda, "graph", capture)
-    CudaRecorder().record(lambda: done.append("launched"))()
-    assert done == ["launched", "captured", "replayed"]
+    def set_mode(self, mode):
+        self.mode = mode
+        if mode:
+            warnings.warn("Synchronization debug mode is a prototype feature", stacklevel=1)
+
+    def wait(self):
+        if self.mode:
+            warnings.warn("called a synchronizing CUDA operation (in a file)", stacklevel=1)
+
+
+def test_a_cuda_graph_is_captured_on_a_stream_of_its_device(monkeypatch):
+    cuda = Cuda(monkeypatch)
+    CudaRecorder(CPU).record(lambda: cuda.done.append("launched"))()
+    assert cuda.done == ["launched", "captured on side of cpu", "replayed"]
+
+
+def test_a_capture_that_fails_leaves_stream_and_generator_as_they_were(monkeypatch):
+    """With dropout, too: a second capture ends well, and sets the generator free."""
+    cuda = Cuda(monkeypatch)
 
     def refuse():
         raise torch.AcceleratorError("operation not permitted when stream is capturing")
 
-    replay = Replay(lambda batches: torch.zeros(()), CudaRecorder())
-    for _ in range(WARM_UP):
-        replay(iter([(torch.zeros(1), torch.zeros(1))]))
-    monkeypatch.setattr(Graph, "__init__", lambda self: refuse())
-    assert replay(iter([(torch.zeros(1), torch.zeros(1))])) == 0
-    assert done[3:] == []
+    with pytest.raises(torch.AcceleratorError, match="not permitted"):
+        CudaRecorder(CPU).record(refuse)
+    assert (cuda.stream, cuda.is_capturing) == ("own", False)
+    assert cuda.done == ["captured on side of cpu"]
+
+
+def test_what_waits_for_the_device_is_noticed_and_other_warnings_are_shown(monkeypatch):
+    cuda = Cuda(monkeypatch)
+    recorder = CudaRecorder(CPU)
+    with recorder.watch() as found:
+        pass
+    assert found == []
+
+    def watch():
+        with recorder.watch() as found:
+            cuda.wait()
+            warnings.warn("another", stacklevel=1)
+            cuda.wait()
+        return found
+
+    with pytest.warns(UserWarning, match="another") as shown:
+        found = watch()
+    assert found == ["called a synchronizing CUDA operation"] * 2
+    assert len(shown) == 1
+    assert cuda.mode == 0
+    cuda.mode = 2
+    with recorder.watch():
+        assert cuda.mode == 2  # what somebody has asked for stays
+    assert cuda.mode == 2
 
 
 def test_the_loss_of_a_step_is_its_own(monkeypatch):

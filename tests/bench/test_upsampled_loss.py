@@ -53,7 +53,7 @@ def test_a_process_divides_by_what_the_whole_batch_weighs(found):
 class _OnGpu:
     """What the choice looks at, without a GPU."""
 
-    is_cuda, dtype = True, torch.float32
+    is_cuda, dtype, device = True, torch.float32, torch.device("cuda")
 
 
 class _Changed(FixedUpsampling):
@@ -64,6 +64,7 @@ def test_what_it_does_not_serve_goes_by_slices(monkeypatch):
     def is_served(scores=_OnGpu, upsampling=UP, terms=CROSS_ENTROPY):
         return upsampled.is_served(scores, upsampling, terms)
 
+    monkeypatch.setattr(upsampled, "has_kernels", lambda device: device.type == "cuda")
     double = type("Double", (_OnGpu,), {"dtype": torch.float64})
     assert is_served()
     assert is_served(terms=create_terms({"cross_entropy": 0.5}))
@@ -73,7 +74,7 @@ def test_what_it_does_not_serve_goes_by_slices(monkeypatch):
     assert not is_served(upsampling=nn.Identity())
     assert not is_served(terms=create_terms("cross_entropy(label_smoothing=0.1)"))
     assert not is_served(terms=create_terms({"cross_entropy": 1, "dice": 1}))
-    monkeypatch.setattr(upsampled, "_has_triton", lambda: False)
+    monkeypatch.setattr(upsampled, "has_kernels", lambda device: False)
     assert not is_served()
 
 

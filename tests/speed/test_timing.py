@@ -32,8 +32,8 @@ def test_median_and_quartiles_of_one_to_five():
 def test_sides_take_turns_and_each_begins_a_round(clock):
     journal = []
     sides = {n: side(clock, 1.0, journal, n, warm_up=0) for n in "abc"}
-    interleave(sides, rounds=3, steps=1)
-    assert "".join(journal) == "abcbcacab"
+    interleave(sides, rounds=3, steps={"a": 1, "b": 2, "c": 1})
+    assert "".join(journal) == "abbcbbcacabb"
 
 
 def test_warm_up_is_made_and_not_timed_and_the_devices_work_is(clock):
@@ -49,7 +49,7 @@ def test_warm_up_is_made_and_not_timed_and_the_devices_work_is(clock):
 
     settled = []
     one = Side(step, wait, warm_up=1, settle=lambda: settled.append(clock["now"]))
-    assert interleave({"a": one}, rounds=2, steps=2) == {"a": [2.25, 2.25]}
+    assert interleave({"a": one}, rounds=2, steps={"a": 2}) == {"a": [2.25, 2.25]}
     assert len(waited) == 4
     assert len(settled) == 2
 

@@ -6,18 +6,18 @@ Whatever it does not serve goes by slices, see `bench.run.losses.sliced`, to the
 for rounding. Gradients are added up in one order: the same bits every time.
 """
 
-import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from bench.data.kernels import has_kernels, starting_on
 from bench.run.chunking import CHUNK_MIB
 from bench.run.losses.terms import Reduction, Term
 from fcn.alignment import FixedUpsampling, Grid, reading_matrix, without_autocast
+from fcn.constants import made_once
 
 PIXELS = 64
 """Pixels of a row that one program of the kernel has."""
@@ -40,7 +40,7 @@ def is_served(scores: Tensor, upsampling: nn.Module, terms: Sequence[Term]) -> b
     is_plain = len(terms) == 1 and terms[0].name == "cross_entropy" and not terms[0].arguments
     is_fixed = type(upsampling) is FixedUpsampling
     is_narrow = scores.dtype != torch.float64
-    return is_plain and is_fixed and is_narrow and scores.is_cuda and _has_triton()
+    return is_plain and is_fixed and is_narrow and scores.is_cuda and has_kernels(scores.device)
 
 
 def upsampled_cross_entropy(
@@ -101,7 +101,7 @@ class _Places:
     """What brings the windows of all tiles to coarse columns, (tiles * window, w), 0 or 1."""
 
 
-@functools.lru_cache(maxsize=64)
+@made_once(64)
 def _find_places(
     grids: tuple[Grid, Grid],
     cells: tuple[int, int],
@@ -187,13 +187,15 @@ def _launch(
     from bench.run.losses.upsampled_kernel import loss_and_slope  # there may be no Triton
 
     (N, C, h, w), (H, W) = scores.shape, target.shape[1:]
-    loss_and_slope[sums.shape[2], H, N](
-        scores, target, scores if class_weights is None else class_weights,
-        places.row, places.row_part, places.column, places.column_part, sums, slope,
-        C, h, w, H, W, ignore_index, *scores.stride(),
-        has_weights=class_weights is not None,
-        classes=min(MOST_CLASSES, _power_of_two(C)), pixels=PIXELS, window=places.window,
-    )  # fmt: skip
+    launch: Any = loss_and_slope[sums.shape[2], H, N]
+    with starting_on(scores.device):
+        launch(
+            scores, target, scores if class_weights is None else class_weights,
+            places.row, places.row_part, places.column, places.column_part, sums, slope,
+            C, h, w, H, W, ignore_index, *scores.stride(),
+            has_weights=class_weights is not None,
+            classes=min(MOST_CLASSES, _power_of_two(C)), pixels=PIXELS, window=places.window,
+        )  # fmt: skip
 
 
 def _together(scores: Tensor, target: Tensor, columns: int) -> Iterator[slice]:
@@ -212,8 +214,3 @@ def _two_cells(matrix: Tensor) -> tuple[Tensor, Tensor]:
 
 def _power_of_two(number: int) -> int:
     return max(LEAST, 1 << (number - 1).bit_length())
-
-
-@functools.cache
-def _has_triton() -> bool:
-    return find_spec("triton") is not None
