@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ablations.fitting import fits, fits_none, list_unused, read_choices, spelled
-from ablations.names import require_names_that_hold, require_own_word
+from ablations.names import list_names, require_names_that_hold, require_own_word
 from ablations.spec import Ablation, Differences
 from bench.data.draws import Draw
 from bench.data.facts import DatasetFacts
@@ -166,12 +166,15 @@ def _when(ablation: Ablation) -> str:
 
 
 def _check_counted(ablation: Ablation, specs: Mapping[str, RunSpec]) -> None:
-    """Refuse to show a score that is made of what no variant has counted."""
+    """Refuse a score of what no variant has counted, or to decide by one that some lack."""
     for score, kind in ablation.score.needs.items():
-        if not any(getattr(spec.evaluate, kind) for spec in specs.values()):
+        without = [name for name, spec in specs.items() if not getattr(spec.evaluate, kind)]
+        if len(without) == len(specs) or (without and score == ablation.score.primary):
+            who = "no variant asks" if len(without) == len(specs) else "some variants do not ask"
+            named = f" ({list_names(without)})" * (len(without) < len(specs))
             raise InputError(
                 f"{ablation.name}: score: {score} is made of what evaluate.{kind} has counted, and "
-                f"no variant asks for it; write  common: {{evaluate.{kind}: true}}"
+                f"{who} for it{named}; write  common: {{evaluate.{kind}: true}}"
             )
 
 
@@ -300,11 +303,14 @@ def _check_targets(
 def _require_own_answers(ablation: Ablation, plan: Plan) -> None:
     """Refuse variants that are one run because of what --set says.
 
-    Those that are one run as the spec is written, or over another base, are said to be
-    (`Plan.doubles`): a choice that a base has made is no mistake of who asks.
+    Those that are one run as the spec is written, over another base, or with values that were
+    chosen for them, are said to be (`Plan.doubles`): a choice that a base or scores have made is no
+    mistake of who asks.
     """
     written = ablation.written
-    asked = [written] + [ablation.with_forced({}, written)] * (ablation.base != written.base)
+    is_tuned = bool(written.tune) and not ablation.tune
+    asked = [written]
+    asked += [ablation.with_forced({}, written)] * (is_tuned or ablation.base != written.base)
     for names in plan.doubles if written is not ablation else ():
         if not any(_are_one(one, names) for one in asked):
             forced = [f"{key}={spelled(value)}" for key, value in flatten(ablation.forced).items()]
@@ -316,19 +322,18 @@ def _require_own_answers(ablation: Ablation, plan: Plan) -> None:
 
 
 def _are_one(ablation: Ablation, names: list[str]) -> bool:
-    """Say whether variants have the same settings, but for the names of those they start from."""
+    """Say whether variants are one run by their settings, whatever they start from."""
     try:
         specs = specs_of(ablation)
     except InputError:  # a spec that --set alone makes whole
         return False
     nobody = {"init_from": None, "init_streams": ()}
-    found = []
+    found = set()
     for name in names:
         spec = specs.get(name)
-        found.append(
-            spec and spec.model_copy(update={"train": spec.train.model_copy(update=nobody)})
-        )
-    return all(spec == found[0] for spec in found)
+        own = spec and spec.model_copy(update={"train": spec.train.model_copy(update=nobody)})
+        found.add(own and Run(own, "").id)  # what a choice makes meaningless is no part of an id
+    return len(found) == 1
 
 
 def _check_exclude(ablation: Ablation, keys: list[str]) -> None:

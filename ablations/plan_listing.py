@@ -102,14 +102,15 @@ def sum_up(plan: "Plan", store: "Store", paces: Mapping[str, Pace], slots: list[
     Where values are chosen, `plan` is what `list_all` gives.
     """
     to_come = _list_to_come(plan)
-    is_todo = [one.variant in to_come or store.status(one.run.id) != "done" for one in plan.runs]
-    num_runs, num_todo = len(plan.runs), sum(is_todo)
-    if plan.tuning is None:
-        num_todo = sum(store.status(run.id) != "done" for run in plan.unique_runs())
-    text = f"{plan.name}: {number_of(num_runs, 'run')}, {num_todo} to do"
+    known = {one.run.id for one in plan.runs if one.variant not in to_come}
+    num_todo = sum(store.status(run_id) != "done" for run_id in known)
+    num_todo += sum(one.variant in to_come for one in plan.runs)
+    text = f"{plan.name}: {number_of(len(plan.runs), 'run')}, {num_todo} to do"
     if plan.tuning is not None:
         variants = {*plan.tuning.chosen, *plan.tuning.open}
-        number = sum(one.variant not in variants for one in plan.runs)
-        text += f" ({number} of them choose, {plan.tuning.number} for each variant)" * bool(number)
+        chooses = [one for one in plan.runs if one.variant not in variants]
+        number = len({one.variant if one.variant in to_come else one.run.id for one in chooses})
+        each = f"{'up to ' if plan.tuning.fewer else ''}{plan.tuning.number} for each variant"
+        text += f" ({number} of them choose, {each})" * bool(number)
     said = tell_duration(plan, store, paces, slots[0].device, len(slots))
     return f"{text}, {said}" if said else text

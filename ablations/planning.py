@@ -330,12 +330,12 @@ def _require_claims(plan: "Plan", *, is_changed: bool) -> "Plan":
 
     Where `--set` changed the question (`is_changed`), claims about what it left out are left out.
     """
-    from reports.stats.asked import resolve_claims
+    from reports.stats.asked import require_counted
 
     kept, remarks = [], []
     for claim in plan.claims:
         try:
-            resolve_claims(replace(plan, claims=(claim,)))
+            require_counted(replace(plan, claims=(claim,)))
         except InputError as error:
             if not is_changed:
                 raise

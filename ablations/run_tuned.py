@@ -57,7 +57,7 @@ def tune_first(
 def describe_choice(tuning: Tuning) -> str:
     """Say what was chosen for each variant, and what that took."""
     told = [f"{name} {spell_values(one.values)}" for name, one in tuning.chosen.items()]
-    return f"chosen by split {tuning.split}: {'; '.join(told)} ({tell_budget(tuning.tried)})"
+    return f"chosen by split {tuning.split}: {'; '.join(told)} ({tell_budget(tuning.budget)})"
 
 
 def tell_budget(tried: Iterable[Tried]) -> str:

@@ -18,7 +18,7 @@ from bench.settings.calls import read_call
 from bench.settings.keys import flatten, overlap
 from bench.spec import ModelSpec, TrainSpec, parse_value
 from fcn.errors import InputError
-from fcn.registry import unknown_name
+from fcn.registry import suggest_name
 
 if TYPE_CHECKING:
     from ablations.spec import Ablation
@@ -130,11 +130,16 @@ def _list_tunable() -> list[str]:
 
 def _require_key(key: str, where: str) -> None:
     """Refuse a key whose values say what is asked, or who judges it."""
-    if not is_tunable(key):
-        raise InputError(
-            f"{where}: {unknown_name('key that can be tuned', key, _list_tunable())}; the others "
-            "say what is asked, or who judges it"
-        )
+    if is_tunable(key):
+        return
+    known = _list_tunable()
+    short = [name for name in known if name.endswith(f".{key}")]
+    meant = f"; did you mean {short[0]!r}?" if short else suggest_name(key, known)
+    raise InputError(
+        f"{where}: {key!r} is no key that can be tuned{meant} Those of `model` and `train` are, "
+        f"and {', '.join(ALSO_TUNABLE)}, but for {list_names(list(NOT_TUNABLE))}; the others "
+        "say what is asked, or who judges it"
+    )
 
 
 def _require_apart(ablation: "Ablation") -> None:

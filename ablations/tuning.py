@@ -138,6 +138,8 @@ def describe(tuning: Tuning) -> str:
         f"{tuning.split} with seed {tuning.seed}, which is not the split reported: as many runs "
         "for every variant, and of equal ones the first"
     )
+    fewer = [f"{name} ({number})" for name, number in tuning.fewer.items()]
+    text += f"; some values change nothing, and are one run, of {list_names(fewer)}" * bool(fewer)
     lost = [one.name for one in tuning.tried if one.state == "failed"]
     text += f"; without a score: {', '.join(lost)}" if lost else ""
     if not tuning.open:

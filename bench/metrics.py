@@ -235,6 +235,14 @@ def count_columns(kind: str, num_classes: int) -> int:
     return CALIBRATION_BINS if kind == CALIBRATION else num_classes
 
 
+ALSO_CALLED = {
+    **dict.fromkeys(("f1", "f_score", "dsc"), "dice"),
+    **dict.fromkeys(("iou", "jaccard", "mean_iou", "mean_iu"), "miou"),
+    **dict.fromkeys(("accuracy", "acc", "oa", "overall_accuracy"), "pixel_acc"),
+    **dict.fromkeys(("assd", "asd"), "surface_distance"),
+}
+"""Our names by others in use."""
+
 BY_IMAGE = "image_"
 """Before the name of a metric: its mean over images, each scored by itself."""
 IMAGE_UNITS = 2**36
@@ -253,6 +261,9 @@ def find_metric(name: str) -> Metric:
         rest = (base.limits, base.unit, base.less_is_better)
         return Metric(shown, _mean_of_images, "", None, name, *rest)
     if name not in METRICS:
+        if meant := ALSO_CALLED.get(name.lower().removeprefix(BY_IMAGE)):
+            before = BY_IMAGE * name.lower().startswith(BY_IMAGE)
+            raise InputError(f"unknown score {name!r}; did you mean {before + meant!r}?")
         known = [*METRICS, *(f"{BY_IMAGE}{one}" for one in METRICS)]
         raise InputError(unknown_part("score", name, known))
     return METRICS[name]

@@ -5,6 +5,7 @@ A run's id is the hash of its content; two plans that ask for the same run share
 """
 
 import hashlib
+import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -18,7 +19,7 @@ from bench.looks import Looks
 from bench.scoring import USUAL, Scoring
 from bench.settings.calls import read_call
 from bench.settings.keys import RENAMED, rename_keys, require_one_name
-from bench.spec import MASKS, Fraction, MaskName, ModelSpec, Name, RunSpec, Schema, parse
+from bench.spec import MASKS, EvaluateSpec, Fraction, ModelSpec, Name, RunSpec, Schema, parse
 from bench.tuning import Tuning
 from fcn.errors import InputError
 
@@ -36,6 +37,12 @@ STAGED_SEMANTICS = 2
 BF16_SEMANTICS = 2
 """The same of runs in bf16, one by one: ids of version 1 have no word of it.
 2: the loss's own backward, from pixels to scores, is computed in fp32."""
+
+COUNTED = ("boundary", "surface", "calibration")
+"""Keys of `evaluate` that have more counted of the final scores."""
+
+JUDGING = ("split", "mask", *COUNTED)
+"""Keys of `evaluate` that training does not see: they say how the trained network is judged."""
 
 
 @dataclass(frozen=True)
@@ -77,29 +84,32 @@ class Run:
         return self.named or self._hash(left_out, BF16_SEMANTICS)
 
     @cached_property
-    def twins(self) -> tuple[str, ...]:
-        """Ids of the runs that differ in `evaluate.mask` alone, and so train alike."""
-        return tuple(self._judged_through(mask).id for mask in self._other_masks())
+    def training(self) -> str:
+        """Digest of what training sees: the same of twins, which differ in how they are judged."""
+        return self._judged({name: EvaluateSpec.model_fields[name].default for name in JUDGING}).id
 
-    @cached_property
-    def trained_before(self) -> tuple[str, ...]:
-        """Ids of those twins that train first, where several are asked for.
+    def twins(self, splits: Iterable[str]) -> Iterator[str]:
+        """Yield the ids of the runs that train as this one does, and are judged by these splits."""
+        masks = sorted(MASKS, key=lambda mask: mask != self.spec.judging_mask)
+        for split, mask, *counted in itertools.product(splits, masks, *[(False, True)] * 3):
+            judge = {"split": split, "mask": mask, **dict(zip(COUNTED, counted, strict=True))}
+            if (run_id := self._judged(judge).id) != self.id:
+                yield run_id
 
-        First is the one that is judged by images as it is trained on; then in the order of `MASKS`.
-        """
-        own = self._rank(self.spec.judging_mask)
-        earlier = (mask for mask in self._other_masks() if self._rank(mask) < own)
-        return tuple(self._judged_through(mask).id for mask in earlier)
+    def is_twin(self, other: "Run") -> bool:
+        """Say whether this run, judged as another is, would be that one."""
+        judge = {name: getattr(other.spec.evaluate, name) for name in JUDGING}
+        return self.id != other.id == self._judged(judge).id
 
-    def _other_masks(self) -> list[MaskName]:
-        others = (mask for mask in MASKS if mask != self.spec.judging_mask)
-        return sorted(others, key=self._rank)
+    @property
+    def judging_order(self) -> tuple[Any, ...]:
+        """By which the first of twins is the one that trains: it is judged as it was trained."""
+        judge, mask = self.spec.evaluate, self.spec.judging_mask
+        counted = [getattr(judge, name) for name in COUNTED]
+        return mask != self.spec.data.mask, MASKS.index(mask), *counted, judge.split
 
-    def _rank(self, mask: MaskName) -> tuple[bool, int]:
-        return mask != self.spec.data.mask, MASKS.index(mask)
-
-    def _judged_through(self, mask: MaskName) -> "Run":
-        evaluate = self.spec.evaluate.model_copy(update={"mask": mask})
+    def _judged(self, judge: Mapping[str, Any]) -> "Run":
+        evaluate = self.spec.evaluate.model_copy(update=judge)
         spec = self.spec.model_copy(update={"evaluate": evaluate})
         return replace(self, spec=spec, named=None)
 
@@ -331,10 +341,24 @@ class Plan:
     def doubles(self) -> list[list[str]]:
         """Names of variants that are one and the same run, together, in the order of the spec."""
         sharing: dict[str, list[str]] = {}
-        for planned in self.runs:
+        for planned in self.settled:
             sharing.setdefault(planned.run.id, []).append(planned.variant)
         groups = {tuple(names): None for names in sharing.values() if len(names) > 1}
         return [list(names) for names in groups]
+
+    @property
+    def trained_before(self) -> dict[str, list[str]]:
+        """Ids of the runs whose training each of some runs takes over, by its own id."""
+        alike: dict[str, list[Run]] = {}
+        for run in self.unique_runs():
+            alike.setdefault(run.training, []).append(run)
+        found = {}
+        for runs in alike.values():
+            ordered = sorted(runs, key=lambda run: run.judging_order)
+            for number, run in enumerate(ordered):
+                if earlier := [one.id for one in ordered[:number] if run.is_twin(one)]:
+                    found[run.id] = earlier
+        return found
 
     def unique_runs(self) -> Iterator[Run]:
         """Yield each run once, parents first, though two variants may share it."""

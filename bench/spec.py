@@ -338,7 +338,11 @@ class TrainSpec(Schema):
 
 
 class EvaluateSpec(Schema):
-    """Which images judge the run."""
+    """Which images judge the run, and what is counted of them.
+
+    Runs that differ in `split`, `mask`, `boundary`, `surface` or `calibration` alone are trained
+    once.
+    """
 
     split: FileName = "test"
     """Split of the final scores, taken once, after the last step."""
@@ -347,8 +351,7 @@ class EvaluateSpec(Schema):
     eval_every: Annotated[int, Field(ge=0)] = 0
     """Steps between two scores of `eval_split`; 0 for none along the way."""
     mask: MaskName | None = None
-    """What is hidden of the images that give the final scores; none for what `data.mask` hides.
-    Runs that differ in it alone are trained once."""
+    """What is hidden of the images that give the final scores; none for what `data.mask` hides."""
     boundary: bool = False
     """Count boundary pixels too, for Boundary IoU (arXiv:2103.16562) of the final scores."""
     surface: bool = False

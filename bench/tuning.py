@@ -82,6 +82,19 @@ class Tuning:
         chosen = self.chosen
         return (*(name for name in named if name not in chosen), *self.waiting)
 
+    @property
+    def budget(self) -> list[Tried]:
+        """What was tried, each run once: values may change nothing, and variants share runs."""
+        return list({one.run_id: one for one in self.tried}.values())
+
+    @property
+    def fewer(self) -> dict[str, int]:
+        """Variants of which some values are one run, as they change nothing there; how many are."""
+        runs: dict[str, set[str]] = {}
+        for one in self.tried:
+            runs.setdefault(one.variant, set()).add(one.run_id)
+        return {name: len(own) for name, own in runs.items() if len(own) < self.number}
+
     def of(self, variant: str) -> list[Tried]:
         """Return what was tried for a variant, in the order of the question."""
         return [one for one in self.tried if one.variant == variant]

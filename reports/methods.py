@@ -185,7 +185,7 @@ def _tell_tuning(study: Study) -> Iterator[str]:
     for key, values in tuning.values.items():
         told = enumerate_names((clean(spell_value(one)) for one in values), most=len(values))
         yield f"For {RECIPE.get(key, clean(key))} each variant had the same values, {told}."
-    known = [one.device_seconds for one in tuning.tried if one.device_seconds is not None]
+    known = [one.device_seconds for one in tuning.budget if one.device_seconds is not None]
     yield (
         f"{number_of(tuning.number, 'run')} of each variant with seed {tuning.seed} "
         f"({np.sum(known) / 3600:.3g} device-hours in all) chose the highest "

@@ -94,6 +94,7 @@ def plan_remarks(plan: Plan, packs: Mapping[str, Pack], *, scored: bool = False)
         scored: Whether counts say what there is to say of the splits that judge.
     """
     found = dict.fromkeys(_remarks_on_runs(plan, packs))
+    found |= dict.fromkeys(_remarks_on_draws(plan, packs, scored=scored))
     uses = [use for use in uses_of(plan) if use.fingerprint in packs]
     num_datasets = len({use.fingerprint for use in uses})
     for key in dict.fromkeys((use.fingerprint, use.targets) for use in uses):
@@ -131,6 +132,36 @@ def _remarks_on_runs(plan: Plan, packs: Mapping[str, Pack]) -> Iterator[str]:
             large.setdefault(text, []).append(planned.variant)
     for text, variants in large.items():
         yield f"{text} (variants {', '.join(dict.fromkeys(variants))})"
+
+
+def _remarks_on_draws(plan: Plan, packs: Mapping[str, Pack], *, scored: bool) -> Iterator[str]:
+    """Say which classes of a split are not in the share or the folds that are drawn of it."""
+    drawn: dict[tuple[str, tuple[str, ...], str, Draw], dict[str, None]] = {}
+    for planned in plan.runs:
+        run, spec = planned.run, planned.run.spec
+        key = run.fingerprint, spec.data.targets, spec.train.split, Draw.of(spec.data)
+        if run.fingerprint in packs and not key[-1].is_whole:
+            drawn.setdefault(key, {})[planned.variant] = None
+    said: dict[str, dict[str, None]] = {}
+    for (fingerprint, targets, split, draw), variants in drawn.items():
+        whole = packs[fingerprint].choose((COLOUR.name,), targets).limited(draw.limit)
+        parts = [(with_drawn(whole, split, draw), "trained on", "cannot be learned from it")]
+        if draw.folds is not None and not scored:
+            fold = with_drawn(whole, split, draw, judges=True)
+            parts.append((fold, f"fold {draw.fold} of {draw.folds}", "is not judged by it"))
+        for part, name, so in parts:
+            counts = zip(whole.class_names, whole.class_counts(split), strict=True)
+            own = part.class_counts(split)
+            absent = [
+                one for (one, there), here in zip(counts, own, strict=True) if there and not here
+            ]
+            if absent:
+                text = (
+                    f"what of split {split!r} is {name} has no pixel of class {name_some(absent)}"
+                )
+                said.setdefault(f"{text}, which {so}", {}).update(variants)
+    for text, own_variants in said.items():
+        yield f"{text} (variants {', '.join(own_variants)})"
 
 
 def require_meaning(use: Use, packs: Mapping[str, Pack]) -> None:

@@ -71,20 +71,28 @@ WAYS: dict[str, Callable[..., NDArray[np.int64]]] = {
 """How a cell is given its class."""
 
 
+def _miou(confusions: NDArray[np.int64]) -> NDArray[np.float64]:
+    return score_many(confusions)["miou"]
+
+
 def bound_strides(
-    targets: Iterable[NDArray[np.uint8]], num_classes: int, strides: Sequence[int] = STRIDES
+    targets: Iterable[NDArray[np.uint8]],
+    num_classes: int,
+    strides: Sequence[int] = STRIDES,
+    score: Callable[[NDArray[np.int64]], NDArray[np.float64]] = _miou,
 ) -> dict[int, float]:
-    """Return the mIoU of masks whose cells all take their most frequent class, by stride.
+    """Return what masks score whose cells all take their most frequent class, by stride.
 
     Args:
         targets: As `count_majority`, one or more.
         num_classes: Likewise.
         strides: Likewise.
+        score: Takes confusions (..., C, C), and gives scores (...); mIoU by default.
     """
     counts = np.zeros((len(strides), num_classes, num_classes), np.int64)
     for target in targets:
         counts += count_majority(target, num_classes, strides)
-    return dict(zip(strides, map(float, score_many(counts)["miou"]), strict=True))
+    return dict(zip(strides, map(float, score(counts)), strict=True))
 
 
 def bound_dataset(

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -90,6 +90,7 @@ class _Grid:
         first_use = {planned.run.id: planned for planned in reversed(plan.runs)}
         ids = [run.id for run in plan.unique_runs()]
         self.waiting = {i: first_use[i] for i in ids if self._is_wanted(i)}
+        self._trained_before = replace(plan, runs=tuple(self.waiting.values())).trained_before
         self.running: dict[str, PlannedRun] = {}
         self.is_over = False
         self._disk_space = DiskSpace(store.root, policy.least_bytes)
@@ -208,7 +209,8 @@ class _Grid:
                 continue
             if any(self.store.status(parent) != "done" for parent in planned.run.parents):
                 continue
-            if any(i in self.waiting or i in self.running for i in planned.run.trained_before):
+            earlier = self._trained_before.get(run_id, ())
+            if any(i in self.waiting or i in self.running for i in earlier):
                 continue  # what it trains is this run's too
             folder = self.store.run_dir(run_id)
             watch = self._watches.setdefault(run_id, Watch(folder, self.policy.lease_seconds))

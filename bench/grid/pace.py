@@ -3,11 +3,11 @@
 Free of torch; `bench.grid.timing` finds them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from bench.durations import spell_duration
-from bench.plan import Plan
+from bench.plan import Plan, PlannedRun
 from bench.store.runs import Store
 
 PAST, TIMED, SCALED = "this store's past runs", "a timed step", "multiply-adds"
@@ -39,6 +39,8 @@ def tell_duration(
 ) -> str | None:
     """Say how long what is missing of a plan takes, and where that is known from; None if it isn't.
 
+    Runs that differ in how they are judged alone are trained once.
+
     Args:
         plan: What is to be run.
         store: Has what is done.
@@ -49,9 +51,26 @@ def tell_duration(
     todo = {one.run.id: one for one in plan.runs if store.status(one.run.id) != "done"}
     if not todo or any(one.variant not in paces for one in todo.values()):
         return None
-    own = [paces[one.variant].seconds for one in todo.values()]
+    own = _list_seconds(todo.values(), plan, store, paces)
     together = min(num_slots, len(own))
     seconds = max(max(own), sum(own) / together)
     sources = " and ".join(dict.fromkeys(paces[one.variant].source for one in todo.values()))
     where = f"on {device}" + (f", {together} runs at a time" if together > 1 else "")
     return f"about {spell_duration(seconds)} {where}, evaluation included (by {sources})"
+
+
+def _list_seconds(
+    todo: Iterable[PlannedRun], plan: Plan, store: Store, paces: Mapping[str, Pace]
+) -> list[float]:
+    """Return how long each run takes, one whose training another gives no more than its scores."""
+    known = {run_id for run_id in store.run_ids() if store.status(run_id) == "done"}
+    trained = {run.training for run in plan.unique_runs() if run.id in known}
+    others = known - {run.id for run in plan.unique_runs()}
+    found = []
+    for planned in todo:
+        run, pace = planned.run, paces[planned.variant]
+        twins: Iterable[str] = run.twins([run.spec.evaluate.split]) if others else ()
+        is_trained = run.training in trained or not others.isdisjoint(twins)
+        found.append(pace.evaluate_seconds if is_trained else pace.seconds)
+        trained.add(run.training)
+    return found

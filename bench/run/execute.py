@@ -263,7 +263,7 @@ class _Execution:
 
         The first process decides: another may see it later.
         """
-        found = find_twin(self.store, self.run)
+        found = find_twin(self.store, self.run, self.pack.splits)
         if not self.group.any(self.group.is_first and found is not None):
             return None
         if found is None:

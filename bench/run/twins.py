@@ -5,6 +5,7 @@ over in place of training. It would have made the same: images, settings and see
 the same. Its id is that of its own content, whether or not a twin is at hand.
 """
 
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,9 +20,14 @@ from fcn.errors import InputError
 LOG = "metrics.jsonl"
 
 
-def find_twin(store: Store, run: Run) -> tuple[Result, dict[str, Tensor]] | None:
-    """Return a finished run that was trained as this one is, and its weights; None for none."""
-    for run_id in run.twins:
+def find_twin(
+    store: Store, run: Run, splits: Iterable[str]
+) -> tuple[Result, dict[str, Tensor]] | None:
+    """Return a finished run that was trained as this one is, and its weights; None for none.
+
+    `splits` are those of its data, any of which may have judged it.
+    """
+    for run_id in run.twins(splits):
         with suppress(InputError):  # a damaged one is no help, and not this run's to mend
             result = store.result(run_id)
             if result is not None and (store.run_dir(run_id) / LOG).is_file():

@@ -50,6 +50,17 @@ def _way_out(error: Any) -> str:
         return f"; a word that looks like this is written in quotes: '{json.dumps(value)}'"
     if isinstance(value, str) and value.lower() == "none":
         return "; nothing is written null"
+    if error["type"] in ("list_type", "tuple_type"):
+        return _as_list(value, error["loc"])
+    return ""
+
+
+def _as_list(value: Any, loc: tuple[int | str, ...]) -> str:
+    """Say how one value is written as a list, or keys below another as one with dots."""
+    if isinstance(value, str | int | float) and not isinstance(value, bool):
+        return f"; write [{value}]"
+    if isinstance(value, Mapping) and value and loc:
+        return f"; write one key with dots, as in {loc[-1]}.{next(iter(value))}"
     return ""
 
 

@@ -10,10 +10,13 @@ import re
 import numpy as np
 import pandas as pd
 from matplotlib.ticker import FuncFormatter, NullLocator
+from numpy.typing import NDArray
 
 from bench.data.packs.pack import Pack
 from bench.data.stride_bound import STRIDES, bound_strides
+from bench.metrics import CONFUSION, class_counts
 from bench.plan import Plan
+from bench.scoring import USUAL, Scorer, Scoring
 from reports.figures.canvas import Drawing, new_figure
 from reports.style import FAINT, INK, colours, figure_label, percent, theme
 
@@ -21,13 +24,22 @@ MAX_IMAGES = 200
 """Targets that are read, evenly spaced over the split."""
 
 
-def bound_split(pack: Pack, split: str) -> tuple[dict[int, float], int]:
-    """Return the bound of a split's targets, `MAX_IMAGES` at most, and how many have labels."""
+def bound_split(pack: Pack, split: str, scoring: Scoring = USUAL) -> tuple[dict[int, float], int]:
+    """Return the bound of a split's targets, `MAX_IMAGES` at most, and how many have labels.
+
+    It is a mean over the classes that the question's own mIoU is over.
+    """
     indices = pack.indices(split)
     chosen = np.unique(np.linspace(0, len(indices) - 1, min(len(indices), MAX_IMAGES)).round())
     targets = [np.asarray(pack.target(indices[int(i)])) for i in chosen]  # mapped, not read yet
     labelled = [target for target in targets if (target != pack.ignore_index).any()]
-    return bound_strides(labelled, len(pack.class_names)), len(labelled)
+
+    def score(confusions: NDArray[np.int64]) -> NDArray[np.float64]:
+        counts = class_counts(confusions)
+        scorer = Scorer.of(scoring.pooled(), (CONFUSION,), pack.class_names, counts[0, 1])
+        return scorer.score({CONFUSION: counts})["miou"]
+
+    return bound_strides(labelled, len(pack.class_names), score=score), len(labelled)
 
 
 def find_strides(plan: Plan) -> dict[str, float]:

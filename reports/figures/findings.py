@@ -51,7 +51,7 @@ def _of_scores(study: Study) -> str:
 
 def _of_learning(study: Study) -> str:
     primary = study.primary
-    frame = learning_frame(study.drawn_summary, study.records, study.levels)
+    frame = learning_frame(study.summary, study.records, study.levels, study.intervals.arms)
     told = []
     for line, own in frame.groupby("line", sort=False):
         rows = own.sort_values("num_trained").to_dict("records")

@@ -1,19 +1,24 @@
 """Scores by the number of training images: a line for each setting of the rest, with intervals.
 
-In: rows of variants that differ in `data.train_fraction`. Out: a drawing.
+In: rows of variants that differ in `data.train_fraction`. Out: a drawing. Variants that differ in
+the fold alone are one point, their mean: each fold is judged by other images.
 """
 
+import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from bench.text import number_of
+from bench.text import clean, number_of
 from reports.figures.canvas import Drawing, new_figure
 from reports.figures.direct import can_name, name_lines
 from reports.results.frame import Record
-from reports.stats.effects import Levels
+from reports.stats.effects import FOLD, Levels
+from reports.stats.folds import average_folds, bound_mean
+from reports.stats.pairs import Arm
 from reports.stats.primary import PRIMARY, primary_of
 from reports.style import FAINT, between, colours, figure_label, label, percent, theme
 
@@ -27,35 +32,59 @@ SIDE = 0.012
 
 
 def learning_frame(
-    summary: pd.DataFrame, records: Sequence[Record], levels: Levels
+    summary: pd.DataFrame, records: Sequence[Record], levels: Levels, arms: Mapping[str, Arm]
 ) -> pd.DataFrame:
-    """Return a row for each scored variant: its line, its images, its score.
+    """Return a row for each scored variant, or mean over folds: its line, its images, its score.
 
     Args:
         summary: One row for each variant.
         records: Of all planned runs; they say how many images were trained on.
         levels: The level of each variant by factor.
+        arms: What counts say of a variant; without them a mean over folds has no interval.
 
     Returns:
-        `variant`, `line` (the values of the other factors; empty where there are none),
-        `num_trained`, and of the primary score `<score>_mean`, and `_low` and `_high`, NaN without
-        counts.
+        `variant` (empty for a mean over folds), `line` (the values of the other factors; empty
+        where there are none), `num_trained`, and of the primary score `<score>_mean`, and `_low`
+        and `_high`, NaN without counts.
     """
     trained: dict[str, set[int]] = {}
     for record in records:
         if record.result is not None and record.result.num_trained is not None:
             trained.setdefault(record.planned.variant, set()).add(record.result.num_trained)
     followers = {FRACTION, *([STEPS] if _follows(levels) else [])}
-    others = [name for name, own in levels.items() if name not in followers and _varies(own)]
+    has_folds = _varies(levels.get(FOLD, {}))
+    ignored = {*followers, FOLD}
+    others = [name for name, own in levels.items() if name not in ignored and _varies(own)]
     primary = primary_of(summary)
     columns = ["variant", *(f"{primary}_{kind}" for kind in ("mean", "low", "high"))]
     rows = summary.reindex(columns=columns).dropna(subset=f"{primary}_mean")
     rows = rows[[len(trained.get(str(name), ())) == 1 for name in rows["variant"]]]
     names = [str(name) for name in rows["variant"]]
-    return rows.assign(
+    frame = rows.assign(
         line=[", ".join(str(levels[other][name]) for other in others) for name in names],
         num_trained=[next(iter(trained[name])) for name in names],
     ).reset_index(drop=True)
+    return _average_folds(frame, primary, levels, arms) if has_folds else frame
+
+
+def _average_folds(
+    frame: pd.DataFrame, primary: str, levels: Levels, arms: Mapping[str, Arm]
+) -> pd.DataFrame:
+    """Return a row for the mean over folds of each line and share that has all folds."""
+    averaged = average_folds(arms, levels)
+    rows: list[dict[str, Any]] = []
+    shares = [levels[FRACTION][str(name)] for name in frame["variant"]]
+    for _, own in frame.assign(share=shares).groupby(["line", "share"], sort=False):
+        if len(own) < len(set(levels[FOLD].values())):
+            continue
+        wholes = {averaged.members.get(name, "") for name in own["variant"]}
+        arm = averaged.arms.get(next(iter(wholes))) if len(wholes) == 1 else None
+        low, high = (math.nan, math.nan) if arm is None else bound_mean(arm, primary)
+        mean = own[f"{primary}_mean"].mean()
+        scores = {f"{primary}_mean": mean, f"{primary}_low": low, f"{primary}_high": high}
+        number = round(own["num_trained"].mean())
+        rows.append({"variant": "", **scores, "line": own["line"].iloc[0], "num_trained": number})
+    return pd.DataFrame(rows, columns=frame.columns)
 
 
 def has_curve(frame: pd.DataFrame) -> bool:
@@ -112,7 +141,8 @@ def _tell(row: Mapping[str, object], names: Mapping[str, str], primary: str) -> 
     mean, low, high = (float(str(row[f"{primary}_{name}"])) for name in ("mean", "low", "high"))
     interval = f" {between(low, high)}" if low == low else ""
     images = number_of(int(str(row["num_trained"])), "image")
-    return f"{names[str(row['variant'])]}, {images}: {percent(mean)}{interval}"
+    whose = names[str(row["variant"])] if row["variant"] else clean(f"{row['line']}, mean of folds")
+    return f"{whose.removeprefix(', ')}, {images}: {percent(mean)}{interval}"
 
 
 def _follows(levels: Levels) -> bool:

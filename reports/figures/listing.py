@@ -103,9 +103,11 @@ def _draw_learning(study: Study) -> Iterator[Drawn]:
     """Draw scores by the number of training images, where the question varies their share."""
     if len(set(study.levels.get(FRACTION, {}).values())) < 2:
         return
-    frame = learning_frame(study.drawn_summary, study.records, study.levels)
+    frame = learning_frame(study.summary, study.records, study.levels, study.intervals.arms)
     if has_curve(frame):
-        apart = "" if study.is_ranked() else f" {_APART}"
+        of_folds = bool((frame["variant"] == "").all())
+        apart = "" if study.is_ranked() or of_folds else f" {_APART}"
+        apart += f" {_LEARNING_FOLDS}" * of_folds
         bars = _LEARNING_BARS if frame[f"{study.primary}_low"].notna().any() else _LEARNING_NO_BARS
         figure = plot_learning(frame, study.names, study.primary)
         caption = f"{_LEARNING.format(mean=_mean_of(study))} {bars}{apart}"
@@ -213,7 +215,7 @@ def _draw_bound(study: Study) -> Iterator[Drawn]:
     try:
         whole = open_pack(study.store.packs_dir, runs[0].fingerprint)
         pack = as_reported(whole, runs[0].spec.data.targets)
-        bound, count = bound_split(pack, split)
+        bound, count = bound_split(pack, split, study.plan.scoring)
     except (OSError, ValueError):  # not there, or damaged; InputError is a ValueError
         return
     strides = find_strides(study.drawn)
@@ -236,6 +238,10 @@ _LEARNING = (
 _LEARNING_BARS = (
     "The bar is the 95 % interval of each mean by itself, over images and seeds; whether two "
     "differ is said by the table of changes."
+)
+_LEARNING_FOLDS = (
+    "A point is the mean over all folds, each judged by its own images; the number is that of a "
+    "fold on average."
 )
 _LEARNING_NO_BARS = "Without counts by image there are no intervals."
 _APART = (

@@ -153,6 +153,7 @@ class _WrittenRecord(Schema):
     parent: RunId | None
     streams: tuple[RunId, ...] = ()
     sources: dict[str, str] = {}
+    groups: str = ""
     result: dict[str, Any] | None = None
     failure: dict[str, Any] | None = None
 
@@ -192,6 +193,7 @@ def _read_record(written: _WrittenRecord, shared: Mapping[str, Any], path: Path)
             "parent": written.parent,
             "streams": written.streams,
             "sources": written.sources,
+            "groups": written.groups,
         },
         where=str(path),
     )

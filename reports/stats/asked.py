@@ -9,11 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.claims import Claim
+from bench.metrics import BY_IMAGE, CONFUSION, METRICS, is_by_image
 from bench.plan import Plan
 from fcn.errors import InputError
 from fcn.registry import unknown_name
 from reports.results.settings import find_causes, flat_settings, plain
-from reports.stats.effects import Levels, mean_effect
+from reports.stats.effects import FOLD, Effect, Levels, mean_effect
 
 SHORT = {"model.backbone": "backbone", "model.skip": "skip"}
 """Names of factors in frames."""
@@ -53,6 +54,32 @@ def resolve_claims(plan: Plan) -> list[Question]:
         return []
     levels = list_levels(plan)
     return [Question(claim, tuple(_resolve(claim, plan, levels))) for claim in plan.claims]
+
+
+def require_counted(plan: Plan) -> None:
+    """See that what claims are about is counted of all variants that they are about.
+
+    Raises:
+        InputError: A variant does not ask for it.
+    """
+    judges = {planned.variant: planned.run.spec.evaluate for planned in plan.runs}
+    for question in resolve_claims(plan):
+        for asked in question.asked:
+            kind = _find_kind(asked.score)
+            without = [name for name in asked.weights if kind and not getattr(judges[name], kind)]
+            if without:
+                raise InputError(
+                    f"{plan.name}: the claim {str(question.claim)!r}: {asked.score} is made of "
+                    f"what evaluate.{kind} has counted, and variant {without[0]} does not ask for "
+                    f"it; write  common: {{evaluate.{kind}: true}}"
+                )
+
+
+def _find_kind(score: str) -> str:
+    """Return what has to be counted for a score beside confusions; nothing for most."""
+    name = score.removeprefix(BY_IMAGE) if is_by_image(score) else score
+    kind = METRICS[name].counts if name in METRICS else CONFUSION
+    return "" if kind == CONFUSION else kind
 
 
 def require_classes(plan: Plan, known: Sequence[str]) -> None:
@@ -142,7 +169,21 @@ def _find_contrasts(
         )
     if claim.over:
         return [("mean", mean_effect([weights for _, weights in found]))]
-    return found
+    is_parted = FOLD not in (factor, scope) and _varies(FOLD, levels)
+    return _average_folds(found, factor, levels) if is_parted else found
+
+
+def _average_folds(
+    found: Sequence[tuple[str, Effect]], factor: str, levels: Levels
+) -> list[tuple[str, dict[str, float]]]:
+    """Average contrasts that differ in the fold alone, which other images judge each."""
+    others = [name for name in levels if name not in (factor, FOLD) and _varies(name, levels)]
+    contexts: dict[str, list[Effect]] = {}
+    for _, weights in found:
+        variant = next(iter(weights))
+        context = ", ".join(levels[name][variant] for name in others)
+        contexts.setdefault(context, []).append(weights)
+    return [(context, mean_effect(own)) for context, own in contexts.items()]
 
 
 def _find_gain(claim: Claim, levels: Levels, where: str) -> tuple[str, dict[str, float]]:
@@ -189,7 +230,7 @@ def _require_factor(scope: str, factor: str, levels: Levels, where: str) -> None
 
 
 def _varies(factor: str, levels: Levels) -> bool:
-    return len(set(levels[factor].values())) > 1
+    return len(set(levels.get(factor, {}).values())) > 1
 
 
 def _list_contexts(

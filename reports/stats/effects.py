@@ -6,6 +6,8 @@ Levels = Mapping[str, Mapping[str, str]]
 """By factor, the level of each variant."""
 Effect = Mapping[str, float]
 """Weights of variants, which add up to zero."""
+FOLD = "data.fold"
+"""The factor whose levels are judged by other images each."""
 
 
 def pair(before: str, after: str) -> dict[str, float]:

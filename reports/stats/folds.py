@@ -16,10 +16,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from reports.stats.effects import Levels
+from bench.metrics import find_metric
+from reports.stats.bootstrap import draw_seed_weights, estimate
+from reports.stats.effects import FOLD, Levels
 from reports.stats.pairs import Arm, Classes
 
-FOLD = "data.fold"
 BETWEEN = -1
 """Stands between the classes of two folds; no class has such a number."""
 
@@ -62,6 +63,15 @@ def average_folds(arms: Mapping[str, Arm], levels: Levels) -> Averaged:
         for place, factor in enumerate(rest)
     }
     return Averaged(averaged, members, own_levels)
+
+
+def bound_mean(arm: Arm, score: str) -> tuple[float, float]:
+    """Return the ends of the 95 % interval of a mean over folds, as those of a variant are made."""
+    m = arm.scores.index(score)
+    weights = draw_seed_weights(arm.seeds, len(arm.draws), "")
+    found = estimate(arm.points[:, m], arm.draws[:, :, m], weights, arm.num_units)
+    least, most = find_metric(score).limits
+    return float(np.clip(found.low, least, most)), float(np.clip(found.high, least, most))
 
 
 def _average(arms: Sequence[Arm]) -> Arm | None:

@@ -71,8 +71,12 @@ def tuning_table(tuning: Tuning) -> Table:
 
 def _say_how(tuning: Tuning) -> str:
     """Say how is chosen, and that every variant had the same budget."""
-    known = [one.device_seconds for one in tuning.tried if one.device_seconds is not None]
+    known = [one.device_seconds for one in tuning.budget if one.device_seconds is not None]
     budget = f"{number_of(tuning.number, 'run')} for each variant"
+    fewer = [f"{clean(name)} {number}" for name, number in tuning.fewer.items()]
+    budget += f" (where some values change nothing and are one run, {', '.join(fewer)})" * bool(
+        fewer
+    )
     if known:
         budget += f", {sum(known):.0f} device-seconds ({spell_duration(sum(known))}) in all"
     lost = [one for one in tuning.chosen.values() if one.score is None]

@@ -48,6 +48,27 @@ def test_a_claim_about_what_set_leaves_out_is_left_out_with_a_word(call):
     assert "not judged, since --set changed the question" in result.output
 
 
+def test_a_claim_about_what_a_variant_does_not_count_is_refused(call, tmp_path):
+    """One of the two would have no such score, which showed once all was trained."""
+    variants = "variants:\n  fcn32s: {model.skip: fcn32s}\n  fcn16s: {COUNT}\n"
+    counted = SPEC.replace("grid: {model.skip: [fcn32s, fcn16s]}\n", variants)
+    for claim in ("fcn16s < fcn32s in ece", "fcn16s < fcn32s in image_nll"):
+        for count, refused in (("evaluate.calibration: true", True), ("", True)):
+            (tmp_path / "q.yaml").write_text(
+                counted.replace("CLAIM", claim).replace("COUNT", count)
+            )
+            result = CliRunner().invoke(app, ["check", "q.yaml", "--seconds", "0"])
+            assert isinstance(result.exception, InputError) == refused
+            assert "common: {evaluate.calibration: true}" in str(result.exception)
+    (tmp_path / "q.yaml").write_text(
+        counted.replace("common:", "score: {primary: boundary_miou}\ncommon:")
+        .replace("CLAIM", "fcn16s > fcn32s")
+        .replace("COUNT", "evaluate.boundary: true")
+    )
+    result = CliRunner().invoke(app, ["check", "q.yaml", "--seconds", "0"])
+    assert "some variants do not ask for it (fcn32s)" in str(result.exception)
+
+
 def test_claims_that_must_hold_decide_the_exit_code_and_are_noted_before_the_runs(call, tmp_path):
     made = call("fcn16s > fcn32s by 0.9", "run", "q.yaml", "--devices", "cpu")
     assert made.exit_code == 0, made.output

@@ -10,15 +10,17 @@ from PIL import Image
 
 from ablations.expand import expand
 from ablations.explaining import explain_spec, explain_variant
-from ablations.plan_listing import list_all
+from ablations.plan_listing import list_all, sum_up
 from ablations.planning import keep_only
 from ablations.registry import load_ablation
+from ablations.run_tuned import tell_budget
 from ablations.spec_schema import question_schema
 from ablations.tunable import require_apart_images
 from ablations.tuning import plan_tuned
 from bench.data.facts import DatasetFacts
 from bench.data.packs.pack import pack
 from bench.data.registry import open_dataset
+from bench.grid.slots import Slot
 from bench.spec import DataSpec
 from bench.store.records import Failure, Reason, Result
 from bench.store.runs import Store
@@ -27,9 +29,11 @@ from fcn.errors import InputError
 from reports.results.frame import read_records
 from reports.results.settings import find_causes, find_factors
 from reports.stats.asked import list_levels
+from reports.tables.tuning import tuning_table
 
 FACTS = DatasetFacts("f" * 64, {"train": 8, "val": 4, "test": 4}, num_classes=2)
 STEPS = 40
+SLOT = Slot("cpu", 1)
 SPEC = """
 question: Which skip, each at its own rate?
 common:
@@ -194,7 +198,9 @@ def test_the_questions_own_score_chooses(plan, store):
     assert by_pixels.metric == "pixel_acc"
     assert {one.score for one in by_pixels.tried} == {0.5}
     # Logs have pixels by class, and nothing else that was counted.
-    outlines = SPEC.replace("fcn8s}", "fcn8s, train.init_from: coarse, evaluate.boundary: true}")
+    outlines = SPEC.replace("fcn8s}", "fcn8s, train.init_from: coarse}").replace(
+        "eval_every: 20", "eval_every: 20, boundary: true"
+    )
     assert plan(outlines + "score: {primary: boundary_miou}\n").tuning.metric == "miou"
 
 
@@ -328,6 +334,8 @@ def test_a_part_of_a_question_is_tuned_by_itself(plan):
         (("train.lr: [0.1", "train.lr: [0.01"), "train.lr has 0.01 twice"),
         (("train.lr: [0.1", "train.lr: [-1.0"), "train.lr"),
         (("train.lr: [", "train.rl: ["), "did you mean 'train.lr'"),
+        (("train.lr: [", "lr: ["), "did you mean 'train.lr'? Those of `model` and `train` are"),
+        (("train.lr: [", "seeds: ["), "no key that can be tuned. Those of"),
         (("train.lr: [", "train.split: [a, "), "key that can be tuned"),
         (("train.lr: [", "evaluate.split: [a, "), "who judges it"),
         (("train.lr: [", "data.dataset: [a, "), "who judges it"),
@@ -350,6 +358,63 @@ def test_what_could_not_choose_or_is_chosen_elsewhere_is_refused(plan, change, s
     with pytest.raises(InputError) as caught:
         plan(SPEC.replace(*change), settings)
     assert said in str(caught.value)
+
+
+SHARED = (
+    SPEC.replace("coarse: {model.skip: fcn32s}", "coarse: {train.momentum: 0.5}")
+    .replace("fine: {model.skip: fcn8s}", "fine: {train.momentum: 0.9}")
+    .replace("train.lr: [0.1, 0.01, 0.001]", "train.optimizer: [lamb, sgd]")
+)
+"""Variants that are one run with the first value, to which their own setting means nothing."""
+
+
+@pytest.mark.parametrize("settings", [None, {"train.batch_size": 3}, {"train.steps": 20}])
+def test_variants_that_a_choice_makes_one_run_are_said_to_be(plan, store, settings):
+    before = plan(SHARED, settings)
+    assert before.doubles == []  # nothing is chosen yet
+    steps = before.tries[0].run.spec.train.steps
+    for planned, right in zip(before.tries, (90, 60, 90, 60), strict=True):
+        finish(store, planned, right, step=steps)
+    found = plan(SHARED, settings)
+    assert not found.unsettled
+    assert found.doubles == [["coarse", "fine"]]
+    assert len(found.tuning.budget) == 3
+
+
+def test_where_settings_mean_nothing_another_setting_is_not_to_blame(load):
+    """Variants that are one run as they are written stay that under any --set."""
+    text = SPEC[: SPEC.index("tune:")] + "seeds: [0]\n"
+    text = text.replace("lr: 0.5", "lr: 0.5, schedule: cosine")
+    text = text.replace("model.skip: fcn32s", "train.power: 0.5")
+    text = text.replace("model.skip: fcn8s", "train.power: 0.9")
+    for settings in (None, {"train.steps": 20}):
+        assert make(load(text, settings)).doubles == [["coarse", "fine"]]
+    plain = text.replace("schedule: cosine", "schedule: poly")
+    with pytest.raises(InputError, match=r"--set train.schedule=.*makes one run"):
+        make(load(plain, {"train.schedule": "cosine"}))
+
+
+def test_values_that_change_nothing_are_one_run_and_counted_once(plan, store):
+    text = SPEC.replace("train.lr: [0.1, 0.01, 0.001]", "model.fusion: [sum, max, concat]")
+    found = plan(text)
+    assert found.tuning.fewer == {"coarse": 1}  # which fuses nothing
+    assert "are one run, of coarse (1)" in found.remarks[0]
+    said = sum_up(list_all(found), store, {}, [SLOT])  # each of the two has another seed
+    assert said == "q: 8 runs, 6 to do (4 of them choose, up to 3 for each variant)"
+    ended = {one.run.id: one for one in found.tries}
+    finish_all(store, ended.values(), [60, 70, 80, 90])
+    done = plan(text).tuning
+    assert len(done.tried) == 6
+    assert tell_budget(done.budget) == f"4 runs, {4 * 18} device-seconds"
+    assert "coarse 1" in tuning_table(done).caption
+    assert f"{4 * 18} device-seconds" in tuning_table(done).caption
+
+
+def test_keys_below_another_are_answered_by_how_they_are_written(load):
+    with pytest.raises(InputError, match=r"one key with dots, as in train\.lr"):
+        load(SPEC.replace("{train.lr: [0.1, 0.01, 0.001]}", "{train: {lr: [0.1, 0.2]}}"))
+    with pytest.raises(InputError, match=r"tune\.train\.lr: .* write \[0\.1\]"):
+        load(SPEC.replace("[0.1, 0.01, 0.001]", "0.1"))
 
 
 def test_one_value_alone_is_nothing_to_choose_from(load):

@@ -11,6 +11,7 @@ from torchmetrics.classification import (
 )
 
 from bench.metrics import (
+    ALSO_CALLED,
     CALIBRATION_UNITS,
     KINDS,
     METRICS,
@@ -187,6 +188,9 @@ class TestAQuestionsScoring:
         ({"primary": "mIuo"}, "did you mean 'miou'"),
         ({"also": ["dise"]}, "did you mean 'dice'"),
         ({"also": ["image_dise"]}, "did you mean 'image_dice'"),
+        ({"primary": "F1"}, "did you mean 'dice'"),
+        ({"primary": "image_f1"}, "did you mean 'image_dice'"),
+        ({"also": ["mean_IoU"]}, "did you mean 'miou'"),
         ({"absent": "drop"}, "leave_out"),
         ({"primary": "ece"}, "more is better"),
         ({"primary": "image_surface_distance"}, "more is better"),
@@ -211,6 +215,8 @@ def test_a_taken_name_is_refused_and_an_unknown_one_named():
     with pytest.raises(InputError, match="did you mean 'kappa'"):
         find_metric("kapa")
     assert {row["name"] for row in list_metrics()} == set(METRICS)
+    assert set(ALSO_CALLED.values()) < set(METRICS)
+    assert not set(ALSO_CALLED) & set(METRICS)
 
 
 def test_a_score_of_ones_own_has_a_mean_over_images_too(own_parts):

@@ -1,5 +1,7 @@
 """How long a plan takes: by past runs, by timed steps, by the rate of the last minutes."""
 
+from dataclasses import replace
+
 import pytest
 from pretend import run_of
 
@@ -86,8 +88,6 @@ def test_past_runs_of_the_same_settings_tell_by_step_and_by_image(tiny_run):
 
 
 def run_of_settings(run, *, steps, seed):
-    from dataclasses import replace
-
     train = run.spec.train.model_copy(update={"steps": steps})
     return replace(run, spec=run.spec.model_copy(update={"train": train, "seed": seed}))
 
@@ -114,8 +114,6 @@ def test_without_past_runs_a_step_is_timed_and_the_rest_goes_by_multiply_adds(
 
 def test_each_backbone_is_timed_before_any_is_timed_twice(tiny_run, monkeypatch):
     """A multiply-add of one network may take ten times as long as one of another."""
-    from dataclasses import replace
-
     from bench.grid import timing
 
     def of_backbone(name):
@@ -153,3 +151,16 @@ def test_what_is_done_takes_no_time_and_the_longest_run_is_the_least(tmp_path):
         "and a timed step)"
     )
     assert tell_duration(plan, store, {"a": paces["a"]}, "cpu", 2) is None
+
+
+def test_what_is_judged_otherwise_alone_takes_no_training(tmp_path):
+    store, plain = Store(tmp_path), run_of(0)
+    judge = plain.spec.evaluate.model_copy(update={"calibration": True})
+    asked = replace(plain, spec=plain.spec.model_copy(update={"evaluate": judge}))
+    paces = {"a": Pace(3000, 600, PAST), "b": Pace(3000, 900, PAST)}
+    both = plan_of(plain, ("b", asked))
+    assert tell_duration(both, store, paces, "cpu", 1).startswith("about 75 min")
+    store.prepare(plain)
+    (store.run_dir(plain.id) / "result.json").write_text("{}")
+    for plan in (both, Plan("p", "q", "", both.runs[1:])):
+        assert tell_duration(plan, store, paces, "cpu", 1).startswith("about 15 min")

@@ -7,7 +7,7 @@ from small_datasets import open_folder, write_folder, write_values
 
 from bench.data.catalog import Catalog
 from bench.data.packs.pack import Pack, pack
-from bench.data.remarks import require_meaning, uses_of
+from bench.data.remarks import plan_remarks, require_meaning, uses_of
 from bench.data.roles import judged_by, require_draw, require_same_groups, trained_on
 from bench.plan import Plan, PlannedRun, Run
 from bench.spec import DataSpec, RunSpec, override, parse
@@ -98,6 +98,43 @@ def test_a_start_that_was_trained_on_the_fold_that_judges_is_refused(clips, tmp_
     *_, use = uses_of(plan)
     with pytest.raises(InputError, match="which is trained on"):
         require_meaning(use, {whole.fingerprint: whole})
+
+
+def test_classes_that_a_share_or_a_fold_lacks_are_named(clips, tmp_path):
+    """Class 1 is in one clip alone: who does not train on it cannot learn it."""
+    for key, stem in enumerate(STEMS):
+        values = [0, 1] if stem.startswith("clip2") else [0]
+        paths = clips / "images" / f"{stem}.png", clips / "masks" / f"{stem}.png"
+        write_values(*paths, (12, 16), key, values)
+    whole = pack(open_folder(clips), tmp_path / "packs")
+    name = whole.class_names[1]
+    fold_of = {"data.folds": 3, "evaluate.split": "train"}
+    variants = {
+        **{f"share {f}": {"data.train_fraction": f} for f in (0.2, 0.5, 0.8, 1.0)},
+        **{f"fold {k}": {"data.fold": k, **fold_of} for k in range(3)},
+    }
+    runs = {n: PlannedRun(n, Run(spec_of(**own), whole.fingerprint)) for n, own in variants.items()}
+    plan = Plan("q", "", "", tuple(runs.values()))
+
+    def lacks(text, *, scored=False):
+        (said,) = [
+            one
+            for one in plan_remarks(plan, {whole.fingerprint: whole}, scored=scored)
+            if text in one and repr(name) in one
+        ]
+        return said.split("(variants ")[1].rstrip(")").split(", ")
+
+    without = [
+        n for n, one in runs.items() if "clip2" not in clips_of(trained_on(whole, one.run.spec))
+    ]
+    assert len([n for n in without if n.startswith("fold")]) == 1
+    assert lacks("is trained on has no pixel of class") == without
+    judged = [n for n in variants if n.startswith("fold") and n not in without]
+    for fold in judged:
+        assert lacks(f"is {fold} of 3 has no pixel of class") == [fold]
+    told = plan_remarks(plan, {whole.fingerprint: whole}, scored=True)
+    assert not any("of 3 has no pixel" in one for one in told)  # which counts say themselves
+    assert lacks("cannot be learned from it", scored=True) == without
 
 
 def test_what_whole_groups_cannot_give_is_refused_and_images_can(clips, tmp_path):

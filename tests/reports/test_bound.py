@@ -2,9 +2,11 @@ import dataclasses
 
 import numpy as np
 import pandas as pd
+import pytest
 from streets import DrawnPack, draw_target
 
-from bench.data.stride_bound import STRIDES, bound_strides
+from bench.data.stride_bound import STRIDES, bound_strides, count_majority
+from bench.scoring import Scoring
 from reports.figures.bound import bound_split, find_strides, plot_bound
 
 
@@ -16,6 +18,20 @@ def test_images_without_a_label_are_no_part_of_the_bound():
     bound, count = bound_split(HalfVoid(), "test")
     assert count == 4
     assert bound == bound_strides([draw_target(i) for i in (0, 2, 4, 6)], 8)
+
+
+def test_the_bound_is_a_mean_over_the_classes_that_the_question_counts():
+    """What variants reached stands beside it, without the classes that are left out."""
+    pack = DrawnPack()
+    out = pack.class_names[0]
+    bound, count = bound_split(pack, "test", Scoring(exclude_classes=(out,)))
+    confusions = sum(count_majority(draw_target(i), len(pack.class_names)) for i in range(count))
+    for (stride, found), one in zip(bound.items(), confusions, strict=True):
+        union = one.sum(0) + one.sum(1) - np.diag(one)
+        ious = [one[c, c] / union[c] for c in range(1, len(union)) if union[c]]
+        assert found == pytest.approx(np.mean(ious)), stride
+    usual, _ = bound_split(pack, "test")
+    assert usual[32] != pytest.approx(bound[32])
 
 
 def test_finer_strides_allow_more_and_whole_cells_everything():

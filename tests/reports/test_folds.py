@@ -1,5 +1,6 @@
 """Folds: differences inside each, their mean over all, and the verdict on that mean."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,10 @@ from streets import CLASS_NAMES, FINGERPRINT, NUM_IMAGES, finish, make_spec
 
 from bench.claims import Claim, read_claim
 from bench.plan import Plan, PlannedRun, Run
+from reports.figures.learning import learning_frame
+from reports.figures.listing import draw_figures
 from reports.statements import state_changes
+from reports.stats.asked import resolve_claims
 from reports.study import read_study
 from reports.tables.changes import list_table
 
@@ -17,15 +21,15 @@ SKIPS = ("fcn32s", "fcn8s")
 SEEDS = (0, 1, 2, 3)
 
 
-def plan_of(**settings):
+def plan_of(fractions=(1.0,), **settings):
     runs = []
-    for fold in range(3):
-        for skip in SKIPS:
-            for seed in SEEDS:
-                spec = make_spec("vgg16", skip, seed)
-                own = {"folds": 3, "fold": fold, **settings}
-                data = spec.data.model_copy(update=own)
-                runs.append(PlannedRun(f"{fold}-{skip}", Run(_with(spec, data), FINGERPRINT)))
+    for fraction, fold, skip in itertools.product(fractions, range(3), SKIPS):
+        for seed in SEEDS:
+            spec = make_spec("vgg16", skip, seed)
+            own = {"folds": 3, "fold": fold, "train_fraction": fraction, **settings}
+            data = spec.data.model_copy(update=own)
+            name = f"{fold}-{skip}" if len(fractions) == 1 else f"{fraction}-{fold}-{skip}"
+            runs.append(PlannedRun(name, Run(_with(spec, data), FINGERPRINT)))
     return Plan("folds", "Which skip?", "the finer", tuple(runs))
 
 
@@ -40,6 +44,7 @@ def counts_of(planned):
     rng = np.random.default_rng([fold, spec.seed, finer])
     C = len(CLASS_NAMES)
     wrong = 20 - 4 * (fold + 1) if finer else 20
+    wrong += round(10 * (1 - spec.data.train_fraction))
     counts = wrong + rng.integers(0, 5, (NUM_IMAGES - fold, C, C))
     counts[:, np.arange(C), np.arange(C)] += 1000 - counts.sum(2)  # all have the same labels
     return counts
@@ -98,6 +103,70 @@ def test_a_claim_may_be_about_the_mean_over_folds(small_store):
     for planned in plan.runs:
         finish(small_store, planned, confusions=counts_of(planned))
     assert [one.word for one in read_study(plan, small_store).verdicts] == ["held", "not held"]
+
+
+@pytest.fixture
+def shares(small_store):
+    """Three folds of two shares of two skips, four seeds each, with claims."""
+    claims = (
+        "fcn8s > fcn32s for every data.train_fraction",
+        "1.0 > 0.5 for every model.skip",
+        "fcn8s > fcn32s for every data.fold",
+    )
+    read = tuple(Claim.model_validate(read_claim(one)) for one in claims)
+    plan = replace(plan_of((0.5, 1.0)), claims=read)
+    for planned in plan.runs:
+        images = round(planned.run.spec.data.train_fraction * (20 + planned.run.spec.data.fold))
+        finish(small_store, planned, confusions=counts_of(planned), num_trained=images)
+    return read_study(plan, small_store)
+
+
+def test_a_claim_for_every_value_of_another_factor_averages_over_folds(shares):
+    means = shares.runs.groupby("variant")["miou"].mean()
+    by_share, by_skip, by_fold = (one.asked for one in resolve_claims(shares.plan))
+    assert [one.where for one in by_share] == ["0.5", "1.0"]
+    assert [one.where for one in by_skip] == ["fcn32s", "fcn8s"]
+    assert len(by_fold) == 3 * 2  # each is asked for by itself
+    for one in by_share:
+        gain = np.mean(
+            [means[f"{one.where}-{k}-fcn8s"] - means[f"{one.where}-{k}-fcn32s"] for k in range(3)]
+        )
+        found = sum(weight * means[name] for name, weight in one.weights.items())
+        assert found == pytest.approx(gain)
+    assert [one.word for one in shares.verdicts][:2] == ["held", "held"]
+
+
+def test_a_learning_curve_is_over_means_of_folds(shares):
+    frame = learning_frame(shares.summary, shares.records, shares.levels, shares.intervals.arms)
+    assert list(frame["line"]) == ["fcn32s", "fcn8s"] * 2
+    assert list(frame["num_trained"]) == [10, 10, 21, 21]  # 10, 10, 11 and 20, 21, 22
+    means = shares.runs.groupby("variant")["miou"].mean()
+    for row in frame.to_dict("records"):
+        share = 0.5 if row["num_trained"] == 10 else 1.0
+        own = [means[f"{share}-{fold}-{row['line']}"] for fold in range(3)]
+        assert row["miou_mean"] == pytest.approx(np.mean(own))
+        assert row["miou_low"] < row["miou_mean"] < row["miou_high"]
+    drawn = {one.name: one for one in draw_figures(shares)}["learning"]
+    assert "mean over all folds" in drawn.caption
+    assert "rank nothing" not in drawn.caption
+    # Where a fold is not there, neither is the mean.
+    part = shares.summary[shares.summary["variant"] != "0.5-2-fcn8s"]
+    left = learning_frame(part, shares.records, shares.levels, {})
+    assert len(left) == 3
+    assert left["miou_low"].isna().all()
+
+
+def test_the_interval_of_a_mean_over_folds_is_that_of_its_folds_put_together(shares):
+    """Folds are judged by other images each, and seeds are met by their means over folds."""
+    frame = learning_frame(shares.summary, shares.records, shares.levels, shares.intervals.arms)
+    row = frame[(frame["line"] == "fcn8s") & (frame["num_trained"] == 21)].iloc[0]
+    arms = [shares.intervals.arms[f"1.0-{fold}-fcn8s"] for fold in range(3)]
+    m = arms[0].scores.index("miou")
+    by_seed = np.mean([arm.points[:, m] for arm in arms], axis=0)
+    of_images = sum(arm.draws[:, :, m].mean(1).var(ddof=1) for arm in arms) / 9
+    error = np.sqrt(of_images + by_seed.var(ddof=1) / len(by_seed))
+    reach = (row["miou_high"] - row["miou_low"]) / 2
+    assert 1.9 * error < reach < stats.t.ppf(0.975, 3) * 1.3 * error
 
 
 def test_without_all_folds_of_both_there_is_no_verdict(small_store):

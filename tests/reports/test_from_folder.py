@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from ablations.cli import app
 from bench.claims import Claim
-from bench.plan import PlannedRun
+from bench.plan import PlannedRun, Run
 from fcn.errors import InputError
 from reports.figures.taken import TAKEN, take_over
 from reports.page import write_report
@@ -147,6 +147,22 @@ def test_a_plan_without_runs_is_a_report_too(small_store, tmp_path, make_plan):
     study, again = make_again(make_plan(["a", "b"], (0, 1)), small_store, tmp_path / "out")
     assert set(again.runs["status"]) == {"missing"}
     require_same(study, again)
+
+
+def test_all_that_a_run_is_made_of_is_kept(small_store, tmp_path, make_plan):
+    """Also what few runs have, such as the groups that a share of the images keeps whole."""
+    (planned,) = make_plan(["a"], (0,)).runs
+    own = {"parent": "ab" * 8, "streams": ("cd" * 8,), "sources": {"model.backbone": "1"}}
+    run = dataclasses.replace(planned.run, groups="ef" * 16, **own)
+    empty = Run(planned.run.spec, "")
+    fields = [
+        field.name for field in dataclasses.fields(run) if field.name not in ("spec", "named")
+    ]
+    assert all(getattr(run, name) != getattr(empty, name) for name in fields)
+    plan = dataclasses.replace(make_plan(["a"], (0,)), runs=(PlannedRun("a", run),))
+    path = tmp_path / "records.json"
+    path.write_bytes(pack_records(Contents(plan, read_records(plan, small_store), Kept(), ())))
+    assert read_records_file(path).plan.runs == plan.runs
 
 
 def test_ids_that_earlier_versions_gave_stay(small_store, tmp_path, make_plan):

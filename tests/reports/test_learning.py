@@ -38,7 +38,7 @@ def study(small_store):
 
 
 def test_each_skip_has_a_line_over_the_images_that_its_runs_recorded(study):
-    frame = learning_frame(study.summary, study.records, study.levels)
+    frame = learning_frame(study.summary, study.records, study.levels, study.intervals.arms)
     assert dict(zip(frame["variant"], frame["num_trained"], strict=True)) == {
         planned.variant: IMAGES[planned.run.spec.data.train_fraction] for planned in study.plan.runs
     }
@@ -70,13 +70,13 @@ def test_steps_that_follow_from_the_share_part_no_line(small_store):
         images = IMAGES[planned.run.spec.data.train_fraction]
         finish(small_store, planned, num_trained=images)
     study = read_study(plan, small_store)
-    frame = learning_frame(study.summary, study.records, study.levels)
+    frame = learning_frame(study.summary, study.records, study.levels, study.intervals.arms)
     assert set(frame["line"]) == {"fcn32s", "fcn8s"}
     assert has_curve(frame)
 
 
 def test_one_share_older_records_and_very_many_lines_have_no_curve(study, small_store):
-    frame = learning_frame(study.summary, study.records, study.levels)
+    frame = learning_frame(study.summary, study.records, study.levels, study.intervals.arms)
     assert not has_curve(frame[frame["num_trained"] == 27])
     assert not has_curve(frame.iloc[:0])
     many = frame.assign(line=[f"{k}" for k in range(len(frame))])
