@@ -28,6 +28,7 @@ from bench.data.roles import judged_by, require_draw, trained_on
 from bench.plan import Plan, PlannedRun, Run
 from bench.run.activations import require_blocks
 from bench.run.batch_norm import require_known_statistics
+from bench.run.freezing import frozen_at
 from bench.run.groups import create_groups, describe_groups
 from bench.run.losses import aux_upsampling, find_weighting, require_loss
 from bench.run.optim import require_optimizer
@@ -304,6 +305,12 @@ def _require_groups(spec: RunSpec, options: Mapping[str, Any]) -> None:
         raise InputError(
             f"train.freeze {', '.join(spec.train.freeze)} leaves no parameter to train; leave one "
             "of these out, or give it the step until which it is frozen"
+        )
+    trained = {name for name, one in model.named_parameters() if one.requires_grad}
+    if spec.train.steps and trained <= frozen_at(1, model, spec.train):
+        raise InputError(
+            f"train.freeze {', '.join(spec.train.freeze)} leaves no parameter to train at step 1; "
+            "leave one of these out"
         )
 
 
