@@ -159,6 +159,7 @@ def check_images(plan: Plan, packs: Mapping[str, Pack], devices_per_run: int = 1
                     (pack.size(i) for i in trained.indices(spec.train.split)), key=math.prod
                 )
                 size = scaled_size(smallest, spec.data.input_scale * spec.train.scale[0])
+                require_augment(spec.train, trained.inputs[0], size)
                 try_training(spec.model, pack.network_options(), size, spec.train)
 
 
