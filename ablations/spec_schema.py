@@ -16,7 +16,9 @@ EDITOR_LINE = "# yaml-language-server: $schema="
 """With the schema's path behind it, the first line of a spec that VS Code, Neovim and others read
 (the YAML language server)."""
 
-_SHORT = {"train.freeze": {"type": "array", "items": {"type": "string"}}}
+_SHORT = {
+    "train.freeze": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
+}
 """Short forms that a validator of ours turns into what the schema says."""
 _SECTIONS = ("model", "data", "train", "evaluate")
 
@@ -81,7 +83,7 @@ def _run_differences(names: dict[str, list[str]]) -> tuple[dict[str, Any], dict[
         own.pop("required", None)
         for key, value in own["properties"].items():
             if f"{section}.{key}" in _SHORT:
-                value["anyOf"] = [_SHORT[f"{section}.{key}"], *_alternatives(value)]
+                value["anyOf"] = [*_SHORT[f"{section}.{key}"], *_alternatives(value)]
                 value.pop("type", None)
             offered = names.get(f"{section}.{key}")
             if offered:

@@ -7,6 +7,7 @@ A run's id is the hash of its content; two plans that ask for the same run share
 import hashlib
 import itertools
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -44,6 +45,18 @@ COUNTED = ("boundary", "surface", "calibration")
 JUDGING = ("split", "mask", *COUNTED)
 """Keys of `evaluate` that training does not see: they say how the trained network is judged."""
 
+NORM_SEMANTICS = 2
+"""The same of runs that freeze parts or have a rate for norms, whose backbone is none of
+`PLAIN_NORMS`: ids of version 1 have no word of it.
+2: norms that hold their activation, as those of timm's EfficientNets, are norms too."""
+
+PLAIN_NORMS = re.compile(
+    r"(?!\w*(_clip|_mlp|_mci|ts\b|_r\d|_r_|net(32|33|51|61)))"  # relatives of others
+    r"(alexnet|caffenet|googlenet|vgg\d|(wide_)?resnet\d|test_resnet|resnext\d"
+    r"|convnext|vit_|deit|swin_)"
+)
+"""How names of backbones begin whose norms are layers by themselves, and always were norms."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -80,8 +93,7 @@ class Run:
     @cached_property
     def id(self) -> str:
         """Sixteen hex digits: the hash of everything that can change the result."""
-        left_out = (("train", "checkpoint_activations"), *_idle_keys(self.spec))
-        return self.named or self._hash(left_out, BF16_SEMANTICS)
+        return self.named or self._hash(self._left_out(), BF16_SEMANTICS, NORM_SEMANTICS)
 
     @cached_property
     def training(self) -> str:
@@ -117,7 +129,8 @@ class Run:
         """Return this run as it is called `run_id`, by today's rules or earlier ones; or None."""
         if run_id == self.id:
             return self
-        return replace(self, named=run_id) if run_id == self._hash((), 1) else None
+        earlier = (self._hash((), 1), self._hash(self._left_out(), BF16_SEMANTICS))
+        return replace(self, named=run_id) if run_id in earlier else None
 
     def require_current(self) -> None:
         """Refuse to make, or to go on with, what an earlier version began: numbers would be mixed.
@@ -131,7 +144,16 @@ class Run:
                 "result of it; `fcn-bench run` with its spec makes it again, under another id"
             )
 
-    def _hash(self, left_out: Iterable[tuple[str, str]], bf16_semantics: int) -> str:
+    def _left_out(self) -> tuple[tuple[str, str], ...]:
+        """Return the keys that change no result."""
+        return ("train", "checkpoint_activations"), *_idle_keys(self.spec)
+
+    def _hash(
+        self,
+        left_out: Iterable[tuple[str, str]],
+        bf16_semantics: int,
+        norm_semantics: int = 1,
+    ) -> str:
         spec = self.spec.model_dump(mode="json", exclude_defaults=True)
         # Of names the ids of the parents, of a path the file's digest, are the content.
         names = [("train", "init_from"), ("train", "init_streams")]
@@ -150,6 +172,8 @@ class Run:
         content += [{"groups": self.groups}] if self.groups else []
         if self.spec.train.precision == "bf16" and bf16_semantics > 1:
             content += [{"bf16": bf16_semantics}]
+        if norm_semantics > 1 and _asks_for_norms(self.spec):
+            content += [{"norms": norm_semantics}]
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
@@ -218,6 +242,17 @@ def _idle_keys(spec: RunSpec) -> Iterator[tuple[str, str]]:
         yield "evaluate", "mask"
     if spec.data.mask == "none" == spec.judging_mask:
         yield "data", "background"
+
+
+def _asks_for_norms(spec: RunSpec) -> bool:
+    """Say whether it matters to a run which layers of its network are norms beyond the plain."""
+    model, train = spec.model, spec.train
+    if not (train.freeze or "norm" in train.groups):
+        return False
+    if model.external is None:
+        return PLAIN_NORMS.match(model.backbone) is None
+    is_timms = "tu-" in model.external or "timm-" in model.external
+    return is_timms or not model.external.startswith(("torchvision/", "smp/"))
 
 
 @dataclass(frozen=True)

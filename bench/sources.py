@@ -14,7 +14,7 @@ import sys
 import sysconfig
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
-from importlib.machinery import PathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec, resolve_name
 from pathlib import Path
@@ -140,7 +140,13 @@ def _find_weights(spec: RunSpec) -> Iterator[tuple[str, str]]:
 def _find_external(name: str) -> str | None:
     library, slash, _ = name.partition("/")
     if ":" in name:
-        return _find_code(name.partition(":")[0])
+        module = name.partition(":")[0]
+        if _is_missing(module):
+            raise InputError(
+                f"{name!r}: Python finds no module {module!r}; correct its name, install its "
+                "package, or put its folder on PYTHONPATH"
+            )
+        return _find_code(module)
     package = LIBRARIES.get(library) if slash else None
     if package is None:
         return None
@@ -214,16 +220,28 @@ def _file_of(module: str) -> Path | None:
     if loaded is not None:
         file = getattr(loaded, "__file__", None)
         return Path(file) if file else None
+    spec = _spec_of(module)
+    return Path(spec.origin) if spec and spec.has_location and spec.origin else None
+
+
+def _spec_of(module: str) -> ModuleSpec | None:
+    """Find a module that is not loaded without running any of it."""
     parent, _, _ = module.rpartition(".")
     try:
         if not parent:
-            spec = find_spec(module)
-        else:
-            folders = _folders_of(parent)
-            spec = PathFinder.find_spec(module, folders) if folders else None
+            return find_spec(module)
+        folders = _folders_of(parent)
+        return PathFinder.find_spec(module, folders) if folders else None
     except (ImportError, ValueError, KeyError):  # the last of a folder without __init__.py
         return None
-    return Path(spec.origin) if spec and spec.has_location and spec.origin else None
+
+
+def _is_missing(module: str) -> bool:
+    """Say whether Python finds nothing of that name; of what it only finds by running it, no."""
+    if module in sys.modules or _spec_of(module) is not None:
+        return False
+    parent, _, _ = module.rpartition(".")
+    return not parent or bool(_folders_of(parent)) or _is_missing(parent)
 
 
 def _folders_of(package: str) -> list[str]:

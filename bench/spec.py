@@ -17,11 +17,12 @@ from pydantic import (
     TypeAdapter,
     ValidationError,
     ValidationInfo,
+    WithJsonSchema,
     model_validator,
 )
 
-from bench.settings.calls import spell_call, spell_weighted
-from bench.settings.explain import explain, truths_for_numbers
+from bench.settings.calls import spell_call, spell_call_or_list, spell_weighted
+from bench.settings.explain import drop_idle, explain, truths_for_numbers
 from bench.settings.keys import set_keys
 from bench.text import require_file_name
 from fcn.errors import InputError
@@ -33,10 +34,29 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
-Call = Annotated[str, Field(max_length=1000), BeforeValidator(spell_call)]
+_CallText = Annotated[
+    str,
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string"},
+                {
+                    "type": "object",
+                    "properties": {"name": {"type": "string"}},
+                    "required": ["name"],
+                },
+            ]
+        }
+    ),
+]
+Call = Annotated[_CallText, Field(max_length=1000), BeforeValidator(spell_call)]
 """A part by name, with arguments if it takes any: `focal(gamma=3)`, or {name: focal, gamma: 3}."""
-Weighted = Annotated[str | dict[str, Positive], BeforeValidator(spell_weighted)]
+Weighted = Annotated[_CallText | dict[str, Positive], BeforeValidator(spell_weighted)]
 """One part, or several with their weights."""
+CallOrList = Annotated[
+    _CallText | tuple[Annotated[float, Field(ge=0)], ...], BeforeValidator(spell_call_or_list)
+]
+"""A part by name, or numbers in its place."""
 
 MaskName = Literal["none", "foreground", "background", "shape"]
 """What is hidden of images."""
@@ -279,9 +299,7 @@ class TrainSpec(Schema):
     limit."""
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Decay per step of a moving average of the weights, which is what is scored; 0 for none."""
-    class_weights: (
-        Annotated[str, AfterValidator(spell_call)] | tuple[Annotated[float, Field(ge=0)], ...]
-    ) = "none"
+    class_weights: CallOrList = "none"
     """Weight of each class in the loss: none, median_frequency, inverse (of its share of pixels),
     effective_number(beta=0.99), or one per class (of several targets, one map's classes after the
     other's)."""
@@ -413,7 +431,8 @@ def parse(schema: type[S], values: Mapping[str, Any], *, where: str, stored: boo
     try:
         taken = schema.model_validate(dict(values), context=STORED if stored else None)
     except ValidationError as error:
-        messages = dict.fromkeys(explain(schema, e) for e in error.errors(include_url=False))
+        details = drop_idle(error.errors(include_url=False))
+        messages = dict.fromkeys(explain(schema, e) for e in details)
         raise InputError(f"{where}: {'; '.join(messages)}") from None
     if not stored and (wrong := list(truths_for_numbers(values, taken))):
         raise InputError(f"{where}: {'; '.join(wrong)}")
@@ -429,7 +448,7 @@ def parse_value(key: str, value: Any, *, where: str) -> Any:
     try:
         taken = _adapter(key).validate_python(value)
     except ValidationError as error:
-        details = error.errors(include_url=False)
+        details = drop_idle(error.errors(include_url=False))
         messages = dict.fromkeys(explain(RunSpec, e, at=key.split(".")) for e in details)
         raise InputError(f"{where}: {'; '.join(messages)}") from None
     except InputError as error:

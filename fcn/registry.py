@@ -109,5 +109,10 @@ def suggest_name(name: str, known: Iterable[str], *, likeness: float = 0.5) -> s
         known: What there is.
         likeness: From which on two names are near, in [0, 1]; more where all share an ending.
     """
-    near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=likeness)
+    known = sorted(known)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=likeness)
+    if not near:  # SGD for sgd
+        lower = {one.lower(): one for one in reversed(known)}
+        same = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=likeness)
+        near = [lower[one] for one in same]
     return f"; did you mean {near[0]!r}?" if near else "."

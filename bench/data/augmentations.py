@@ -12,9 +12,10 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from bench.data.layers import COLOUR, Input
@@ -33,6 +34,9 @@ AUGMENTATIONS: Registry[Callable[..., Transform]] = Registry("augmentation")
 
 OUTSIDE = -1.0
 """Of maps: there is no image here."""
+
+TRIES = 8
+"""Images that transforms are tried on before training."""
 
 
 @dataclass(frozen=True)
@@ -122,12 +126,15 @@ def list_augmentations() -> list[str]:
     return list(AUGMENTATIONS)
 
 
-def require_augment(train: TrainSpec, first: Input = COLOUR) -> None:
+def require_augment(
+    train: TrainSpec, first: Input = COLOUR, size: tuple[int, int] | None = None
+) -> None:
     """See that the transforms of a run exist and work on its images, by trying them.
 
     Args:
         train: Takes `augment` and `crop` from it.
         first: The first of `data.inputs`.
+        size: Height and width of the smallest image, where there is no crop.
 
     Raises:
         InputError: One is unknown, does not take its arguments, fails, or is of colours that the
@@ -135,12 +142,12 @@ def require_augment(train: TrainSpec, first: Input = COLOUR) -> None:
     """
     if not train.augment:
         return
-    height, width = train.crop or (64, 64)
+    height, width = size or train.crop or (64, 64)
     K = first.channels
     augmentation = Augmentation(train.augment, [0.5] * K, [0.25] * K, [255], first)
-    target = torch.zeros(1, height, width, dtype=torch.int64)
-    views = Views(torch.zeros(1, K, height, width), [target], target == 0)
-    augmentation(views, [0])
+    target = torch.zeros(TRIES, height, width, dtype=torch.int64)
+    views = Views(torch.zeros(TRIES, K, height, width), [target], target == 0)
+    augmentation(views, range(TRIES))  # most are left out at random, by one half
 
 
 @contextlib.contextmanager
@@ -213,8 +220,13 @@ def _of_torchvision(name: str, **arguments: Any) -> Transform:
     if name == "Grayscale":
         arguments.setdefault("num_output_channels", 3)
     if name in _INTERPOLATING:
+        if "fill" in arguments:
+            raise InputError(
+                f"train.augment {name}: fill: where no image is left there is the mean, and no "
+                "label; leave it out"
+            )
         arguments.setdefault("interpolation", "bilinear")
-        arguments.setdefault("fill", {tv_tensors.Image: 0, tv_tensors.Mask: OUTSIDE})
+        arguments["fill"] = {tv_tensors.Image: 0, tv_tensors.Mask: OUTSIDE}
     if "interpolation" in arguments:
         arguments["interpolation"] = v2.InterpolationMode(arguments["interpolation"])
     transform = made(**arguments)
@@ -228,7 +240,11 @@ for _name in TORCHVISION:
 
 
 @AUGMENTATIONS.register("RandAugmentColours")
-def create_rand_augment_colours(*, num_ops: int = 2, magnitude: int = 9) -> Transform:
+def create_rand_augment_colours(
+    *,
+    num_ops: Annotated[int, Field(ge=1)] = 2,
+    magnitude: Annotated[int, Field(ge=0, le=30)] = 9,
+) -> Transform:
     """RandAugment without what moves pixels: brightness, colour, contrast, sharpness and the rest.
 
     Args:

@@ -28,6 +28,7 @@ from bench.data.roles import judged_by, require_draw, trained_on
 from bench.plan import Plan, PlannedRun, Run
 from bench.run.activations import require_blocks
 from bench.run.batch_norm import require_known_statistics
+from bench.run.freezing import frozen_at
 from bench.run.groups import create_groups, describe_groups
 from bench.run.losses import aux_upsampling, find_weighting, require_loss
 from bench.run.optim import require_optimizer
@@ -158,6 +159,7 @@ def check_images(plan: Plan, packs: Mapping[str, Pack], devices_per_run: int = 1
                     (pack.size(i) for i in trained.indices(spec.train.split)), key=math.prod
                 )
                 size = scaled_size(smallest, spec.data.input_scale * spec.train.scale[0])
+                require_augment(spec.train, trained.inputs[0], size)
                 try_training(spec.model, pack.network_options(), size, spec.train)
 
 
@@ -304,6 +306,12 @@ def _require_groups(spec: RunSpec, options: Mapping[str, Any]) -> None:
         raise InputError(
             f"train.freeze {', '.join(spec.train.freeze)} leaves no parameter to train; leave one "
             "of these out, or give it the step until which it is frozen"
+        )
+    trained = {name for name, one in model.named_parameters() if one.requires_grad}
+    if spec.train.steps and trained <= frozen_at(1, model, spec.train):
+        raise InputError(
+            f"train.freeze {', '.join(spec.train.freeze)} leaves no parameter to train at step 1; "
+            "leave one of these out"
         )
 
 

@@ -16,16 +16,17 @@ def frozen_for_good(model: nn.Module, train: TrainSpec) -> set[str]:
     Raises:
         InputError: A part has no parameter.
     """
-    return frozen_at((train.steps or 0) or 1, model, train)
+    return frozen_at(train.steps or 1, model, train)
 
 
 def frozen_at(step: int, model: nn.Module, train: TrainSpec) -> set[str]:
     """Return the names of the parameters that do not train in a step, from 1."""
-    found: set[str] = set()
-    for named, until in train.freeze.items():
-        if until is None or step <= until:
-            found |= find_parts(model, named, "train.freeze")
-    return found
+    parts = _parts_at(step, train)
+    return {name for part in parts for name in find_parts(model, part, "train.freeze")}
+
+
+def _parts_at(step: int, train: TrainSpec) -> list[str]:
+    return [part for part, until in train.freeze.items() if until is None or step <= until]
 
 
 class Freezer:
@@ -38,13 +39,16 @@ class Freezer:
 
     def __init__(self, model: nn.Module, train: TrainSpec) -> None:
         self._model, self._train = model, train
+        self._parts: list[str] = []
         self._now: set[str] = set()
         self._norms: list[nn.Module] = []
 
     def set_step(self, step: int) -> bool:
         """Have the parameters train that do in this step; return whether they are others now."""
-        if not self._train.freeze:
+        parts = _parts_at(step, self._train)
+        if parts == self._parts:  # as in most steps: names are not looked through
             return False
+        self._parts = parts
         frozen = frozen_at(step, self._model, self._train)
         if frozen == self._now:
             return False

@@ -70,13 +70,22 @@ def describe_groups(model: nn.Module, train: TrainSpec, spec: ModelSpec) -> Iter
     Raises:
         InputError: As `create_groups`.
     """
+    frozen = frozen_for_good(model, train)
     for named, until in train.freeze.items():
         found = find_parts(model, named, "train.freeze")
         since = "for good" if until is None else f"until step {until}"
+        if until is not None and train.steps and until >= train.steps:
+            since += f", and there are {train.steps}"
         yield f"{named}: {_count(model, found)}, frozen {since}"
+    vectors = {name for name, parameter in model.named_parameters() if parameter.ndim <= 1}
     for named, group in train.groups.items():
         found = find_parts(model, named, "train.groups")
-        yield f"{named}: {_count(model, found)}, lr x {group.lr:g}, decay x {group.decay:g}"
+        idle = ""
+        if found <= frozen:
+            idle = ": changes nothing, as all of it is frozen for good"
+        elif group.decay != 1 and found <= vectors:
+            idle = ", which changes nothing: biases and norms are not decayed"
+        yield f"{named}: {_count(model, found)}, lr x {group.lr:g}, decay x {group.decay:g}{idle}"
     if train.layer_decay < 1:
         layers: dict[float, set[str]] = {}
         for name, scale in layer_scales(model, spec, train.layer_decay).items():

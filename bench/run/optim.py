@@ -15,6 +15,7 @@ from torch.optim import SGD, AdamW, Optimizer
 
 from bench.run.ema import keep_ema
 from bench.run.groups import create_groups
+from bench.run.optimizer_state import optimizer_tensors
 from bench.run.rates import fuse
 from bench.settings.calls import Call, read_call, require_arguments
 from bench.spec import ModelSpec, TrainSpec
@@ -42,6 +43,12 @@ REFUSED = {
 OWN_KEYS = {"lr": "train.lr", "weight_decay": "train.weight_decay", "momentum": "train.momentum"}
 """Arguments that are keys of a spec."""
 
+ELSEWHERE = {
+    ("sgd", "nesterov"): "is an optimiser of its own, `nesterov`",
+    ("adamw", "betas"): "are train.momentum, the first, and beta2",
+}
+"""Arguments that torch has and ours have not, and what stands for them."""
+
 
 def create_optimizer(
     model: nn.Module, train: TrainSpec, spec: ModelSpec | None = None
@@ -66,12 +73,18 @@ def create_optimizer(
 
 
 def require_optimizer(train: TrainSpec) -> None:
-    """See that an optimiser can be had, by creating it for one number.
+    """See that an optimiser can be had, by a step with a few numbers, whose state is taken.
 
     Raises:
-        InputError: As `create_optimizer`.
+        InputError: As `create_optimizer`; or it makes no step, or keeps what no checkpoint holds.
     """
-    _create([{"params": [torch.zeros(1, 1, requires_grad=True)], "weight_decay": 0.0}], train)
+    matrix = torch.zeros(2, 2, requires_grad=True)
+    matrix.grad = torch.ones(2, 2)
+    optimizer = _create([{"params": [matrix], "weight_decay": 0.0}], train)
+    with foreign_code(f"train.optimizer {train.optimizer} makes no step: "):
+        optimizer.step()
+    with foreign_code(f"train.optimizer {train.optimizer} could not go on from a checkpoint: "):
+        optimizer_tensors(optimizer)
 
 
 def list_optimizers() -> list[dict[str, str]]:
@@ -102,6 +115,11 @@ def _create(groups: Groups, train: TrainSpec) -> Optimizer:
     extra = (train.momentum,) if call.name in ("sgd", "adamw") else ()
     what = f"train.optimizer {call.name}: {{}}"
     _require_not_ours(call, OWN_KEYS)
+    for key in call.arguments:
+        if (call.name, key) in ELSEWHERE:
+            raise InputError(
+                f"train.optimizer {call.name}: {key} {ELSEWHERE[call.name, key]}; write that"
+            )
     require_arguments(what, function, call.arguments, given=2 + len(extra))
     with foreign_code(f"train.optimizer {call.name} cannot be created: "):
         return function(groups, train.lr, *extra, **_with_tuples(call.arguments))

@@ -12,6 +12,7 @@ import timm
 import torch
 from timm.models import group_parameters
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from bench.spec import ModelSpec
 from fcn.errors import InputError
@@ -19,6 +20,9 @@ from fcn.registry import unknown_name
 
 BACKBONE = ("backbone.", "net.backbone.", "net.encoder.")
 """How the names of a backbone's parameters begin: ours, torchvision's, smp's."""
+
+_NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+"""torch's, whatever a library calls those that it makes of them."""
 
 _STREAM = re.compile(r"streams\.[^.]+\.")
 
@@ -123,8 +127,15 @@ def _norm_parameters(model: nn.Module) -> set[str]:
 
 
 def is_norm(module: nn.Module) -> bool:
-    """Say whether a layer normalises, by what it is called in every library."""
-    return "Norm" in type(module).__name__ and not list(module.children())
+    """Say whether a layer normalises, by what it is called in every library.
+
+    timm's hold their activation. A block that is called after the norm within it is none.
+    """
+    if isinstance(module, _NORMS):
+        return True
+    own = (*module.parameters(recurse=False), *module.buffers(recurse=False))
+    within = [p for child in module.children() for p in child.parameters()]
+    return "Norm" in type(module).__name__ and bool(own) and not within
 
 
 def _is_backbone(name: str, _: bool) -> bool:

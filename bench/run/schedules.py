@@ -7,11 +7,13 @@ Durations are shares of those steps, so that a shape stays what it is when train
 import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from bench.settings.calls import read_call, require_arguments
 from bench.spec import TrainSpec
-from fcn.errors import InputError
+from fcn.errors import InputError, foreign_code
 from fcn.registry import Registry
 
 SCHEDULES: Registry[Callable[..., float]] = Registry("schedule")
@@ -19,6 +21,11 @@ SCHEDULES: Registry[Callable[..., float]] = Registry("schedule")
 
 ALMOST = 1e-9
 """What rounding may take from a share of the steps that is reached."""
+
+TRIED = 1000
+"""Steps, evenly spread, whose rates are looked at before training."""
+
+Factor = Annotated[float, Field(ge=0)]
 
 
 def list_schedules() -> list[str]:
@@ -51,8 +58,13 @@ def require_schedule(train: TrainSpec) -> None:
         InputError: It is unknown, does not take its arguments, or gives no usable rate.
     """
     steps = train.steps or 0
-    for step in {1, train.warmup_steps + 1, (steps + 1) // 2, steps} - {0}:
-        if step <= steps and not 0 <= (lr := lr_at(step, train)) < math.inf:
+    _shape(train.schedule, train.power)  # also where no step is made
+    for step in sorted({1, train.warmup_steps + 1, steps, *range(1, steps, 1 + steps // TRIED)}):
+        if not 0 < step <= steps:
+            continue
+        with foreign_code(f"train.schedule {train.schedule!r} fails at step {step}: "):
+            lr = lr_at(step, train)
+        if not 0 <= lr < math.inf:
             raise InputError(
                 f"train.schedule {train.schedule!r} gives a learning rate of {lr} at step {step}; "
                 "it must be a number from 0 on"
@@ -64,6 +76,8 @@ def _shape(setting: str, power: float) -> Callable[[int, int], float]:
     call = read_call(setting)
     function = SCHEDULES[call.name]
     is_poly = call.name == "poly"  # whose one argument is a key of its own
+    if is_poly and "power" in call.arguments:
+        raise InputError("train.schedule poly: power is train.power of the spec")
     require_arguments(
         f"train.schedule {call.name}: {{}}", function, call.arguments, given=2 + is_poly
     )
@@ -99,19 +113,19 @@ def linear(step: int, steps: int, *, end: float = 0.0) -> float:
 
 
 @SCHEDULES.register("step")
-def step_down(step: int, steps: int, *, every: float = 1 / 3, factor: float = 0.1) -> float:
+def step_down(step: int, steps: int, *, every: float = 1 / 3, factor: Factor = 0.1) -> float:
     """Is multiplied by `factor` after each share `every` of the steps."""
     _require_shares("step: every", [every])
-    return float(factor ** math.floor(step / steps / every + ALMOST))
+    return float(factor) ** math.floor(step / steps / every + ALMOST)
 
 
 @SCHEDULES.register("multistep")
 def multistep(
-    step: int, steps: int, *, at: Sequence[float] = (0.5, 0.75), factor: float = 0.1
+    step: int, steps: int, *, at: Sequence[float] = (0.5, 0.75), factor: Factor = 0.1
 ) -> float:
     """Is multiplied by `factor` at each of several shares of the steps."""
     _require_shares("multistep: at", at)
-    return float(factor ** sum(step / steps + ALMOST >= share for share in at))
+    return float(factor) ** sum(step / steps + ALMOST >= share for share in at)
 
 
 @SCHEDULES.register("one_cycle")
@@ -152,7 +166,8 @@ def _between(start: float, end: float, done: float) -> float:
 
 
 def _require_shares(what: str, shares: Sequence[float]) -> None:
-    if not isinstance(shares, list | tuple) or not all(0 < share <= 1 for share in shares):
+    if not shares or not all(0 < share <= 1 for share in shares):
         raise InputError(
-            f"train.schedule {what} is {shares!r}; give shares of the steps, above 0 and up to 1"
+            f"train.schedule {what} is {', '.join(map(str, shares)) or 'empty'}; give shares of "
+            "the steps, above 0 and up to 1"
         )

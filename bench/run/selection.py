@@ -125,6 +125,11 @@ class Selection:
         """
         own = self.step if self._group.is_first else 0
         self.step = int(self._group.sum(torch.tensor(own)))
+        if not self.step:
+            raise InputError(
+                f"train.select best: {self._best.metric} was not a number at any step, so none is "
+                "the best; choose another metric"
+            )
         path = self._path(self.step)
         if not path.is_file():
             raise InputError(

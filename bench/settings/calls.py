@@ -7,10 +7,14 @@ of each, by which ids are made; and a `Call` with the arguments as plain values.
 import ast
 import inspect
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, get_type_hints
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from pydantic import TypeAdapter, ValidationError
+
+from bench.settings.explain import say_fault
 from fcn.errors import InputError
 from fcn.registry import unknown_name
 
@@ -51,6 +55,11 @@ def read_call(value: Any) -> Call:
             raise ValueError(f"{name!r} is given {twice[0]} twice; keep one of them")
         arguments = {**inner.arguments, **{k: _require_plain(k, v) for k, v in arguments.items()}}
         return Call(inner.name, arguments)
+    if isinstance(value, list | tuple):
+        raise ValueError(
+            f"{list(value)!r} is a list, and this is one name; several are compared under `grid`, "
+            "or as variants"
+        )
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"{value!r} is no name; write NAME, or NAME(ARGUMENT=VALUE)")
     name, opened, rest = value.strip().partition("(")
@@ -66,12 +75,25 @@ def spell_call(value: Any) -> str:
     return str(read_call(value))
 
 
+def spell_call_or_list(value: Any) -> Any:
+    """Return a call as it is kept, or a list as it is.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    return value if isinstance(value, list | tuple) else spell_call(value)
+
+
 def spell_weighted(value: Any) -> str | dict[str, Any]:
     """Return a call, or a mapping from calls to their weights, as it is kept.
 
     Raises:
         ValueError: It is neither, or holds one call twice.
     """
+    if isinstance(value, list | tuple):
+        raise ValueError(
+            f"{list(value)!r} is a list; of several each has a weight: {{NAME: 1.0, OTHER: 0.5}}"
+        )
     if not isinstance(value, Mapping) or "name" in value:
         return spell_call(value)
     if not value:
@@ -93,6 +115,8 @@ def require_arguments(
 ) -> None:
     """See that a function takes the arguments that a setting gives it, as far as it says its types.
 
+    A type may have limits, as those of a schema: `Annotated[float, Field(ge=0)]`.
+
     Args:
         what: How messages begin; {} stands for the argument.
         function: What will be called.
@@ -100,29 +124,56 @@ def require_arguments(
         given: Number of its first parameters, which are ours to give.
 
     Raises:
-        InputError: One has no such name, is left out, or is of another type.
+        InputError: One has no such name, is left out, is of another type or beyond its limits.
     """
     parameters = list(inspect.signature(function).parameters.values())[given:]
     if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
         return  # what takes anything checks for itself
-    types = get_type_hints(function)
+    types = get_type_hints(function, include_extras=True)
     allowed = [p.name for p in parameters if p.kind is not inspect.Parameter.VAR_POSITIONAL]
     for key, value in arguments.items():
         if key not in allowed:
             reason = unknown_name("option", key, allowed) if allowed else "it has no options"
             raise InputError(f"{what.format(key)}: {reason}")
-        wanted = types.get(key, object)
-        if wanted not in (int, float, str, bool):
-            continue
-        # To Python, true is an int; to a person who sets `size: true` it is a slip.
-        is_slip = isinstance(value, bool) and wanted in (int, float)
-        is_whole = isinstance(value, int) and wanted is float
-        if is_slip or not (isinstance(value, wanted) or is_whole):
-            raise InputError(f"{what.format(key)} must be {wanted.__name__}, not {value!r}")
+        if fault := _find_fault(value, types.get(key, object)):
+            raise InputError(f"{what.format(key)}{fault}")
     for p in parameters:
         is_free = p.default is not p.empty or p.kind is inspect.Parameter.VAR_POSITIONAL
         if not is_free and p.name not in arguments:
             raise InputError(f"{what.format(p.name)} is missing; give it a value")
+
+
+def _find_fault(value: Any, wanted: Any) -> str | None:
+    """Say in what a value is none of a type; None where it is, or the type is no plain one."""
+    plain = get_args(wanted)[0] if get_origin(wanted) is Annotated else wanted
+    if plain in (int, float, str, bool):
+        # To Python, true is an int; to a person who sets `size: true` it is a slip.
+        is_slip = isinstance(value, bool) and plain in (int, float)
+        is_whole = isinstance(value, int) and plain is float
+        if is_slip or not (isinstance(value, plain) or is_whole):
+            return f" must be {plain.__name__}, not {value!r}"
+    if not _is_plain(wanted):
+        return None  # of a library of arrays, say; what is called will tell
+    adapter: TypeAdapter[Any] = TypeAdapter(wanted)
+    faults = []
+    for one in (value, tuple(value)) if isinstance(value, list) else (value,):
+        try:  # a list of a spec is as good as a tuple
+            adapter.validate_python(one, strict=True)
+            return None
+        except ValidationError as error:
+            faults.append(error.errors(include_url=False)[0])
+    fault = next((one for one in faults if one["loc"]), faults[-1])
+    return f": {say_fault(fault)}"
+
+
+def _is_plain(wanted: Any) -> bool:
+    """Say whether a type is made of what a spec can say."""
+    origin, parts = get_origin(wanted), get_args(wanted)
+    if origin is Annotated:
+        return _is_plain(parts[0])
+    if origin in (Union, UnionType, list, tuple, Sequence):
+        return all(_is_plain(part) for part in parts)
+    return origin is Literal or wanted in (int, float, str, bool, None, NoneType, Ellipsis)
 
 
 def _read_arguments(text: str, whole: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ In: an error as pydantic reports it. Out: a sentence.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel
@@ -15,13 +15,43 @@ from fcn.registry import unknown_name
 def explain(schema: type[BaseModel], error: Any, at: Iterable[str] = ()) -> str:
     """Turn one pydantic error into words, with the key's path and the nearest valid name."""
     loc = (*at, *error["loc"])
-    path = ".".join(str(part) for part in loc if not _is_branch_label(part))
+    path = ".".join(_place(loc))
     if error["type"] == "extra_forbidden":
         parent, name = loc[:-1], str(loc[-1])
         return f"{path}: {unknown_name('key', name, _fields_at(schema, parent))}"
-    message = error["msg"].removeprefix("Value error, ").replace("valid tuple", "valid list")
-    given = "" if error["type"] in ("value_error", "missing") else f", not {error['input']!r}"
-    return f"{path}: {message}{given}{_way_out(error)}" if path else message
+    if error["type"] == "model_type":
+        keys = ", ".join(_fields_at(schema, loc))
+        return f"{path}: {error['input']!r} is no mapping; write one, of these keys: {keys}"
+    message = say_fault(error)
+    return f"{path}: {message}" if path else message
+
+
+def say_fault(error: Any) -> str:
+    """Turn what pydantic says of one value into words, without the value's place."""
+    message: str = error["msg"].removeprefix("Value error, ").replace("valid tuple", "valid list")
+    if error["type"] == "missing" and isinstance(error["loc"][-1], int):
+        return "the list is too short"
+    if error["type"] in ("value_error", "missing"):
+        return message
+    if error["type"] == "too_long":
+        return f"the list is too long, {error['input']!r}; give {error['ctx']['max_length']}"
+    if "Sequence" in message:
+        message = "Input should be a valid list"
+    return f"{message}, not {error['input']!r}{_way_out(error)}"
+
+
+def drop_idle(errors: Sequence[Any]) -> list[Any]:
+    """Leave out what a union says of the forms that a value does not have, where it has another.
+
+    A mapping with a fault inside is no word and no list either; that says nothing.
+    """
+    places = [_place(error["loc"]) for error in errors]
+    return [
+        error
+        for error, place in zip(errors, places, strict=True)
+        if not error["type"].endswith("_type")
+        or not any(other[: len(place)] == place and other != place for other in places)
+    ]
 
 
 def truths_for_numbers(given: Any, taken: Any, path: str = "") -> Iterator[str]:
@@ -62,6 +92,11 @@ def _as_list(value: Any, loc: tuple[int | str, ...]) -> str:
     if isinstance(value, Mapping) and value and loc:
         return f"; write one key with dots, as in {loc[-1]}.{next(iter(value))}"
     return ""
+
+
+def _place(loc: Iterable[int | str]) -> tuple[str, ...]:
+    """Return the keys that lead to an error."""
+    return tuple(str(part) for part in loc if not _is_branch_label(part))
 
 
 def _is_branch_label(part: object) -> bool:

@@ -14,6 +14,7 @@ from ablations.registry import list_ablations
 from ablations.spec_schema import base_schema, question_schema
 from bench.data.packs import space
 from bench.settings.yaml_file import load_yaml
+from bench.spec import TrainSpec
 
 TRAIN = ("q.yaml", "--data", "mine")
 
@@ -193,6 +194,22 @@ def test_names_are_offered_and_others_taken():
     validator(schema).validate(values)
     base = {"base": "camvid/base", "data.options.size": 3, "evaluate.watch_every": 3}
     validator(base_schema()).validate(base)
+
+
+def test_every_spelling_of_a_lever_passes():
+    levers = {
+        "loss": {"name": "focal", "gamma": 3},
+        "optimizer": {"name": "lamb", "betas": [0.9, 0.98]},
+        "class_weights": {"name": "effective_number", "beta": 0.9},
+        "select": {"name": "best", "patience": 3},
+        "augment": [{"name": "RandomRotation", "degrees": 10}, "Grayscale"],
+        "freeze": "backbone",
+    }
+    assert TrainSpec.model_validate(levers).class_weights == "effective_number(beta=0.9)"
+    check = validator(question_schema()).validate
+    check({"question": "Why?", "variants": {"a": {"train": levers}}})
+    for value in ({"dice": 1, "cross_entropy": 0.5}, "dice"):
+        check({"question": "Why?", "variants": {"a": {"train.loss": value}}})
 
 
 def test_a_schema_is_written_over_nothing_but_a_schema(work, cli):

@@ -11,6 +11,7 @@ from ablations.registry import list_ablations, load_ablation
 from bench.data.facts import DatasetFacts
 from bench.data.outlines import find_outline, outline_facts
 from bench.data.registry import list_datasets
+from bench.plan import BF16_SEMANTICS
 from bench.spec import TrainSpec
 from fcn.errors import InputError
 from reports.stats.asked import resolve_claims
@@ -254,10 +255,10 @@ IDS = {
     "camvid/fcn8s-from-scratch-cpu": "b646d6f9cda6",
     "camvid/pretrained/fcn": "f33f4ad5145a",
     "camvid/pretrained/fcn8s": "de97b7195038",
-    "camvid/pretrained/finetuning": "4a36581b85d6",
+    "camvid/pretrained/finetuning": "67260e9220c7",
     "camvid/pretrained/recipe": "9fb9886d33f7",
     "camvid/pretrained/scratch-or-pretrained": "d2ac8018d702",
-    "camvid/pretrained/skips": "6ca6bd9d9811",
+    "camvid/pretrained/skips": "bad0948247e3",
     "camvid/precision-cpu": "ef4ab770ffc3",
     "camvid/recipe": "9a3d7b21853b",
     "camvid/recipe-cpu": "1cd974eebf0e",
@@ -291,6 +292,24 @@ def test_every_shipped_ablation_expands_to_the_runs_it_always_did(name):
     assert plan.name == name
     ids = "".join(planned.run.id for planned in plan.runs)
     assert hashlib.sha256(ids.encode()).hexdigest()[:12] == IDS[name]
+
+
+def test_the_ids_of_runs_whose_norms_are_held_now_and_of_no_others_have_moved():
+    """What an EfficientNet's frozen norms were trained on is not what they are held at."""
+    moved = set()
+    for name in list_ablations():
+        plan = expand(
+            load_ablation(name),
+            lambda data: replace(FACTS, num_images=FACTS.num_images | MORE_SPLITS),
+        )
+        for planned in plan.runs:
+            if planned.run.id != planned.run._hash(planned.run._left_out(), BF16_SEMANTICS):
+                moved.add((name, planned.variant))
+    assert moved == {
+        ("camvid/pretrained/finetuning", "frozen"),
+        ("camvid/pretrained/finetuning", "thawed"),
+        ("camvid/pretrained/skips", "lite0-fixed"),
+    }
 
 
 def test_what_was_trained_as_an_earlier_spec_is_found_under_the_name_it_has_now():

@@ -144,6 +144,14 @@ def test_a_network_that_cannot_be_trained_is_refused_with_its_reason(library):
         try_training(spec, options, (8, 8), TrainSpec(steps=1, batch_size=2))
 
 
+def test_transforms_are_tried_on_the_smallest_image(check):
+    """torch's reflection reaches as far as an image does: 33 pixels of one of 32."""
+    whole = {"train.crop": None, "train.scale": [1, 1]}
+    check({**whole, "train.augment": ["GaussianBlur(kernel_size=63)"]})
+    with pytest.raises(InputError, match=r"GaussianBlur\(kernel_size=67\) fails: RuntimeError"):
+        check({**whole, "train.augment": ["GaussianBlur(kernel_size=67)"]})
+
+
 def test_what_is_tried_leaves_the_random_state_alone(check):
     before = torch.get_rng_state()
     check({"train.batch_size": 2})

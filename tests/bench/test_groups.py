@@ -1,5 +1,7 @@
 """Parts of a network: which parameters they are, how they learn, and what frozen ones save."""
 
+from dataclasses import replace
+
 import pytest
 import timm
 import torch
@@ -9,12 +11,13 @@ from timm.optim import param_groups_layer_decay
 from torch import nn
 
 from bench.grid.preflight import _require_groups
+from bench.plan import BF16_SEMANTICS, PLAIN_NORMS, Run
 from bench.run import outcome
 from bench.run.execute import Options, execute
 from bench.run.freezing import Freezer
 from bench.run.groups import create_groups, describe_groups
 from bench.run.optim import create_optimizer
-from bench.run.parts import find_parts
+from bench.run.parts import find_parts, is_norm
 from bench.spec import ModelSpec, RunSpec, TrainSpec
 from fcn.errors import InputError
 from fcn.model import create_model
@@ -126,6 +129,85 @@ def test_a_frozen_backbone_costs_no_gradient_and_keeps_its_statistics(net):
         net.requires_grad_(True)
 
 
+@pytest.mark.parametrize("name", ["mobilenetv2_050", "regnetx_002", "resnet10t"])
+def test_norms_that_hold_their_activation_keep_their_statistics_too(name):
+    """timm's of EfficientNets and many others: by torch's own class, the other way to know them."""
+    net = create_model(name, num_classes=3, skip="fcn32s").train()
+    norms = {n for n, m in net.named_modules() if isinstance(m, nn.BatchNorm2d)}
+    assert find_parts(net, "norm", "k") == {f"{n}.{w}" for n in norms for w in ("weight", "bias")}
+    before = {n: b.clone() for n, b in net.named_buffers() if "running" in n}
+    assert len(before) == 2 * len(norms) > 20
+    for part in ("backbone", "norm"):
+        freezer = Freezer(net, TrainSpec(steps=9, freeze={part: 5}))
+        freezer.set_step(1)
+        net(torch.randn(2, 3, 64, 64))
+        assert all(torch.equal(b, before[n]) for n, b in net.named_buffers() if n in before)
+        freezer.set_step(6)
+    net(torch.randn(2, 3, 64, 64))
+    moved = {n for n, b in net.named_buffers() if n in before and not torch.equal(b, before[n])}
+    assert len(moved) > 20
+
+
+@pytest.mark.parametrize("name", ["dm_nfnet_f0", "convnextv2_atto", "resnetv2_50x1_bit"])
+def test_a_block_that_is_called_after_a_norm_is_none(name):
+    with torch.device("meta"):
+        net = timm.create_model(name)
+    called = {type(m).__name__ for m in net.modules() if is_norm(m)}
+    assert called <= {"LayerNorm2d", "LayerNorm", "GlobalResponseNorm", "GroupNormAct"}
+
+
+PLAIN = [
+    *("alexnet", "caffenet", "googlenet", "vgg11_bn", "wide_resnet50_2", "resnet18d", "resnet10t"),
+    *("test_resnet", "resnext50_32x4d", "convnext_atto", "convnextv2_atto", "vit_tiny_patch16_224"),
+    *("deit3_small_patch16_224", "swin_tiny_patch4_window7_224"),
+]
+"""A network of each beginning."""
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_runs_keep_their_ids_where_norms_always_were_norms(name):
+    """By the rule of the version before, over whole networks."""
+    assert PLAIN_NORMS.match(name)
+    with torch.device("meta"):
+        net = timm.create_model(name)
+    before = [m for m in net.modules() if "Norm" in type(m).__name__ and not list(m.children())]
+    assert [m for m in net.modules() if is_norm(m)] == [m for m in before if is_norm(m)]
+    # What the rule before took for a norm beyond these has nothing that could be frozen.
+    assert all(not [*m.parameters(), *m.buffers()] for m in before if not is_norm(m))
+
+
+def test_no_relative_of_theirs_has_other_norms():
+    """By the files of timm that have them: byobnet, for one, has a resnet51q."""
+    names = [name for name in timm.list_models() if PLAIN_NORMS.match(name)]
+    files = {timm.models.model_entrypoint(name).__module__.rpartition(".")[2] for name in names}
+    assert len(names) > 200
+    assert files <= {
+        *("alexnet", "caffenet", "googlenet", "googlenet_original", "vgg", "resnet", "convnext"),
+        *("vision_transformer", "vision_transformer_hybrid", "vision_transformer_relpos", "eva"),
+        *("deit", "swin_transformer"),
+    }
+
+
+def test_runs_whose_norms_are_now_held_have_new_ids_and_their_records_are_read():
+    def run(backbone, **train):
+        model = {"external": backbone} if "/" in backbone else {"backbone": backbone}
+        return Run(RunSpec.model_validate({"model": model, "train": {"steps": 9, **train}}), "ab")
+
+    def before(run):
+        return run._hash(run._left_out(), BF16_SEMANTICS)
+
+    for train in ({"freeze": ["backbone"]}, {"groups": {"norm": {"lr": 2}}}):
+        for name in ("tf_efficientnet_lite0", "smp/Unet(tu-regnetx_002)", "resnetv2_50"):
+            moved = run(name, **train)
+            assert moved.id != before(moved)
+            assert moved.under(before(moved)) == replace(moved, named=before(moved))
+        for name in ("resnet18", "vgg16", "smp/Unet(resnet18)", "torchvision/fcn_resnet50"):
+            assert run(name, **train).id == before(run(name, **train))
+    for train in ({}, {"groups": {"backbone": {"lr": 0.1}}}):
+        same = run("tf_efficientnet_lite0", **train)
+        assert same.id == before(same)
+
+
 def test_what_is_frozen_until_a_step_stays_and_then_learns(tiny_run):
     """Weights after 3 steps are the start's; after 6, others; the rest learns from the first."""
     start = {"train.steps": 1, "train.lr": 1e-300}
@@ -174,6 +256,28 @@ def test_what_falls_where_is_said_and_nothing_to_train_is_refused(net):
     )
     with pytest.raises(InputError, match="leaves no parameter to train"):
         _require_groups(spec, {"num_classes": 3})
+    at_first = spec.model_copy(update={"train": TrainSpec(steps=5, freeze={"*": 2})})
+    with pytest.raises(InputError, match="leaves no parameter to train at step 1"):
+        _require_groups(at_first, {"num_classes": 3})
+
+
+def test_what_changes_nothing_is_said(net):
+    train = TrainSpec(
+        steps=9,
+        freeze={"backbone": None, "head": 20},
+        groups={"backbone": {"lr": 0.1}, "head": {"decay": 2}, "norm": {"decay": 0}},
+    )
+    lines = list(describe_groups(net, train, ModelSpec(backbone="test_resnet")))
+    assert lines[0].endswith("frozen for good")
+    assert lines[1].endswith("frozen until step 20, and there are 9")
+    assert lines[2].endswith(
+        "lr x 0.1, decay x 1: changes nothing, as all of it is frozen for good"
+    )
+    assert "changes nothing" in lines[3]  # frozen to the end, too
+    bare = list(describe_groups(net, TrainSpec(groups=train.groups), ModelSpec()))
+    assert bare[0].endswith("lr x 0.1, decay x 1")
+    assert bare[1].endswith("lr x 1, decay x 2")
+    assert bare[2].endswith("decay x 0, which changes nothing: biases and norms are not decayed")
 
 
 def test_one_setting_has_one_spelling():

@@ -94,6 +94,33 @@ def test_a_sample_of_levers_is_resumed_to_the_same_bits(tiny_run, stopped_after,
     resumed_equals_whole(tiny_run, stopped_after, settings, stop_at)
 
 
+def test_levers_together_are_resumed_to_the_same_bits(tiny_run, stopped_after):
+    """And with activations made anew, over norms that are held and then are not."""
+    settings = differences_of(
+        loss={"ohem": 1, "dice": 0.5, "focal(gamma=1)": 0.2},
+        aux={"stride": 32},
+        augment="RandomRotation(degrees=20)",
+        optimizer="lamb(betas=[0.8, 0.95])",
+        schedule="one_cycle",
+        groups={"head": {"lr": 5}, "bias": {"lr": 2}},
+        layer_decay=0.8,
+        freeze={"backbone": 2, "norm": 4},
+        class_weights="effective_number(beta=0.9)",
+        sampler="balanced",
+        loss_sampling=0.7,
+        precision="bf16",
+        select="best(patience=4)",
+    ) | {"evaluate.eval_every": 1}
+    whole, run = tiny_run({**settings, "train.checkpoint_activations": True}, folder="whole")
+    assert execute(whole.run_dir(run.id), OPTIONS) == outcome.DONE
+    store, same = tiny_run(settings, folder="stopped")
+    assert same.id == run.id
+    with stopped_after(3):
+        assert execute(store.run_dir(run.id), OPTIONS) == outcome.STOPPED
+    assert execute(store.run_dir(run.id), OPTIONS) == outcome.DONE
+    assert bits(store, run) == bits(whole, run)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("key", "name"), [(key, name) for key, names in LEVERS.items() for name in names]

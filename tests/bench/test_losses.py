@@ -333,11 +333,48 @@ def test_the_default_is_the_fused_one_and_a_weight_of_one_changes_no_bit():
         ({"loss": "nowhere.at_all:loss"}, "'nowhere.at_all:loss' cannot be imported"),
         ({"loss": "dice", "loss_reduction": "sum"}, "'dice' is no sum over pixels"),
         ({"loss": "builtins:len"}, "cannot|fails|gives"),
+        ({"loss": "focal(gamma=-1)"}, "focal: gamma: .* greater than or equal to 0, not -1"),
+        ({"loss": "ohem(threshold=0)"}, "ohem: threshold: .* greater than 0, not 0"),
+        ({"loss": "ohem(min_kept=100000)"}, "min_kept: .* less than or equal to 1, not 100000"),
+        ({"loss": "cross_entropy(label_smoothing=1)"}, "label_smoothing: .* less than 1, not 1"),
+        ({"loss": "dice(smooth=-1)"}, "dice: smooth: .*, not -1"),
+        ({"loss": "tversky(gamma=0)"}, "tversky: gamma: .*, not 0"),
+        ({"loss": {"cross_entropy": 1, "tversky(alpha=-1)": 1}}, "tversky: alpha: .*, not -1"),
+        ({"loss": "smp/DiceLoss(ignore_index=3)"}, "is what the data set ignores; leave it out"),
+        (
+            {"loss": "smp/DiceLoss(class_weights=[1, 1, 1, 1])", "class_weights": "inverse"},
+            "which train.class_weights says too",
+        ),
+        ({"loss": "torch.nn.functional:cross_entropi"}, "did you mean 'cross_entropy'"),
     ],
 )
 def test_what_cannot_be_is_refused_before_training(settings, message):
     with pytest.raises(InputError, match=message):
         require_loss(TrainSpec(**settings), [C])
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        (PerPixel(lambda logits, classes: logits.mean()), r"shape \(\); a loss that is PerPixel"),
+        (PerImage(lambda logits, labels: logits.sum(1)), r"gives \(2,\) of 2 images"),
+        (OfSums(lambda logits, labels: logits.sum(), lambda sums, w: sums / w.sum), "fails: Attr"),
+        (Whole(lambda logits, labels: logits.detach().mean()), "has no gradient"),
+        (PerPixel(lambda logits, classes: (logits[:, 0] - 99).sqrt()), "'own' gives nan"),
+        (PerPixel(lambda logits, classes: logits[:, 0] * 0), "has no gradient"),
+        (PerImage(lambda logits, labels: labels.nothing), "'own' fails: AttributeError"),
+    ],
+)
+def test_a_plugins_loss_is_tried_before_training(own_parts, kind, message):
+    LOSSES.register("own")(kind)
+    with pytest.raises(InputError, match=message):
+        require_loss(TrainSpec(loss="own"), [C])
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_what_is_registered_passes_the_trial(name):
+    require_loss(TrainSpec(loss=name), [C, 2])
+    require_loss(TrainSpec(loss={name: 0.5, "bce": 1}, loss_sampling=0.5), [C])
 
 
 def test_a_loss_of_the_whole_batch_is_on_one_device():

@@ -87,11 +87,33 @@ def test_what_cannot_be_used_says_why():
         ("sgd(momentum=0.5)", "momentum is train.momentum of the spec"),
         ("adamw(beta2=2)", "adamw cannot be created: ValueError"),
         ("lion(betas=[2, 3])", "lion cannot be created: ValueError"),
+        ("lamb(betas=[0.9])", r"lamb\(betas=\[0.9\]\) makes no step: ValueError"),
+        ("lamb(betas=0.9)", "lamb(.*) makes no step: TypeError"),
+        ("sgd(nesterov=true)", "nesterov is an optimiser of its own, `nesterov`"),
+        ("adamw(betas=[0.9, 0.99])", "betas are train.momentum, the first, and beta2"),
+        ("SGD", "unknown optimizer 'SGD'; did you mean 'sgd'"),
     ],
 )
 def test_what_cannot_be_is_named(optimizer, message):
     with pytest.raises(InputError, match=message):
         require_optimizer(TrainSpec(optimizer=optimizer))
+
+
+@pytest.mark.parametrize("name", USABLE)
+def test_every_optimizer_makes_a_step_before_training(name):
+    require_optimizer(TrainSpec(optimizer=name))
+
+
+def test_a_plugins_state_that_no_checkpoint_holds_is_refused(own_parts):
+    class Odd(torch.optim.SGD):
+        def step(self, closure=None):
+            super().step(closure)
+            for group in self.param_groups:
+                self.state[group["params"][0]]["seen"] = {"a set"}
+
+    OPTIMIZERS.register("odd")(lambda groups, lr: Odd(groups, lr=lr))
+    with pytest.raises(InputError, match=r"odd could not go on .* keeps set as 0\.seen"):
+        require_optimizer(TrainSpec(optimizer="odd"))
 
 
 def test_arguments_arrive():
@@ -174,13 +196,30 @@ def test_every_schedule_begins_behind_the_warm_up(name):
     ("schedule", "message"),
     [
         ("cosin", "unknown schedule 'cosin'; did you mean 'cosine'"),
-        ("poly(power=2)", "it has no options"),
+        ("poly(power=2)", "poly: power is train.power of the spec"),
+        ("poly(pover=2)", "it has no options"),
         ("step(evry=0.1)", "did you mean 'every'"),
         ("multistep(at=[3000])", "give shares of the steps"),
         ("linear(end=-1)", "gives a learning rate of -"),
         ("warm_restarts(growth=0.5)", "growth is 0.5; give 1 or more"),
+        ("multistep(at=0.5)", "at: Input should be a valid list, not 0.5"),
+        ('multistep(at=["x"])', "at: Input should be a valid number, not 'x'"),
+        ("multistep(at=[])", "at is empty; give shares"),
+        ("multistep(factor=-0.1)", "factor: .* greater than or equal to 0, not -0.1"),
+        ("step(every=0)", "every is 0; give shares"),
+        ("step(every=0.001, factor=10)", "fails at step .*: OverflowError"),
     ],
 )
 def test_a_schedule_that_cannot_be_is_named(schedule, message):
     with pytest.raises(InputError, match=message):
         require_schedule(TrainSpec(steps=100, schedule=schedule))
+
+
+@pytest.mark.parametrize("bad", [-0.1, float("nan"), float("inf")])
+def test_a_plugins_rate_is_looked_at_all_along(own_parts, bad):
+    """Right at both ends and in the middle, and wrong for some steps between."""
+    SCHEDULES.register("dip")(lambda step, steps: bad if step in range(30, 34) else 1.0)
+    with pytest.raises(InputError, match=r"'dip' gives a learning rate of .* at step 31"):
+        require_schedule(TrainSpec(steps=100, schedule="dip"))
+    with pytest.raises(InputError, match=r"at step 3[1-4]"):
+        require_schedule(TrainSpec(steps=2000, schedule="dip"))

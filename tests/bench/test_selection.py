@@ -119,6 +119,14 @@ def test_patience_ends_training(tiny_run, monkeypatch):
     assert store.result(run.id).selected_step == 1
 
 
+def test_scores_that_are_no_numbers_choose_nothing_and_say_so(tiny_run, monkeypatch):
+    monkeypatch.setattr("bench.run.selection.score_rows", lambda metric, rows: float("nan"))
+    store, run = tiny_run(BEST)
+    assert execute(store.run_dir(run.id), OPTIONS) != outcome.DONE
+    said = "miou was not a number at any step, so none is the best"
+    assert said in store.failure(run.id).message
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -128,6 +136,10 @@ def test_patience_ends_training(tiny_run, monkeypatch):
         ({"select": "best(patience=0)"}, "patience is 0"),
         ({"select": "best(patienec=2)"}, "did you mean 'patience'"),
         ({"select": "last(patience=2)"}, "it has no options"),
+        ({"select": "best(patience=2.5)"}, "patience: Input should be a valid integer, not 2.5"),
+        ({"select": 'best(patience="5")'}, "patience: Input should be a valid integer, not '5'"),
+        ({"select": "best(patience=true)"}, "patience: Input should be a valid integer, not True"),
+        ({"select": "best(metric=5)"}, "metric must be str, not 5"),
     ],
 )
 def test_what_cannot_be_is_refused(settings, message):

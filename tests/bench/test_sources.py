@@ -139,6 +139,13 @@ def test_a_part_without_a_source_file_is_refused(module):
         code_digest(module)
 
 
+@pytest.mark.parametrize("module", ["no_such_module", "no_such.module", "torchvision.no_such"])
+def test_a_loss_of_a_module_that_is_not_there_says_so(module):
+    spec = RunSpec.model_validate({"train": {"loss": f"{module}:loss"}})
+    with pytest.raises(InputError, match=f"Python finds no module '{module}'; correct its name"):
+        find_sources(spec)
+
+
 def test_an_imported_folder_without_init_has_no_file_and_is_no_error(tmp_path, monkeypatch):
     """Python looks for the package around it, which is not imported."""
     (tmp_path / "around" / "bare").mkdir(parents=True)

@@ -163,6 +163,10 @@ def test_batches_are_augmented_by_seed_and_place_alone(shapes):
         ("GaussianBlur(kernel_size=4)", "cannot be created: ValueError"),
         ("RandomRotation(degrees=30, expand=true)", "changes the size of an image"),
         ("GaussianBlur", "kernel_size is missing"),
+        ("RandomRotation(degrees=30, fill=128)", "fill: where no image is left there is the mean"),
+        ("RandomErasing(value=[1, 2])", "fails: ValueError"),  # in every other image
+        ("RandAugmentColours(magnitude=31)", "magnitude: .* less than or equal to 30, not 31"),
+        ("RandAugmentColours(num_ops=2.5)", "num_ops must be int, not 2.5"),
     ],
 )
 def test_what_cannot_be_is_named_before_training(augment, message):

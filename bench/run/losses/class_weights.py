@@ -1,11 +1,12 @@
 """Class weights: the setting `train.class_weights` as a weight of each class in the loss."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor
 
 from bench.data.packs.pack import Pack
@@ -74,8 +75,6 @@ def find_weighting(
     find = WEIGHTINGS[call.name]
     what = f"train.class_weights {call.name}: {{}}"
     require_arguments(what, find or _none, call.arguments, given=0 if find is None else 1)
-    if not 0 <= call.arguments.get("beta", 0) < 1:
-        raise InputError(f"train.class_weights {setting}: give beta from 0 on, below 1")
     return find, call.arguments
 
 
@@ -100,7 +99,9 @@ def _inverse(counts: NDArray[np.int64]) -> NDArray[np.float64]:
     return _with_mean_1(counts.sum() / counts.sum(0))
 
 
-def _effective_number(counts: NDArray[np.int64], *, beta: float = 0.99) -> NDArray[np.float64]:
+def _effective_number(
+    counts: NDArray[np.int64], *, beta: Annotated[float, Field(ge=0, lt=1)] = 0.99
+) -> NDArray[np.float64]:
     """Weigh by one over the effective number of images that show a class; their mean is 1.
 
     Of images, not of pixels: those of one image are no new samples, and so many that all of these

@@ -42,6 +42,10 @@ def create_foreign(name: str, arguments: Mapping[str, Any]) -> Whole:
     target = _find(name)
     accepted = _parameters_of(target, name)
     arguments = dict(arguments)
+    if "ignore_index" in arguments:
+        raise InputError(
+            f"train.loss {name!r}: ignore_index is what the data set ignores; leave it out"
+        )
     if "mode" in accepted:  # smp's way to tell classes from one map each
         arguments.setdefault("mode", "multiclass")
     takes_ignored = "ignore_index" in accepted
@@ -55,6 +59,11 @@ def create_foreign(name: str, arguments: Mapping[str, Any]) -> Whole:
             if weights_key is None:
                 raise InputError(
                     f"train.loss {name!r} takes no class weights; set train.class_weights to none"
+                )
+            if weights_key in own:
+                raise InputError(
+                    f"train.loss {name!r} is given {weights_key}, which train.class_weights says "
+                    "too; keep one of the two"
                 )
             own[weights_key] = labels.class_weights
         if takes_ignored:
@@ -93,7 +102,7 @@ def _find(name: str) -> Callable[..., Any]:
         raise InputError(f"train.loss {name!r} cannot be imported: {error}{hint}") from error
     found = getattr(library, attribute, None)
     if not callable(found):
-        known = [key for key, value in vars(library).items() if inspect.isclass(value)]
+        known = [key for key, one in vars(library).items() if callable(one) and key[0] != "_"]
         raise InputError(unknown_name(f"loss of {module}:", attribute, known))
     return found  # type: ignore[no-any-return]
 

@@ -1,7 +1,9 @@
 """Losses of single pixels: cross-entropy, focal, one-vs-rest, and the hardest pixels alone."""
 
 import math
+from typing import Annotated
 
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -27,7 +29,7 @@ def cross_entropy(
     classes: Tensor,
     class_weights: Tensor | None = None,
     *,
-    label_smoothing: float = 0.0,
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0,
 ) -> Tensor:
     """Cross-entropy; smoothed as torch does it.
 
@@ -55,7 +57,11 @@ LOSSES.register("cross_entropy")(PerPixel(cross_entropy, fused=sum_cross_entropi
 @LOSSES.register("focal")
 @PerPixel
 def focal(
-    logits: Tensor, classes: Tensor, *, gamma: float = 2.0, one_vs_rest: bool = False
+    logits: Tensor,
+    classes: Tensor,
+    *,
+    gamma: Annotated[float, Field(ge=0)] = 2.0,
+    one_vs_rest: bool = False,
 ) -> Tensor:
     """Cross-entropy times (1 - p)^gamma, p the probability of the true class.
 
@@ -85,7 +91,11 @@ def bce(logits: Tensor, classes: Tensor) -> Tensor:
 @LOSSES.register("ohem")
 @PerImage
 def ohem(
-    logits: Tensor, labels: Labels, *, threshold: float = 0.7, min_kept: float = 0.0625
+    logits: Tensor,
+    labels: Labels,
+    *,
+    threshold: Annotated[float, Field(gt=0, le=1)] = 0.7,
+    min_kept: Annotated[float, Field(ge=0, le=1)] = 0.0625,
 ) -> Tensor:
     """Cross-entropy of the hardest pixels of each image: online hard example mining.
 

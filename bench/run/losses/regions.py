@@ -3,10 +3,15 @@
 A class that no pixel shows has no region, and no part in the mean over classes.
 """
 
+from typing import Annotated
+
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from bench.run.losses.kinds import LOSSES, Labels, OfSums, PerImage, Whole
+
+NotNegative = Annotated[float, Field(ge=0)]
 
 EPS = 1e-7
 """Least denominator."""
@@ -27,10 +32,10 @@ def tversky_of(
     overlaps: Tensor,
     class_weights: Tensor | None,
     *,
-    alpha: float = 0.5,
-    beta: float = 0.5,
-    gamma: float = 1.0,
-    smooth: float = 0.0,
+    alpha: NotNegative = 0.5,
+    beta: NotNegative = 0.5,
+    gamma: Annotated[float, Field(gt=0)] = 1.0,
+    smooth: NotNegative = 0.0,
 ) -> Tensor:
     """One minus the Tversky index, its mean over the classes that are shown.
 
@@ -52,7 +57,7 @@ def tversky_of(
     return mean if gamma == 1 else mean.clamp(min=EPS) ** gamma * (shown > 0).any()
 
 
-def dice_of(overlaps: Tensor, class_weights: Tensor | None, *, smooth: float = 0.0) -> Tensor:
+def dice_of(overlaps: Tensor, class_weights: Tensor | None, *, smooth: NotNegative = 0.0) -> Tensor:
     """One minus Dice's coefficient, 2 |A and B| / (|A| + |B|).
 
     Args:
@@ -65,7 +70,9 @@ def dice_of(overlaps: Tensor, class_weights: Tensor | None, *, smooth: float = 0
     return tversky_of(overlaps, class_weights, smooth=smooth)
 
 
-def jaccard_of(overlaps: Tensor, class_weights: Tensor | None, *, smooth: float = 0.0) -> Tensor:
+def jaccard_of(
+    overlaps: Tensor, class_weights: Tensor | None, *, smooth: NotNegative = 0.0
+) -> Tensor:
     """One minus the soft IoU, |A and B| / |A or B|; arguments as for `dice_of`.
 
     Reference: Rahman and Wang, 2016, ISVC.

@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
 from bench.run.losses import pixels, regions
 from bench.run.losses.foreign import create_foreign, is_foreign
-from bench.run.losses.kinds import LOSSES, Kind, Labels, PerPixel, Whole
+from bench.run.losses.kinds import LOSSES, Kind, Labels, OfSums, PerImage, PerPixel, Whole
 from bench.settings.calls import read_call, require_arguments
 from bench.spec import TrainSpec
-from fcn.errors import InputError
+from fcn.errors import InputError, foreign_code
 
 BUILT_IN = (pixels, regions)
 """Modules whose losses come with the project."""
@@ -55,7 +56,7 @@ def create_terms(setting: str | Mapping[str, float]) -> tuple[Term, ...]:
 
 
 def require_loss(train: TrainSpec, classes: Sequence[int], devices: int = 1) -> None:
-    """See that the loss of a run can be computed; runs it on a few numbers.
+    """See that the loss of a run, and its gradient, can be computed; runs it on a few numbers.
 
     Args:
         train: Settings.
@@ -99,18 +100,43 @@ def takes_weights(kind: Kind) -> bool:
 
 
 def _try(term: Term, num_classes: int, *, has_weights: bool) -> None:
-    """Compute a loss of the whole batch on two images of 32 x 32 pixels, some of them ignored."""
-    if not isinstance(term.kind, Whole):
-        return
+    """Compute a loss on two images of 32 x 32 pixels, some of them ignored, and its gradient."""
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(2, num_classes, 32, 32, generator=generator).requires_grad_()
     classes = torch.randint(0, num_classes, (2, 32, 32), generator=generator)
     labelled = torch.rand(2, 32, 32, generator=generator) > 0.3
     weights = torch.ones(num_classes) if has_weights else None
     shown = Labels(classes * labelled, labelled, weights)
-    with torch.enable_grad():
-        loss = term.kind.function(logits, shown, **term.arguments)
-    if not loss.isfinite():
-        raise InputError(f"train.loss {term.name!r} gives {loss.item()} on random scores")
-    if not loss.requires_grad:
-        raise InputError(f"train.loss {term.name!r} has no gradient; nothing could be learned")
+    with foreign_code(f"train.loss {term.name!r} fails: "), torch.enable_grad():
+        loss = _loss_of(term, logits, shown)
+        if not loss.isfinite():
+            raise InputError(f"train.loss {term.name!r} gives {loss.item()} on random scores")
+        slope = torch.autograd.grad(loss, logits)[0] if loss.requires_grad else logits * 0
+        if not slope.isfinite().all():
+            raise InputError(f"train.loss {term.name!r} has a gradient that is not finite")
+        if not slope.any():
+            raise InputError(f"train.loss {term.name!r} has no gradient; nothing could be learned")
+
+
+def _loss_of(term: Term, logits: Tensor, shown: Labels) -> Tensor:
+    """Return a number that has the gradient of a loss.
+
+    Raises:
+        InputError: The function gives something of another shape than its kind has.
+    """
+    kind, (n, _, H, W) = term.kind, logits.shape
+    given: tuple[Any, ...]
+    if isinstance(kind, PerPixel):
+        given = (logits, shown.classes, *([shown.class_weights] * takes_weights(kind)))
+        shape: tuple[int, ...] = (n, H, W)
+    elif isinstance(kind, OfSums):
+        given, shape = (kind.sums(logits, shown), shown.class_weights), ()
+    else:
+        given, shape = (logits, shown), (n,) if isinstance(kind, PerImage) else ()
+    found = kind.function(*given, **term.arguments)
+    if found.shape != shape:
+        raise InputError(
+            f"train.loss {term.name!r} gives numbers of shape {tuple(found.shape)}; a loss that is "
+            f"{type(kind).__name__} gives {shape} of {n} images of {H} x {W} pixels"
+        )
+    return (found * shown.labelled if isinstance(kind, PerPixel) else found).sum()
