@@ -268,10 +268,13 @@ def _check_names(ablation: Ablation, specs: Mapping[str, RunSpec]) -> None:
 
 def _say_other_data(ablation: Ablation, specs: Mapping[str, RunSpec]) -> Iterator[Published]:
     """Yield published numbers; where --set has the question asked of other data, that differs."""
-    written = specs if ablation.written is ablation else specs_of(ablation.written)
+    try:
+        written = specs_of(ablation.written) if ablation.published else {}
+    except InputError:  # a spec that --set alone makes whole
+        written = {}
     for published in ablation.published:
-        was = written.get(published.variant, specs[published.variant]).data.dataset
         now = specs[published.variant].data.dataset
+        was = written[published.variant].data.dataset if published.variant in written else now
         if was != now:
             differs = "; ".join(filter(None, [f"data: {was}, not {now}", published.differs]))
             published = published.model_copy(update={"differs": differs})

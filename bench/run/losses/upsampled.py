@@ -70,10 +70,11 @@ def upsampled_cross_entropy(
     Returns:
         The loss, (), float32; zero, with zero gradient, where no pixel is labelled.
     """
+    (h, w), (H, W) = scores.shape[-2:], target.shape[-2:]
     places = _find_places(
         (upsampling.from_grid, upsampling.to_grid),
-        tuple(scores.shape[-2:]),
-        tuple(target.shape[-2:]),
+        (h, w),
+        (H, W),
         nearest=upsampling.nearest,
         device=scores.device,
     )
