@@ -58,7 +58,8 @@ class Scoring(Schema):
                 find_metric(name)
         except InputError as error:
             raise ValueError(str(error)) from None
-        if find_metric(self.primary).less_is_better:
+        primary = find_metric(self.primary)
+        if primary.less_is_better or primary.unit:
             raise ValueError(
                 f"the primary score is a fraction of which more is better, which {self.primary} is "
                 f"not; show it with `also: [{self.primary}]`, or write a claim about it"

@@ -83,7 +83,8 @@ class Across:
 
         `data_set`, `variant`, `num_done`, `num_images`; of the primary score
         `<score>_mean`, `_std`, `_low`, `_high`, and to the baseline `<score>_diff`, `_low`,
-        `_high`, `_p` and `_word`; `rank`, `rank_low`, `rank_high`.
+        `_high`, `_p`, `_word` and `_adjusted` (not that of the means: seeds are missing);
+        `rank`, `rank_low`, `rank_high`.
         """
         rows = [row for one in self.parts for row in self._list_rows(one)]
         return pd.DataFrame(rows)
@@ -103,6 +104,7 @@ class Across:
                 column = f"{primary}_diff" if key == "diff" else f"{primary}_diff_{key}"
                 row[column] = np.nan if found is None else getattr(found, key)
             row[f"{primary}_diff_word"] = "" if found is None else found.word
+            row[f"{primary}_diff_adjusted"] = found is not None and found.is_adjusted
             yield row | self._find_rank(one.part.name, name)
 
     def _find_rank(self, data_set: str, variant: str) -> dict[str, float]:

@@ -15,7 +15,7 @@ from bench.plan import CLAIMS, EFFECT, RANKING, Plan
 from bench.text import clean, number_of
 from reports.marks import map_names
 from reports.stats.comparability import Comparability
-from reports.stats.contrasts import EQUIVALENT, NOT_SHOWN, Finding
+from reports.stats.contrasts import EQUIVALENT, NOT_SHOWN, Finding, Findings
 from reports.stats.intervals import Intervals
 from reports.stats.primary import compared_scores, primary_of
 from reports.stats.summary import CHAINED, summarize_difference
@@ -93,7 +93,7 @@ def find_answer(
     remarks: list[str] = []
     if not no_best:
         shown = map_names(summary)
-        remarks += _tell_ties(ranked, shown)
+        remarks += _tell_ties(ranked, shown, intervals.findings)
         remarks += _remarks(runs, list(ranked["variant"]), baseline, intervals, shown)
     return Answer(
         best="" if no_best else map_names(summary)[ranked.iloc[0]["variant"]],
@@ -105,15 +105,24 @@ def find_answer(
     )
 
 
-def _tell_ties(ranked: pd.DataFrame, shown: Mapping[str, str]) -> list[str]:
-    """Say who is not told apart from the best; nothing where one seed gives no verdict."""
+def _tell_ties(ranked: pd.DataFrame, shown: Mapping[str, str], findings: Findings) -> list[str]:
+    """Say who is not told apart from the best; nothing where one seed gives it no verdict."""
     primary = primary_of(ranked)
     if not ranked.get(f"{primary}_best", pd.Series(False, ranked.index)).any():
         return []
+    best, *others = ranked["variant"]
+    found = {name: findings.compare(best, name) for name in others}
+    unjudged = [shown[name] for name, one in found.items() if one is None or not one.word]
     tied = [shown[name] for name in ranked.loc[ranked[f"{primary}_tied"], "variant"]]
-    if not tied:
-        return ["It is shown to be better than every other variant."]
-    return [f"Not told apart from it: {enumerate_names(tied)}."]
+    tied = [name for name in tied if name not in unjudged]
+    if tied:
+        told = f"Not told apart from it: {enumerate_names(tied)}."
+    elif unjudged:
+        told = "It is shown to be better than every variant that can be judged against it."
+    else:
+        told = "It is shown to be better than every other variant."
+    lack = f"Not judged, for lack of seeds, counts or common images: {enumerate_names(unjudged)}."
+    return [told, lack] if unjudged else [told]
 
 
 def _why_no_best(scored: Sequence[str], comparability: Comparability, primary: str) -> str:
@@ -156,6 +165,8 @@ def _remarks(
     remarks, primary = [], intervals.findings.score
     of = label(primary)
     rivals = {"the next best": ranked[1] if len(ranked) > 1 else None, "the baseline": baseline}
+    if baseline in ranked[1:2]:
+        rivals = {"the baseline, which is the next best": baseline}
     for role, rival in rivals.items():
         if rival is None or rival == ranked[0]:
             continue
@@ -170,7 +181,7 @@ def _remarks(
         elif not math.isnan(mean):
             text = with_spread(points(mean), std)
             remarks.append(f"{text} points of {of} against {role}, {shown[rival]}{_NO_COUNTS}.")
-    if baseline == ranked[0]:
+    if baseline == ranked[0] and len(ranked) > 1:
         remarks.append("It is the baseline: nothing that finished is better.")
     return remarks
 

@@ -19,6 +19,8 @@ from reports.gate import Outcome
 from reports.rendering import render
 from reports.sides import SAME_RUNS, SAME_SCORES, Comparison, group_by_variant, list_compared
 from reports.stats.contrasts import EQUIVALENT, NOT_SHOWN, Finding
+from reports.stats.outliers import describe_outliers
+from reports.stats.primary import compared_scores
 from reports.style import (
     MINUS,
     enumerate_names,
@@ -67,7 +69,8 @@ def say_answer(comparison: Comparison) -> list[str]:
     told = (*groups.values(), *words.values(), *same.values())
     judged = {name for names in told for name in names}
     found += _tell("Not judged", [name for name in frame["variant"] if name not in judged])
-    return [f"{text}." for text in found]
+    warning = clean(describe_outliers(comparison.outliers))
+    return [f"{text}." for text in found] + [warning] * bool(warning)
 
 
 def _tell(text: str, names: Sequence[str]) -> list[str]:
@@ -205,6 +208,7 @@ def _render(
         ],
         num_contrasts=comparison.findings.num_contrasts,
         primary=label(comparison.primary),
+        beside=label(compared_scores(comparison.primary)[1]),
         margin=number_of_points(margin) if margin is not None else "",
         gate=str(gate) if gate else "",
         gate_bound=f"{MINUS}{number_of_points(gate.by)}" if gate and gate.by else "zero",

@@ -18,6 +18,7 @@ from bench.tuning import spell_value, spell_values
 from reports.formats import escape_latex, escape_markdown
 from reports.references import DATASETS, LIBRARIES, METHOD, SOFTWARE, list_references
 from reports.results.settings import flat_settings, plain
+from reports.stats.contrasts import MAX_LISTED, Findings
 from reports.stats.primary import PRIMARY
 from reports.stats.summary import list_scores
 from reports.study import Study
@@ -156,15 +157,21 @@ def _tell_training(study: Study) -> Iterator[str]:
     variants = study.plan.variants
     names = enumerate_names(map(clean, variants), most=len(variants))
     seeds = sorted({planned.run.spec.seed for planned in study.plan.runs})
+    is_one = len(variants) == 1
     yield (
         f"{number_of(len(variants), 'variant')} ({names}) of fully convolutional networks"
-        f"{_cite(*METHOD)} were trained by one loop, so that they differ in their settings alone."
+        f"{_cite(*METHOD)} "
+        + (
+            "was trained."
+            if is_one
+            else "were trained by one loop, so that they differ in their settings alone."
+        )
     )
     shared, varied = _split_settings(study)
     if varied:
         yield f"They differ in {enumerate_names(varied, most=len(varied))}."
     yield from _tell_tuning(study)
-    yield f"All have {'; '.join(shared)}."
+    yield f"{'It has' if is_one else 'All have'} {'; '.join(shared)}."
     which = enumerate_names(map(str, seeds), most=len(seeds))
     yield (
         f"Each was trained with seed{'s' * (len(seeds) > 1)} {which}; a seed decides on initial "
@@ -174,7 +181,7 @@ def _tell_training(study: Study) -> Iterator[str]:
     lost = study.runs[study.runs["status"] != "done"]
     runs = zip(lost["variant"], lost["seed"], lost["status"], strict=True)
     told = "; ".join(f"{clean(variant)}, seed {seed}, {status}" for variant, seed, status in runs)
-    yield f"{done} of {planned} runs finished{f' ({told})' * bool(told)}."
+    yield f"{done} of {number_of(planned, 'run')} finished{f' ({told})' * bool(told)}."
 
 
 def _tell_tuning(study: Study) -> Iterator[str]:
@@ -267,7 +274,9 @@ def _tell_statistics(study: Study) -> Iterator[str]:
         if warning := units.warn():
             yield warning
     if not findings.sets:
-        yield "One seed says nothing of what training again would give, so nothing is tested."
+        one_seed = "One seed says nothing of what training again would give"
+        why = "No two variants can be judged together" if has_seeds else one_seed
+        yield f"{why}, so nothing is tested."
         return
     yield (
         "Differences are contrasts under one model of error for all variants: score = mean of the "
@@ -281,11 +290,8 @@ def _tell_statistics(study: Study) -> Iterator[str]:
             f"{_cite('brown1974robust')}."
         )
     yield (
-        f"All {number_of(findings.num_contrasts, 'contrast')} of {label(study.primary)} (pairs of "
-        "variants, mean effects, interactions) are one family with a familywise error of 5 %: "
-        f"intervals hold at once, by a critical value of {findings.critical:.3f} times each "
-        f"contrast's own reach, drawn from the model{_cite('hothorn2008simultaneous')}; a "
-        "difference is called shown where its interval leaves zero out"
+        f"{_tell_family(findings, label(study.primary))}; a difference is called shown "
+        "where its interval leaves zero out"
         + (
             f", and equivalent where it lies within {percent(findings.margin)} points."
             if findings.margin
@@ -299,6 +305,23 @@ def _tell_statistics(study: Study) -> Iterator[str]:
             "variant's median mIoU) stayed in all numbers; intervals of differences reach over the "
             "analysis without as well."
         )
+
+
+def _tell_family(findings: Findings, score: str) -> str:
+    """Say which contrasts share 5 %, and by what their intervals hold at once."""
+    if findings.num_contrasts == 1:
+        return f"The one contrast of {score}, between two variants, has an error of 5 %"
+    family = (
+        f"All {number_of(findings.num_contrasts, 'contrast')} of {score} (pairs of variants, mean "
+        "effects, interactions) are one family with a familywise error of 5 %: intervals hold at "
+        "once, by "
+    )
+    if findings.num_contrasts > MAX_LISTED:
+        return f"{family}sharing it out evenly (Bonferroni)"
+    return (
+        f"{family}a critical value of {findings.critical:.3f} times each contrast's own reach, "
+        f"drawn from the model{_cite('hothorn2008simultaneous')}"
+    )
 
 
 def _tell_beforehand(study: Study) -> Iterator[str]:
@@ -342,11 +365,13 @@ def _tell_compute(study: Study) -> Iterator[str]:
     software += f" (commit {commit})" * bool(commit)
     yield f"Runs were made with {enumerate_names([software, *libraries])}."
     devices = [part for part in (name("device_name") or name("device"), name("gpus")) if part]
-    threads = f", {name('threads')} thread(s) a run" * bool(name("threads"))
+    number = name("threads")
+    threads = f", {number} thread{'s' * (number != '1')} a run" * bool(number)
     on = f", on {'; '.join(devices)}{threads}" if devices else ""
     hours = [_device_hours(results, key) for key in ("train_seconds", "evaluate_seconds")]
+    runs = "finished run" if len(results) == 1 else number_of(len(results), "finished run")
     yield (
-        f"The {number_of(len(results), 'finished run')} took {hours[0]} device-hours of training "
+        f"The {runs} took {hours[0]} device-hours of training "
         f"and {hours[1]} of evaluation{on}; attempts that failed and whatever was tried before are "
         "not in these."
     )

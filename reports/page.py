@@ -35,10 +35,11 @@ from reports.results.report_folder import ReportFolder
 from reports.sections import CONTENTS
 from reports.sources import list_sources
 from reports.statements import state_changes, tell_shares
+from reports.stats.contrasts import MAX_LISTED
 from reports.study import Study, read_study
 from reports.style import enumerate_names, label, mean_label
 from reports.tables import provenance
-from reports.tables.baselines import baselines_json, list_pairs
+from reports.tables.baselines import baselines_json, describe_pairs, list_pairs
 from reports.tables.changes import describe_changes, tabulate_changes
 from reports.tables.claims import claims_table
 from reports.tables.classes import class_grid, class_table, summarize_classes
@@ -129,6 +130,7 @@ def _render(
     ]
     names, comparisons = [figure.name for figure in figures], _compare_variants(study)
     added = write_sections(study)
+    baselines, baselines_note = _list_baselines(study)
     has_effects = len(study.changes) > 0 or comparisons is not None or "differences" in names
     grid = class_grid(study.classes, plan.variants) if len(study.classes) else None
     table = summary_table(summary, study.comparability, plan.baseline)
@@ -166,7 +168,8 @@ def _render(
         classes=None
         if grid is None
         else _link_rows(to_html(class_table(grid, summary), "IoU by class"), variants),
-        baselines=_list_baselines(study),
+        baselines=baselines,
+        baselines_note=baselines_note,
         variants=to_script_json([[clean(n), study.names[n]] for n in plan.variants]),
         labels=other_targets_table(study.labels) if len(study.labels) else None,
         published=published_table(plan.published, summary, study.labels)
@@ -190,19 +193,25 @@ def _render(
         shown_scores=explain_scores(study.summary),
         scoring=plan.scoring.describe(),
         most_seeds=int(summary["num_done"].max()),
+        is_drawn=study.intervals.findings.num_contrasts <= MAX_LISTED,
+        is_by_image=all(one.length == 1 for one in study.intervals.units.values()),
     )
 
 
-def _list_baselines(study: Study) -> Markup | None:
-    """Write the differences of all pairs of the variants drawn; None where none is known."""
+def _list_baselines(study: Study) -> tuple[Markup | None, str]:
+    """Write the differences of all pairs of the variants drawn, and say what they are.
+
+    None where none is known.
+    """
     drawn, names = study.drawn.variants, study.drawn_summary
     pairs = list_pairs(drawn, study.intervals.findings, study.comparability)
     if not pairs:
-        return None
+        return None, ""
     best = names.sort_values(f"{study.primary}_mean", ascending=False, kind="stable")[
         "variant"
     ].iloc[0]
-    return baselines_json(drawn, study.names, study.plan.baseline or str(best), pairs)
+    written = baselines_json(drawn, study.names, study.plan.baseline or str(best), pairs)
+    return written, describe_pairs(pairs, len(study.plan.variants) - len(drawn))
 
 
 def _choose_figure(figures: Sequence[Illustration]) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from bench.text import clean, clean_block
+from bench.text import clean, clean_block, number_of
 from reports.formats import to_html
 
 
@@ -42,7 +42,7 @@ def render(
         trim_blocks=True,
         loader=PackageLoader("reports", "assets"),
     )
-    environment.filters |= {"clean": clean, "clean_block": clean_block}
+    environment.filters |= {"clean": clean, "clean_block": clean_block, "number_of": number_of}
     environment.filters |= {
         "table": to_html,
         "digest": _digest,

@@ -26,8 +26,9 @@ from reports.results.differences import Change, list_changes
 from reports.results.frame import Record, read_records, runs_frame
 from reports.stats.bootstrap import NUM_RESAMPLES
 from reports.stats.comparability import Comparability, find_comparability
-from reports.stats.contrasts import SHOWN, Findings, find_contrasts
+from reports.stats.contrasts import SAME, SHOWN, Findings, find_contrasts
 from reports.stats.effects import Effect, pair
+from reports.stats.outliers import Outliers, find_outliers
 from reports.stats.pairs import Arm, measure_arm, why_no_pairs
 from reports.stats.primary import compared_scores
 from reports.stats.units import MAX_LOOKED_AT, Resamples
@@ -104,7 +105,8 @@ class Comparison:
     """A row for each variant of either, in order: `variant`, `num_before` and `num_after` (finished
     seeds), `num_pairs` (seeds that both finished), `same_runs`; for each score `<score>_before`,
     `<score>_after` (means), `<score>_diff`, `<score>_low`, `<score>_high` (95 %; of the
-    primary one for all variants at once, of others its own); `verdict` on that (shown, not shown,
+    primary one for all variants at once, of others its own), `<score>_adjusted` (whether that is
+    not the difference of the means, since seeds are missing); `verdict` on that (shown, not shown,
     equivalent; empty where one seed gives none), `direction` (better or worse, of what
     is shown); `changed` (settings, software and device that differ), `note` (why something is
     missing, and what must be known of the runs)."""
@@ -118,6 +120,11 @@ class Comparison:
     def primary(self) -> str:
         """The score that decides."""
         return self.findings.score
+
+    @property
+    def outliers(self) -> Outliers:
+        """Runs that went another way than their side's, of variants that are judged."""
+        return find_outliers(self.findings.arms)
 
     @property
     def is_same(self) -> bool:
@@ -272,6 +279,8 @@ def _compare(
         row[f"{score}_diff"] = gain if comparability.holds(SIDES, score) else np.nan
         for end in ("low", "high"):
             row[f"{score}_{end}"] = np.nan if found is None else getattr(found, end)
+        means = row[f"{score}_after"] - row[f"{score}_before"]
+        row[f"{score}_adjusted"] = bool(abs(row[f"{score}_diff"] - means) > SAME)
         if score == findings.score:
             row["verdict"] = "" if found is None else found.word
             row["direction"] = name_direction(row["verdict"], row[f"{score}_diff"])

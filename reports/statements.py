@@ -73,8 +73,7 @@ def _tell(
     """Say what one change brings, its rows being those of its contexts, in which `others` vary."""
     first = rows.iloc[0].to_dict()
     mark = f" {MARK}" if is_marked(rows) else ""
-    has_counts = rows[f"{primary_of(rows)}_diff_low"].notna().any()
-    no_word = "one seed gives no verdict" if has_counts else _NO_COUNTS
+    no_word = _say_why_no_word(rows)
     if len(rows) == 1:
         return Statement(_lead(first, "", no_word, mark), "")
     mean = _of_change(means, first)
@@ -84,10 +83,20 @@ def _tell(
     contexts = name_contexts(len(rows), others)
     over = f" on average over {contexts}"
     apart = interactions[is_of(interactions, first)]
-    rest = _tell_contexts(rows, apart, contexts.split(" ", 1)[1])
+    rest = _tell_contexts(rows, apart, contexts.split(" ", 1)[1], no_word)
     if mean.get("over_folds"):
         rest += f" {_FOLDS}"
     return Statement(_lead(mean, over, no_word, mark), rest)
+
+
+def _say_why_no_word(rows: pd.DataFrame) -> str:
+    """Say why nothing is shown of a change, or of its mean, where it is not."""
+    primary = primary_of(rows)
+    if not rows[f"{primary}_diff_low"].notna().any():
+        return _NO_COUNTS
+    if (rows[f"{primary}_diff_word"] == "").any():
+        return "one seed gives no verdict"
+    return "means over different classes give no verdict"
 
 
 def name_contexts(number: int, factors: Sequence[str]) -> str:
@@ -122,15 +131,24 @@ def _lead(row: Row, where: str, no_word: str, mark: str) -> str:
     if word == SHOWN:
         verb, size = ("gains", diff) if diff > 0 else ("loses", -diff)
         ends = (low, high) if diff > 0 else (-high, -low)
-        amount = with_interval(percent(size), *ends)
+        amount = with_interval(percent(size), *ends, _write_size)
         return f"{_from_to(row)}, {label(primary)} {verb} {amount} points{where}: shown{mark}."
     amount = with_interval(points(diff), low, high, points)
     verdict = {EQUIVALENT: "equivalent", "": no_word}.get(word, "not shown")
     return f"{_from_to(row)}, {label(primary)} changes by {amount} points{where}: {verdict}{mark}."
 
 
-def _tell_contexts(rows: pd.DataFrame, apart: pd.DataFrame, name: str) -> str:
-    """Say in which contexts a change brings most and least, where that they differ is shown."""
+def _write_size(size: float) -> str:
+    """Write an end of what is shown: what leaves zero out is not written as zero."""
+    text = percent(size)
+    return f"{100 * size:.1g}" if text == "0.0" and size else text
+
+
+def _tell_contexts(rows: pd.DataFrame, apart: pd.DataFrame, name: str, no_word: str) -> str:
+    """Say in which contexts a change brings most and least, where that they differ is shown.
+
+    `no_word` is why nothing is said of that, where it is not.
+    """
     primary = primary_of(rows)
     ranked = rows.sort_values(f"{primary}_diff_mean", kind="stable")
     least, most = ranked.iloc[0].to_dict(), ranked.iloc[-1].to_dict()
@@ -145,7 +163,7 @@ def _tell_contexts(rows: pd.DataFrame, apart: pd.DataFrame, name: str) -> str:
     if not words:  # of very many contexts nothing is asked
         return f"{span}."
     if not words - {""}:
-        return f"{span}; one seed cannot say that they differ."
+        return f"{span}; whether they differ is not judged: {no_word}."
     return f"{span}; that they differ is not shown."
 
 

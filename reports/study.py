@@ -138,7 +138,9 @@ class Study:
 
     @property
     def shares(self) -> dict[str, float]:
-        """What the scatter of scores is due to (`shares.share_variance`)."""
+        """What the scatter of scores is due to (`shares.share_variance`); nothing if unranked."""
+        if not self.is_ranked():
+            return {}
         return share_variance(self.intervals.arms, self.levels, self.primary)
 
     def is_ranked(self, score: str | None = None) -> bool:
@@ -171,10 +173,8 @@ class Study:
             if self.is_ranked()
             else "the plan's first"
         )
-        return (
-            f"Figures show {drawn} of {total} variants: {chosen}, and the baseline. "
-            "Tables hold all."
-        )
+        also = ", and the baseline" if self.plan.baseline else ""
+        return f"Figures show {drawn} of {total} variants: {chosen}{also}. Tables hold all."
 
 
 def read_study(plan: Plan, store: Store) -> Study:

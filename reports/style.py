@@ -105,7 +105,19 @@ def _signed(value: float) -> str:
 
 def between(low: float, high: float, show: Callable[[float], str] = percent) -> str:
     """Write an interval: "[60.1, 64.5]"; one that does not exist is missing."""
-    return MISSING if math.isnan(low) or math.isnan(high) else f"[{show(low)}, {show(high)}]"
+    write = end_of_points if show is points else show
+    return MISSING if math.isnan(low) or math.isnan(high) else f"[{write(low)}, {write(high)}]"
+
+
+def end_of_points(end: float) -> str:
+    """Write an end of an interval as `points` do; close to zero with its side, "+0.0" or "−0.0"."""
+    text = points(end)
+    is_beside = text == "0.0" and abs(end) > TINY
+    return (f"+{text}" if end > 0 else f"{MINUS}{text}") if is_beside else text
+
+
+TINY = 1e-9
+"""What rounding leaves of nothing, as a fraction."""
 
 
 def with_interval(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bench.plan import Plan
 from bench.store.runs import Store
+from bench.text import number_of
 from reports.page import write_report
 
 
@@ -44,7 +45,7 @@ def watch_report(
         if state != seen:
             again = max(1, round(every_seconds))
             page = write_report(plan, store, out_dir, refresh_seconds=again, chosen=chosen)
-            say(f"report: {page}, {num_open} of {len(state)} runs not ended")
+            say(f"report: {page}, {num_open} of {number_of(len(state), 'run')} not ended")
             seen = state
         sleep(every_seconds)
 

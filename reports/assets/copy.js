@@ -5,7 +5,8 @@ const LATEX = {
   "&": "\\&", "%": "\\%", $: "\\$", "#": "\\#", _: "\\_", "{": "\\{", "}": "\\}",
   "\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}",
   "−": "$-$", "–": "\\textendash{}", "±": "$\\pm$", "×": "$\\times$", "→": "$\\to$", Δ: "$\\Delta$", "‡": "\\ddag{}",
-  "≈": "$\\approx$", "≤": "$\\leq$", "<": "$<$", ">": "$>$",
+  "≈": "$\\approx$", "≤": "$\\leq$", "✓": "$\\surd$", "✗": "$\\times$", "<": "$<$", ">": "$>$",
+  "|": "\\textbar{}", '"': "\\char34{}", "`": "\\char96{}", "†": "\\dag{}", "…": "\\dots{}",
 };
 
 function toLatex(table) {
@@ -13,7 +14,10 @@ function toLatex(table) {
     .filter((row) => !row.hidden)
     .map((row) => [...row.cells].filter((cell) => !cell.hidden));
   const align = shown[0].map((cell) => (cell.classList.contains("num") ? "r" : "l")).join("");
-  const escape = (cell) => [...cell.textContent.trim()].map((char) => LATEX[char] ?? char).join("");
+  const escape = (cell) => {
+    const text = [...cell.textContent.trim()].map((char) => LATEX[char] ?? char).join("").replaceAll("--", "-{}-");
+    return /^[[*(]/.test(text) ? `{}${text}` : text; // else arguments of the line before
+  };
   const [head, ...rows] = shown.map((cells) => `${cells.map(escape).join(" & ")} \\\\`);
   const ends = [`\\begin{tabular}{${align}}`, "\\toprule", head, "\\midrule"];
   return [...ends, ...rows, "\\bottomrule", "\\end{tabular}", ""].join("\n");

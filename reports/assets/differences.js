@@ -4,11 +4,11 @@
 {
   const MISSING = "–";
 
-  // Tenths of points as text: 12 -> "+1.2", 0 -> "0.0".
+  // Tenths of points as text: 12 -> "+1.2", 0 -> "0.0", 0.1 -> "+0.0".
   function points(tenths) {
     const size = Math.abs(tenths);
     const sign = tenths > 0 ? "+" : tenths < 0 ? "−" : "";
-    return `${sign}${Math.floor(size / 10)}.${size % 10}`;
+    return `${sign}${Math.floor(size / 10)}.${Math.floor(size % 10)}`;
   }
 
   // What each other variant has more than the baseline, in the page's order.
@@ -89,6 +89,9 @@
       rows.push(row);
     });
     box.querySelector("tbody").replaceChildren(...rows);
+    const heads = [...box.querySelectorAll("thead th")];
+    const column = heads.findIndex((head) => head.hasAttribute("aria-sort")); // as the reader sorted it
+    if (column >= 0) sortBy(box.querySelector("table"), column, heads[column].getAttribute("aria-sort") === "descending");
     drawAxis(box.querySelector("thead .forest"), chooseTicks(low, high), place);
   }
 
@@ -107,6 +110,7 @@
       address.write({ baseline: chosen === usual ? null : names[chosen] }, { step: true });
       show(chosen);
     });
+    if (data.variants.length > 2) addSorting(box.querySelector("table"));
     document.querySelector("section:not(#answer) figure.differences")?.classList.add("replaced");
     box.hidden = false;
     address.follow((choices) => show(names.includes(choices.get("baseline")) ? names.indexOf(choices.get("baseline")) : usual));

@@ -35,6 +35,7 @@ function sortBy(table, column, down) {
 
 function addSorting(table) {
   [...table.tHead.rows[0].cells].forEach((cell, column) => {
+    if (cell.classList.contains("forest")) return; // drawn, without text
     const button = document.createElement("button");
     button.type = "button";
     button.append(...cell.childNodes);

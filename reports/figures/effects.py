@@ -150,9 +150,7 @@ def plot_differences(summary: pd.DataFrame, baseline: str) -> Drawing:
             style: dict[str, Any] = {"color": RIGHT if apart else FAINT}
             ax.plot([low[y], high[y]], [y, y], linewidth=2.0, solid_capstyle="butt", **style)
             ax.plot(mean[y], y, "o", markersize=6.5, **style)
-            shown = points(mean[y])
-            if low[y] == low[y]:
-                shown += f" [{points(low[y])}, {points(high[y])}]"
+            shown = with_interval(points(mean[y]), low[y], high[y], points)
             figure.name_point(ax, mean[y], y, f"{variant}: {shown}", variant)
             beside = {"xycoords": ax.get_yaxis_transform(), "annotation_clip": False}
             ax.annotate(shown, (1.01, y), va="center", fontsize=8.5, color=INK, **beside)

@@ -45,6 +45,8 @@ def _of_scores(study: Study) -> str:
         f"{study.names[variant]} with {percent(scores[variant])} %"
         for variant in (max(scores, key=scores.__getitem__), min(scores, key=scores.__getitem__))
     ]
+    if len(scored) == 1:
+        return f"{capital(mean_label(primary))} of {told[0]}."
     count = number_of(len(scored), "variant")
     return f"{capital(mean_label(primary))} of {count}: highest {told[0]}, lowest {told[1]}."
 

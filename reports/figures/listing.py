@@ -87,7 +87,7 @@ def _draw_scores(study: Study) -> Iterator[Drawn]:
         )
     baseline = study.plan.baseline
     if baseline is not None and summary[f"{primary}_diff_mean"].notna().any():
-        spread = _INTERVAL if has_interval(summary) else _DEVIATION
+        spread = _say_bars(summary, primary) if has_interval(summary) else _DEVIATION
         named = summary.assign(variant=summary["variant"].map(study.names))
         figure = plot_differences(named, study.names[baseline])
         caption = f"{_DIFFERENCES.format(score=shown)} {spread}"
@@ -116,7 +116,8 @@ def _draw_learning(study: Study) -> Iterator[Drawn]:
 
 def _draw_effects(study: Study) -> Iterator[Drawn]:
     """Draw the changes of each factor that were made in several contexts, and the skip's."""
-    changes = study.changes[study.changes[f"{study.primary}_diff_mean"].notna()]
+    primary = study.primary
+    changes = study.changes[study.changes[f"{primary}_diff_mean"].notna()]
     means, apart = study.main_effects, study.interactions
     for factor in list_factors(changes):
         own = changes[changes["factor"] == factor]
@@ -127,8 +128,19 @@ def _draw_effects(study: Study) -> Iterator[Drawn]:
         ]
         if factor == CHAINED or any(len(one.mean) for one in effects):
             title = f"What changing {name_factor(factor)} brings"
-            caption = _EFFECTS.format(score=label(study.primary))
+            caption = f"{_EFFECTS.format(score=label(primary))} {_say_bars(own, primary)}"
             yield name_effects(factor), title, caption, plot_effects(effects)
+
+
+def _say_bars(rows: pd.DataFrame, primary: str) -> str:
+    """Say what the bars of differences are: intervals that decide, or those of one seed."""
+    has_bar = rows[f"{primary}_diff_low"].notna()
+    words = rows.loc[has_bar, f"{primary}_diff_word"]
+    if not len(words):
+        return _NO_BARS
+    if not any(words):
+        return _OF_NETWORKS
+    return _INTERVAL if all(words) else f"{_INTERVAL} {_OF_SOME}"
 
 
 def _draw_costs(study: Study) -> Iterator[Drawn]:
@@ -253,14 +265,19 @@ _GRID = (
 )
 _EFFECTS = (
     "Change of {score} in points. Thick: the mean over contexts; thin: each context. Right: what a "
-    "context has more than the mean, where contexts gain alike it is zero. Bars are the intervals "
-    "that decide, for all contrasts of this page at once; in colour where a change is shown."
+    "context has more than the mean, where contexts gain alike it is zero."
 )
 _DIFFERENCES = "Difference of {score} to the baseline in points; zero is no change."
 _INTERVAL = (
     "The bar is the 95 % interval that decides, over images and seeds and for all contrasts of "
     "this page at once; in colour where a difference is shown, grey elsewhere."
 )
+_OF_NETWORKS = (
+    "The bar is a 95 % interval over images alone, of each difference by itself: with one seed it "
+    "is about these trained networks; grey, since nothing is shown."
+)
+_OF_SOME = "With one seed it is over images alone, about these trained networks, and always grey."
+_NO_BARS = "Without counts of several images there are no bars, and nothing is shown."
 _DEVIATION = (
     "The bar is one sample standard deviation over seeds to either side, no confidence interval; "
     "grey, since without counts of several images nothing can be shown."

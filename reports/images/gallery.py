@@ -6,7 +6,7 @@ In: a `Study`. Out: illustrations, and the rule by which they were chosen.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.text import clean
+from bench.text import clean, number_of
 from fcn.errors import InputError
 from reports.figures.illustration import Illustration, illustrate
 from reports.images.choice import Pair, choose_pair
@@ -67,7 +67,8 @@ def draw_gallery(study: Study) -> Gallery:
     ]
     left_out = len(study.plan.variants) - len(shown.variants)
     which = f" of lower {label(study.primary)}" if is_ranked else ""
-    omission = f"{left_out} variants{which} are left out." if left_out and drawn else ""
+    told = f"{number_of(left_out, 'variant')}{which} {'is' if left_out == 1 else 'are'} left out."
+    omission = told if left_out and drawn else ""
     shown_pair = _draw_pair(images, pair, study.names) if pair else []
     return Gallery(shown_pair, drawn, rule, omission, linked)
 

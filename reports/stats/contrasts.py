@@ -181,7 +181,7 @@ class Findings:
                 part = own[first : first + CHUNK]
                 effects = [pair(before, after) for before, after in part]
                 verdict = judge_one_of(one.model, one.weigh(effects), self.num_contrasts)
-                found = _list_findings(one, effects, verdict, self.margin)
+                found = _list_findings(one, effects, verdict, self.margin, self.score)
                 self._judged.update(zip(part, found, strict=True))
 
     @cached_property
@@ -212,7 +212,10 @@ class Findings:
                 ends = max(diff - reach, -most), min(diff + reach, most)
                 error, freedom = float(judged.error[0]), float(judged.freedom[0])
                 seeds = int(contrast.num_seeds[0])
-                return Finding(diff, *ends, *ends, error, freedom, np.nan, "", seeds, reach=reach)
+                shown = one.weigh([effect]) @ np.nanmean(one.model.scores.points, axis=1)
+                adjusted = bool(abs(diff - shown[0]) > SAME)
+                rest = error, freedom, np.nan, "", seeds, adjusted
+                return Finding(diff, *ends, *ends, *rest, reach=reach)
         return None
 
     def _judge_alone(self, before: str, after: str, score: str) -> Finding:
@@ -284,8 +287,7 @@ def _find_contrasts(
     folds = list(list_fold_sets(arms, score, levels or {}))
     num_pairs = sum(len(one.names) * (len(one.names) - 1) // 2 for one in sets) * all_pairs
     if num_pairs + len(effects) > MAX_LISTED:
-        many = _find_many(arms, sets, folds, effects, num_pairs + len(effects), margin)
-        return replace(many, score=score)
+        return _find_many(arms, sets, folds, effects, num_pairs + len(effects), margin, score)
     listed = {id(one): _list_effects(one, effects, all_pairs=all_pairs) for one in sets}
     listed |= {id(one): _list_effects(one, effects, all_pairs=False) for one in folds}
     sets = [one for one in sets if listed[id(one)]]
@@ -295,8 +297,8 @@ def _find_contrasts(
     found: dict[frozenset[tuple[str, float]], Finding] = {}
     verdicts = judge_families(families, "")
     for one, own, verdict in zip(judged, asked, verdicts, strict=True):
-        for effect, finding in zip(own, _list_findings(one, own, verdict, margin), strict=True):
-            found[_key(effect)] = finding
+        listing = _list_findings(one, own, verdict, margin, score)
+        found |= {_key(effect): finding for effect, finding in zip(own, listing, strict=True)}
     critical = float(np.max(verdicts[0].critical)) if verdicts else math.nan
     notes = [note for one in sets if (note := _say_spreads(one))]
     return Findings(arms, sets, found, critical, len(found), margin, notes, score=score)
@@ -309,6 +311,7 @@ def _find_many(
     effects: Sequence[Effect],
     number: int,
     margin: float | None,
+    score: str,
 ) -> Findings:
     """Judge effects of a grid of very many variants; its pairs are judged as they are asked for."""
     found: dict[frozenset[tuple[str, float]], Finding] = {}
@@ -318,14 +321,14 @@ def _find_many(
         if own:
             verdict = judge_one_of(one.model, one.weigh(own), number)
             critical = float(np.max(verdict.critical))
-            findings = _list_findings(one, own, verdict, margin)
+            findings = _list_findings(one, own, verdict, margin, score)
             found |= {_key(effect): one for effect, one in zip(own, findings, strict=True)}
     notes = [note for one in sets if (note := _say_spreads(one))]
     notes.append(
         f"{number:,} contrasts are too many to be drawn together: their 5 % is shared out evenly, "
         "which makes intervals longer than they need be (Bonferroni)."
     )
-    return Findings(arms, sets, found, critical, number, margin, notes)
+    return Findings(arms, sets, found, critical, number, margin, notes, score=score)
 
 
 def list_sets(arms: Mapping[str, Arm], score: str, levels: Levels) -> Iterable[VariantSet]:
@@ -407,24 +410,29 @@ def _list_effects(one: VariantSet, effects: Iterable[Effect], *, all_pairs: bool
 
 
 def _list_findings(
-    one: VariantSet, effects: Sequence[Effect], verdict: Verdicts, margin: float | None
+    one: VariantSet,
+    effects: Sequence[Effect],
+    verdict: Verdicts,
+    margin: float | None,
+    score: str,
 ) -> Iterable[Finding]:
-    weights = one.weigh(effects)
+    weights, most = one.weigh(effects), find_range(score)
     seeds = Contrasts(one.model, weights).num_seeds
-    judged, low, high = verdict.judged, verdict.low, verdict.high
+    judged = verdict.judged
     critical = np.broadcast_to(verdict.critical, judged.reach.shape)
     far = critical * judged.reach
     shown = weights @ np.nanmean(one.model.scores.points, axis=1)
     for m in range(len(effects)):
-        diff, reach = float(judged.estimate[m]), float(judged.reach[m])
+        diff, reach, wide = (float(values[m]) for values in (judged.estimate, judged.reach, far))
         # Where nothing spreads, as between copies of one run, nothing is known of the error.
-        word = SHOWN if abs(diff) > far[m] > TINY else NOT_SHOWN
-        if margin is not None and abs(diff) + far[m] <= margin:
+        word = SHOWN if abs(diff) > wide > TINY else NOT_SHOWN
+        if margin is not None and abs(diff) + wide <= margin:
             word = EQUIVALENT
-        ends = float(low[m]), float(high[m]), max(diff - reach, -1.0), min(diff + reach, 1.0)
+        ends = max(diff - wide, -most), min(diff + wide, most)
+        own = max(diff - reach, -most), min(diff + reach, most)
         rest = float(judged.error[m]), float(judged.freedom[m]), float(verdict.p[m])
         adjusted = bool(abs(diff - shown[m]) > SAME)
-        finding = Finding(diff, *ends, *rest, word, int(seeds[m]), adjusted)
+        finding = Finding(diff, *ends, *own, *rest, word, int(seeds[m]), adjusted)
         yield finding._replace(reach=reach, critical=float(critical[m]))
 
 
@@ -441,23 +449,25 @@ def _of_networks(before: Arm, after: Arm, score: str) -> Finding:
     rows = [[arm.seeds.index(seed) for seed in seeds] for arm in (before, after)]
     diff = float((after.points[rows[1], m[1]] - before.points[rows[0], m[0]]).mean())
     draws = (after.draws[:, rows[1], m[1]] - before.draws[:, rows[0], m[0]]).mean(1)
-    N = before.num_units
+    shown = float(after.points[:, m[1]].mean() - before.points[:, m[0]].mean())
+    adjusted, N = abs(diff - shown) > SAME, before.num_units
     if N < 2:
         nan = math.nan
-        return Finding(diff, nan, nan, nan, nan, nan, nan, nan, "", len(seeds))
+        return Finding(diff, nan, nan, nan, nan, nan, nan, nan, "", len(seeds), adjusted)
     error = float(draws.std(ddof=1) * np.sqrt(N / (N - 1)))
     reach = float(t_quantile(N - 1.0)) * error
     most = find_range(score)
     ends = max(diff - reach, -most), min(diff + reach, most)
-    return Finding(diff, *ends, *ends, error, N - 1.0, np.nan, "", len(seeds), reach=reach)
+    rest = error, N - 1.0, np.nan, "", len(seeds), adjusted
+    return Finding(diff, *ends, *ends, *rest, reach=reach)
 
 
 def find_range(score: str) -> float:
-    """Return by how much two values of a score can differ at most; of fractions 1."""
+    """Return by how much two values of a score can differ at most; of shares 1."""
     if score not in METRICS and not is_by_image(score):  # IoU of a class
         return 1.0
-    metric = find_metric(score)
-    return metric.limits[1] - metric.limits[0] if metric.unit else 1.0
+    least, most = find_metric(score).limits
+    return most - least
 
 
 def _say_spreads(one: VariantSet) -> str:

@@ -175,10 +175,10 @@ def describe_timing(runs: pd.DataFrame) -> str:
     sizes = sorted(set(runs["timed_size"].dropna()))
     shown = sizes[0] if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
     threads = sorted({int(n) for n in runs["threads"].dropna()})
-    on = ", ".join(str(n) for n in threads)
+    on = f", {', '.join(map(str, threads))} thread{'s' * (threads != [1])}" if threads else ""
     beside = int(runs["timed_beside"].max())
     company = f"beside up to {beside} other" if beside else "with no other"
     return (
-        f"Latency: median of 30 passes of one image of {shown} pixels, {on} "
-        f"thread{'s' * (on != '1')}, {company} run{'s' * (beside > 1)} of this store on the device."
+        f"Latency: median of 30 passes of one image of {shown} pixels{on}, "
+        f"{company} run{'s' * (beside > 1)} of this store on the device."
     )

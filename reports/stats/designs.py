@@ -43,17 +43,15 @@ def describe_design(arms: Mapping[str, Arm], found: Findings, of: str = "") -> s
         found: Of a grid whose seeds spread as its own do: itself, or another.
         of: Name of the other grid; empty for itself.
     """
-    alike = [one for one in found.sets if {a.images for a in one.arms} & _images(arms)]
+    alike = [one for one in found.sets if len(_judged_alike(one, arms)) > 1]
     if len(arms) < 2:
         return ""
     if not alike:
         unlike = f" {of} has no two seeds of two variants on these images." if of else ""
-        return (
-            "How large a difference must be to be shown is unknown: one seed tells nothing of how "
-            f"far seeds spread.{unlike}"
-        )
+        why = _say_why_unknown(arms)
+        return f"How large a difference must be to be shown is unknown: {why}.{unlike}"
     one = max(alike, key=lambda own: len(own.names))
-    sizes = [100 * size for size in _list_smallest(one, arms, found.score)]
+    sizes = [100 * size for size in _list_smallest(one, _judged_alike(one, arms), found.score)]
     shown = ", ".join(f"{size:.1f} with {n}" for size, n in zip(sizes, DESIGNS, strict=True))
     source = f"seeds spread here as in {of}" if of else "seeds spread as they did"
     return (
@@ -62,8 +60,18 @@ def describe_design(arms: Mapping[str, Arm], found: Findings, of: str = "") -> s
     )
 
 
-def _images(arms: Mapping[str, Arm]) -> set[str]:
-    return {arm.images for arm in arms.values()}
+def _say_why_unknown(arms: Mapping[str, Arm]) -> str:
+    if max(len(arm.seeds) for arm in arms.values()) < 2:
+        return "one seed tells nothing of how far seeds spread"
+    if max(arm.num_units for arm in arms.values()) < 2:
+        return "one image tells nothing of others"
+    return "no two variants have two seeds in common, on the same images and classes"
+
+
+def _judged_alike(one: VariantSet, arms: Mapping[str, Arm]) -> Mapping[str, Arm]:
+    """Return the arms that were judged on the images of a set."""
+    images = {arm.images for arm in one.arms}
+    return {name: arm for name, arm in arms.items() if arm.images in images}
 
 
 def _list_smallest(one: VariantSet, arms: Mapping[str, Arm], score: str) -> list[float]:

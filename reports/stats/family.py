@@ -41,18 +41,6 @@ class Verdicts:
     """Share of draws without any difference in which some contrast is as far out."""
     num_draws: int
 
-    @property
-    def low(self) -> Floats:
-        """Lower ends of the simultaneous intervals; a difference of fractions is -1 at least."""
-        low: Floats = np.maximum(self.judged.estimate - self.critical * self.judged.reach, -1.0)
-        return low
-
-    @property
-    def high(self) -> Floats:
-        """Upper ends of the simultaneous intervals."""
-        high: Floats = np.minimum(self.judged.estimate + self.critical * self.judged.reach, 1.0)
-        return high
-
 
 def judge_family(model: Model, weights: sparse.csr_array, key: str) -> Verdicts:
     """Judge contrasts together.

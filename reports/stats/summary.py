@@ -15,7 +15,7 @@ import pandas as pd
 
 from bench.metrics import METRICS, SCORES, is_by_image
 from reports.stats.comparability import UNKNOWN, Comparability
-from reports.stats.contrasts import SHOWN, Findings
+from reports.stats.contrasts import SAME, SHOWN, Findings
 from reports.stats.intervals import Intervals
 from reports.stats.model import Floats
 from reports.stats.ranks import find_ranks
@@ -82,7 +82,8 @@ def add_intervals(
         best has one seed, or variants are not comparable), `<score>_rank_low` and `_rank_high` (the
         places that it may have, all at once); and, with a baseline, what each differs by from it:
         `<score>_diff_mean`, `_low`, `_high` (of the primary score the interval that
-        decides, of others their own), `_own_low`, `_own_high`, `_error`, `_p` and `_word`; where
+        decides, of others their own), `_own_low`, `_own_high`, `_error`, `_p` and `_word`, and
+        `_adjusted` (whether it is not the difference of the means shown: seeds are missing); where
         runs are outliers, of the primary one `<score>_diff_without`, `_without_low` and
         `_without_high`.
     """
@@ -98,6 +99,10 @@ def add_intervals(
         joined[[f"{score}_{end}" for end in ends]] = found[ends].astype("float64")
         if baseline is not None and len(bounds):
             _add_differences(joined, intervals, baseline, score)
+        elif baseline is not None:
+            means = joined[f"{score}_mean"]
+            apart = joined[f"{score}_diff_mean"] - (means - means[baseline])
+            joined[f"{score}_diff_adjusted"] = apart.abs() > SAME
         joined = joined.copy()  # one block again: pandas warns of a frame of very many
     is_ranked = intervals.comparability.holds(joined.index, primary)
     means = joined[f"{primary}_mean"]
@@ -155,6 +160,8 @@ _WITHOUT = ("without", "without_low", "without_high")
 def list_tied(means: pd.Series, findings: Findings) -> list[str]:
     """List the variants that are not shown to be below the one of highest mean.
 
+    What cannot be judged against it, such as for lack of common seeds, is none that is shown.
+
     Args:
         means: Mean of the primary score by variant.
         findings: What is shown.
@@ -163,8 +170,21 @@ def list_tied(means: pd.Series, findings: Findings) -> list[str]:
     if best is None:
         return []
     findings.prepare([(best, str(name)) for name in means.index])
-    found = {name: findings.compare(best, str(name)) for name in means.index if name != best}
-    return [str(name) for name, one in found.items() if one and one.word and one.word != SHOWN]
+    found = {
+        str(name): findings.compare(best, str(name))
+        for name in means.index[means.notna()]
+        if name != best
+    }
+    return [
+        name
+        for name, one in found.items()
+        if _has_seeds(name, findings) and not (one and one.word == SHOWN)
+    ]
+
+
+def _has_seeds(name: str, findings: Findings) -> bool:
+    """Say whether a variant may have a mark: one seed gives no verdict."""
+    return name not in findings.arms or len(findings.arms[name].seeds) > 1
 
 
 def find_best(means: pd.Series, findings: Findings) -> str | None:

@@ -12,7 +12,7 @@ from bench.text import clean
 from reports.across import Across
 from reports.formats import Table
 from reports.style import MISSING, label, percent, points, with_interval, with_spread
-from reports.tables.cells import distinct
+from reports.tables.cells import ADJUSTED, ADJUSTED_MEANS, distinct
 
 NEVER_AVERAGED = (
     "Scores of different data sets are not averaged: a point on one is not a point on another, "
@@ -75,7 +75,8 @@ def differences_table(across: Across) -> Table:
     def show(row: pd.Series) -> str:
         primary = across.primary
         ends = [row[f"{primary}_diff{end}"] for end in ("", "_low", "_high")]
-        shown = with_interval(points(ends[0]), ends[1], ends[2], points)
+        shown = ADJUSTED * bool(row[f"{primary}_diff_adjusted"]) + points(ends[0])
+        shown = with_interval(shown, ends[1], ends[2], points)
         word = row[f"{primary}_diff_word"]
         return f"{shown} {word}" if word else shown
 
@@ -85,6 +86,8 @@ def differences_table(across: Across) -> Table:
         "that decide: all of this table are one family, and hold at once. Without a word there is "
         "one seed, and nothing is shown. –: not finished there, or not judged alike."
     )
+    if frame[f"{across.primary}_diff_adjusted"].any():
+        caption += f" {ADJUSTED_MEANS}"
     return Table(cells, frozenset(cells.columns[1:]), caption=caption)
 
 

@@ -11,15 +11,16 @@ from itertools import combinations
 
 from markupsafe import Markup
 
-from bench.text import clean
+from bench.text import clean, number_of
 from reports.formats import to_script_json
 from reports.stats.comparability import Comparability
 from reports.stats.contrasts import Finding, Findings
-from reports.style import p_bound, points
+from reports.style import MINUS, end_of_points, p_bound, points
+from reports.tables.cells import ADJUSTED_MEANS
 
-Pair = tuple[int, int, int, int | None, int | None, str, str, bool]
-"""Places of both variants; difference, low and high in tenths of points; word, p, and whether it is
-adjusted for missing seeds."""
+Pair = tuple[int, int, int, float | None, float | None, str, str, bool]
+"""Places of both variants; difference, low and high in tenths of points (an end beside zero is a
+tenth of one, so that its side is known); word, p, and whether it is adjusted for missing seeds."""
 
 
 def list_pairs(
@@ -56,10 +57,51 @@ def baselines_json(
     return to_script_json(content)
 
 
+def describe_pairs(pairs: Sequence[Pair], left_out: int = 0) -> str:
+    """Say what the differences of pairs are, and what their intervals hold for.
+
+    Args:
+        pairs: `list_pairs`.
+        left_out: Variants of the question that are in none of them.
+    """
+    words = [word for _, _, _, low, _, word, _, _ in pairs if low is not None]
+    text = "In percentage points. "
+    if any(words):
+        text += (
+            "Every pair of variants is one of the contrasts that share this page’s 5 %, so "
+            "intervals and verdicts hold whichever is the baseline; in colour where a difference "
+            "is shown."
+        )
+        if not all(words):
+            text += (
+                " With one seed in common an interval is over images alone, about these trained "
+                "networks, and has no verdict."
+            )
+    elif words:
+        text += (
+            "Intervals are over images alone, each by itself: with one seed they are about these "
+            "trained networks, and nothing is shown, whichever is the baseline."
+        )
+    else:
+        text += "Without counts of several images there are no intervals, and nothing is shown."
+    if any(adjusted for *_, adjusted in pairs):
+        text += f" {ADJUSTED_MEANS}"
+    if left_out:
+        are = "is" if left_out == 1 else "are"
+        text += f" As in figures, {number_of(left_out, 'variant')} {are} left out."
+    return text
+
+
 def _write_pair(i: int, j: int, found: Finding) -> Pair:
     p = p_bound(found.p) if found.word else ""
-    low, high = (None if math.isnan(end) else _tenths(end) for end in (found.low, found.high))
+    low, high = (None if math.isnan(end) else _tenths_of_end(end) for end in found[1:3])
     return (i, j, _tenths(found.diff), low, high, found.word, p, found.is_adjusted)
+
+
+def _tenths_of_end(fraction: float) -> float:
+    """Return tenths of points as `style.end_of_points` writes them."""
+    text = end_of_points(fraction)
+    return _tenths(fraction) or {"+": 0.1, MINUS: -0.1}.get(text[0], 0)
 
 
 def _tenths(fraction: float) -> int:

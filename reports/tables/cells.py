@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from reports.style import with_interval, with_spread, writer_of
+from reports.style import points, with_interval, with_spread, writer_of
 
 
 def show_estimates(frame: pd.DataFrame, prefix: str) -> list[str]:
@@ -18,6 +18,24 @@ def show_estimates(frame: pd.DataFrame, prefix: str) -> list[str]:
     return [
         with_interval(with_spread(show(mean), std, show), low, high, show)
         for mean, std, low, high in zip(*columns, strict=True)
+    ]
+
+
+ADJUSTED = "≈ "
+"""Stands before a difference that is not that of the means shown, since seeds are missing."""
+ADJUSTED_MEANS = (
+    "≈: seeds are missing, so it is by least squares or over common seeds, and not the difference "
+    "of the means shown."
+)
+
+
+def show_differences(frame: pd.DataFrame, score: str) -> list[str]:
+    """Write what each row differs by from the baseline, in points; marked where it is adjusted."""
+    values = frame[f"{score}_diff_mean"]
+    adjusted = frame.get(f"{score}_diff_adjusted", pd.Series(False, frame.index))
+    return [
+        ADJUSTED * bool(is_so) + points(value)
+        for value, is_so in zip(values, adjusted, strict=True)
     ]
 
 

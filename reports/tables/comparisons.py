@@ -12,6 +12,7 @@ from reports.marks import map_names, sign
 from reports.stats.comparability import UNKNOWN, Comparability
 from reports.stats.primary import compared_scores, primary_of
 from reports.style import MISSING, label, p_bound, points, times, with_interval
+from reports.tables.cells import ADJUSTED_MEANS, show_differences
 
 COSTS = {"num_parameters": "parameters", "train_seconds": "training"}
 
@@ -61,18 +62,17 @@ def comparison_table(
     names = map_names(summary)
     cells = pd.DataFrame({"variant": [names[name] for name in frame["variant"]]})
     primary = primary_of(summary)
-    of = "" if any(frame[f"{primary}_diff_word"]) else ", these two networks"
+    is_of_one = not any(frame[f"{primary}_diff_word"]) and not frame["num_pairs"].max() > 1
     for score in compared_scores(primary):
+        has_interval = bool(frame[f"{score}_diff_low"].notna().any())
+        of = f"{', these two networks' * is_of_one} [95 %]" * has_interval
         shown = zip(
-            *(frame[f"{score}_diff_{kind}"] for kind in ("mean", "low", "high")),
-            frame[f"{score}_diff_adjusted"],
+            show_differences(frame, score),
+            *(frame[f"{score}_diff_{kind}"] for kind in ("low", "high")),
             strict=True,
         )
-        texts = [
-            with_interval(ADJUSTED * bool(adjusted) + points(mean), low, high, points)
-            for mean, low, high, adjusted in shown
-        ]
-        cells[f"Δ {label(score)}{of} [95 %]"] = sign(texts, frame)
+        texts = [with_interval(text, low, high, points) for text, low, high in shown]
+        cells[f"Δ {label(score)}{of}"] = sign(texts, frame)
         if f"{score}_diff_without" in frame:
             ends = (frame[f"{score}_diff_without{end}"] for end in ("", "_low", "_high"))
             cells["without outliers"] = [
@@ -106,12 +106,12 @@ def describe_verdicts(summary: pd.DataFrame, baseline: str) -> str:
             "shown where its own leaves zero out. p is adjusted for their number. Other scores "
             "have intervals of their own and no verdict."
         )
-    if frame[f"{primary}_diff_adjusted"].any():
-        text += (
-            f" {ADJUSTED.strip()}: adjusted for missing seeds by least squares, so not the "
-            "difference of the means shown."
-        )
-    if "" in words:
+    if any(frame[f"{score}_diff_adjusted"].any() for score in compared_scores(primary)):
+        text += f" {ADJUSTED_MEANS}"
+    known = frame[f"{primary}_diff_low"].notna()
+    if not known.any() and frame[f"{primary}_diff_mean"].notna().any():
+        text += " Without counts of several images there are no intervals, and nothing is shown."
+    if "" in set(frame.loc[known, f"{primary}_diff_word"]):
         text += (
             " With one seed an interval is about these trained networks on other images: what "
             "training again would change is not in it, so nothing is shown."
@@ -122,9 +122,6 @@ def describe_verdicts(summary: pd.DataFrame, baseline: str) -> str:
             "which stands beside."
         )
     return f"{text} ×: in parts of the baseline's; ≈ 1 where runs of one network are as far apart."
-
-
-ADJUSTED = "≈ "
 
 
 def _verdict(word: str, p: float) -> str:

@@ -164,7 +164,8 @@ def _list_facts(plan: Plan, record: Record) -> Iterator[tuple[str, str]]:
         versions = [f"{name} {found}" for name in names if (found := environment.get(name))]
         yield "versions", ", ".join(versions) or "not recorded"
         device = [environment.get(name) for name in ("device", "device_name", "platform")]
-        threads = f"{environment['threads']} threads" if "threads" in environment else None
+        count = environment.get("threads")
+        threads = None if count is None else f"{count} thread{'s' * (str(count) != '1')}"
         yield "device", ", ".join(str(part) for part in (*device, threads) if part)
         yield "training", duration(result.train_seconds)
         yield "evaluation", duration(result.evaluate_seconds)
@@ -215,7 +216,7 @@ def weights_table(records: Iterable[Record]) -> Table:
 
 def _brief(value: Any) -> str:
     if isinstance(value, list):
-        return f"{len(value)} entries" if value else "none"
+        return f"{len(value)} entr{'y' if len(value) == 1 else 'ies'}" if value else "none"
     return value if isinstance(value, str) else json.dumps(value)
 
 

@@ -20,6 +20,7 @@ from reports.style import (
     points,
     with_interval,
 )
+from reports.tables.cells import ADJUSTED, ADJUSTED_MEANS
 
 
 def sides_table(frame: pd.DataFrame, margin: float | None = None, *, notes: bool = True) -> Table:
@@ -43,7 +44,8 @@ def sides_table(frame: pd.DataFrame, margin: float | None = None, *, notes: bool
         cells[title] = [f"{percent(before)} → {percent(after)}" for before, after in means]
         values = frame[[f"{score}_{name}" for name in ("diff", "low", "high")]].to_numpy(float)
         cells[f"Δ {title}"] = [
-            with_interval(points(diff), low, high, points) for diff, low, high in values
+            with_interval(ADJUSTED * bool(is_so) + points(diff), low, high, points)
+            for (diff, low, high), is_so in zip(values, frame[f"{score}_adjusted"], strict=True)
         ]
         if score == primary:
             cells["verdict"] = [say_verdict(*row) for row in _list_verdicts(frame)]
@@ -109,6 +111,8 @@ def _describe(frame: pd.DataFrame, margin: float | None) -> str:
     primary = list_compared(frame)[0]
     words = set(frame["verdict"])
     text = "Means over finished seeds in percent; Δ: after less before, in points"
+    adjusted = any(frame[f"{score}_adjusted"].any() for score in list_compared(frame))
+    rest = f" {ADJUSTED_MEANS}" * adjusted
     if any(words):
         text += (
             f", with its 95 % interval over images and seeds, of {label(primary)} for all variants "
@@ -116,10 +120,10 @@ def _describe(frame: pd.DataFrame, margin: float | None) -> str:
         )
         if margin is not None:
             text += f", equivalent where it lies within {number_of_points(margin)}"
-        return f"{text}. Other scores have intervals of their own and no verdict."
+        return f"{text}. Other scores have intervals of their own and no verdict.{rest}"
     if frame[f"{primary}_low"].notna().any():
         text += (
             ", with its 95 % interval over images alone: with one seed it is about these networks, "
             "and nothing is shown"
         )
-    return f"{text}."
+    return f"{text}.{rest}"

@@ -26,7 +26,7 @@ from reports.style import (
     with_spread,
     writer_of,
 )
-from reports.tables.cells import show_estimates
+from reports.tables.cells import ADJUSTED_MEANS, show_differences, show_estimates
 
 
 def summary_table(
@@ -59,8 +59,7 @@ def summary_table(
         if _has(summary, f"{primary}_low"):
             cells[f"{label(primary)}, 95 %"] = _bounds(summary, primary, percent)
         if f"{primary}_diff_mean" in summary:
-            differences = summary[f"{primary}_diff_mean"]
-            cells[f"Δ {label(primary)}"] = [points(value) for value in differences]
+            cells[f"Δ {label(primary)}"] = show_differences(summary, primary)
         if _has(summary, f"{primary}_diff_low"):
             cells["Δ, 95 %"] = _bounds(summary, f"{primary}_diff", points)
     cells["parameters"] = [millions(value) for value in summary["num_parameters"]]
@@ -70,13 +69,26 @@ def summary_table(
         is_marked = "remark" in summary and summary["remark"][summary["variant"] == baseline].any()
         against = f"the baseline {MARK}" if is_marked else "the baseline"
         caption += f" Δ: points of {label(primary)} against {against}"
-        if _has(summary, f"{primary}_diff_low"):
-            caption += ", its interval one of all contrasts of this page at once"
-        caption += "."
+        caption += f"{_say_differences(summary)}."
+        if summary.get(f"{primary}_diff_adjusted", pd.Series(dtype=bool)).any():
+            caption += f" {ADJUSTED_MEANS}"
     caption += " Parameters and training time: means over runs."
     numeric = frozenset(cells.columns[1:]) - {"judged on", "mean over"}
     best, tied = (marked_cells(summary, kind, label(primary)) for kind in ("best", "tied"))
     return Table(cells, numeric, best, tied, caption)
+
+
+def _say_differences(summary: pd.DataFrame) -> str:
+    """Say what the intervals of differences hold for, as the end of a sentence."""
+    primary = primary_of(summary)
+    if not _has(summary, f"{primary}_diff_low"):
+        return ""
+    words = summary.loc[summary[f"{primary}_diff_low"].notna(), f"{primary}_diff_word"]
+    of_one = "over images alone, about these trained networks"
+    if not any(words):
+        return f", its interval {of_one}"
+    rest = "" if all(words) else f", with one seed {of_one}"
+    return f", its interval one of all contrasts of this page at once{rest}"
 
 
 def describe_scores(summary: pd.DataFrame, *, is_ranked: bool = True) -> str:

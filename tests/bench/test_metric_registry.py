@@ -20,6 +20,7 @@ from bench.metrics import (
     find_metric,
     list_metrics,
     per_class,
+    pooled,
     score_rows,
     split_rows,
     summarize,
@@ -228,6 +229,15 @@ def test_a_score_of_ones_own_has_a_mean_over_images_too(own_parts):
     scorer = Scorer.of(Scoring(primary="f2"), ("confusion",), "ab", counts[1])
     scores = scorer.score({"confusion": counts})
     assert scores["f2"] == pytest.approx((150 / 195 + 25 / 55) / 2)
+
+
+def test_what_is_no_fraction_decides_nothing(own_parts):
+    METRICS.register("pixels")(
+        pooled("pixels", unit="px", limits=(0.0, np.inf))(lambda hit, real, pred: hit.sum(-1))
+    )
+    with pytest.raises(ValueError, match="is a fraction of which more is better, which pixels is"):
+        Scoring(primary="pixels")
+    assert Scoring(also=("pixels",)).primary == "miou"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from reports.figures.curves import plot_curves
 from reports.results.frame import curves_frame, eval_frame
 from reports.stats.contrasts import NOT_SHOWN, SHOWN
 from reports.study import read_study
-from reports.style import points
+from reports.style import between, end_of_points, points
 from reports.tables.baselines import baselines_json, list_pairs
 from reports.tables.comparisons import comparison_table
 
@@ -27,14 +27,34 @@ def test_every_pair_is_there_once_with_what_is_found(study):
     assert {pair[:2] for pair in pairs} == {(i, j) for j in range(12) for i in range(j)} - {apart}
     for i, j, diff, low, high, word, *_ in pairs:
         found = study.intervals.findings.compare(names[i], names[j])
-        for shown, value in ((diff, found.diff), (low, found.low), (high, found.high)):
+        assert (f"{diff / 10:+.1f}" if diff else "0.0") == points(found.diff).replace("−", "-")
+        for shown, value in ((low, found.low), (high, found.high)):
             if shown is None:
                 assert value != value
             else:
                 text = f"{shown / 10:+.1f}" if shown else "0.0"
-                assert text == points(value).replace("−", "-")
+                assert text == end_of_points(value).replace("−", "-")
         assert word == found.word
     assert {SHOWN, NOT_SHOWN} <= {pair[5] for pair in pairs}
+
+
+def test_an_end_beside_zero_keeps_its_side(study):
+    """A difference that is shown never has an interval that reads as if it began at zero."""
+    assert between(0.0003, 0.02, points) == "[+0.0, +2.0]"
+    assert between(-0.02, -0.0003, points) == "[−2.0, −0.0]"
+    assert between(0.0, 0.0, points) == "[0.0, 0.0]"
+    names, findings = study.plan.variants, study.intervals.findings
+    key, found = next(iter(findings.found.items()))
+    moved = {key: found._replace(diff=0.01, low=0.0003, high=0.02, word=SHOWN)}
+    own = dataclasses.replace(findings, found=findings.found | moved)
+    known = dict(key)
+    places = sorted(names.index(name) for name in known)
+    (pair,) = [
+        one for one in list_pairs(names, own, study.comparability) if list(one[:2]) == places
+    ]
+    turned = known[names[places[1]]] < 0
+    assert sorted(map(abs, pair[3:5])) == [0.1, 20]
+    assert (pair[3] == 0.1) != turned
 
 
 def test_it_takes_a_few_kilobytes(study):

@@ -109,3 +109,5 @@ def test_what_was_timed_and_beside_what_is_said():
         "other run of this store on the device."
     )
     assert describe_timing(make_runs({"a": [1.0]})) == ""
+    unknown = runs.assign(threads=float("nan"), timed_beside=0)
+    assert "of 180x240 pixels, with no other run of this store" in describe_timing(unknown)

@@ -142,12 +142,6 @@ def test_interval_and_p_are_one_decision(rng):
     assert verdicts.p.min() >= 1 / (1 + verdicts.num_draws)
 
 
-def test_a_difference_lies_between_minus_one_and_one(rng):
-    verdicts = judge_family(Model(scores(rng.normal(size=(2, 2)))), pairs(2), "x")
-    assert verdicts.low[0] >= -1
-    assert verdicts.high[0] <= 1
-
-
 def test_draws_depend_on_the_key_alone(rng):
     model = Model(scores(rng.normal(size=(4, 3))))
     one, same, other = (judge_family(model, pairs(4), key).critical for key in "aab")

@@ -13,7 +13,7 @@ from streets import CLASS_NAMES, finish
 
 from bench.plan import Published
 from reports.files import EXPORTS
-from reports.formats import Table, to_html, to_latex, to_markdown
+from reports.formats import Table, escape_latex, to_html, to_latex, to_markdown
 from reports.study import read_study
 from reports.tables.exports import list_exports, write_exports
 from reports.tables.runs import costs_frame, costs_table
@@ -172,6 +172,12 @@ def test_latex_is_well_formed(outputs, hostile):
         for path, text in texts.items():
             if path.endswith(".tex"):
                 check_latex(text)
+
+
+def test_latex_holds_no_sign_that_plain_latex_lacks(outputs):
+    tables = [text for path, text in outputs.items() if path.endswith(".tex")]
+    assert {char for text in tables for char in text if char > "\u024f"} == set()  # Latin letters
+    assert escape_latex("≈ ≤ ✓ ✗") == r"$\approx$ $\leq$ $\surd$ $\times$"
 
 
 @pytest.mark.skipif(ENGINE is None, reason="neither tectonic nor pdflatex is installed")

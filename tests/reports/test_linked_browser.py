@@ -89,6 +89,22 @@ def test_a_baseline_survives_a_reload_and_the_back_button(show):
     assert rows(tab) == before
 
 
+def test_an_order_stays_when_the_baseline_changes(show):
+    tab = show()
+    tab.run("document.querySelector('#differences thead th.num button').click()")  # highest first
+    for baseline in ("alexnet-none", "vgg16-none"):
+        choose(tab, baseline)
+        shown = [
+            difference.removeprefix("≈ ").split(" ")[0] for difference, _ in rows(tab).values()
+        ]
+        known = [float(text.replace("−", "-")) for text in shown if text != "–"]
+        assert len(known) >= 10
+        assert known == sorted(known, reverse=True)
+        assert shown[len(known) :] == ["–"] * (len(shown) - len(known))
+    assert tab.run("document.querySelector('#differences .forest button')") is None
+    assert tab.complaints() == []
+
+
 def test_bars_lie_where_their_numbers_say(show):
     tab = show("#baseline=vgg16-fcn8s")
     lines = tab.run(

@@ -76,7 +76,7 @@ def test_outliers_margins_and_claims_are_told(small_store):
 
 def test_a_question_without_runs_has_paragraphs_too(small_store, make_plan):
     text = to_text(list_paragraphs(read_study(make_plan(["a"]), small_store)))
-    assert "0 of 1 runs finished" in text
+    assert "0 of 1 run finished" in text
     assert "device-hours" not in text
 
 

@@ -27,6 +27,11 @@ def test_every_run_leads_to_its_making(make_plan, small_store):
     assert first["versions"] == "torch 2.11.0, timm 1.0.20"
     assert first["device"] == "cuda, NVIDIA H100, 2 threads"
     assert first["note"] == note
+    one = {**environment, "threads": 1}
+    small_store.publish(dataclasses.replace(result, environment=one))
+    again = list_facts(plan, read_records(plan, small_store))["a"][0]
+    assert dict(again.facts)["device"] == "cuda, NVIDIA H100, 1 thread"
+    small_store.publish(dataclasses.replace(result, environment=environment, notes=(note,)))
     runs = runs_frame(plan, small_store)
     assert runs.loc[runs["run_id"] == run_id, "reason"].item() == note
     assert first["command"] == "fcn-bench run heads"

@@ -200,6 +200,15 @@ def test_variants_without_counts_of_all_runs_are_named(small_store, tmp_path):
     assert said.endswith("without counts of all runs: near\n")
 
 
+def test_one_image_says_nothing_of_others(small_store, tmp_path):
+    study, said = require_same(
+        judge(small_store, draw_arms(SKILLS, 2, num_images=1)), small_store, tmp_path
+    )
+    assert study.summary["miou_error"].isna().all()
+    assert study.summary["miou_diff_mean"].notna().sum() == 3
+    assert said.startswith("200 numbers of 4 variants")
+
+
 @pytest.mark.parametrize("column", ["miou_mean", "pixel_acc_diff_error", "miou_diff_high"])
 def test_a_number_that_was_changed_is_found(small_store, tmp_path, column):
     write(judge(small_store, draw_arms(SKILLS, 2)), small_store, tmp_path)

@@ -101,10 +101,8 @@ def test_the_answer_names_the_best_and_shows_nothing_without_counts():
     assert answer.best == "b"
     assert dict(answer.numbers)["mIoU, %"] == "57.0 ± 7.1"
     assert answer.remarks == (
-        "+2.0 ± 14.1 points of mIoU against the next best, a; without counts of several "
-        "images nothing can be shown.",
-        "+2.0 ± 14.1 points of mIoU against the baseline, a; without counts of several "
-        "images nothing can be shown.",
+        "+2.0 ± 14.1 points of mIoU against the baseline, which is the next best, a; without "
+        "counts of several images nothing can be shown.",
     )
 
 
