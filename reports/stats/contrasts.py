@@ -214,8 +214,8 @@ class Findings:
                 seeds = int(contrast.num_seeds[0])
                 shown = one.weigh([effect]) @ np.nanmean(one.model.scores.points, axis=1)
                 adjusted = bool(abs(diff - shown[0]) > SAME)
-                rest = error, freedom, np.nan, "", seeds, adjusted
-                return Finding(diff, *ends, *ends, *rest, reach=reach)
+                found = Finding(diff, *ends, *ends, error, freedom, np.nan, "", seeds, adjusted)
+                return found._replace(reach=reach)
         return None
 
     def _judge_alone(self, before: str, after: str, score: str) -> Finding:
@@ -458,8 +458,8 @@ def _of_networks(before: Arm, after: Arm, score: str) -> Finding:
     reach = float(t_quantile(N - 1.0)) * error
     most = find_range(score)
     ends = max(diff - reach, -most), min(diff + reach, most)
-    rest = error, N - 1.0, np.nan, "", len(seeds), adjusted
-    return Finding(diff, *ends, *ends, *rest, reach=reach)
+    found = Finding(diff, *ends, *ends, error, N - 1.0, np.nan, "", len(seeds), adjusted)
+    return found._replace(reach=reach)
 
 
 def find_range(score: str) -> float:
