@@ -10,7 +10,7 @@ Importing this package loads no torch; the first use of a name does, if it needs
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bench.metrics import score
+    from bench.mask_scores import score
     from bench.run.trained import load_model
     from bench.store.runs import Store
 
@@ -19,7 +19,7 @@ __all__ = ["Store", "load_model", "score"]
 _HOMES = {
     "Store": "bench.store.runs",
     "load_model": "bench.run.trained",
-    "score": "bench.metrics",
+    "score": "bench.mask_scores",
 }
 
 if not TYPE_CHECKING:  # a type checker would take any name for one of ours

@@ -243,7 +243,7 @@ def main(folder: Path) -> int:
             same = np.isnan(mine) and np.isnan(theirs)
             far = 0.0 if same else np.nan_to_num(abs(mine - theirs), nan=np.inf)
             worst, count = max(worst, (float(far), f"{row['variant']}, {name}")), count + 1
-    print(f"{count} numbers of {sum(done)} variant{'s' * (sum(done) != 1)} computed again")
+    print(f"{count} numbers of {sum(done)} variant{'s' if sum(done) != 1 else ''} computed again")
     print(f"largest deviation: {worst[0]:.1e} ({worst[1]})")
     print("copied, not computed:", ", ".join(name for name in rows[0] if name in copied))
     if left := [row["variant"] for row, whole in zip(rows, done, strict=True) if not whole]:

@@ -65,6 +65,7 @@ REPORTS_MAY_IMPORT = {
     "bench.data.remarks",
     "bench.data.stride_bound",
     "bench.looks",
+    "bench.mask_scores",
     "bench.metrics",
     "bench.outputs.folder",
     "bench.durations",

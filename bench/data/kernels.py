@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from fcn.errors import InputError, foreign_code
+
 
 def has_kernels(device: torch.device) -> bool:
     """Say whether Triton starts kernels on a device, NVIDIA's or AMD's; the first time, try."""
@@ -25,10 +27,11 @@ def starting_on(device: torch.device) -> AbstractContextManager[object]:
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
-@functools.cache
+@functools.lru_cache(maxsize=64)
 def _starts(index: int) -> bool:
     try:
-        with torch.cuda.device(index), torch.inference_mode(False):
+        # A compiler, a linker, a driver or a disk may fail, each in its own way.
+        with torch.cuda.device(index), torch.inference_mode(False), foreign_code():
             from bench.data.trial_kernel import count_up  # there may be no Triton
 
             counted = torch.empty(4, dtype=torch.int32, device=f"cuda:{index}")
@@ -36,8 +39,8 @@ def _starts(index: int) -> bool:
             launch(counted, length=4)
             works = counted.tolist() == [0, 1, 2, 3]
             why = "" if works else f"one that counts to 3 gave {counted.tolist()}"
-    except Exception as error:  # of a compiler, a linker, a driver or a disk: whatever it is
-        works, why = False, f"{type(error).__name__}: {error}".partition("\n")[0]
+    except InputError as error:
+        works, why = False, str(error)
     if not works:
         print(
             f"views and losses are made without kernels of ours, more slowly: Triton starts none "

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from bench.data.layers import COLOUR
 from bench.data.packs.pack import Pack
 from bench.data.scoring_batches import groups_of_one_size
-from bench.metrics import count_mask
+from bench.mask_scores import count_mask
 from bench.run.environment import describe_environment
 from bench.run.evaluate import Evaluation, choose_kept, save_evaluation
 from bench.run.evaluate_split import BATCH_PIXELS, BATCH_SIZE

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.metrics import count_mask, summarize
+from bench.mask_scores import count_mask
+from bench.metrics import summarize
 from bench.store.runs import Store
 from reports.images.choice import Pair, choose_images
 from reports.images.kept import Kept

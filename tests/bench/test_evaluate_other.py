@@ -12,7 +12,7 @@ import fcn
 from bench.cli.app import app
 from bench.data.augment import to_network
 from bench.data.catalog import Catalog, open_data
-from bench.metrics import score
+from bench.mask_scores import score
 from bench.run.evaluate_other import (
     evaluate_subject,
     subject_of_masks,

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
 
-from bench.metrics import count_mask, score, score_many, summarize
+from bench.mask_scores import count_mask, score
+from bench.metrics import score_many, summarize
 from bench.run.confusion import count
 from fcn.errors import InputError
 

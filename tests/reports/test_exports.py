@@ -80,7 +80,7 @@ def check_latex(text):
     ours = {"begin", "end", "centering", "caption", "label", "toprule", "midrule", "bottomrule",
             "textbf", "underline", "textbackslash", "textasciitilde", "textasciicircum",
             "textless", "textgreater", "textbar", "char", "pm", "times", "to", "Delta", "dag",
-            "dots", "textendash", "usepackage"}  # fmt: skip
+            "dots", "textendash", "usepackage", "approx", "leq", "surd"}  # fmt: skip
     assert set(re.findall(r"(?<!\\)\\([a-zA-Z]+)", text)) <= ours
 
 
