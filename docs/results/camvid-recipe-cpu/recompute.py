@@ -18,18 +18,79 @@ from typing import Any
 import numpy as np
 
 TOLERANCE = 1e-9
+LIMITS = ([0.0], [1.0])
 Array = np.ndarray[Any, Any]
 Arrays = dict[str, Any]
+Parts = dict[str, Array]
+ROWS = {"counts": 3, "boundary": 2, "surface": 2, "calibration": 4}
+"""Rows of what is counted in each image: pixels right, in the target, predicted; and so on."""
 
 
-def score(sums: Array) -> Array:
-    """Score sums over images, (..., 5, C): right, target, prediction; intersection, union."""
-    hit, target, pred, inter, union = np.moveaxis(sums.astype(float), -2, 0)
-    iou, share = hit / (target + pred - hit), target / target.sum(-1, keepdims=True)
-    shares = (hit / target, iou, inter / union)  # nan for a class without pixels: left out
-    acc, miou, edges = (np.nansum(x, -1) / (~np.isnan(x)).sum(-1) for x in shares)
-    weighed = np.nansum(share * iou, -1)
-    return np.stack([hit.sum(-1) / target.sum(-1), acc, miou, weighed, edges], -1)
+def score(sums: Parts, z: Arrays, one: Arrays) -> Array:
+    """Score sums over images: of each key of `ROWS` that was counted, its rows (..., R, K).
+
+    Returns scores in the order of `score_names`, (..., M); NaN for means over images.
+    """
+    rows = {key: np.moveaxis(part.astype(float), -2, 0) for key, part in sums.items()}
+    hit, target, pred = rows["counts"]
+    total, iou = target.sum(-1, keepdims=True), hit / (target + pred - hit)
+    chance = (target * pred).sum(-1) / total[..., 0] ** 2
+    right = hit.sum(-1) / total[..., 0]
+    precision = np.where((pred == 0) & (target > 0), 0.0, hit / pred)
+    classes = {  # nan for a class without pixels: left out
+        **{"miou": iou, "mean_acc": hit / target, "recall": hit / target, "precision": precision},
+        "dice": 2 * hit / (target + pred),
+    }
+    found = {"pixel_acc": right, "kappa": (right - chance) / (1 - chance)}
+    if "boundary" in rows:  # intersections and unions
+        classes["boundary_miou"] = np.divide(*rows["boundary"])
+    if "surface" in rows:  # sixteenths of a pixel; no distance is zero
+        distance, number = rows["surface"]
+        no_zero = {**z, "absent": str(z.get("absent", "")).replace("zero", "")}
+        found["surface_distance"] = np.nanmean(
+            fit(distance / (16 * number), target, no_zero, one), -1
+        )
+    if "calibration" in rows:  # confidence and loss in parts of 1 / 2 ** 16
+        pixels, correct, confidence, loss = rows["calibration"]
+        found["ece"] = abs(correct - confidence / 2**16).sum(-1) / pixels.sum(-1)
+        found["nll"] = loss.sum(-1) / 2**16 / pixels.sum(-1)
+    for name, values in classes.items():
+        found[name] = np.nanmean(fit(values, target, z, one), -1)
+    kept = fit(iou, target, z, one)
+    share = np.where(np.isnan(kept), 0.0, target)
+    found["fw_iou"] = np.nansum(share / share.sum(-1, keepdims=True) * kept, -1)
+    none = np.full(right.shape, np.nan)
+    return np.stack([found.get(name, none) for name in z["score_names"].tolist()], -1)
+
+
+def fit(values: Array, target: Array, z: Arrays, one: Arrays) -> Array:
+    """Make of scores of classes, (..., C), what the question's means are over; NaN is left out."""
+    absent = str(z.get("absent", ""))
+    if absent == "leave_out":
+        values = np.where(target > 0, values, np.nan)
+    elif absent == "zero":
+        values = np.where(one["present"], values, 0.0)
+    return np.where(np.isin(one["class_names"], z.get("exclude_classes", [])), np.nan, values)
+
+
+def score_images(parts: Parts, weights: Array, z: Arrays, one: Arrays) -> tuple[Array, Array]:
+    """Score runs, (M,) each, and every resample of their images: points (S, M), draws (R, S, M).
+
+    A score called image_NAME is the mean of NAME over images that have one.
+    """
+    names, runs = z["score_names"].tolist(), range(len(parts["counts"]))
+    points = score({key: part.sum(1) for key, part in parts.items()}, z, one)
+    drawn = [{key: np.tensordot(weights, p[r], 1) for key, p in parts.items()} for r in runs]
+    draws = np.stack([score(sums, z, one) for sums in drawn], axis=1)
+    for m, name in enumerate(names):
+        if name.startswith("image_"):
+            own = {**z, "score_names": np.array([name.removeprefix("image_")])}
+            each = score(parts, own, one)[..., 0]
+            known = ~np.isnan(each)
+            each = np.where(known, each, 0.0)
+            points[:, m] = each.sum(1) / known.sum(1)
+            draws[..., m] = (weights @ each.T) / (weights @ known.T)
+    return points, draws
 
 
 def draw(one: Arrays) -> Array:
@@ -44,7 +105,7 @@ def draw(one: Arrays) -> Array:
 
 
 def summarize(
-    points: Array, draws: Array, times: Array, stretch: Array, grow: float
+    points: Array, draws: Array, times: Array, stretch: Array, grow: float, limits: Array
 ) -> list[Array]:
     """Return mean over seeds, spread, both ends of the interval and standard error, (M,) each.
 
@@ -57,11 +118,12 @@ def summarize(
     if S > 1:
         moves = moves + ((times[..., None] - 1.0) * draws).sum(1) / np.sqrt(S * (S - 1))
         variance = variance + spread**2 / S
-    low, high = np.clip(mean + stretch * np.nanquantile(moves, [0.025, 0.975], axis=0), 0, 1)
+    low, high = mean + stretch * np.nanquantile(moves, [0.025, 0.975], axis=0)
+    low, high = (np.clip(end, *limits) for end in (low, high))
     return [mean, spread, low, high, np.sqrt(variance)]
 
 
-def fit(points: Array, variant: Array, seed: Array, group: Array) -> tuple[Array, Array]:
+def solve(points: Array, variant: Array, seed: Array, group: Array) -> tuple[Array, Array]:
     """Return the weight of each run in each variant's mean, (V, n), and its variance, (n,).
 
     Least squares; seeds have an effect where all variants share one variance. That is the residual
@@ -90,7 +152,7 @@ def compare(z: Arrays, one: Arrays, a: int, m: int) -> dict[int, list[float]]:
     known, found = np.unique(variant[inside]).tolist(), {}
     if known:
         group = z["spread"][a, m][variant[inside]]
-        means, variances = fit(points[inside], variant[inside], seed[inside], group)
+        means, variances = solve(points[inside], variant[inside], seed[inside], group)
     for v in np.unique(variant[variant != base]).tolist():
         common = np.intersect1d(seed[variant == v], seed[variant == base])
         if not len(common) or not z["is_comparable"][m, v]:
@@ -112,29 +174,36 @@ def recompute(z: Arrays) -> dict[tuple[int, str], float]:
     """Return numbers by row and column of summary.csv."""
     cells: dict[tuple[int, str], float] = {}
     names, scores = z["variant_names"].tolist(), z["score_names"].tolist()
+    primary = str(z.get("primary", "miou"))  # earlier files have none
 
     def fill(row: int, score: str, kinds: str, values: list[float]) -> None:
         cells.update({(row, f"{score}_{k}"): v for k, v in zip(kinds.split(), values, strict=True)})
 
     for end in z["sets"].tolist():  # sets of images; nothing is compared across them
         one = {key.removesuffix(end): z[key] for key in z if key.endswith(end)}
-        counts, weights, units = one["counts"], draw(one), float(one["num_units"])
-        edges = one.get("boundary", np.zeros((*counts.shape[:2], counts.shape[2] // 3 * 2)))
-        counts = np.concatenate([counts, edges], axis=2).reshape(*counts.shape[:2], 5, -1)
-        drawn = [score(np.tensordot(weights, run, 1)) for run in counts]
-        one["points"] = score(counts.sum(1))[:, : len(scores)]  # (runs, M)
-        one["draws"] = np.stack(drawn, axis=1)[..., : len(scores)]  # (resamples, runs, M)
+        units, shape = float(one["num_units"]), one["counts"].shape[:2]
+        parts = {key: one[key].reshape(*shape, R, -1) for key, R in ROWS.items() if key in one}
+        one["present"] = parts["counts"][0, :, 1].sum(0) > 0
+        one["points"], one["draws"] = score_images(parts, draw(one), z, one)
         one["variant"] = np.array([names.index(name) for name in one["variants"]])
-        one["grow"] = np.float64(units) / (units - 1)  # a resample of n spreads as n - 1 fresh ones
+        # A resample of n spreads as n - 1 fresh ones; one unit says nothing of others.
+        one["grow"] = units / (units - 1) if units > 1 else np.nan
         for v in np.unique(one["variant"]).tolist():
             own = one["variant"] == v
             times = z["seed_weights"][z["seed_weights_of"][v], :, : own.sum()]
-            found = [one["points"][own], one["draws"][:, own], times, z["stretch"][v], one["grow"]]
-            cells[v, "num_done"], cells[v, "num_images"] = own.sum(), counts.shape[1]
+            found = [
+                one["points"][own],
+                one["draws"][:, own],
+                times,
+                z["stretch"][v],
+                one["grow"],
+                z.get("limits", LIMITS),
+            ]
+            cells[v, "num_done"], cells[v, "num_images"] = own.sum(), shape[1]
             for name, values in zip(scores, np.transpose(summarize(*found)), strict=True):
                 fill(v, name, "mean std low high error", values)
         for m, name in enumerate(scores if z["baseline"] >= 0 else ()):
-            others = compare(z, one, 1, m) if len(z["model"]) > 1 and name == "miou" else None
+            others = compare(z, one, 1, m) if len(z["model"]) > 1 and name == primary else None
             for v, (diff, error, spread, is_judged) in compare(z, one, 0, m).items():
                 ends, own = span(z, 0, m, v, diff, error)
                 if others is not None:  # and without outliers: the interval reaches over both
@@ -149,10 +218,12 @@ def recompute(z: Arrays) -> dict[tuple[int, str], float]:
 
 
 def span(z: Arrays, a: int, m: int, v: int, diff: float, error: float) -> list[list[float]]:
-    """Return the interval that decides and the difference's own; fractions are 1 apart at most."""
-    reach = z["quantile"][a, m, v] * error
-    both = (z["critical"][a, m, v] * reach, reach)
-    return [[np.fmax(diff - far, -1) + 0 * far, np.fmin(diff + far, 1) + 0 * far] for far in both]
+    """Return the interval that decides and the difference's own, cut where no difference can be."""
+    reach, most = z["quantile"][a, m, v] * error, z["widest"][m] if "widest" in z else 1.0
+    return [
+        [np.fmax(diff - far, -most) + 0 * far, np.fmin(diff + far, most) + 0 * far]
+        for far in (z["critical"][a, m, v] * reach, reach)
+    ]
 
 
 def main(folder: Path) -> int:
@@ -172,7 +243,7 @@ def main(folder: Path) -> int:
             same = np.isnan(mine) and np.isnan(theirs)
             far = 0.0 if same else np.nan_to_num(abs(mine - theirs), nan=np.inf)
             worst, count = max(worst, (float(far), f"{row['variant']}, {name}")), count + 1
-    print(f"{count} numbers of {sum(done)} variants computed again")
+    print(f"{count} numbers of {sum(done)} variant{'s' if sum(done) != 1 else ''} computed again")
     print(f"largest deviation: {worst[0]:.1e} ({worst[1]})")
     print("copied, not computed:", ", ".join(name for name in rows[0] if name in copied))
     if left := [row["variant"] for row, whole in zip(rows, done, strict=True) if not whole]:
