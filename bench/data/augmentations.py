@@ -162,6 +162,8 @@ def _seeded(seed: int, device: torch.device) -> Iterator[None]:
 
 def _create(text: str, first: Input) -> Transform:
     call = read_call(text)
+    if call.name in ELSEWHERE and call.name not in AUGMENTATIONS:
+        raise InputError(f"train.augment {call.name}: the spec has {ELSEWHERE[call.name]} for that")
     create = AUGMENTATIONS[call.name]
     if first.name != COLOUR.name and call.name in OF_COLOURS:
         what = f"{first.channels} channel{'s' * (first.channels > 1)}"
@@ -197,6 +199,15 @@ TORCHVISION = (
     "RandomVerticalFlip",
 )
 """Transforms of torchvision that leave an image its size."""
+
+ELSEWHERE = {
+    "RandomHorizontalFlip": "train.flip",
+    **dict.fromkeys(("RandomCrop", "CenterCrop"), "train.crop"),
+    **dict.fromkeys(
+        ("RandomResizedCrop", "RandomResize", "Resize", "ScaleJitter"), "train.scale and train.crop"
+    ),
+}
+"""What of torchvision is a key of its own."""
 
 _INTERPOLATING = ("ElasticTransform", "RandomAffine", "RandomPerspective", "RandomRotation")
 

@@ -163,6 +163,8 @@ def test_batches_are_augmented_by_seed_and_place_alone(shapes):
         ("GaussianBlur(kernel_size=4)", "cannot be created: ValueError"),
         ("RandomRotation(degrees=30, expand=true)", "changes the size of an image"),
         ("GaussianBlur", "kernel_size is missing"),
+        ("RandomHorizontalFlip", r"the spec has train\.flip for that"),
+        ("RandomResizedCrop(size=64)", r"the spec has train\.scale and train\.crop for that"),
         ("RandomRotation(degrees=30, fill=128)", "fill: where no image is left there is the mean"),
         ("RandomErasing(value=[1, 2])", "fails: ValueError"),  # in every other image
         ("RandAugmentColours(magnitude=31)", "magnitude: .* less than or equal to 30, not 31"),
