@@ -21,6 +21,8 @@ SCHEDULES: Registry[Callable[..., float]] = Registry("schedule")
 
 ALMOST = 1e-9
 """What rounding may take from a share of the steps that is reached."""
+LEAST_SHARE = 0.001
+"""Of the steps, of the first of warm restarts: one after the other they are gone through."""
 
 TRIED = 1000
 """Steps, evenly spread, whose rates are looked at before training."""
@@ -152,6 +154,11 @@ def warm_restarts(
     Reference: Loshchilov and Hutter, 2017, section 3, arXiv:1608.03983.
     """
     _require_shares("warm_restarts: first", [first])
+    if first < LEAST_SHARE:
+        raise InputError(
+            f"train.schedule warm_restarts: first is {first}, more than a thousand cosines; give "
+            f"{LEAST_SHARE} of the steps or more"
+        )
     if growth < 1:
         raise InputError(f"train.schedule warm_restarts: growth is {growth}; give 1 or more")
     begin, length = 0.0, first * steps

@@ -202,6 +202,7 @@ def test_every_schedule_begins_behind_the_warm_up(name):
         ("multistep(at=[3000])", "give shares of the steps"),
         ("linear(end=-1)", "gives a learning rate of -"),
         ("warm_restarts(growth=0.5)", "growth is 0.5; give 1 or more"),
+        ("warm_restarts(first=1.0e-9, growth=1)", "more than a thousand cosines; give 0.001"),
         ("multistep(at=0.5)", "at: Input should be a valid list, not 0.5"),
         ('multistep(at=["x"])', "at: Input should be a valid number, not 'x'"),
         ("multistep(at=[])", "at is empty; give shares"),
