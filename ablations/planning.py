@@ -4,7 +4,7 @@ In: a name or path, settings on top of it, a store. Out: a `Plan`, and the catal
 """
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from functools import partial
@@ -22,6 +22,7 @@ from fcn.registry import unknown_name
 if TYPE_CHECKING:
     from ablations.spec import Ablation
     from ablations.tuning import Expand
+    from bench.claims import Claim
     from bench.data.catalog import Catalog
     from bench.plan import Plan, Run
     from bench.store.runs import Store
@@ -208,6 +209,7 @@ def keep_only(plan: "Plan", wanted: Sequence[str]) -> "Plan":
         planned = todo.pop()
         kept[planned.variant] = None
         todo += [runs[parent] for parent in planned.run.parents if parent in runs]
+    is_part = len(kept) < len(plan.variants)
     return replace(
         keep_tried(plan, kept),
         runs=tuple(one for one in plan.runs if one.variant in kept),
@@ -216,17 +218,16 @@ def keep_only(plan: "Plan", wanted: Sequence[str]) -> "Plan":
         command=shlex.join(
             [*shlex.split(plan.command), *(w for n in wanted for w in ("--only", n))]
         ),
-        claims=plan.claims
-        if len(kept) == len(plan.variants)
-        else tuple(
-            claim
-            for claim in plan.claims  # others are about levels of a factor, and so about the whole
-            if {claim.left, claim.right} <= set(kept)
-            and not (claim.every or claim.over or claim.gain)
-        ),
-        looks=plan.looks if len(kept) == len(plan.variants) else None,
-        is_part=len(kept) < len(plan.variants),
+        claims=tuple(one for one in plan.claims if not is_part or _is_about(one, kept)),
+        looks=None if is_part else plan.looks,
+        is_part=is_part,
     )
+
+
+def _is_about(claim: "Claim", variants: Iterable[str]) -> bool:
+    """Say whether a claim is of two of these variants; others are of a factor, over all it has."""
+    of_factor = claim.every or claim.over or claim.gain
+    return not of_factor and {claim.left, claim.right} <= set(variants)
 
 
 def load_spec(spec: str, given: Mapping[str, Any], settings: Sequence[str]) -> "Ablation":

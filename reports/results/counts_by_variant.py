@@ -53,8 +53,9 @@ class CountsByVariant:
 
     def __iter__(self) -> Iterator[tuple[str, dict[int, Counts]]]:
         """Yield each variant with counts by seed, in the order of seeds, of the same images."""
-        for variant, records in self.groups.items():
-            records.sort(key=lambda record: record.planned.run.spec.seed)
+        self.read.clear()
+        for variant, found in self.groups.items():
+            records = _by_seed(found)
             counts = self._read(records)
             if not counts:
                 continue
@@ -72,7 +73,7 @@ class CountsByVariant:
     def say_left_out(self) -> Iterator[str]:
         """Yield a sentence for each run whose counts are left out, once they have been read."""
         for variant, records in self.groups.items():
-            for record in records:
+            for record in _by_seed(records):
                 if why := self.unusable.get(record.planned.run.id):
                     seed = record.planned.run.spec.seed
                     yield f"The counts of {variant}, seed {seed}, {why}: they are left out."
@@ -93,6 +94,10 @@ class CountsByVariant:
             self.unusable |= dict.fromkeys((ids[seed] for seed in counts), OF_OTHERS)
             return {}
         return keep_shared(counts)
+
+
+def _by_seed(records: Sequence[Record]) -> list[Record]:
+    return sorted(records, key=lambda record: record.planned.run.spec.seed)
 
 
 def _is_counted(result: Result) -> bool:
