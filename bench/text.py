@@ -22,6 +22,12 @@ def clean_block(text: object) -> str:
     return "\n".join(clean(line) for line in lines)
 
 
+def sentence(text: object) -> str:
+    """Clean text, and end it as a sentence where it is not: what follows it begins another."""
+    cleaned = clean(text)
+    return cleaned if cleaned.endswith((".", "!", "?")) else f"{cleaned}."
+
+
 def number_of(number: int, noun: str) -> str:
     """Write a number of things: "1 image", "3 images", "2 classes", "1,200 masks"."""
     plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"

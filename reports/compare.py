@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from bench.outputs.folder import Outputs
-from bench.text import clean
+from bench.text import clean, sentence
 from reports.figures.forest import plot_forest
 from reports.figures.illustration import Illustration, illustrate
 from reports.formats import to_csv, to_latex, to_markdown
@@ -150,7 +150,7 @@ def write_comparison(
     changes, frame = group_by_variant(comparison.variants), comparison.frame
     table, changed = sides_table(frame, comparison.margin), changes_table(changes)
     forest = _draw_forest(comparison)
-    notes = "".join(f"- {clean(one)}\n" for one in (*remarks, *comparison.notes))
+    notes = "".join(f"- {sentence(one)}\n" for one in (*remarks, *comparison.notes))
     parts = [_heading(before, after), to_markdown(table), to_markdown(changed), notes]
     texts = {
         TEXT: "\n\n".join(part.rstrip("\n") for part in parts if part) + "\n",
@@ -198,7 +198,7 @@ def _render(
         before=before,
         after=after,
         answer=[*say_answer(comparison), *passed],
-        remarks=[clean(text) for text in remarks],
+        remarks=[sentence(text) for text in remarks],
         changes=changes_table(group_by_variant(comparison.variants)),
         forest=forest,
         variants=sides_table(frame, margin, notes=False),

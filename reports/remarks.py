@@ -11,7 +11,7 @@ import numpy as np
 from bench.scoring import USUAL, Scoring
 from bench.store.records import read_row
 from bench.store.runs import Store
-from bench.text import clean, number_of
+from bench.text import clean, number_of, sentence
 from reports.marks import Fact, Remarks
 from reports.results.frame import Record
 from reports.stats.comparability import Comparability, Judged, count_pixels
@@ -53,8 +53,8 @@ def find_remarks(
             runs[variant, seed] = facts
     judged_on = {} if comparability.holds(comparability.judged) else comparability.describe()
     mean_over = name_means(comparability, scoring.primary)
-    general: list[Fact] = [(0, clean(text)) for text in said]
-    general += [(2, f"{clean(text)}.") for text in trained]
+    general: list[Fact] = [(0, sentence(text)) for text in said]
+    general += [(2, sentence(text)) for text in trained]
     general += [
         *_say_apart(judged_on),
         *_say_means(comparability, mean_over, scoring.primary),

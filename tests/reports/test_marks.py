@@ -249,6 +249,15 @@ def test_without_counts_the_place_of_the_images_decides(small_store):
     assert math.isnan(summary.loc["other", "miou_diff_mean"])
 
 
+def test_what_was_said_of_the_plan_is_sentences_of_their_own(small_store):
+    """Captions of tables put one behind the other."""
+    plan = judge(small_store, {"a": [[GOOD] * 4] * 2})
+    plan = dataclasses.replace(plan, remarks=("of equal ones the first", "It ends well."))
+    lines = read_study(plan, small_store).remarks.list_printed()
+    assert lines[:2] == ["of equal ones the first.", "It ends well."]
+    assert all(line.endswith((".", "!", "?")) for line in lines)
+
+
 def test_images_without_a_label_are_not_counted_and_move_no_interval(small_store, tmp_path):
     images = [GOOD, FAIR, [[40, 20, 0], [1, 39, 0], [0, 0, 0]], GOOD]
     arms = {"a": [images] * 2, "b": [images[::-1]] * 2}
