@@ -81,6 +81,21 @@ def test_both_sides_begin_with_the_same_weights_and_end_with_their_rate(tiny_wor
     assert loop._optimizer.param_groups[0]["lr"] == pytest.approx(0.0, abs=1e-9)
 
 
+def test_both_sides_are_one_network_to_the_pixel(tmp_path, tiny_workload):
+    """By `interpolate`, a grid that reaches beyond the image is off, more at test than in crops."""
+    workload = tiny_workload()
+    ours, usual = reach._ours(workload, tmp_path), reach._usual(workload, tmp_path, 0)
+    images = torch.rand(1, 3, 40, 56)
+    with torch.no_grad():
+        for side in (ours, usual):
+            torch.manual_seed(0)
+            for weight in side.model.parameters():
+                weight.normal_(0, 0.05)
+            side.model.eval()
+        assert torch.equal(ours.model(images), usual.model(images))
+        assert ours.model(images).std() > 0
+
+
 def test_an_average_of_weights_is_scored_and_training_goes_on_without_it(tiny_workload, tmp_path):
     workload = tiny_workload()
     train = workload.spec.train.model_copy(update={"steps": 5, "ema_decay": 0.9})
