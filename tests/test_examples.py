@@ -129,8 +129,8 @@ def test_its_question_is_planned_with_it_alone(example, asked, store, monkeypatc
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "example",
-    [  # every second one in .ci/run, all of them in .ci/long
-        pytest.param(path, marks=[pytest.mark.long] * (number % 2))
+    [  # every third one in .ci/run, all of them in .ci/long
+        pytest.param(path, marks=[pytest.mark.long] * bool(number % 3))
         for number, path in enumerate(EXAMPLES)
     ],
     ids=lambda path: path.stem,

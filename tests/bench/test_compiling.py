@@ -82,7 +82,7 @@ def test_it_makes_another_run(tiny_run):
     assert plain.id == tiny_run()[1].id != compiled_one.id
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_compiled_run_learns_what_a_plain_one_does(tiny_run):
     losses = []
     for value in (False, True):

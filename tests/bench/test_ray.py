@@ -170,7 +170,7 @@ def test_a_lost_node_costs_its_runs_nothing(ray_cluster, add_node, tiny_run):
         assert bits(store, run) == bits(here, run)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.ray
 def test_a_node_that_joins_a_grid_under_way_takes_its_share(ray_cluster, add_node, tiny_run):
     """One slot at first, and a run that waits; then two nodes are at work at the same time."""
