@@ -18,13 +18,17 @@ LONGEST = (
     *("test_speed_page", "test_mill", "test_distributed", "test_simulate", "test_mishaps"),
     *("test_plugins", "test_tracking", "test_slurm", "test_log", "test_tuned_run"),
     *("test_renamed", "test_paper_data", "test_compiling", "test_many_runs", "test_faults"),
-    *("test_examples", "test_api"),
+    *("test_examples", "test_api", "test_cli", "test_everyday", "test_geometry"),
+    *("test_claims_planned", "test_records"),
 )
 """Files that take minutes."""
 
 
 def pytest_collection_modifyitems(items):
-    """Put the longest files first: no worker is left with one when the others have ended."""
+    """Put the longest files first: no worker is left with one when the others have ended.
+
+    They are shared out in this order, by `--no-loadscope-reorder`, not by their number of tests.
+    """
     places = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.path.stem, len(LONGEST)))
 
