@@ -21,7 +21,7 @@ LONGEST = (
     *("test_examples", "test_api", "test_cli", "test_everyday", "test_geometry"),
     *("test_claims_planned", "test_records"),
 )
-"""Files that take minutes."""
+"""Files that take longest, in the fast stage or in that of the slow tests."""
 
 
 def pytest_collection_modifyitems(items):
