@@ -256,7 +256,7 @@ IDS = {
     "camvid/pretrained/fcn": "f33f4ad5145a",
     "camvid/pretrained/fcn8s": "de97b7195038",
     "camvid/pretrained/finetuning": "67260e9220c7",
-    "camvid/pretrained/recipe": "9fb9886d33f7",
+    "camvid/pretrained/recipe": "82df011a3a37",
     "camvid/pretrained/scratch-or-pretrained": "d2ac8018d702",
     "camvid/pretrained/skips": "bad0948247e3",
     "camvid/precision-cpu": "ef4ab770ffc3",
