@@ -15,6 +15,8 @@ RENAMED = {
     "evaluate.watch_split": "evaluate.eval_split",
 }
 """Today's name of each key that had another one. Ids are made of the earlier names, for good."""
+_TWO_NAMES = {*RENAMED, *RENAMED.values()}
+_ABOVE_THEM = {f"{old.partition('.')[0]}." for old in RENAMED}
 
 
 WHOLE = tuple(
@@ -87,10 +89,13 @@ def rename_keys(values: Any, above: str = "") -> tuple[Any, set[str]]:
     met: set[str] = set()
     for key, value in values.items():
         full = f"{above}{key}"
-        within = f"{full}." if any(old.startswith(f"{full}.") for old in RENAMED) else ""
-        inner, met_below = rename_keys(value, within)
-        met |= met_below | ({full} & {*RENAMED, *RENAMED.values()})
-        renamed[RENAMED[full][len(above) :] if full in RENAMED else key] = inner
+        if full in _TWO_NAMES:
+            met.add(full)
+        if isinstance(value, dict | list):
+            within = f"{full}."
+            value, met_below = rename_keys(value, within if within in _ABOVE_THEM else "")
+            met |= met_below
+        renamed[RENAMED[full][len(above) :] if full in RENAMED else key] = value
     return renamed, met
 
 

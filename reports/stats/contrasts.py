@@ -344,7 +344,8 @@ def list_sets(arms: Mapping[str, Arm], score: str, levels: Levels) -> Iterable[V
             scores = _tabulate(chosen, score)
             model = Model(scores)
             if model.freedom > 0:
-                yield VariantSet(names, chosen, Model(scores, _find_groups(model, names, levels)))
+                groups = _find_groups(model, names, levels)
+                yield VariantSet(names, chosen, model if groups is None else Model(scores, groups))
 
 
 def list_fold_sets(arms: Mapping[str, Arm], score: str, levels: Levels) -> Iterable[VariantSet]:

@@ -23,8 +23,6 @@ LEVEL = 0.95
 FEW = 4
 """Degrees of freedom of seeds below which their reach and that of images are added as squares, each
 by its own t: Satterthwaite's rule would take many images for certainty about few seeds."""
-CHUNK = 2_000_000
-"""Numbers held at once where contrasts are weighed run by run."""
 
 Floats = NDArray[np.float64]
 
@@ -82,7 +80,8 @@ class Model:
         self.variances = self.pool(scores.points)
         spread = np.sqrt(scores.num_units / max(scores.num_units - 1, 1))
         # A resample of N units spreads as N - 1 fresh ones would.
-        self.image_moves = spread * (self.means(scores.draws) - self.means(scores.draws).mean(0))
+        means = self.means(scores.draws)
+        self.image_moves = spread * (means - means.mean(0))
 
     def means(self, points: Floats) -> Floats:
         """Return the variants' means by least squares, (..., V), of scores (..., V, S)."""
@@ -208,19 +207,18 @@ class Contrasts:
         return np.where(self.num_seeds > 1, own, 0.0)
 
     def _weigh_runs(self) -> Floats:
-        """Return the squares of the weights that each run has, by contrast and group, (M, G)."""
+        """Return the squares of the weights that each run has, by contrast and group, (M, G).
+
+        A run's weight is its share of its variant's, less what its seed's effect takes: a row over
+        seeds, less its mean over the variant's runs. A share is the same in each run of a variant,
+        so the product of the two adds up to zero, and each is squared by itself.
+        """
         model = self._model
-        shares, present = model._shares, model.present
-        by_seed = (self.weights @ shares) @ model._inverse  # (M, S); zero where no run is missing
-        step = max(1, CHUNK // present.size)
-        found = []
-        for first in range(0, self.weights.shape[0], step):
-            rows = slice(first, first + step)
-            own = self.weights[rows].toarray()[:, :, None] * shares
-            seeds = by_seed[rows][:, None, :]
-            of_seeds = np.where(present, seeds - (seeds * shares).sum(-1, keepdims=True), 0.0)
-            found.append(model._by_group(((own - of_seeds) ** 2).sum(-1)))
-        return np.concatenate(found)
+        shares, present = model._shares, model.present.astype(np.float64)
+        of_seeds = (self.weights @ shares) @ model._inverse  # (M, S); zero where no run is missing
+        of_shares = self.weights.power(2) / present.sum(1)
+        left = of_seeds**2 @ present.T - (of_seeds @ shares.T) ** 2 * present.sum(1)
+        return model._by_group(of_shares.toarray() + np.maximum(left, 0.0))
 
 
 def t_quantile(freedom: Floats | float) -> Floats:

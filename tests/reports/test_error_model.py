@@ -64,6 +64,8 @@ def test_missing_runs_are_left_to_least_squares(rng):
     own = Contrasts(model, pairs(5))
     assert own.judge(points).estimate == pytest.approx(weights @ fitted)
     inverse = np.linalg.pinv(design.T @ design)
+    of_runs = weights @ inverse @ design.T  # the weight of each run in each contrast
+    assert own._leverage[:, 0] == pytest.approx((of_runs**2).sum(1))
     expected = variance * np.einsum("mi,ij,mj->m", weights, inverse, weights)
     error = own.judge(points).error
     assert (error >= np.sqrt(expected) - 1e-12).all()  # the larger of pooled and own
