@@ -138,14 +138,15 @@ def check_plan(
     """Find what would fail before anything is trained: models first, then every image.
 
     Unless `quiet`, prints which files of weights runs start from, what scoring and losses take,
-    where that is much, and which parameters are frozen or have a rate of their own.
+    where that is much, which parameters are frozen or have a rate of their own, and where a
+    processor imitates bf16.
     """
     with importing():
         from ablations.tunable import require_apart_images
         from bench.grid.preflight import check_images, check_models, check_starts
         from bench.grid.scoring_memory import scoring_remarks
         from bench.grid.training_memory import loss_remarks
-        from bench.grid.training_remarks import group_remarks
+        from bench.grid.training_remarks import group_remarks, imitation_remarks
         from reports.stats.asked import require_classes
     specs = {planned.run.fingerprint: planned.run.spec.data for planned in plan.runs}
     facts = {fingerprint: catalog.facts(data) for fingerprint, data in specs.items()}
@@ -166,6 +167,7 @@ def check_plan(
             *scoring_remarks(plan, packs),
             *loss_remarks(plan, packs),
             *group_remarks(plan, facts),
+            *imitation_remarks(plan),
         ]
         show_remarks(remarks, as_json=True)
     return costs

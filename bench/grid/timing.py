@@ -54,7 +54,8 @@ def find_paces(
         slot: Where runs are made.
         budget_seconds: Time after which no further step is timed; of variants that are left the
             multiply-adds are compared with those of variants that were timed, of the same
-            backbone where one was: a multiply-add of a depthwise convolution takes far longer.
+            backbone and precision where one was: a multiply-add of a depthwise convolution takes
+            far longer, and so does one of bf16 where a processor imitates it.
 
     Returns:
         By variant; nothing of a variant for which nothing is known.
@@ -64,7 +65,7 @@ def find_paces(
     past = _PastRuns(store, device, slot)
     timed: dict[str, float] = {}
     start = time.perf_counter()
-    firsts = _backbones_in_turn(list(first_seeds(plan)))
+    firsts = _kinds_in_turn(list(first_seeds(plan)))
     for planned in firsts:
         pack = judged_by(packs[planned.run.fingerprint], planned.run.spec)
         pace = past.pace_of(planned, len(pack.indices(planned.run.spec.evaluate.split)))
@@ -84,24 +85,33 @@ def find_paces(
     return {name: paces[name] for name in plan.variants if name in paces}
 
 
-def _backbones_in_turn(firsts: list[PlannedRun]) -> list[PlannedRun]:
-    """Return first one variant of each backbone, then a second one, so that all are timed."""
-    met: Counter[str] = Counter()
+def _kind_of(planned: PlannedRun) -> tuple[str, str]:
+    """Return what decides most of how long a multiply-add takes: backbone and precision."""
+    return planned.run.spec.model.backbone, planned.run.spec.train.precision
+
+
+def _kinds_in_turn(firsts: list[PlannedRun]) -> list[PlannedRun]:
+    """Return first one variant of each kind, then a second one, so that all are timed."""
+    met: Counter[tuple[str, str]] = Counter()
     turns: list[tuple[int, int]] = []
     for place_in_plan, planned in enumerate(firsts):
-        met[planned.run.spec.model.backbone] += 1
-        turns.append((met[planned.run.spec.model.backbone], place_in_plan))
+        met[_kind_of(planned)] += 1
+        turns.append((met[_kind_of(planned)], place_in_plan))
     return [firsts[place_in_plan] for _, place_in_plan in sorted(turns)]
 
 
 def _seconds_a_unit(
     planned: PlannedRun, firsts: Sequence[PlannedRun], timed: Mapping[str, float]
 ) -> float:
-    """Return the seconds of a unit of work, as timed of the same backbone, or else of all."""
-    own = planned.run.spec.model.backbone
-    alike = {one.variant for one in firsts if one.run.spec.model.backbone == own}
-    found = [seconds for variant, seconds in timed.items() if variant in alike]
-    return statistics.median(found or timed.values())
+    """Return the seconds of a unit of work, as timed of the kind, or else of what is next to it.
+
+    That is another backbone in the same precision: where a processor imitates bf16, a step takes
+    ten times as long.
+    """
+    own, kinds = _kind_of(planned), {one.variant: _kind_of(one) for one in firsts}
+    of_kind = [seconds for variant, seconds in timed.items() if kinds[variant] == own]
+    in_precision = [seconds for variant, seconds in timed.items() if kinds[variant][1] == own[1]]
+    return statistics.median(of_kind or in_precision or timed.values())
 
 
 def _work(planned: PlannedRun, costs: Mapping[str, ModelCost]) -> float:

@@ -344,8 +344,8 @@ def list_sets(arms: Mapping[str, Arm], score: str, levels: Levels) -> Iterable[V
             scores = _tabulate(chosen, score)
             model = Model(scores)
             if model.freedom > 0:
-                groups = _find_groups(model, names, levels)
-                yield VariantSet(names, chosen, model if groups is None else Model(scores, groups))
+                apart = _find_groups(model, names, levels)
+                yield VariantSet(names, chosen, model if apart is None else Model(scores, apart))
 
 
 def list_fold_sets(arms: Mapping[str, Arm], score: str, levels: Levels) -> Iterable[VariantSet]:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from bench.grid.training_remarks import bf16_remarks, knows_bf16
+from bench.grid.training_remarks import bf16_remarks, imitation_remarks, knows_bf16
 from bench.run import outcome
 from bench.run.compiling import compiled
 from bench.run.execute import Options, execute
@@ -99,15 +99,17 @@ def test_a_compiled_run_learns_what_a_plain_one_does(tiny_run):
         ("flags\t\t: fpu amx_bf16\n", True),
         ("Features\t: fp asimd bf16\n", True),
         ("flags\t\t: fpu avx512f\nbugs\t: bf16\n", False),
-        (None, False),
+        ("processor\t: 0\n", None),
+        (None, None),
     ],
 )
 def test_a_processor_that_multiplies_bf16_is_named(tmp_path, tiny_plan, text, expected):
     told = tmp_path / "cpuinfo"
     if text:
         told.write_text(text)
-    assert knows_bf16(told) == expected
+    assert knows_bf16(told) is expected
     plan, _ = tiny_plan({}, {"train.precision": "bf16"})
-    lines = list(bf16_remarks(plan, told))
-    assert len(lines) == expected
-    assert all("(variants a)" in line and "--set train.precision=bf16" in line for line in lines)
+    advice, warnings = (list(say(plan, told)) for say in (bf16_remarks, imitation_remarks))
+    assert (len(advice), len(warnings)) == (expected is True, expected is False)
+    assert all("(variants a)" in line and "--set train.precision=bf16" in line for line in advice)
+    assert all("(variants b)" in line and "--set train.precision=fp32" in line for line in warnings)

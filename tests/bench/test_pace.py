@@ -112,21 +112,27 @@ def test_without_past_runs_a_step_is_timed_and_the_rest_goes_by_multiply_adds(
     assert found["a"].evaluate_seconds == pytest.approx(11 / 3)
 
 
-def test_each_backbone_is_timed_before_any_is_timed_twice(tiny_run, monkeypatch):
-    """A multiply-add of one network may take ten times as long as one of another."""
+@pytest.mark.parametrize(
+    ("section", "key", "values"),
+    [("model", "backbone", ("mobilenetv2_100", "vgg11")), ("train", "precision", ("bf16", "fp32"))],
+)
+def test_each_kind_is_timed_before_any_is_timed_twice(tiny_run, monkeypatch, section, key, values):
+    """A multiply-add of one network, or of imitated bf16, may take ten times as long as others."""
     from bench.grid import timing
 
-    def of_backbone(name):
-        model = run.spec.model.model_copy(update={"backbone": name})
-        return replace(run, spec=run.spec.model_copy(update={"model": model}))
+    def of_kind(value):
+        part = getattr(run.spec, section).model_copy(update={key: value})
+        return replace(run, spec=run.spec.model_copy(update={section: part}))
 
     store, run = tiny_run()
-    slow, fast = of_backbone("mobilenetv2_100"), of_backbone("vgg11")
+    slow, fast = map(of_kind, values)
     plan = plan_of(slow, ("b", slow), ("c", fast), ("d", fast))
     times = iter([0.0, 0.0, 0.0, 100.0])  # the budget is spent after the second
     monkeypatch.setattr(timing.time, "perf_counter", lambda: next(times, 1000.0))
-    seconds = {"mobilenetv2_100": 10.0, "vgg11": 1.0}
-    monkeypatch.setattr(timing, "_time_step", lambda spec, *_: seconds[spec.model.backbone])
+    seconds = dict(zip(values, (10.0, 1.0), strict=True))
+    monkeypatch.setattr(
+        timing, "_time_step", lambda spec, *_: seconds[getattr(getattr(spec, section), key)]
+    )
     found = find_paces(plan, store, packs_of(store, run), dict.fromkeys("abcd", COST), SLOT, 50)
     sources = {variant: pace.source for variant, pace in found.items()}
     assert sources == {"a": TIMED, "b": SCALED, "c": TIMED, "d": SCALED}
