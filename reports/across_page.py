@@ -20,7 +20,7 @@ from reports.figures.illustration import Illustration, illustrate
 from reports.figures.ranks import plot_ranks
 from reports.formats import Table, to_csv, to_latex, to_markdown
 from reports.rendering import render
-from reports.stats.contrasts import SHOWN
+from reports.stats.finding import SHOWN
 from reports.style import enumerate_names, label, mean_label, p_bound
 from reports.tables.across import (
     NEVER_AVERAGED,

@@ -15,7 +15,8 @@ from bench.plan import CLAIMS, EFFECT, RANKING, Plan
 from bench.text import clean, number_of
 from reports.marks import map_names
 from reports.stats.comparability import Comparability
-from reports.stats.contrasts import EQUIVALENT, NOT_SHOWN, Finding, Findings
+from reports.stats.contrasts import Findings
+from reports.stats.finding import EQUIVALENT, NOT_SHOWN, Finding
 from reports.stats.intervals import Intervals
 from reports.stats.primary import compared_scores, primary_of
 from reports.stats.summary import CHAINED, summarize_difference

@@ -18,7 +18,7 @@ from reports.formats import to_csv, to_latex, to_markdown
 from reports.gate import Outcome
 from reports.rendering import render
 from reports.sides import SAME_RUNS, SAME_SCORES, Comparison, group_by_variant, list_compared
-from reports.stats.contrasts import EQUIVALENT, NOT_SHOWN, Finding
+from reports.stats.finding import EQUIVALENT, NOT_SHOWN, Finding
 from reports.stats.outliers import describe_outliers
 from reports.stats.primary import compared_scores
 from reports.style import (

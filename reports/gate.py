@@ -12,7 +12,7 @@ from typing import NamedTuple
 from bench.metrics import BY_IMAGE, METRICS, find_metric
 from fcn.errors import InputError
 from reports.sides import SIDES, Comparison
-from reports.stats.contrasts import Finding
+from reports.stats.finding import Finding
 from reports.style import label, number_of_points
 
 

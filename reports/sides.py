@@ -26,8 +26,9 @@ from reports.results.differences import Change, list_changes
 from reports.results.frame import Record, read_records, runs_frame
 from reports.stats.bootstrap import NUM_RESAMPLES
 from reports.stats.comparability import Comparability, find_comparability
-from reports.stats.contrasts import SAME, SHOWN, Findings, find_contrasts
+from reports.stats.contrasts import Findings, find_contrasts
 from reports.stats.effects import Effect, pair
+from reports.stats.finding import SAME, SHOWN
 from reports.stats.outliers import Outliers, find_outliers
 from reports.stats.pairs import Arm, measure_arm, why_no_pairs
 from reports.stats.primary import compared_scores

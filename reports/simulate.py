@@ -39,8 +39,9 @@ from reports.stats.changes import (
     list_effects,
 )
 from reports.stats.claims import HELD, NOT_HELD, judge_claims
-from reports.stats.contrasts import SHOWN, Findings, find_contrasts
+from reports.stats.contrasts import Findings, find_contrasts
 from reports.stats.effects import Effect, less, mean_effect
+from reports.stats.finding import SHOWN
 from reports.stats.intervals import Intervals
 from reports.stats.pairs import Arm, measure_arm
 from reports.stats.primary import PRIMARY

@@ -16,7 +16,7 @@ from reports.formats import MARK
 from reports.marks import is_marked
 from reports.stats.asked import SHORT
 from reports.stats.changes import is_of, list_factors, list_groups
-from reports.stats.contrasts import EQUIVALENT, SHOWN
+from reports.stats.finding import EQUIVALENT, SHOWN
 from reports.stats.primary import PRIMARY, primary_of
 from reports.stats.shares import INTERACTION, SEEDS
 from reports.stats.summary import CHAINED

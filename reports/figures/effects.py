@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter
 from reports.figures.canvas import WIDTH, Drawing, new_figure
 from reports.formats import MARK
 from reports.marks import is_marked
-from reports.stats.contrasts import SHOWN
+from reports.stats.finding import SHOWN
 from reports.stats.primary import primary_of
 from reports.style import FAINT, INK, RIGHT, WASH, figure_label, label, points, theme, with_interval
 

@@ -11,7 +11,7 @@ from reports.files import name_effects
 from reports.statements import state_factor
 from reports.stats.changes import list_factors
 from reports.stats.class_gains import MEAN
-from reports.stats.contrasts import SHOWN
+from reports.stats.finding import SHOWN
 from reports.study import Study
 from reports.style import capital, enumerate_names, mean_label, percent, points
 

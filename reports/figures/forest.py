@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from reports.figures.canvas import WIDTH, Drawing, new_figure
-from reports.stats.contrasts import EQUIVALENT, SHOWN
+from reports.stats.finding import EQUIVALENT, SHOWN
 from reports.style import (
     FAINT,
     INK,

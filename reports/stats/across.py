@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from reports.stats.contrasts import list_sets
 from reports.stats.model import LEVEL, Floats, Model
 from reports.stats.pairs import Arm
+from reports.stats.sets import list_sets
 
 ERROR = 1 - LEVEL
 NUM_PERMUTATIONS = 20_000

@@ -10,8 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from reports.stats.contrasts import Finding
 from reports.stats.effects import Effect, less, mean_effect
+from reports.stats.finding import Finding
 from reports.stats.intervals import Intervals
 from reports.stats.primary import primary_of
 from reports.stats.summary import CHAINED, list_changes

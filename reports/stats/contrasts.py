@@ -9,103 +9,31 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import sparse, stats
 
-from bench.metrics import METRICS, find_metric, is_by_image
 from reports.stats.effects import Effect, Levels, pair
 from reports.stats.family import Verdicts, judge_families, judge_one_of
-from reports.stats.folds import average_folds
-from reports.stats.model import Contrasts, Model, Scores, t_quantile
+from reports.stats.finding import (
+    EQUIVALENT,
+    NOT_SHOWN,
+    SAME,
+    SHOWN,
+    Finding,
+    compare_networks,
+    find_range,
+    turn,
+)
+from reports.stats.model import Contrasts
 from reports.stats.outliers import find_outliers, leave_out
 from reports.stats.pairs import Arm, why_no_pairs
 from reports.stats.primary import PRIMARY
+from reports.stats.sets import TINY, VariantSet, list_fold_sets, list_sets, say_spreads
 
 MAX_LISTED = 20_000
 """Contrasts that are drawn together: all pairs of 200 variants."""
 CHUNK = 2_000
 """Pairs of very many that are judged at once."""
-UNEQUAL = 0.05
-"""Level of the test whether seeds throw variants unequally far (Brown and Forsythe, 1974)."""
-GROUP_RATIO = 3.0
-"""Ratio of spreads of groups, such as short and long training, from which each has its own."""
-MIN_GROUP = 4
-"""Degrees of freedom that a group needs to have a spread of its own."""
-SHOWN, NOT_SHOWN, EQUIVALENT = "shown", "not shown", "equivalent"
-
-
-class Finding(NamedTuple):
-    """A contrast, in fractions."""
-
-    diff: float
-    low: float
-    high: float
-    """Ends of the interval that decides, simultaneous over the page; of a pair of networks, or of
-    another score than the primary, its own."""
-    own_low: float
-    own_high: float
-    """Ends of its own 95 % interval."""
-    error: float
-    freedom: float
-    p: float
-    """Adjusted for all contrasts of the page; NaN where there is no word."""
-    word: str
-    """`SHOWN`, `NOT_SHOWN` or `EQUIVALENT`; empty where one seed gives no verdict."""
-    num_seeds: int
-    """Seeds that all of its variants have."""
-    is_adjusted: bool = False
-    """Whether it is not the difference of the means as they are shown, since seeds are missing."""
-    reach: float = math.nan
-    """Half the length of its own interval, where no bound of fractions cuts it."""
-    critical: float = 1.0
-    """By how much the interval that decides is longer."""
-    without: "Finding | None" = None
-    """The same without outliers, where there are any."""
-
-
-@dataclass(frozen=True)
-class VariantSet:
-    """Variants that can be compared with one another, under one model."""
-
-    names: Sequence[str]
-    arms: Sequence[Arm]
-    model: Model
-    members: Mapping[str, str] = field(default_factory=dict)
-    """Of means over folds: by variant, which of `names` it is in. None where variants are
-    themselves what is compared."""
-
-    @cached_property
-    def places(self) -> dict[str, int]:
-        """Number of each variant, or of the mean over folds that it is in."""
-        own = {name: k for k, name in enumerate(self.names)}
-        return {one: own[mean] for one, mean in self.members.items()} if self.members else own
-
-    def holds(self, effect: Iterable[str]) -> bool:
-        """Say whether an effect, or the variants that are named, are of its variants alone.
-
-        Of means over folds, an effect must have each fold of a mean with the same weight.
-        """
-        names = list(effect)
-        if not all(name in self.places for name in names):
-            return False
-        if not self.members:
-            return True
-        weights = effect if isinstance(effect, Mapping) else dict.fromkeys(names, 1.0)
-        by_place: dict[int, list[float]] = {}
-        for name, place in self.places.items():
-            by_place.setdefault(place, []).append(weights.get(name, 0.0))
-        return all(max(own) - min(own) < TINY for own in by_place.values())
-
-    def weigh(self, effects: Sequence[Effect]) -> sparse.csr_array:
-        """Return the weights of variants, or of means over folds, in each effect, (M, V)."""
-        place = self.places
-        cells = [(m, place[n], w) for m, one in enumerate(effects) for n, w in one.items()]
-        rows, columns, values = zip(*cells, strict=True)
-        shape = (len(effects), len(self.names))
-        return sparse.csr_array((values, (rows, columns)), shape=shape)
 
 
 @dataclass(frozen=True)
@@ -151,7 +79,7 @@ class Findings:
         if score == self.score and before != after:
             for effect, sign in ((pair(before, after), 1), (pair(after, before), -1)):
                 if (found := self.found.get(_key(effect))) is not None:
-                    return found if sign > 0 else _turn(found)
+                    return found if sign > 0 else turn(found)
             if self.num_contrasts > MAX_LISTED:
                 self._judge_of_many([(before, after)])
                 if (found := self._judged.get((before, after))) is not None:
@@ -221,7 +149,7 @@ class Findings:
     def _judge_alone(self, before: str, after: str, score: str) -> Finding:
         """Give a pair its own interval, without a word: another score, or networks of one seed."""
         found = self.measure(pair(before, after), score)
-        return found or _of_networks(self.arms[before], self.arms[after], score)
+        return found or compare_networks(self.arms[before], self.arms[after], score)
 
     def sets_of(self, score: str) -> Sequence[VariantSet]:
         """Return the variants that share a model of a score, set by set."""
@@ -300,7 +228,7 @@ def _find_contrasts(
         listing = _list_findings(one, own, verdict, margin, score)
         found |= {_key(effect): finding for effect, finding in zip(own, listing, strict=True)}
     critical = float(np.max(verdicts[0].critical)) if verdicts else math.nan
-    notes = [note for one in sets if (note := _say_spreads(one))]
+    notes = [note for one in sets if (note := say_spreads(one))]
     return Findings(arms, sets, found, critical, len(found), margin, notes, score=score)
 
 
@@ -323,74 +251,12 @@ def _find_many(
             critical = float(np.max(verdict.critical))
             findings = _list_findings(one, own, verdict, margin, score)
             found |= {_key(effect): one for effect, one in zip(own, findings, strict=True)}
-    notes = [note for one in sets if (note := _say_spreads(one))]
+    notes = [note for one in sets if (note := say_spreads(one))]
     notes.append(
         f"{number:,} contrasts are too many to be drawn together: their 5 % is shared out evenly, "
         "which makes intervals longer than they need be (Bonferroni)."
     )
     return Findings(arms, sets, found, critical, number, margin, notes, score=score)
-
-
-def list_sets(arms: Mapping[str, Arm], score: str, levels: Levels) -> Iterable[VariantSet]:
-    """Yield the variants of two seeds or more that can be compared with one another."""
-    groups: dict[object, list[str]] = {}
-    for name, arm in arms.items():
-        classes = arm.counted.get(score, frozenset())
-        if len(arm.seeds) > 1 and len(classes) < 2 and score in arm.scores:
-            groups.setdefault((arm.images, arm.class_names, classes), []).append(name)
-    for names in groups.values():
-        if len(names) > 1 and arms[names[0]].num_units > 1:
-            chosen = [arms[name] for name in names]
-            scores = _tabulate(chosen, score)
-            model = Model(scores)
-            if model.freedom > 0:
-                apart = _find_groups(model, names, levels)
-                yield VariantSet(names, chosen, model if apart is None else Model(scores, apart))
-
-
-def list_fold_sets(arms: Mapping[str, Arm], score: str, levels: Levels) -> Iterable[VariantSet]:
-    """Yield the means over folds of two seeds or more that can be compared with one another."""
-    averaged = average_folds(arms, levels)
-    for one in list_sets(averaged.arms, score, averaged.levels):
-        own = {name: mean for name, mean in averaged.members.items() if mean in one.names}
-        yield replace(one, members=own)
-
-
-def _tabulate(arms: Sequence[Arm], score: str) -> Scores:
-    """Return the scores of arms, variants by seeds."""
-    seeds = sorted({seed for arm in arms for seed in arm.seeds})
-    num_draws = len(arms[0].draws)
-    points = np.full((len(arms), len(seeds)), np.nan)
-    draws = np.full((num_draws, len(arms), len(seeds)), np.nan)
-    for v, arm in enumerate(arms):
-        columns, m = [seeds.index(seed) for seed in arm.seeds], arm.scores.index(score)
-        points[v, columns] = arm.points[:, m]
-        draws[:, v, columns] = arm.draws[:, :, m]
-    return Scores(points, draws, arms[0].num_units)
-
-
-def _find_groups(model: Model, names: Sequence[str], levels: Levels) -> NDArray[np.intp] | None:
-    """Return groups of variants that need spreads of their own; None if all have one."""
-    left = model.residuals(model.scores.points)
-    degrees = model.present.sum(1) - 1.0
-    variances = (left**2).sum(1) / np.maximum(degrees, 1)
-    best, ratio = None, GROUP_RATIO
-    for of_variant in levels.values():
-        kinds = list(dict.fromkeys(of_variant[name] for name in names))
-        groups = np.array([kinds.index(of_variant[name]) for name in names])
-        df = np.bincount(groups, degrees)
-        if len(kinds) < 2 or df.min() < MIN_GROUP:
-            continue
-        spread = np.sqrt(np.bincount(groups, variances * degrees) / df)
-        if spread.max() > ratio * max(spread.min(), 1e-12):
-            best, ratio = groups, spread.max() / max(spread.min(), 1e-12)
-    if best is not None:
-        return best
-    samples = [row[here] for row, here in zip(left, model.present, strict=True) if here.sum() > 2]
-    varied = len(samples) > 1 and any(np.ptp(sample) for sample in samples)
-    if varied and stats.levene(*samples, center="median").pvalue < UNEQUAL:
-        return np.arange(len(names))
-    return None
 
 
 def _list_effects(one: VariantSet, effects: Iterable[Effect], *, all_pairs: bool) -> list[Effect]:
@@ -437,63 +303,5 @@ def _list_findings(
         yield finding._replace(reach=reach, critical=float(critical[m]))
 
 
-SAME = 5e-5
-"""Differences that are shown alike."""
-TINY = 1e-9
-"""What rounding leaves of nothing."""
-
-
-def _of_networks(before: Arm, after: Arm, score: str) -> Finding:
-    """Return what two variants differ by in the choice of images alone, over common seeds."""
-    seeds = [seed for seed in before.seeds if seed in after.seeds]
-    m = [arm.scores.index(score) for arm in (before, after)]
-    rows = [[arm.seeds.index(seed) for seed in seeds] for arm in (before, after)]
-    diff = float((after.points[rows[1], m[1]] - before.points[rows[0], m[0]]).mean())
-    draws = (after.draws[:, rows[1], m[1]] - before.draws[:, rows[0], m[0]]).mean(1)
-    shown = float(after.points[:, m[1]].mean() - before.points[:, m[0]].mean())
-    adjusted, N = abs(diff - shown) > SAME, before.num_units
-    if N < 2:
-        nan = math.nan
-        return Finding(diff, nan, nan, nan, nan, nan, nan, nan, "", len(seeds), adjusted)
-    error = float(draws.std(ddof=1) * np.sqrt(N / (N - 1)))
-    reach = float(t_quantile(N - 1.0)) * error
-    most = find_range(score)
-    ends = max(diff - reach, -most), min(diff + reach, most)
-    found = Finding(diff, *ends, *ends, error, N - 1.0, np.nan, "", len(seeds), adjusted)
-    return found._replace(reach=reach)
-
-
-def find_range(score: str) -> float:
-    """Return by how much two values of a score can differ at most; of shares 1."""
-    if score not in METRICS and not is_by_image(score):  # IoU of a class
-        return 1.0
-    least, most = find_metric(score).limits
-    return most - least
-
-
-def _say_spreads(one: VariantSet) -> str:
-    """Say that variants differ in how far seeds throw them, where they do."""
-    model = one.model
-    if len(model.variances) < 2:
-        return ""
-    spreads = np.sqrt(model.variances)
-    times = spreads.max() / max(spreads.min(), 1e-12)
-    return (
-        f"Seeds move some variants more than others, up to {min(times, 999):.0f} times as far: "
-        "their spread is not pooled over all of them, and intervals are the longer for it."
-    )
-
-
 def _key(effect: Effect) -> frozenset[tuple[str, float]]:
     return frozenset((name, round(weight, 12)) for name, weight in effect.items())
-
-
-def _turn(found: Finding) -> Finding:
-    return found._replace(
-        diff=-found.diff,
-        low=-found.high,
-        high=-found.low,
-        own_low=-found.own_high,
-        own_high=-found.own_low,
-        without=None,
-    )

@@ -17,7 +17,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from reports.stats.contrasts import SHOWN, Findings
+from reports.stats.contrasts import Findings
+from reports.stats.finding import SHOWN
 from reports.stats.model import LEVEL
 
 EXACT = ("num_parameters", "gmacs")

@@ -9,9 +9,10 @@ from collections.abc import Mapping
 import numpy as np
 from scipy import stats
 
-from reports.stats.contrasts import Findings, VariantSet
+from reports.stats.contrasts import Findings
 from reports.stats.model import LEVEL, t_quantile
 from reports.stats.pairs import Arm
+from reports.stats.sets import VariantSet
 from reports.style import label
 
 DESIGNS = (1, 3, 5, 10)

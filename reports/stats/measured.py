@@ -13,12 +13,12 @@ from typing import Protocol
 import numpy as np
 
 from reports.stats.asked import Asked, Question
-from reports.stats.contrasts import VariantSet, list_fold_sets, list_sets
 from reports.stats.costs import COSTS, MEASURED, Cost
 from reports.stats.effects import Levels
 from reports.stats.family import NUM_DRAWS, draw_ratios
 from reports.stats.model import Contrasts, Floats, t_quantile
 from reports.stats.pairs import Arm
+from reports.stats.sets import VariantSet, list_fold_sets, list_sets
 
 
 @dataclass(frozen=True)

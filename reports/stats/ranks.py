@@ -9,7 +9,8 @@ Reference: Al Mohamad, Goeman and van Zwet, 2022, "Simultaneous confidence inter
 
 from collections.abc import Sequence
 
-from reports.stats.contrasts import MAX_LISTED, SHOWN, Findings
+from reports.stats.contrasts import MAX_LISTED, Findings
+from reports.stats.finding import SHOWN
 
 Ranks = dict[str, tuple[int, int]]
 """By variant, the first and the last place that it may have; 1 is the highest score."""

@@ -35,7 +35,7 @@ from bench.metrics import BY_IMAGE, find_metric, is_by_image
 from bench.scoring import USUAL, Scoring
 from reports.results.counts_file import Counted, list_sets, name_key
 from reports.stats.bootstrap import draw_seed_weights, find_stretch
-from reports.stats.contrasts import Finding, find_range
+from reports.stats.finding import Finding, find_range
 from reports.stats.intervals import Intervals
 from reports.stats.summary import list_scores
 

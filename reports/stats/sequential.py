@@ -28,13 +28,13 @@ from reports.stats.claims import (
     find_largest,
     judge_claims,
 )
-from reports.stats.contrasts import VariantSet
 from reports.stats.costs import Cost
 from reports.stats.effects import Levels
 from reports.stats.family import MANY_UNITS, chunk_draws, weigh_noise
 from reports.stats.measured import Measured, draw_t, keyed_generator, measure_claims
 from reports.stats.model import LEVEL, Contrasts, Floats
 from reports.stats.pairs import Arm
+from reports.stats.sets import VariantSet
 
 SPENDING = "in proportion to information (Kim and DeMets, 1987, power 1)"
 NUM_DRAWS = 20_000

@@ -15,7 +15,8 @@ import pandas as pd
 
 from bench.metrics import METRICS, SCORES, is_by_image
 from reports.stats.comparability import UNKNOWN, Comparability
-from reports.stats.contrasts import SAME, SHOWN, Findings
+from reports.stats.contrasts import Findings
+from reports.stats.finding import SAME, SHOWN
 from reports.stats.intervals import Intervals
 from reports.stats.model import Floats
 from reports.stats.ranks import find_ranks

@@ -14,7 +14,8 @@ from markupsafe import Markup
 from bench.text import clean, number_of
 from reports.formats import to_script_json
 from reports.stats.comparability import Comparability
-from reports.stats.contrasts import Finding, Findings
+from reports.stats.contrasts import Findings
+from reports.stats.finding import Finding
 from reports.style import MINUS, end_of_points, p_bound, points
 from reports.tables.cells import ADJUSTED_MEANS
 

@@ -12,7 +12,7 @@ from bench.text import clean
 from reports.formats import MARK, Table
 from reports.marks import is_marked, sign
 from reports.stats.changes import list_factors
-from reports.stats.contrasts import EQUIVALENT, SHOWN
+from reports.stats.finding import EQUIVALENT, SHOWN
 from reports.stats.primary import primary_of
 from reports.stats.summary import CHAINED
 from reports.style import MISSING, label, p_value, points, with_interval, with_spread

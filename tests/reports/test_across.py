@@ -17,8 +17,9 @@ from reports.across import read_across
 from reports.across_page import FILES, say_answer, write_across
 from reports.page import write_report
 from reports.results.data_sets import list_parts, say_several, split_plan
-from reports.stats.contrasts import SHOWN, find_contrasts
+from reports.stats.contrasts import find_contrasts
 from reports.stats.effects import pair
+from reports.stats.finding import SHOWN
 from reports.study import read_study
 from reports.tables.across import NEVER_AVERAGED, ranks_table, scores_table
 

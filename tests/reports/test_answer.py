@@ -12,7 +12,7 @@ from bench.store.runs import Store
 from reports.answer import choose_kinds, find_answer
 from reports.statements import name_contexts, state_changes, tell_shares
 from reports.stats.class_gains import MEAN
-from reports.stats.contrasts import SHOWN
+from reports.stats.finding import SHOWN
 from reports.stats.ranks import find_ranks
 from reports.stats.shares import share_variance
 from reports.study import read_study

@@ -7,7 +7,7 @@ import pytest
 
 from reports.figures.curves import plot_curves
 from reports.results.frame import curves_frame, eval_frame
-from reports.stats.contrasts import NOT_SHOWN, SHOWN
+from reports.stats.finding import NOT_SHOWN, SHOWN
 from reports.study import read_study
 from reports.style import between, end_of_points, points
 from reports.tables.baselines import baselines_json, list_pairs

@@ -11,7 +11,7 @@ from reports.stats.changes import (
     list_causes,
     list_effects,
 )
-from reports.stats.contrasts import SHOWN
+from reports.stats.finding import SHOWN
 from reports.stats.intervals import find_intervals
 from reports.stats.summary import list_changes
 from reports.tables.changes import changes_table, describe_changes, list_table

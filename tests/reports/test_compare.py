@@ -17,7 +17,7 @@ from reports.gate import Gate, parse_gate, try_gate
 from reports.results.frame import runs_frame
 from reports.results.matching import plan_stores
 from reports.sides import SAME_RUNS, SAME_SCORES, Side, compare_sides
-from reports.stats.contrasts import EQUIVALENT, NOT_SHOWN, SHOWN
+from reports.stats.finding import EQUIVALENT, NOT_SHOWN, SHOWN
 from reports.tables.sides import sides_table
 
 

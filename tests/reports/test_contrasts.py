@@ -7,16 +7,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from reports.stats.contrasts import (
-    EQUIVALENT,
-    NOT_SHOWN,
-    SHOWN,
-    Finding,
-    _reconcile,
-    find_contrasts,
-)
+from reports.stats.contrasts import _reconcile, find_contrasts
 from reports.stats.designs import describe_design, find_smallest
 from reports.stats.effects import less, mean_effect
+from reports.stats.finding import EQUIVALENT, NOT_SHOWN, SHOWN, Finding
 from reports.stats.outliers import find_outliers, leave_out
 from reports.stats.pairs import Arm
 from reports.stats.summary import find_best, list_tied

@@ -12,7 +12,8 @@ from reports.answer import find_answer
 from reports.results.counts import Counts, read_counts, score_flat
 from reports.results.frame import read_records, runs_frame
 from reports.stats.bootstrap import draw_weights, resample
-from reports.stats.contrasts import NOT_SHOWN, SHOWN, find_contrasts
+from reports.stats.contrasts import find_contrasts
+from reports.stats.finding import NOT_SHOWN, SHOWN
 from reports.stats.intervals import Intervals, find_intervals
 from reports.stats.pairs import measure_arm
 from reports.stats.summary import add_intervals, summarize_variants

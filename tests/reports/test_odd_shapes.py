@@ -21,7 +21,7 @@ from reports.methods import list_paragraphs, to_text
 from reports.page import _render
 from reports.sides import Side, compare_sides
 from reports.statements import state_changes
-from reports.stats.contrasts import NOT_SHOWN, SHOWN, find_range
+from reports.stats.finding import NOT_SHOWN, SHOWN, find_range
 from reports.study import read_study
 from reports.style import points
 from reports.tables.comparisons import comparison_table

@@ -18,9 +18,9 @@ from reports.simulations.looks import (
 from reports.simulations.peers import WORLDS, compare_method, follow_mean, list_methods
 from reports.stats.asked import Asked, Question
 from reports.stats.claims import HELD, NOT_HELD, UNDECIDED, judge_claims
-from reports.stats.contrasts import list_sets
 from reports.stats.model import Contrasts
 from reports.stats.sequential import Sequential, _inform, _Side, spend
+from reports.stats.sets import list_sets
 
 
 def test_boundaries_are_those_of_two_correlated_normals():
