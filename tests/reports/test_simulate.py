@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from reports.results.counts import score_flat
-from reports.simulate import WORLDS, World, _count, draw_page, simulate
+from reports.simulations.pages import draw_page, simulate
+from reports.simulations.worlds import WORLDS, World, count_pixels
 
 SHORT = ("three seeds", "missing runs")
 
@@ -61,7 +62,9 @@ def test_a_large_difference_is_shown_and_its_sign_is_right():
 
 def test_drawn_counts_are_counts():
     rng = np.random.default_rng(0)
-    values = _count(rng.dirichlet(np.ones(6), 30), rng.normal(0, 1, (30, 6))).reshape(30, 3, 6)
+    values = count_pixels(rng.dirichlet(np.ones(6), 30), rng.normal(0, 1, (30, 6))).reshape(
+        30, 3, 6
+    )
     hits, target, pred = values.transpose(1, 0, 2)
     assert (hits <= np.minimum(target, pred)).all()
     assert (abs(target.sum(1) - pred.sum(1)) <= 6).all()  # each class is rounded
