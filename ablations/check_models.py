@@ -19,8 +19,8 @@ from fcn.errors import InputError
 if TYPE_CHECKING:
     from bench.data.facts import DatasetFacts
     from bench.data.outlines import Outline
+    from bench.grid.building import ModelCost
     from bench.grid.pace import Pace
-    from bench.grid.preflight import ModelCost
     from bench.grid.slots import Slot
     from bench.plan import Plan
     from bench.spec import DataSpec
@@ -165,17 +165,12 @@ def _costs(plan: "Plan", outlines: _Outlines) -> "dict[str, ModelCost]":
     """Build and try each variant, at the size of the images that it will be trained on."""
     with importing():
         from bench.data.augment import scaled_size
-        from bench.grid.preflight import (
-            check_models,
-            count_cost,
-            first_seeds,
-            naming,
-            try_training,
-        )
+        from bench.grid.building import count_cost, try_training
+        from bench.grid.preflight import check_models, naming
     facts = {one.run.fingerprint: outlines.facts(one.run.spec.data) for one in plan.runs}
     check_models(plan, facts)
     costs = {}
-    for planned in first_seeds(plan):
+    for planned in plan.first_seeds():
         spec, print_ = planned.run.spec, planned.run.fingerprint
         options = facts[print_].network_options(spec.data)
         whole = scaled_size(outlines.known[print_].size, spec.data.input_scale)

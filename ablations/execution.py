@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from bench.data.catalog import Catalog
+    from bench.grid.building import ModelCost
     from bench.grid.contracts import Engine
     from bench.grid.controller import Policy
     from bench.grid.engines import Request
     from bench.grid.pace import Pace
-    from bench.grid.preflight import ModelCost
     from bench.grid.slots import Slot
     from bench.plan import Plan
     from bench.store.runs import Store
@@ -143,8 +143,9 @@ def check_plan(
     """
     with importing():
         from ablations.tunable import require_apart_images
-        from bench.grid.preflight import check_images, check_models, check_starts
+        from bench.grid.preflight import check_images, check_models
         from bench.grid.scoring_memory import scoring_remarks
+        from bench.grid.starts import check_starts
         from bench.grid.training_memory import loss_remarks
         from bench.grid.training_remarks import group_remarks, imitation_remarks
         from reports.stats.asked import require_classes

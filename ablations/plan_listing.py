@@ -17,7 +17,7 @@ from bench.text import number_of
 from bench.tuning import spell_values
 
 if TYPE_CHECKING:
-    from bench.grid.preflight import ModelCost
+    from bench.grid.building import ModelCost
     from bench.plan import Plan, Run
     from bench.store.runs import Store
 

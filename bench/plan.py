@@ -398,3 +398,10 @@ class Plan:
     def unique_runs(self) -> Iterator[Run]:
         """Yield each run once, parents first, though two variants may share it."""
         yield from {planned.run.id: planned.run for planned in self.runs}.values()
+
+    def first_seeds(self) -> Iterator[PlannedRun]:
+        """Yield one run of each variant: seeds do not change what is possible."""
+        firsts: dict[str, PlannedRun] = {}
+        for planned in self.runs:
+            firsts.setdefault(planned.variant, planned)
+        yield from firsts.values()

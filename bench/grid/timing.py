@@ -15,9 +15,9 @@ import torch
 from bench.data.augment import scaled_size
 from bench.data.packs.pack import Pack
 from bench.data.roles import judged_by
+from bench.grid.building import ModelCost, build
 from bench.grid.gpus import find_gpus
 from bench.grid.pace import PAST, SCALED, TIMED, Pace
-from bench.grid.preflight import ModelCost, build, first_seeds
 from bench.grid.slots import Slot
 from bench.plan import Plan, PlannedRun
 from bench.run.environment import describe_environment
@@ -65,7 +65,7 @@ def find_paces(
     past = _PastRuns(store, device, slot)
     timed: dict[str, float] = {}
     start = time.perf_counter()
-    firsts = _kinds_in_turn(list(first_seeds(plan)))
+    firsts = _kinds_in_turn(list(plan.first_seeds()))
     for planned in firsts:
         pack = judged_by(packs[planned.run.fingerprint], planned.run.spec)
         pace = past.pace_of(planned, len(pack.indices(planned.run.spec.evaluate.split)))

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from bench.data.facts import DatasetFacts
+from bench.grid.building import build_somehow
 from bench.grid.gpus import find_gpus
-from bench.grid.preflight import build_somehow, first_seeds
 from bench.plan import Plan
 from bench.run.groups import describe_groups
 
@@ -22,7 +22,7 @@ def group_remarks(plan: Plan, facts: Mapping[str, DatasetFacts]) -> Iterator[str
         facts: Of the datasets, by fingerprint.
     """
     found: dict[str, list[str]] = {}
-    for planned in first_seeds(plan):
+    for planned in plan.first_seeds():
         spec = planned.run.spec
         if not (spec.train.freeze or spec.train.groups or spec.train.layer_decay < 1):
             continue
@@ -86,5 +86,5 @@ def knows_bf16(cpuinfo: Path) -> bool | None:
 
 
 def _variants_in(precision: str, plan: Plan) -> str:
-    found = (one for one in first_seeds(plan) if one.run.spec.train.precision == precision)
+    found = (one for one in plan.first_seeds() if one.run.spec.train.precision == precision)
     return ", ".join(planned.variant for planned in found)

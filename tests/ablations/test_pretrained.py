@@ -10,7 +10,8 @@ from ablations.expand import expand
 from ablations.planning import keep_only
 from ablations.registry import list_ablations, load_ablation
 from bench.data.facts import DatasetFacts
-from bench.grid.preflight import check_models, check_starts
+from bench.grid.preflight import check_models
+from bench.grid.starts import check_starts
 from bench.store.runs import Store
 from fcn.errors import InputError
 from fcn.weights_folder import VARIABLE

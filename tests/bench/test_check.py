@@ -9,7 +9,8 @@ from torch import nn
 
 from bench.data.catalog import Catalog
 from bench.data.packs.pack import open_pack
-from bench.grid.preflight import check_images, check_models, count_cost, try_training
+from bench.grid.building import count_cost, try_training
+from bench.grid.preflight import check_images, check_models
 from bench.plan import Plan, PlannedRun
 from bench.spec import ModelSpec, TrainSpec
 from fcn.errors import InputError

@@ -15,7 +15,7 @@ import torch
 from attempts import TINY, bits, end_of, fork, process_of, wait_for
 from safetensors import SafetensorError
 
-from bench.grid.preflight import count_cost
+from bench.grid.building import count_cost
 from bench.metrics import summarize
 from bench.run import execute as module
 from bench.run import outcome

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import nn
 
 from bench.data.registry import DATASETS
-from bench.grid.preflight import count_cost
+from bench.grid.building import count_cost
 from bench.run import outcome
 from bench.run.execute import Options, execute
 from bench.run.predict import predict

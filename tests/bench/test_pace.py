@@ -7,8 +7,8 @@ from pretend import run_of
 
 from bench.data.packs.pack import open_pack
 from bench.durations import spell_bytes, spell_duration
+from bench.grid.building import ModelCost
 from bench.grid.pace import PAST, SCALED, TIMED, Pace, tell_duration
-from bench.grid.preflight import ModelCost
 from bench.grid.progress import RecentRate
 from bench.grid.slots import Slot
 from bench.grid.timing import find_paces

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from bench.grid.preflight import count_cost
+from bench.grid.building import count_cost
 from bench.run import outcome
 from bench.run.execute import Options, execute
 from bench.run.predict import predict

@@ -8,7 +8,8 @@ import torch
 from safetensors.torch import save_file
 
 from bench.data.catalog import Catalog
-from bench.grid.preflight import build, check_starts
+from bench.grid.building import build
+from bench.grid.starts import check_starts
 from bench.plan import Plan, PlannedRun
 from bench.run import outcome
 from bench.run.execute import Options, execute
