@@ -29,7 +29,8 @@ from reports.formats import (
     to_script_json,
 )
 from reports.images.gallery import Gallery, draw_gallery
-from reports.methods import list_paragraphs, to_text, write_methods
+from reports.methods.citing import to_text
+from reports.methods.paragraphs import list_paragraphs, write_methods
 from reports.rendering import render
 from reports.results.report_folder import ReportFolder
 from reports.sections import CONTENTS

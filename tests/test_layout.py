@@ -26,7 +26,6 @@ REPORTS = [
         "answer",
         "statements",
         "sources",
-        "references",
         "methods",
         "added_sections",
     },

@@ -12,8 +12,9 @@ from judged import COLLAPSED, FAIR, GOOD, judge
 from bench.data.registry import DATASETS as REGISTERED
 from bench.text import clean
 from reports.formats import to_csv
-from reports.methods import list_paragraphs, to_text, write_methods
-from reports.references import DATASETS, LIBRARIES, METHOD, SOFTWARE, list_references
+from reports.methods.citing import to_text
+from reports.methods.paragraphs import list_paragraphs, write_methods
+from reports.methods.references import DATASETS, LIBRARIES, METHOD, SOFTWARE, list_references
 from reports.sources import list_sources
 from reports.study import read_study
 

@@ -17,7 +17,8 @@ from reports.answer import find_answer
 from reports.compare import say_answer, write_comparison
 from reports.figures.listing import draw_figures
 from reports.images.gallery import Gallery
-from reports.methods import list_paragraphs, to_text
+from reports.methods.citing import to_text
+from reports.methods.paragraphs import list_paragraphs
 from reports.page import _render
 from reports.sides import Side, compare_sides
 from reports.statements import state_changes
@@ -171,7 +172,7 @@ def test_the_one_contrast_and_the_one_run_are_in_the_singular(small_store):
 
 
 def test_what_is_too_much_to_draw_is_not_said_to_be_drawn(small_store, monkeypatch):
-    for module in ("reports.stats.contrasts", "reports.methods", "reports.page"):
+    for module in ("reports.stats.contrasts", "reports.methods.paragraphs", "reports.page"):
         monkeypatch.setattr(f"{module}.MAX_LISTED", 2)
     study = read_study(draw(small_store, {"a": 0.7, "b": 0.78, "c": 0.72}), small_store)
     said = to_text(list_paragraphs(study))

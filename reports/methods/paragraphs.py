@@ -4,117 +4,41 @@ In: a `Study`. Out: text from plan and records alone, with citations of `referen
 is in it that they do not hold, or that is not counted from them.
 """
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from bench.metrics import BOUNDARY_SCORE, SCORES, explain
-from bench.settings.keys import overlap
 from bench.store.runs import Result
 from bench.text import clean, number_of
-from bench.tuning import spell_value, spell_values
-from reports.formats import escape_latex, escape_markdown
-from reports.references import DATASETS, LIBRARIES, METHOD, SOFTWARE, list_references
-from reports.results.settings import flat_settings, plain
+from reports.methods.citing import Paragraph, cite, list_cited, to_latex, to_markdown
+from reports.methods.references import DATASETS, LIBRARIES, METHOD, SOFTWARE, list_references
+from reports.methods.training import tell_training
+from reports.results.settings import plain
 from reports.stats.contrasts import MAX_LISTED, Findings
 from reports.stats.primary import PRIMARY
 from reports.stats.summary import list_scores
 from reports.study import Study
 from reports.style import enumerate_names, label, percent
 
-RECIPE = {
-    "model.backbone": "backbone",
-    "model.skip": "skip",
-    "model.head": "head",
-    "model.upsampling": "upsampling",
-    "model.pretrained": "pretrained weights",
-    "data.input_scale": "images scaled by",
-    "train.steps": "updates",
-    "train.batch_size": "images in a batch",
-    "train.optimizer": "optimiser",
-    "train.lr": "learning rate",
-    "train.weight_decay": "weight decay",
-    "train.schedule": "schedule",
-    "train.warmup_steps": "updates of warm-up",
-    "train.loss": "loss",
-    "train.class_weights": "class weights",
-    "train.crop": "crops of",
-    "train.scale": "random scale",
-    "train.flip": "random flip",
-    "train.ema_decay": "decay of averaged weights",
-    "train.precision": "precision",
-}
-"""Settings that are told, in their order, with their words; others are in `runs.csv`."""
-JOINED = {"train.crop": "x", "train.scale": " to "}
-"""What stands between the two numbers of a setting."""
-Paragraph = tuple[str, list[str]]
-"""Title and sentences; citations stand between control characters, which no name can hold."""
-
 
 def write_methods(study: Study) -> dict[str, str]:
     """Return `methods.md`, `methods.tex` and `references.bib` by name."""
     paragraphs = list_paragraphs(study)
-    text = "".join(sentence for _, sentences in paragraphs for sentence in sentences)
-    cited = [key for found in _CITATION.findall(text) for key in found.split(";")]
     made = [result.environment.get("fcn-bench", "") for result in _results(study)]
     return {
-        "methods.md": _to_markdown(paragraphs),
-        "methods.tex": _to_latex(paragraphs),
-        "references.bib": list_references(cited, sorted(filter(None, set(made)))),
+        "methods.md": to_markdown(paragraphs),
+        "methods.tex": to_latex(paragraphs),
+        "references.bib": list_references(list_cited(paragraphs), sorted(filter(None, set(made)))),
     }
-
-
-def to_text(paragraphs: Sequence[Paragraph]) -> str:
-    """Write paragraphs as they are read, with keys of what they cite."""
-    parts = [f"{title}. {_fill(' '.join(text), str, _cite_key)}" for title, text in paragraphs]
-    return "\n\n".join(parts)
-
-
-def _to_markdown(paragraphs: Sequence[Paragraph]) -> str:
-    parts = [
-        f"**{title}.** {_fill(' '.join(text), escape_markdown, _cite_key)}"
-        for title, text in paragraphs
-    ]
-    return "\n\n".join(parts) + "\n"
-
-
-def _cite_key(keys: str) -> str:
-    """Cite as pandoc has it."""
-    return f" [{'; '.join(f'@{key}' for key in keys.split(';'))}]"
-
-
-def _to_latex(paragraphs: Sequence[Paragraph]) -> str:
-    def cite(keys: str) -> str:
-        return rf"~\cite{{{keys.replace(';', ',')}}}"
-
-    parts = [
-        rf"\paragraph{{{title}.}} {_fill(' '.join(text), escape_latex, cite)}"
-        for title, text in paragraphs
-    ]
-    head = "% citations: \\bibliography{references}\n"
-    return head + "\n\n".join(parts) + "\n"
-
-
-def _fill(text: str, escape: Callable[[str], str], cite: Callable[[str], str]) -> str:
-    """Escape what stands between citations, and write these."""
-    parts = _CITATION.split(text)
-    return "".join(cite(part) if k % 2 else escape(part) for k, part in enumerate(parts))
-
-
-def _cite(*keys: str) -> str:
-    return f"\x02{';'.join(keys)}\x03"
-
-
-_CITATION = re.compile("\x02(.*?)\x03")
 
 
 def list_paragraphs(study: Study) -> list[Paragraph]:
     """Tell of data, training, scores, statistics, what was fixed before, and what it took."""
     parts: list[tuple[str, Iterable[str]]] = [
         ("Data", _tell_data(study)),
-        ("Networks and training", _tell_training(study)),
+        ("Networks and training", tell_training(study)),
         ("Scores", _tell_scores(study)),
         ("Statistics", _tell_statistics(study)),
         ("Expectation and claims", _tell_beforehand(study)),
@@ -147,100 +71,16 @@ def _tell_data(study: Study) -> Iterator[str]:
         classes = f" in {number_of(len(result.class_names), 'class')}" if result else ""
         yield (
             f"Networks learn from {learnt}split {clean(train)} of {clean(data)}"
-            f"{_cite(*DATASETS[name]) if name in DATASETS else ''}, whose content has the "
+            f"{cite(*DATASETS[name]) if name in DATASETS else ''}, whose content has the "
             f"fingerprint {fingerprint[:16]}, and are judged on {judged}split {clean(judge)}"
             f"{classes}, each at the size of its own mask; unlabelled pixels are not counted."
         )
 
 
-def _tell_training(study: Study) -> Iterator[str]:
-    variants = study.plan.variants
-    names = enumerate_names(map(clean, variants), most=len(variants))
-    seeds = sorted({planned.run.spec.seed for planned in study.plan.runs})
-    is_one = len(variants) == 1
-    yield (
-        f"{number_of(len(variants), 'variant')} ({names}) of fully convolutional networks"
-        f"{_cite(*METHOD)} "
-        + (
-            "was trained."
-            if is_one
-            else "were trained by one loop, so that they differ in their settings alone."
-        )
-    )
-    shared, varied = _split_settings(study)
-    if varied:
-        yield f"They differ in {enumerate_names(varied, most=len(varied))}."
-    yield from _tell_tuning(study)
-    yield f"{'It has' if is_one else 'All have'} {'; '.join(shared)}."
-    which = enumerate_names(map(str, seeds), most=len(seeds))
-    yield (
-        f"Each was trained with seed{'s' * (len(seeds) > 1)} {which}; a seed decides on initial "
-        "weights, the order of images and their augmentation."
-    )
-    planned, done = len(study.runs), int((study.runs["status"] == "done").sum())
-    lost = study.runs[study.runs["status"] != "done"]
-    runs = zip(lost["variant"], lost["seed"], lost["status"], strict=True)
-    told = "; ".join(f"{clean(variant)}, seed {seed}, {status}" for variant, seed, status in runs)
-    yield f"{done} of {number_of(planned, 'run')} finished{f' ({told})' * bool(told)}."
-
-
-def _tell_tuning(study: Study) -> Iterator[str]:
-    """Say how values were chosen of which each variant has its best, and which they are."""
-    tuning = study.plan.tuning
-    if tuning is None:
-        return
-    for key, values in tuning.values.items():
-        told = enumerate_names((clean(spell_value(one)) for one in values), most=len(values))
-        yield f"For {RECIPE.get(key, clean(key))} each variant had the same values, {told}."
-    known = [one.device_seconds for one in tuning.budget if one.device_seconds is not None]
-    yield (
-        f"{number_of(tuning.number, 'run')} of each variant with seed {tuning.seed} "
-        f"({np.sum(known) / 3600:.3g} device-hours in all) chose the highest "
-        f"{label(tuning.metric)} on split {clean(tuning.split)}, which is not reported; with what "
-        "was chosen all seeds were run."
-    )
-    chosen = [f"{clean(n)} {clean(spell_values(o.values))}" for n, o in tuning.chosen.items()]
-    if chosen:
-        yield f"Chosen were: {'; '.join(chosen)}."
-
-
-def _split_settings(study: Study) -> tuple[list[str], list[str]]:
-    """Return settings in words: those that all runs share, and those in which variants differ."""
-    rows = flat_settings(study.plan)
-    shared: list[str] = []
-    varied: list[str] = []
-    tuned = study.plan.tuning.values if study.plan.tuning else ()
-    for key, words in RECIPE.items():
-        if any(overlap(key, one) for one in tuned):
-            continue
-        values = list(dict.fromkeys(_say(row.get(key), JOINED.get(key, " and ")) for row in rows))
-        told = enumerate_names(map(clean, values), most=len(values))
-        if len(values) == 1:
-            shared.append(f"{words} {told}")
-        else:
-            varied.append(f"{words} ({told})")
-    rest = [
-        clean(name)
-        for name in study.factors
-        if name not in RECIPE and not any(overlap(name, one) for one in tuned)
-    ]
-    return shared, varied + rest
-
-
-def _say(value: Any, between: str) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, list):
-        return between.join(map(plain, value)) or "none"
-    if isinstance(value, Mapping):
-        return between.join(f"{key} {plain(one)}" for key, one in value.items()) or "none"
-    return "none" if value is None else plain(value)
-
-
 def _tell_scores(study: Study) -> Iterator[str]:
     yield (
         "Pixel accuracy, mean accuracy, mean IoU (mIoU) and frequency-weighted IoU are those of "
-        f"Long et al.{_cite(METHOD[0])}: one confusion matrix over all pixels of the split; a "
+        f"Long et al.{cite(METHOD[0])}: one confusion matrix over all pixels of the split; a "
         "class in neither target nor prediction is left out of a mean, one that is predicted but "
         "absent counts as 0."
     )
@@ -250,7 +90,7 @@ def _tell_scores(study: Study) -> Iterator[str]:
     if scoring.primary != PRIMARY:
         yield f"The score that decides is {label(scoring.primary)}."
     if f"{BOUNDARY_SCORE}_mean" in study.summary:
-        yield f"Boundary IoU is that of Cheng et al.{_cite('cheng2021boundary')}"
+        yield f"Boundary IoU is that of Cheng et al.{cite('cheng2021boundary')}"
     for score in list_scores(study.summary):
         if score not in (*SCORES, BOUNDARY_SCORE):
             yield f"{label(score)}: {clean(explain(score))}"
@@ -266,11 +106,11 @@ def _tell_statistics(study: Study) -> Iterator[str]:
     yield (
         f"Intervals are of 95 %, by {intervals.num_resamples} resamples of the images"
         f"{' and of seeds' * has_seeds}, the same images for all variants, each scored anew from "
-        f"its counts{_cite('efron1993introduction', *['owen2007pigeonhole'] * has_seeds)}."
+        f"its counts{cite('efron1993introduction', *['owen2007pigeonhole'] * has_seeds)}."
     )
     for units in intervals.units.values():
         blocks = ("kunsch1989jackknife", "politis2004automatic", "patton2009correction")
-        yield f"Unit of resampling: {units.describe()[:-1]}{_cite(*blocks) * (units.length > 1)}."
+        yield f"Unit of resampling: {units.describe()[:-1]}{cite(*blocks) * (units.length > 1)}."
         if warning := units.warn():
             yield warning
     if not findings.sets:
@@ -282,12 +122,12 @@ def _tell_statistics(study: Study) -> Iterator[str]:
         "Differences are contrasts under one model of error for all variants: score = mean of the "
         "variant + effect of the seed + residual, whose variance is pooled, or the contrast's own "
         "over seeds if that is larger, beside the variance that is due to the choice of images"
-        f"{_cite('scheffe1959analysis', 'satterthwaite1946approximate')}."
+        f"{cite('scheffe1959analysis', 'satterthwaite1946approximate')}."
     )
     if any(len(one.model.variances) > 1 for one in findings.sets):
         yield (
             "Seeds move some variants further than others, so spreads are not pooled over all"
-            f"{_cite('brown1974robust')}."
+            f"{cite('brown1974robust')}."
         )
     yield (
         f"{_tell_family(findings, label(study.primary))}; a difference is called shown "
@@ -320,7 +160,7 @@ def _tell_family(findings: Findings, score: str) -> str:
         return f"{family}sharing it out evenly (Bonferroni)"
     return (
         f"{family}a critical value of {findings.critical:.3f} times each contrast's own reach, "
-        f"drawn from the model{_cite('hothorn2008simultaneous')}"
+        f"drawn from the model{cite('hothorn2008simultaneous')}"
     )
 
 
@@ -333,7 +173,7 @@ def _tell_beforehand(study: Study) -> Iterator[str]:
     yield (
         f"{number_of(len(study.verdicts), 'claim')} of the question "
         f"{'is' if len(study.verdicts) == 1 else 'are'} judged with an error of 5 % together, by "
-        f"one-sided bounds{_cite('berger1982multiparameter')}:"
+        f"one-sided bounds{cite('berger1982multiparameter')}:"
     )
     told = []
     for verdict in study.verdicts:
@@ -356,12 +196,12 @@ def _tell_compute(study: Study) -> Iterator[str]:
         return enumerate_names(dict.fromkeys(clean(one[key]) for one in made if one.get(key)))
 
     libraries = [
-        f"{library} {name(library)}{_cite(LIBRARIES[library]) if library in LIBRARIES else ''}"
+        f"{library} {name(library)}{cite(LIBRARIES[library]) if library in LIBRARIES else ''}"
         for library in ("torch", "torchvision", "timm", "numpy", "python")
         if name(library)
     ]
     version, commit = name("fcn-bench"), name("commit")
-    software = f"fcn-bench{f' {version}' * bool(version)}{_cite(SOFTWARE)}"
+    software = f"fcn-bench{f' {version}' * bool(version)}{cite(SOFTWARE)}"
     software += f" (commit {commit})" * bool(commit)
     yield f"Runs were made with {enumerate_names([software, *libraries])}."
     devices = [part for part in (name("device_name") or name("device"), name("gpus")) if part]

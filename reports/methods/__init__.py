@@ -1,0 +1,1 @@
+"""The account of a report that a paper needs: `methods.md`, `methods.tex`, `references.bib`."""
