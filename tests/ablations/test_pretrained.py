@@ -17,13 +17,14 @@ from fcn.errors import InputError
 from fcn.weights_folder import VARIABLE
 
 NAMES = [name for name in list_ablations() if "pretrained" in name]
-FILES = {"efficientnet_lite0": "tf_efficientnet_lite0", "vgg16-hed": "vgg16"}
+LITE = {f"efficientnet_lite{size}": f"tf_efficientnet_lite{size}" for size in (0, 2)}
+FILES = {**LITE, "vgg16-hed": "vgg16"}
 FACTS = DatasetFacts("ab" * 32, {"train": 305, "held_out": 62, "val": 101, "test": 233}, 11)
 
 
 @pytest.fixture(scope="module")
 def trunks(tmp_path_factory):
-    """A folder with both files, as large as the published ones and as good as random."""
+    """A folder with all files, as large as the published ones and as good as random."""
     folder = tmp_path_factory.mktemp("weights")
     for file, backbone in FILES.items():
         state = timm.create_model(backbone).state_dict()
@@ -50,7 +51,7 @@ def test_it_can_be_trained_where_the_files_are(name, trunks, tmp_path, monkeypat
 @pytest.mark.parametrize("name", NAMES)
 def test_what_it_chooses_from_is_never_judged_on_test(name):
     plan = expand(load_ablation(name), lambda data: FACTS)
-    chooses = name.rpartition("/")[2] in {"recipe", "finetuning"}
+    chooses = name.rpartition("/")[2] in {"recipe", "strategies", "finetuning"}
     judges = {planned.run.spec.evaluate.split for planned in plan.runs}
     assert judges == {"held_out" if chooses else "test"}
 
