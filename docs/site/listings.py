@@ -66,7 +66,8 @@ def write_results() -> str:
         title, _, rest = readme.read_text(encoding="utf-8").partition("\n")
         folder = readme.parent
         parts += [f"## {title.removeprefix('# ')}"]
-        parts += [f"[Open the report]({folder.name}/index.html){{ .md-button }}"]
+        if (folder / "index.html").exists():
+            parts += [f"[Open the report]({folder.name}/index.html){{ .md-button }}"]
         for figure in ("scores.png", "figures/scores.png"):
             if (folder / figure).exists():
                 parts += [f"![Scores by variant]({folder.name}/{figure})"]
@@ -79,9 +80,10 @@ def write_results() -> str:
 
 _RESULTS = """# Results
 
-Reports that were made with fcn-bench and are kept in the repository, under `docs/results/`. Each is
-the page as the command wrote it. What stands below is the account beside it: how it was made, what
-it shows, and what it does not.
+Reports that were made with fcn-bench and are kept in the repository, under `docs/results/`: some as
+the page that the command wrote, all as the counts and records of which `fcn-bench report --from`
+makes it. What stands below is the account beside each: how it was made, what it shows, and what it
+does not.
 
 Without training: the [stride bound on CamVid](paper-on-camvid/stride-bound/bound.md), and
 [one network of each family of timm](timm-families.md) tried as a backbone."""
