@@ -15,7 +15,7 @@ from bench.plan import Plan
 from bench.store.runs import Store
 from bench.text import clean
 from reports.added_sections import Added, write_sections
-from reports.answer import choose_kinds, find_answer
+from reports.answer import EFFECT, choose_kinds, find_answer
 from reports.figures.illustration import Illustration
 from reports.figures.listing import draw_figures
 from reports.files import PAGE, list_possible, open_folder
@@ -130,6 +130,7 @@ def _render(
         provenance.name_variant_anchor(name) if name in facts else "runs" for name in plan.variants
     ]
     names, comparisons = [figure.name for figure in figures], _compare_variants(study)
+    kinds = choose_kinds(plan, study.changes)
     added = write_sections(study)
     baselines, baselines_note = _list_baselines(study)
     has_effects = len(study.changes) > 0 or comparisons is not None or "differences" in names
@@ -147,10 +148,10 @@ def _render(
         added=added,
         has_effects=has_effects,
         answer=find_answer(runs, summary, plan.baseline, study.intervals),
-        kinds=choose_kinds(plan, study.changes),
+        kinds=kinds,
         statements=state_changes(study.changes, study.main_effects, study.interactions),
         shares=tell_shares(study.shares, study.primary),
-        first_figure=_choose_figure(figures),
+        first_figure=_choose_figure(figures, kinds),
         effects=list(tabulate_changes(study.changes, plan.baseline, study.main_effects)),
         effects_note=describe_changes(study.changes),
         comparisons=comparisons,
@@ -215,14 +216,17 @@ def _list_baselines(study: Study) -> tuple[Markup | None, str]:
     return written, describe_pairs(pairs, len(study.plan.variants) - len(drawn))
 
 
-def _choose_figure(figures: Sequence[Illustration]) -> str:
+def _choose_figure(figures: Sequence[Illustration], kinds: Sequence[str]) -> str:
     """Return the name of the figure that stands beside the answer; empty for none.
 
-    What the first factor's changes bring; else differences to the baseline; else scores.
+    Of an effect, what the first factor's changes bring; of a ranking, differences to the baseline,
+    else scores; what is not there gives way to the other.
     """
     names = [figure.name for figure in figures]
-    wanted = [name for name in names if name.startswith("effects-")] + ["differences", "scores"]
-    return next((name for name in wanted if name in names), "")
+    effects = [name for name in names if name.startswith("effects-")]
+    ranking = [name for name in ("differences", "scores") if name in names]
+    wanted = [*effects, *ranking] if EFFECT in kinds else [*ranking, *effects]
+    return next(iter(wanted), "")
 
 
 def _compare_variants(study: Study) -> Table | None:

@@ -253,7 +253,7 @@ IDS = {
     "camvid/deterministic": "8738a65fc4d3",
     "camvid/fcn8s-from-scratch": "b0e575286927",
     "camvid/fcn8s-from-scratch-cpu": "b646d6f9cda6",
-    "camvid/pretrained/fcn": "f33f4ad5145a",
+    "camvid/pretrained/fcn": "20cfcca3cd27",
     "camvid/pretrained/fcn8s": "de97b7195038",
     "camvid/pretrained/finetuning": "67260e9220c7",
     "camvid/pretrained/recipe": "82df011a3a37",

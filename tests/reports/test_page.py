@@ -13,6 +13,7 @@ from streets import CLASS_NAMES, finish
 
 from bench.plan import Published
 from bench.store.runs import Failure
+from reports.answer import RANKING
 from reports.files import EXPORTS, METHODS
 from reports.page import SCRIPTS, STYLES, write_report
 from reports.study import read_study
@@ -99,6 +100,16 @@ def test_the_page_asks_nothing_of_the_network(report):
     assert all(link.startswith(("data:image/", "#", *beside)) for link in page.links)
     assert page.scripts.count("") == len(SCRIPTS)
     assert set(page.scripts) == {"", "application/json"}  # what they read
+
+
+def test_the_first_figure_is_of_the_answers_kind(report, plan, store, tmp_path):
+    """A list of single changes, of which one is a skip, was headed by that one alone."""
+    ranking = write_report(dataclasses.replace(plan, answer=RANKING), store, tmp_path / "out")
+    firsts = [
+        re.findall(r'id="figure-([\w-]+)"', page.read_text())[0]
+        for page in (report / "index.html", ranking)
+    ]
+    assert firsts == ["effects-skip", "differences"]
 
 
 def test_alternative_texts_say_what_figures_show(report, plan, store):
