@@ -129,6 +129,9 @@ def test_links_between_files_become_links_between_pages():
     assert relinked.endswith("[d](https://x.y) [e](#here)")
     back = repository.relink("[a](../README.md) [b](examples/skip.py)", "docs/data.md", "data.md")
     assert back == "[a](index.md) [b](examples/skip.md)"
+    reports = "[a](docs/results/camvid-cpu/) [b](docs/results/camvid-losses-cpu/)"  # one of no page
+    relinked = repository.relink(reports, "README.md", "index.md")
+    assert relinked == "[a](results/camvid-cpu/index.html) [b](results/index.md)"
 
 
 def test_every_published_report_and_example_is_told():

@@ -36,7 +36,8 @@ def place_of(file: str) -> str:
     if file == "ablations":
         return "reference/questions.md"
     if file.startswith("docs/results/") and (ROOT / file).is_dir():
-        return f"{file.removeprefix('docs/')}/index.html"
+        has_page = (ROOT / file / "index.html").exists()  # else there is its account alone
+        return f"{file.removeprefix('docs/')}/index.html" if has_page else "results/index.md"
     if file.startswith("docs/"):
         return file.removeprefix("docs/")
     return f"source/{file}.md"
