@@ -11,11 +11,11 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from bench.plan import Plan
+from bench.plan import EFFECT, Plan
 from bench.store.runs import Store
 from bench.text import clean
 from reports.added_sections import Added, write_sections
-from reports.answer import EFFECT, choose_kinds, find_answer
+from reports.answer import choose_kinds, find_answer
 from reports.figures.illustration import Illustration
 from reports.figures.listing import draw_figures
 from reports.files import PAGE, list_possible, open_folder

@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 from streets import CLASS_NAMES, finish
 
-from bench.plan import Published
+from bench.plan import RANKING, Published
 from bench.store.runs import Failure
-from reports.answer import RANKING
 from reports.files import EXPORTS, METHODS
 from reports.page import SCRIPTS, STYLES, write_report
 from reports.study import read_study
