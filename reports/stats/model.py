@@ -209,16 +209,14 @@ class Contrasts:
     def _weigh_runs(self) -> Floats:
         """Return the squares of the weights that each run has, by contrast and group, (M, G).
 
-        A run's weight is its share of its variant's, less what its seed's effect takes: a row over
-        seeds, less its mean over the variant's runs. A share is the same in each run of a variant,
-        so the product of the two adds up to zero, and each is squared by itself.
+        Those of least squares: of each variant's mean, and of what is taken from it for seeds,
+        where runs are missing. The two add up, and groups leave seeds no part.
         """
         model = self._model
-        shares, present = model._shares, model.present.astype(np.float64)
-        of_seeds = (self.weights @ shares) @ model._inverse  # (M, S); zero where no run is missing
-        of_shares = self.weights.power(2) / present.sum(1)
-        left = of_seeds**2 @ present.T - (of_seeds @ shares.T) ** 2 * present.sum(1)
-        return model._by_group(of_shares.toarray() + np.maximum(left, 0.0))
+        squares = self.weights.power(2) / model.present.sum(1)
+        seeds = self.weights @ model._shares  # (M, S); zero where no run is missing
+        of_seeds = (seeds @ model._inverse * seeds).sum(-1, keepdims=True)
+        return model._by_group(squares.toarray()) + of_seeds
 
 
 def t_quantile(freedom: Floats | float) -> Floats:
