@@ -201,6 +201,7 @@ def keep_only(plan: "Plan", wanted: Sequence[str]) -> "Plan":
         if not any(fnmatchcase(name, pattern) for name in plan.variants):
             raise InputError(f"--only: {unknown_name('variant', pattern, plan.variants)}")
     from ablations.tuning import keep_tried
+    from reports.style import enumerate_names
 
     runs = {planned.run.id: planned for planned in plan.runs}
     todo = [one for one in plan.runs if any(fnmatchcase(one.variant, name) for name in wanted)]
@@ -209,7 +210,9 @@ def keep_only(plan: "Plan", wanted: Sequence[str]) -> "Plan":
         planned = todo.pop()
         kept[planned.variant] = None
         todo += [runs[parent] for parent in planned.run.parents if parent in runs]
-    is_part = len(kept) < len(plan.variants)
+    left_out = [name for name in plan.variants if name not in kept]
+    is_part = bool(left_out)
+    said = f"left out (--only): {enumerate_names(left_out)}, with what the question claims of them"
     return replace(
         keep_tried(plan, kept),
         runs=tuple(one for one in plan.runs if one.variant in kept),
@@ -221,6 +224,7 @@ def keep_only(plan: "Plan", wanted: Sequence[str]) -> "Plan":
         claims=tuple(one for one in plan.claims if not is_part or _is_about(one, kept)),
         looks=None if is_part else plan.looks,
         is_part=is_part,
+        remarks=(*plan.remarks, said) if is_part else plan.remarks,
     )
 
 

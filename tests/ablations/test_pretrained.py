@@ -56,6 +56,14 @@ def test_what_it_chooses_from_is_never_judged_on_test(name):
     assert judges == {"held_out" if chooses else "test"}
 
 
+def test_a_part_of_a_question_says_what_is_left_out():
+    """Its report has the question and the expectation of all of it."""
+    plan = expand(load_ablation("camvid/pretrained/scratch-or-pretrained"), lambda data: FACTS)
+    (said,) = keep_only(plan, ["lite0*"]).remarks
+    assert said.startswith("left out (--only): vgg16-scratch and vgg16, ")
+    assert keep_only(plan, ["*"]).remarks == plan.remarks == ()
+
+
 JUDGED = DatasetFacts("cd" * 32, {"train": 9, "seg11valid": 9}, 21)
 
 
