@@ -213,8 +213,9 @@ def keep_only(plan: "Plan", wanted: Sequence[str]) -> "Plan":
     left_out = [name for name in plan.variants if name not in kept]
     is_part = bool(left_out)
     said = f"left out (--only): {enumerate_names(left_out)}, with what the question claims of them"
+    tuned = keep_tried(plan, kept)
     return replace(
-        keep_tried(plan, kept),
+        tuned,
         runs=tuple(one for one in plan.runs if one.variant in kept),
         baseline=plan.baseline if plan.baseline in kept and len(kept) > 1 else None,
         published=tuple(one for one in plan.published if one.variant in kept),
@@ -224,7 +225,7 @@ def keep_only(plan: "Plan", wanted: Sequence[str]) -> "Plan":
         claims=tuple(one for one in plan.claims if not is_part or _is_about(one, kept)),
         looks=None if is_part else plan.looks,
         is_part=is_part,
-        remarks=(*plan.remarks, said) if is_part else plan.remarks,
+        remarks=(*tuned.remarks, said) if is_part else plan.remarks,
     )
 
 
