@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ablations.tuning import Expand
     from bench.claims import Claim
     from bench.data.catalog import Catalog
-    from bench.plan import Plan, Run
+    from bench.plan import Plan, PlannedRun, Run
     from bench.store.runs import Store
 
 TRIAL_STEPS = 2
@@ -288,7 +288,10 @@ def plan_seeds(
     def expand_all(over: "Catalog") -> "Plan":
         plan = plan_tuned(ablation, store, expand_over(over, shlex.join(command)))
         remarks = (*over.notices, *plan.remarks)
-        return replace(plan, remarks=remarks, spec_file=spec_file)
+        weights = " --weights WEIGHTS" * any(map(_is_looked_for, plan.runs))
+        return replace(
+            plan, remarks=remarks, spec_file=spec_file, command=f"{plan.command}{weights}"
+        )
 
     if catalog is None:
         plan, catalog = _find_data(store, question, data, expand_all, recall=recall)
@@ -302,6 +305,14 @@ def plan_seeds(
         return replace(plan, runs=grow_tuned(more, plan, expand_over(catalog)).runs)
 
     return plan, catalog, grow
+
+
+def _is_looked_for(planned: "PlannedRun") -> bool:
+    """Say whether a run starts from a file that is looked for in the folder of `--weights`."""
+    from fcn.weights_file import names_a_file
+
+    name = planned.run.spec.model.pretrained
+    return isinstance(name, str) and names_a_file(name) and Path(name).name == name
 
 
 def _find_data(

@@ -78,6 +78,13 @@ class Claim(Schema):
                 raise ValueError(str(error)) from None
         if self.cost and (self.gain or self.classes or self.by is not None):
             raise ValueError("of a cost has no gain, classes or margin, but a factor")
+        if (self.cost or self.gain) and (self.every or self.over):
+            raise ValueError(
+                "of a cost or a gain is about the values it names, not all of a factor"
+            )
+        for one, other in ((self.left, self.right), self.gain or ("", None)):
+            if one == other:
+                raise ValueError(f"compares {one} with itself; name two")
         return self
 
     def __str__(self) -> str:

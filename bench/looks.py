@@ -65,6 +65,11 @@ class Looks:
         """The latest look; None before the first."""
         return self.looks[-1] if self.looks else None
 
+    @property
+    def most(self) -> int:
+        """How many looks there may be, the first and one at each seed more."""
+        return self.max_seeds - FIRST_LOOK + 1
+
     def seeds_of(self, variant: str, look: Look) -> tuple[int, ...]:
         """Return the seeds whose runs entered a look."""
         asked = self.seeds[: look.seeds.get(variant, 0)]

@@ -94,7 +94,8 @@ def find_answer(
     remarks: list[str] = []
     if not no_best:
         shown = map_names(summary)
-        remarks += _tell_ties(ranked, shown, intervals.findings)
+        others = "every other variant" + " that has a score" * (len(ranked) < len(summary))
+        remarks += _tell_ties(ranked, shown, intervals.findings, others)
         remarks += _remarks(runs, list(ranked["variant"]), baseline, intervals, shown)
     return Answer(
         best="" if no_best else map_names(summary)[ranked.iloc[0]["variant"]],
@@ -106,7 +107,9 @@ def find_answer(
     )
 
 
-def _tell_ties(ranked: pd.DataFrame, shown: Mapping[str, str], findings: Findings) -> list[str]:
+def _tell_ties(
+    ranked: pd.DataFrame, shown: Mapping[str, str], findings: Findings, all_others: str
+) -> list[str]:
     """Say who is not told apart from the best; nothing where one seed gives it no verdict."""
     primary = primary_of(ranked)
     if not ranked.get(f"{primary}_best", pd.Series(False, ranked.index)).any():
@@ -121,7 +124,7 @@ def _tell_ties(ranked: pd.DataFrame, shown: Mapping[str, str], findings: Finding
     elif unjudged:
         told = "It is shown to be better than every variant that can be judged against it."
     else:
-        told = "It is shown to be better than every other variant."
+        told = f"It is shown to be better than {all_others}."
     lack = f"Not judged, for lack of seeds, counts or common images: {enumerate_names(unjudged)}."
     return [told, lack] if unjudged else [told]
 

@@ -99,6 +99,8 @@ def _row_of(store: Store, run_id: str) -> Row | None:
         return None
     run, names = store.run(run_id), store.names.by_id.get(run_id, ())
     scores, spec, environment = summarize(result.confusion), run.spec, result.environment
+    if any(math.isnan(getattr(scores, name)) for name in SCORES):
+        return None  # no labelled pixel was judged
     values: dict[str, Any] = {
         "dataset": spec.data.dataset,
         "split": result.split,

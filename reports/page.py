@@ -196,6 +196,7 @@ def _render(
         scoring=plan.scoring.describe(),
         most_seeds=int(summary["num_done"].max()),
         is_drawn=study.intervals.findings.num_contrasts <= MAX_LISTED,
+        stops=study.intervals.findings.stops,
         is_by_image=all(one.length == 1 for one in study.intervals.units.values()),
     )
 

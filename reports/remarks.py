@@ -7,6 +7,7 @@ In: the records of a plan's runs, what they were judged on, the first losses of 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.scoring import USUAL, Scoring
 from bench.store.records import read_row
@@ -45,7 +46,7 @@ def find_remarks(
     runs: dict[tuple[str, int], list[Fact]] = {}
     for record in records:
         variant, seed = record.planned.variant, record.planned.run.spec.seed
-        facts = list(_list_facts(record, unlearned))
+        facts = list(_list_facts(record, unlearned, scoring))
         why = (outliers or {}).get(variant, {}).get(seed)
         if why and why != COLLAPSED:  # which the counts say already
             facts.insert(0, (0, f"outlier: {why}"))
@@ -87,7 +88,7 @@ def name_means(comparability: Comparability, score: str) -> dict[str, str]:
     }
 
 
-def _list_facts(record: Record, unlearned: Collection[str]) -> Iterator[Fact]:
+def _list_facts(record: Record, unlearned: Collection[str], scoring: Scoring) -> Iterator[Fact]:
     """Yield what the counts and the log of a run say that its scores do not."""
     limit = record.planned.run.spec.data.limit_images
     if limit is not None:
@@ -116,10 +117,21 @@ def _list_facts(record: Record, unlearned: Collection[str]) -> Iterator[Fact]:
             count = int(in_pred[extra].sum())
             shown = enumerate_names(names[i] for i in extra)
             where = f"{number_of(count, 'pixel')}{of} {'is' if count == 1 else 'are'} called"
-            over = number_of(int(np.count_nonzero(in_target + in_pred)), "class")
-            yield 1, f"{where} {shown}, which no label says: 0 in a mean over {over}"
+            weighs = _weigh(extra, in_target + in_pred, class_names, scoring)
+            yield 1, f"{where} {shown}, which no label says{weighs}"
     if result.run_id in unlearned:
         yield 0, "the loss is 0 from the first step to the last: no labelled pixel was seen"
+
+
+def _weigh(
+    extra: NDArray[np.intp], pixels: NDArray[np.int64], class_names: Sequence[str], scoring: Scoring
+) -> str:
+    """Say what classes that are predicted alone do to a mean, if they enter it."""
+    judged = ~np.isin(class_names, scoring.exclude_classes)
+    if scoring.absent == "leave_out" or not judged[extra].any():
+        return ""
+    counted = judged if scoring.absent == "zero" else judged & (pixels > 0)
+    return f": 0 in a mean over {number_of(int(np.count_nonzero(counted)), 'class')}"
 
 
 def list_unlearned(records: Sequence[Record], store: Store) -> tuple[str, ...]:
@@ -188,9 +200,11 @@ def _say_absent(one: Judged, place: str, scoring: Scoring) -> Iterator[Fact]:
         "leave_out": f"left out of the means, also where {they} predicted, as the question asks",
     }.get(scoring.absent or "", f"left out of the means, but 0 where {they} predicted")
     text = f"{enumerate_names(absent)} {have} no pixel in the labels of {place}: {told}."
-    if len(one.present) == 1:
-        text += f" Only {names[one.present[0]]} is left: to say it everywhere scores 100 %."
-    yield 0 if len(one.present) == 1 else 1, text
+    left = [names[i] for i in judged if i in one.present]
+    is_alone = len(left) == 1 and scoring.absent != "zero"
+    if is_alone:
+        text += f" Only {left[0]} is left: to say it everywhere scores 100 %."
+    yield 0 if is_alone else 1, text
 
 
 def _list_extra(classes: Sequence[int], one: Judged) -> list[str]:

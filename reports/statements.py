@@ -94,9 +94,12 @@ def _say_why_no_word(rows: pd.DataFrame) -> str:
     primary = primary_of(rows)
     if not rows[f"{primary}_diff_low"].notna().any():
         return _NO_COUNTS
-    if (rows[f"{primary}_diff_word"] == "").any():
+    without = rows[rows[f"{primary}_diff_word"] == ""]
+    if (without["num_pairs"] == 1).any():
         return "one seed gives no verdict"
-    return "means over different classes give no verdict"
+    if without[f"{primary}_diff_mean"].isna().any():
+        return "means over different classes give no verdict"
+    return "contexts that are not judged by the same images and classes give no verdict"
 
 
 def name_contexts(number: int, factors: Sequence[str]) -> str:
@@ -150,7 +153,10 @@ def _tell_contexts(rows: pd.DataFrame, apart: pd.DataFrame, name: str, no_word: 
     `no_word` is why nothing is said of that, where it is not.
     """
     primary = primary_of(rows)
-    ranked = rows.sort_values(f"{primary}_diff_mean", kind="stable")
+    known = rows[rows[f"{primary}_diff_mean"].notna()]
+    if len(known) < 2:
+        return ""
+    ranked = known.sort_values(f"{primary}_diff_mean", kind="stable")
     least, most = ranked.iloc[0].to_dict(), ranked.iloc[-1].to_dict()
     words = set(apart[f"{primary}_diff_word"])
     if SHOWN in words:

@@ -208,6 +208,7 @@ def read_study(plan: Plan, store: Store) -> Study:
         design=kept.design,
         classes=list(dict.fromkeys(name for claim in plan.claims for name in claim.classes)),
         scoring=plan.scoring,
+        stops=plan.looks.most if plan.looks else 1,
     )
     kept = dataclasses.replace(kept, design=intervals.design, unusable=intervals.unusable)
     comparability = intervals.comparability

@@ -97,9 +97,10 @@ def _fit(effects: Sequence[Effects]) -> Sequence[Effects]:
     """Leave out contexts, then changes, until the figure can be read."""
     if sum(1 + len(one.contexts) for one in effects) > MAX_ROWS and len(effects[0].mean):
         effects = [one._replace(contexts=one.contexts[:0], apart=one.apart[:0]) for one in effects]
+    most = effects[0].contexts[:MAX_ROWS]  # of one change there may be more than can be read
     kept, number = [], 0
-    for one in effects:
-        number += max(len(one.mean), 0) + len(one.contexts)
+    for one in (effects[0]._replace(contexts=most), *effects[1:]):
+        number += len(one.mean) + len(one.contexts)
         if number <= MAX_ROWS:
             kept.append(one)
     return kept

@@ -4,23 +4,26 @@ In: a `Study`. Out: text from plan and records alone, with citations of `referen
 is in it that they do not hold, or that is not counted from them.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from bench.metrics import BOUNDARY_SCORE, SCORES, explain
+from bench.plan import Plan
+from bench.spec import DataSpec
 from bench.store.runs import Result
 from bench.text import clean, number_of
 from reports.methods.citing import Paragraph, cite, list_cited, to_latex, to_markdown
 from reports.methods.references import DATASETS, LIBRARIES, METHOD, SOFTWARE, list_references
 from reports.methods.training import tell_training
+from reports.results.frame import Record
 from reports.results.settings import plain
 from reports.stats.contrasts import MAX_LISTED, Findings
 from reports.stats.primary import PRIMARY
 from reports.stats.summary import list_scores
 from reports.study import Study
-from reports.style import enumerate_names, label, percent
+from reports.style import enumerate_names, label, number_of_points
 
 
 def write_methods(study: Study) -> dict[str, str]:
@@ -55,26 +58,46 @@ def _results(study: Study) -> list[Result]:
 
 
 def _tell_data(study: Study) -> Iterator[str]:
-    results = {r.planned.run.fingerprint: r.result for r in study.records if r.result}
-    seen: dict[tuple[str, ...], None] = {}
+    seen: dict[tuple[str, str, str, str, str, int], list[Record]] = {}
     for record in study.records:
-        run = record.planned.run
-        options = ", ".join(f"{key} {plain(value)}" for key, value in run.spec.data.options.items())
-        data = f"{run.spec.data.dataset} ({options})" if options else run.spec.data.dataset
-        splits = run.spec.train.split, run.spec.evaluate.split
-        seen[data, run.spec.data.dataset, run.fingerprint, *splits] = None
-    for data, name, fingerprint, train, judge in seen:
+        spec, fingerprint = record.planned.run.spec, record.planned.run.fingerprint
+        options = ", ".join(f"{key} {plain(value)}" for key, value in spec.data.options.items())
+        data = f"{spec.data.dataset} ({options})" if options else spec.data.dataset
+        splits = spec.train.split, spec.evaluate.split
+        place = data, spec.data.dataset, fingerprint, *splits, spec.data.folds or 0
+        seen.setdefault(place, []).append(record)
+    for (data, name, fingerprint, train, judge, folds), records in seen.items():
         sizes = study.kept.sizes.get(fingerprint, {})
-        learnt = f"{number_of(sizes[train], 'image')} of " if train in sizes else ""
-        result = results.get(fingerprint)
-        judged = f"{number_of(result.num_images, 'image')} of " if result else ""
-        classes = f" in {number_of(len(result.class_names), 'class')}" if result else ""
+        results = [record.result for record in records if record.result]
+        whole = any(_is_whole(record.planned.run.spec.data) for record in records)
+        learnt = {one.num_trained for one in results if one.num_trained is not None}
+        learnt = learnt or ({sizes[train]} if whole and train in sizes else set())
+        judged = {one.num_images for one in results}
+        classes = {len(one.class_names) for one in results}
+        counted = f" in {_number(classes, 'class')}" if classes else ""
+        fold = f", the one of {folds} parts that they did not learn from" * bool(folds)
         yield (
-            f"Networks learn from {learnt}split {clean(train)} of {clean(data)}"
+            f"Networks learn from {_span(learnt, 'image')}split {clean(train)} of {clean(data)}"
             f"{cite(*DATASETS[name]) if name in DATASETS else ''}, whose content has the "
-            f"fingerprint {fingerprint[:16]}, and are judged on {judged}split {clean(judge)}"
-            f"{classes}, each at the size of its own mask; unlabelled pixels are not counted."
+            f"fingerprint {fingerprint[:16]}, and are judged on {_span(judged, 'image')}split "
+            f"{clean(judge)}{fold}{counted}, each at the size of its own mask; unlabelled pixels "
+            "are not counted."
         )
+
+
+def _is_whole(data: DataSpec) -> bool:
+    """Say whether all images of the split are trained on."""
+    return data.train_fraction == 1 and data.folds is None and data.limit_images is None
+
+
+def _span(numbers: Collection[int], what: str) -> str:
+    """Write "367 images of ", or "36 to 367 images of " where runs differ; none is not told."""
+    return f"{_number(numbers, what)} of " if numbers else ""
+
+
+def _number(numbers: Collection[int], what: str) -> str:
+    least = f"{min(numbers)} to " if len(numbers) > 1 else ""
+    return f"{least}{number_of(max(numbers), what)}"
 
 
 def _tell_scores(study: Study) -> Iterator[str]:
@@ -133,7 +156,7 @@ def _tell_statistics(study: Study) -> Iterator[str]:
         f"{_tell_family(findings, label(study.primary))}; a difference is called shown "
         "where its interval leaves zero out"
         + (
-            f", and equivalent where it lies within {percent(findings.margin)} points."
+            f", and equivalent where it lies within {number_of_points(findings.margin)}."
             if findings.margin
             else "."
         )
@@ -149,12 +172,16 @@ def _tell_statistics(study: Study) -> Iterator[str]:
 
 def _tell_family(findings: Findings, score: str) -> str:
     """Say which contrasts share 5 %, and by what their intervals hold at once."""
+    looks = (
+        f" (of which each of {findings.stops} looks that may have ended the seeds has an even "
+        "share)"
+    ) * (findings.stops > 1)
     if findings.num_contrasts == 1:
-        return f"The one contrast of {score}, between two variants, has an error of 5 %"
+        return f"The one contrast of {score}, between two variants, has an error of 5 %{looks}"
     family = (
         f"All {number_of(findings.num_contrasts, 'contrast')} of {score} (pairs of variants, mean "
-        "effects, interactions) are one family with a familywise error of 5 %: intervals hold at "
-        "once, by "
+        f"effects, interactions) are one family with a familywise error of 5 %{looks}: intervals "
+        "hold at once, by "
     )
     if findings.num_contrasts > MAX_LISTED:
         return f"{family}sharing it out evenly (Bonferroni)"
@@ -172,8 +199,8 @@ def _tell_beforehand(study: Study) -> Iterator[str]:
         return
     yield (
         f"{number_of(len(study.verdicts), 'claim')} of the question "
-        f"{'is' if len(study.verdicts) == 1 else 'are'} judged with an error of 5 % together, by "
-        f"one-sided bounds{cite('berger1982multiparameter')}:"
+        f"{'is' if len(study.verdicts) == 1 else 'are'} judged with an error of 5 % together"
+        f"{_tell_looks(plan)}, by one-sided bounds{cite('berger1982multiparameter')}:"
     )
     told = []
     for verdict in study.verdicts:
@@ -184,6 +211,17 @@ def _tell_beforehand(study: Study) -> Iterator[str]:
             f"{clean(verdict.question.claim)} ({', '.join(filter(None, noted))}): {verdict.word}"
         )
     yield "; ".join(told) + "."
+
+
+def _tell_looks(plan: Plan) -> str:
+    """Say at how many looks claims were judged, where seeds were added between them."""
+    if plan.looks is None:
+        return ""
+    taken = number_of(len(plan.looks.looks), "look")
+    return (
+        f", over {taken} of {plan.looks.most} that there may be, between which seeds were added to "
+        f"what was undecided (spent {plan.looks.spending})"
+    )
 
 
 def _tell_compute(study: Study) -> Iterator[str]:

@@ -45,7 +45,6 @@ def tell_training(study: Study) -> Iterator[str]:
     """Yield sentences on the variants, their settings, their seeds, and what finished."""
     variants = study.plan.variants
     names = enumerate_names(map(clean, variants), most=len(variants))
-    seeds = sorted({planned.run.spec.seed for planned in study.plan.runs})
     is_one = len(variants) == 1
     yield (
         f"{number_of(len(variants), 'variant')} ({names}) of fully convolutional networks"
@@ -61,16 +60,45 @@ def tell_training(study: Study) -> Iterator[str]:
         yield f"They differ in {enumerate_names(varied, most=len(varied))}."
     yield from _tell_tuning(study)
     yield f"{'It has' if is_one else 'All have'} {'; '.join(shared)}."
-    which = enumerate_names(map(str, seeds), most=len(seeds))
+    yield from _tell_weights(study)
     yield (
-        f"Each was trained with seed{'s' * (len(seeds) > 1)} {which}; a seed decides on initial "
-        "weights, the order of images and their augmentation."
+        f"{_tell_seeds(study)}; a seed decides on initial weights, the order of images and their "
+        "augmentation."
     )
     planned, done = len(study.runs), int((study.runs["status"] == "done").sum())
     lost = study.runs[study.runs["status"] != "done"]
     runs = zip(lost["variant"], lost["seed"], lost["status"], strict=True)
     told = "; ".join(f"{clean(variant)}, seed {seed}, {status}" for variant, seed, status in runs)
     yield f"{done} of {number_of(planned, 'run')} finished{f' ({told})' * bool(told)}."
+
+
+def _tell_weights(study: Study) -> Iterator[str]:
+    """Say of each file of starting weights where it is from, as far as its runs recorded it."""
+    found: dict[tuple[str, str, str], None] = {}
+    for record in study.records:
+        weights: Mapping[str, Any] = record.result.weights if record.result else {}
+        if origin := weights.get("origin"):
+            found[str(weights["pretrained"]), origin, weights.get("licence", "")] = None
+    for name, origin, licence in found:
+        under = f"; licence {clean(licence)}" * bool(licence)
+        yield f"The weights {clean(name)} are from {clean(origin)}{under}."
+
+
+def _tell_seeds(study: Study) -> str:
+    """Say with which seeds variants were trained: all with the same, or each with its own."""
+    seeds: dict[str, list[int]] = {}
+    for planned in study.plan.runs:
+        seeds.setdefault(planned.variant, []).append(planned.run.spec.seed)
+    by_seeds: dict[tuple[int, ...], list[str]] = {}
+    for variant, own in seeds.items():
+        by_seeds.setdefault(tuple(sorted(own)), []).append(clean(variant))
+    told = []
+    for numbers, variants in by_seeds.items():
+        who = "Each" if len(by_seeds) == 1 else enumerate_names(variants, most=len(variants))
+        was = "was" if len(by_seeds) == 1 or len(variants) == 1 else "were"
+        which = enumerate_names(map(str, numbers), most=len(numbers))
+        told.append(f"{who} {was} trained with seed{'s' * (len(numbers) > 1)} {which}")
+    return "; ".join(told)
 
 
 def _tell_tuning(study: Study) -> Iterator[str]:

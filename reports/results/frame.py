@@ -8,7 +8,8 @@ import gc
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -183,8 +184,23 @@ def _read_record(planned: PlannedRun, store: Store) -> Record:
     except InputError as error:
         return Record(planned, "failed", None, Failure(Reason.UNREADABLE, str(error)))
     if result is not None:
-        return Record(planned, "done", result, None)
+        return Record(planned, "done", _without_places(result), None)
     return Record(planned, "failed" if failure else "missing", None, failure)
+
+
+def _without_places(result: Result) -> Result:
+    """Name files of weights without their folders: a report is read on other machines."""
+    named: Any = _name_files(result.weights)
+    return result if named == result.weights else replace(result, weights=named)
+
+
+def _name_files(weights: Mapping[str, Any]) -> dict[str, Any]:
+    """Cut sources that are paths to their last part, also in records of streams."""
+    named = {k: _name_files(v) if isinstance(v, Mapping) else v for k, v in weights.items()}
+    source = named.get("source")
+    if isinstance(source, str) and Path(source).is_absolute():
+        named["source"] = Path(source).name
+    return named
 
 
 def _identity(planned: PlannedRun) -> dict[str, Any]:

@@ -148,7 +148,8 @@ def _find_contrasts(
     """Return the contrasts of a claim on scores, each with its context."""
     if claim.gain:
         return [_find_gain(claim, levels, where)]
-    if claim.left in plan.variants and claim.right in plan.variants:
+    scope = claim.every or claim.over
+    if not scope and claim.left in plan.variants and claim.right in plan.variants:
         return [("", {claim.left: 1.0, claim.right: -1.0})]
     factor = _find_factor(claim.left, claim.right, levels, plan.variants, where)
     found = [
@@ -158,7 +159,6 @@ def _find_contrasts(
     ]
     if not found:
         raise InputError(f"{where}: no two variants differ in {factor} alone so")
-    scope = claim.every or claim.over
     if scope:
         _require_factor(scope, factor, levels, where)
     elif len(found) > 1:
@@ -220,7 +220,10 @@ def _find_factor(left: str, right: str, levels: Levels, variants: Sequence[str],
     unknown = [name for name in (left, right) if name not in known]
     if unknown:
         raise InputError(f"{where}: {unknown_name('variant or value', unknown[0], known)}")
-    raise InputError(f"{where}: {left} and {right} are no values of one factor")
+    told = f"{left} and {right} are no values of one factor"
+    if {left, right} <= set(variants):
+        told += "; two variants are compared without  for every  and  on average over"
+    raise InputError(f"{where}: {told}")
 
 
 def _require_factor(scope: str, factor: str, levels: Levels, where: str) -> None:

@@ -98,10 +98,10 @@ def list_effects(changes: pd.DataFrame) -> list[Effect]:
     """Return what is asked beyond pairs: mean gains over contexts, and how contexts differ in them.
 
     Args:
-        changes: `list_changes`.
+        changes: `list_changes`; of what has no seed in common nothing is asked.
     """
     effects: list[Effect] = []
-    for own in _group(changes):
+    for own in _group(changes[changes["num_pairs"] > 0]):
         gains = _gains(own)
         mean = mean_effect(gains)
         effects.append(mean)
@@ -127,7 +127,7 @@ def find_main_effects(changes: pd.DataFrame, intervals: Intervals | None = None)
     for own in _group(changes, over_folds=True):
         shared = own.iloc[0][["factor", "before", "after"]].to_dict()
         mean = own[f"{primary}_diff_mean"].mean(skipna=False)
-        folds = not _is_of_one(own)
+        folds = not is_of_one(own)
         row = {**shared, "num_contexts": len(own), "over_folds": folds}
         rows.append({**row, f"{primary}_diff_mean": mean})
         found.append(intervals.findings.effect(mean_effect(_gains(own))))
@@ -167,16 +167,16 @@ def _group(changes: pd.DataFrame, *, over_folds: bool = False) -> Iterator[pd.Da
         over_folds: Also those that were made on folds of the same images.
     """
     for _, own in changes.groupby(["factor", "before", "after"], sort=False):
-        if len(own) > 1 and (_is_of_one(own) or (over_folds and _is_of_folds(own))):
+        if len(own) > 1 and (is_of_one(own) or (over_folds and is_of_folds(own))):
             yield own
 
 
-def _is_of_one(rows: pd.DataFrame) -> bool:
+def is_of_one(rows: pd.DataFrame) -> bool:
     """Say whether all contexts were judged on the same images."""
     return "judged_on" not in rows or rows["judged_on"].nunique() == 1
 
 
-def _is_of_folds(rows: pd.DataFrame) -> bool:
+def is_of_folds(rows: pd.DataFrame) -> bool:
     """Say whether all contexts were judged on folds of the same images."""
     return "folds" in rows and rows["folds"].nunique() == 1 and bool(rows["folds"].iloc[0])
 

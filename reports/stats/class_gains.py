@@ -9,6 +9,7 @@ from collections import Counter
 
 import pandas as pd
 
+from reports.stats.changes import is_of_folds, is_of_one
 from reports.stats.effects import mean_effect, pair
 from reports.stats.intervals import Intervals
 from reports.stats.pairs import name_iou
@@ -26,14 +27,15 @@ def find_class_gains(changes: pd.DataFrame, intervals: Intervals) -> pd.DataFram
         intervals: What the counts say, of all classes.
 
     Returns:
-        A row for each context (and `MEAN`, of several) and class that all have: `diff`, and `low`
-        and `high` of its own 95 % interval, NaN where one seed gives none; fractions.
+        A row for each context (and `MEAN`, of several judged alike) and class that all have:
+        `diff`, and `low` and `high` of its own 95 % interval, NaN where one seed gives none;
+        fractions.
     """
     pairs = {
         row["context"]: pair(row["variant_before"], row["variant_after"])
         for row in changes.to_dict("records")
     }
-    if len(pairs) > 1:
+    if len(pairs) > 1 and (is_of_one(changes) or is_of_folds(changes)):
         pairs = {MEAN: mean_effect(list(pairs.values())), **pairs}
     variants = {name for effect in pairs.values() for name in effect}
     arms = [intervals.arms[name] for name in variants if name in intervals.arms]

@@ -54,6 +54,8 @@ class Findings:
     """The same without outliers, where there are any: it can take a word back, and give none."""
     score: str = PRIMARY
     """The score whose contrasts are one family."""
+    stops: int = 1
+    """How often what was seen may have ended the seeds; the 5 % are shared out over these."""
 
     def compare(self, before: str, after: str, score: str | None = None) -> Finding | None:
         """Return what `after` has more than `before`, of the family's score if none is named.
@@ -108,7 +110,9 @@ class Findings:
             for first in range(0, len(own), CHUNK):
                 part = own[first : first + CHUNK]
                 effects = [pair(before, after) for before, after in part]
-                verdict = judge_one_of(one.model, one.weigh(effects), self.num_contrasts)
+                verdict = judge_one_of(
+                    one.model, one.weigh(effects), self.num_contrasts * self.stops
+                )
                 found = _list_findings(one, effects, verdict, self.margin, self.score)
                 self._judged.update(zip(part, found, strict=True))
 
@@ -170,6 +174,7 @@ def find_contrasts(
     *,
     all_pairs: bool = True,
     score: str = PRIMARY,
+    stops: int = 1,
 ) -> Findings:
     """Judge all pairs of variants, and effects, as one family; with outliers, and without.
 
@@ -180,9 +185,10 @@ def find_contrasts(
         margin: The smallest difference that matters, a fraction; None for no equivalence.
         all_pairs: Whether all pairs of variants are judged, or the effects alone.
         score: The score that they are of.
+        stops: How often what was seen may have ended the seeds.
     """
     effects, outliers = list(effects), find_outliers(arms)
-    settings = (effects, levels, margin, all_pairs, score)
+    settings = (effects, levels, margin, all_pairs, score, stops)
     found = _find_contrasts(arms, *settings)
     if not outliers:
         return found
@@ -210,12 +216,14 @@ def _find_contrasts(
     margin: float | None,
     all_pairs: bool,
     score: str,
+    stops: int,
 ) -> Findings:
     sets = list(list_sets(arms, score, levels or {}))
     folds = list(list_fold_sets(arms, score, levels or {}))
     num_pairs = sum(len(one.names) * (len(one.names) - 1) // 2 for one in sets) * all_pairs
     if num_pairs + len(effects) > MAX_LISTED:
-        return _find_many(arms, sets, folds, effects, num_pairs + len(effects), margin, score)
+        number = num_pairs + len(effects)
+        return _find_many(arms, sets, folds, effects, number, margin, score, stops)
     listed = {id(one): _list_effects(one, effects, all_pairs=all_pairs) for one in sets}
     listed |= {id(one): _list_effects(one, effects, all_pairs=False) for one in folds}
     sets = [one for one in sets if listed[id(one)]]
@@ -223,13 +231,15 @@ def _find_contrasts(
     asked = [listed[id(one)] for one in judged]
     families = [(one.model, one.weigh(found)) for one, found in zip(judged, asked, strict=True)]
     found: dict[frozenset[tuple[str, float]], Finding] = {}
-    verdicts = judge_families(families, "")
+    verdicts = judge_families(families, "", stops)
     for one, own, verdict in zip(judged, asked, verdicts, strict=True):
         listing = _list_findings(one, own, verdict, margin, score)
         found |= {_key(effect): finding for effect, finding in zip(own, listing, strict=True)}
     critical = float(np.max(verdicts[0].critical)) if verdicts else math.nan
     notes = [note for one in sets if (note := say_spreads(one))]
-    return Findings(arms, sets, found, critical, len(found), margin, notes, score=score)
+    return Findings(
+        arms, sets, found, critical, len(found), margin, notes, score=score, stops=stops
+    )
 
 
 def _find_many(
@@ -240,6 +250,7 @@ def _find_many(
     number: int,
     margin: float | None,
     score: str,
+    stops: int,
 ) -> Findings:
     """Judge effects of a grid of very many variants; its pairs are judged as they are asked for."""
     found: dict[frozenset[tuple[str, float]], Finding] = {}
@@ -247,7 +258,7 @@ def _find_many(
     for one in (*sets, *folds):
         own = [effect for effect in effects if one.holds(effect)]
         if own:
-            verdict = judge_one_of(one.model, one.weigh(own), number)
+            verdict = judge_one_of(one.model, one.weigh(own), number * stops)
             critical = float(np.max(verdict.critical))
             findings = _list_findings(one, own, verdict, margin, score)
             found |= {_key(effect): one for effect, one in zip(own, findings, strict=True)}
@@ -256,7 +267,7 @@ def _find_many(
         f"{number:,} contrasts are too many to be drawn together: their 5 % is shared out evenly, "
         "which makes intervals longer than they need be (Bonferroni)."
     )
-    return Findings(arms, sets, found, critical, number, margin, notes, score=score)
+    return Findings(arms, sets, found, critical, number, margin, notes, score=score, stops=stops)
 
 
 def _list_effects(one: VariantSet, effects: Iterable[Effect], *, all_pairs: bool) -> list[Effect]:

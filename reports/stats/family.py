@@ -53,8 +53,14 @@ def judge_family(model: Model, weights: sparse.csr_array, key: str) -> Verdicts:
     return judge_families([(model, weights)], key)[0]
 
 
-def judge_families(families: Sequence[tuple[Model, sparse.csr_array]], key: str) -> list[Verdicts]:
-    """Judge contrasts under several models, which share one 5 %; takes what the one above does."""
+def judge_families(
+    families: Sequence[tuple[Model, sparse.csr_array]], key: str, stops: int = 1
+) -> list[Verdicts]:
+    """Judge contrasts under several models, which share one 5 %; takes what the one above does.
+
+    `stops` is how often seeds may have ended, where what was seen decided on that: each has its
+    even share of the 5 %, so that all together have no more.
+    """
     contrasts = [Contrasts(model, weights) for model, weights in families]
     numbers = sum(
         weights.shape[0] * model.present.shape[1] + model.present.size
@@ -69,13 +75,14 @@ def judge_families(families: Sequence[tuple[Model, sparse.csr_array]], key: str)
         return []
     largest = np.sort(np.maximum.reduce(drawn))
     # An interval of several is never shorter than one alone.
-    critical = max(float(np.quantile(largest, LEVEL)), 1.0)
+    critical = max(float(np.quantile(largest, 1 - (1 - LEVEL) / stops)), 1.0)
     found = []
     for (model, _), own in zip(families, contrasts, strict=True):
         judged = own.judge(model.scores.points)
         far = np.abs(over_reach(judged.estimate, judged.reach))
         reached = num_draws - np.searchsorted(largest, far * (1 - 1e-9), side="left")
-        found.append(Verdicts(judged, critical, (1 + reached) / (1 + num_draws), num_draws))
+        p = np.minimum(stops * (1 + reached) / (1 + num_draws), 1.0)
+        found.append(Verdicts(judged, critical, p, num_draws))
     return found
 
 

@@ -107,6 +107,7 @@ def find_intervals(
     classes: Sequence[str] = (),
     all_pairs: bool = True,
     scoring: Scoring = USUAL,
+    stops: int = 1,
 ) -> Intervals:
     """Read the counts of all finished runs, and derive intervals and findings from them.
 
@@ -124,6 +125,7 @@ def find_intervals(
             much to keep (`MAX_CLASS_SCORES`).
         all_pairs: Whether all pairs of variants are judged, or the effects alone.
         scoring: What the question makes of counts.
+        stops: As for `find_contrasts`.
     """
     counts = CountsByVariant(records, store)
     resamples = Resamples(_plan_draws(counts.results))
@@ -144,6 +146,7 @@ def find_intervals(
         margin,
         all_pairs=all_pairs,
         score=scoring.primary,
+        stops=stops,
     )
     design = _say_design(arms, findings, other, design)
     return Intervals(

@@ -36,11 +36,13 @@ class Measured:
     num_units: int
     ratios: Floats
     """Draws of its noise over reach, (draws,)."""
+    tolerance: float = 0.0
+    """By how much it may be below its bound: of costs, what is as good as none."""
 
     @property
     def ahead(self) -> float:
         """How far it is above its bound."""
-        return self.estimate - self.asked.bound
+        return self.estimate - self.asked.bound + self.tolerance
 
 
 class Draws(Protocol):
@@ -154,8 +156,8 @@ def _measure_cost(asked: Asked, costs: Mapping[str, Cost], draws: Draws) -> Meas
     estimate = math.log(cost.typical[right] / cost.typical[left])
     runs = min(cost.num_runs[left], cost.num_runs[right])
     if cost.name not in MEASURED:  # what is told apart by nothing is at most as much
-        estimate += cost.tolerance
-        return Measured(asked, estimate, 0.0, 0.0, 0.0, runs, 0, np.zeros(draws.num_draws))
+        none = np.zeros(draws.num_draws)
+        return Measured(asked, estimate, 0.0, 0.0, 0.0, runs, 0, none, cost.tolerance)
     if cost.freedom < 1:
         return None
     quantile, error = float(t_quantile(cost.freedom)), cost.error(left, right)

@@ -216,7 +216,8 @@ class Contrasts:
         squares = self.weights.power(2) / model.present.sum(1)
         seeds = self.weights @ model._shares  # (M, S); zero where no run is missing
         of_seeds = (seeds @ model._inverse * seeds).sum(-1, keepdims=True)
-        return model._by_group(squares.toarray()) + of_seeds
+        weights: Floats = model._by_group(squares.toarray()) + of_seeds
+        return weights
 
 
 def t_quantile(freedom: Floats | float) -> Floats:

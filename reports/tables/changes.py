@@ -119,7 +119,10 @@ def describe_changes(changes: pd.DataFrame) -> str:
         f"once. {STAR[SHOWN]}: shown, the interval leaves zero out"
     )
     text += f"; {STAR[EQUIVALENT]}: equivalent, it lies within the margin" * (EQUIVALENT in words)
-    one_seed = " One seed has no mark: its interval is of these trained networks." * ("" in words)
+    is_single = (changes["num_pairs"] == 1) & (changes[f"{primary}_diff_word"] == "")
+    one_seed = " One seed has no mark: its interval is of these trained networks." * bool(
+        is_single.any()
+    )
     return f"{text}.{one_seed}"
 
 

@@ -23,7 +23,8 @@ def claims_frame(verdicts: Sequence[Verdict], looks: Looks | None = None) -> pd.
 
     `claim`, `verdict` (held, not held, undecided); of the contrast that is the least above its
     bound `where`, `score`, `estimate`, `bound`, `low` and `high` (one-sided 95 % ends that hold for
-    all claims together), fractions, of costs logarithms of a ratio; `num_seeds`; `num_units` (what
+    all claims together): what the left side has more than the right, a fraction, of costs the
+    logarithm of right over left; `num_seeds`; `num_units` (what
     was resampled of the images); `would_decide` and `noted`; where there were looks, also
     `decided_at` (number of the look, none where it is undecided), `looks` (how many were taken) and
     `max_seeds`. Numbers are those of the look that decided, or of the last.
@@ -31,16 +32,17 @@ def claims_frame(verdicts: Sequence[Verdict], looks: Looks | None = None) -> pd.
     rows = []
     for verdict in verdicts:
         worst = verdict.worst
+        estimate, low, high = _find_numbers(verdict)
         rows.append(
             {
                 "claim": str(verdict.question.claim),
                 "verdict": verdict.word,
                 "where": worst.asked.where if worst else "",
                 "score": verdict.question.asked[0].score,
-                "estimate": worst.estimate if worst else math.nan,
+                "estimate": estimate,
                 "bound": worst.asked.bound if worst else math.nan,
-                "low": verdict.low,
-                "high": verdict.high,
+                "low": low,
+                "high": high,
                 "num_seeds": worst.num_seeds if worst else 0,
                 "num_units": worst.num_units if worst else 0,
                 "would_decide": verdict.advice,
@@ -113,7 +115,16 @@ def _show(verdict: Verdict) -> str:
     if claim.cost:  # the logarithm of right over left; a reader knows left over right
         ratio, low, high = (math.exp(-x) for x in (worst.estimate, verdict.high, verdict.low))
         return f"{ratio:.3g} {between(low, high, '{:.3g}'.format)}"
-    sign = -1.0 if worst.asked.is_turned else 1.0
-    ends = sorted((sign * verdict.low, sign * verdict.high))
+    estimate, low, high = _find_numbers(verdict)
     show = difference_writer_of(worst.asked.score)
-    return f"{show(sign * worst.estimate)} {between(ends[0], ends[1], show)}"
+    return f"{show(estimate)} {between(low, high, show)}"
+
+
+def _find_numbers(verdict: Verdict) -> tuple[float, float, float]:
+    """Return estimate and ends of what holds least, as left less right, whichever side it is."""
+    worst = verdict.worst
+    if worst is None:
+        return math.nan, verdict.low, verdict.high
+    if worst.asked.is_turned:
+        return -worst.estimate, -verdict.high, -verdict.low
+    return worst.estimate, verdict.low, verdict.high

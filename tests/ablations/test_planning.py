@@ -171,3 +171,15 @@ def test_weights_that_were_replaced_are_both_named(place):
 def test_a_setting_of_the_command_line_counts_in_base_ten(place):
     plan = meet(place, draw(place / "cats", 1), settings=["train.steps=010"])
     assert plan.runs[0].run.spec.train.steps == 10
+
+
+def test_the_command_that_makes_it_again_says_where_weights_are_looked_for(place, monkeypatch):
+    cats, folder = draw(place / "cats", 1), place / "weights"
+    folder.mkdir()
+    (folder / "net.safetensors").write_bytes(b"weights")
+    assert meet(place, cats).command.endswith(" --data DIR")
+    monkeypatch.setenv("FCN_BENCH_WEIGHTS", str(folder))
+    bare = meet(place, cats, settings=["model.pretrained=net.safetensors"])
+    assert bare.command.endswith(" --data DIR --weights WEIGHTS")
+    path = folder / "net.safetensors"
+    assert meet(place, cats, settings=[f"model.pretrained={path}"]).command.endswith("--data DIR")

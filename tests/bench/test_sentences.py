@@ -74,6 +74,11 @@ def test_the_primary_score_need_not_be_named():
         ({"left": "a", "right": "b", "every": "x", "over": "y"}, "not both"),
         ({"left": "a", "right": "b", "cost": "gmacs"}, "written with <="),
         ({"left": "a", "rigth": "b"}, "rigth"),
+        ("a > a by 0.1", "compares a with itself"),
+        ("gmacs of a <= 0.5 * a", "compares a with itself"),
+        ("gain none -> fcn8s in vgg16 > vgg16", "compares vgg16 with itself"),
+        ("gain none -> none in vgg16 > alexnet", "compares none with itself"),
+        ({"left": "a", "right": "b", "gain": ("x", "y"), "every": "z"}, "not all of a factor"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(given, said):

@@ -108,7 +108,7 @@ def finish(
     class_names: Sequence[str] = CLASS_NAMES,
     confusions: np.ndarray | None = None,
     log: bool = True,
-    num_trained: int | None = None,
+    **recorded: object,
 ) -> Result:
     """Write a run as if it had been trained and evaluated."""
     run, spec = planned.run, planned.run.spec
@@ -133,7 +133,6 @@ def finish(
         write_log(folder / "metrics.jsonl", quality, spec.seed, confusions.sum(0))
     result = Result(
         run_id=run.id,
-        num_trained=num_trained,
         run=run.to_json(),
         split="test",
         num_images=len(confusions),
@@ -146,7 +145,7 @@ def finish(
         environment={"device": "cuda", "device_name": "NVIDIA H100", "torch": "2.11.0"},
         digests={},
         finished=f"2026-05-0{1 + spec.seed}T10:00:00+00:00",
-        weights={"pretrained": False},
+        **{"weights": {"pretrained": False}, **recorded},
     )
     store.publish(result)
     return result

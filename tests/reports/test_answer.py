@@ -54,6 +54,22 @@ def test_a_whole_grid_has_a_verdict_with_its_interval(plan, store):
     assert lead.endswith("] points on average over 2 backbones: shown.")
 
 
+def test_a_variant_without_runs_takes_no_verdict_from_the_rest(plan, store):
+    """The effect over three backbones is judged, though the fourth has no run with fcn8s."""
+    lost = [run for run in plan.runs if run.variant != "googlenet-fcn8s"]
+    gone = dataclasses.replace(plan, runs=tuple(run for run in lost if "resnet" not in run.variant))
+    never = [
+        dataclasses.replace(one, run=dataclasses.replace(one.run, fingerprint="0" * 64))
+        if one.variant == "googlenet-fcn8s"
+        else one
+        for one in plan.runs
+        if "resnet" not in one.variant
+    ]
+    study = read_study(dataclasses.replace(plan, runs=tuple(never)), store)
+    assert state(study)[0] == state(read_study(gone, store))[0]
+    assert state(study)[0].lead.endswith("on average over 2 backbones: shown.")
+
+
 def test_contexts_are_named_only_where_they_are_shown_to_differ(study):
     apart = study.interactions
     for lead, rest in state(study):

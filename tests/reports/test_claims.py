@@ -76,12 +76,47 @@ def test_contrasts_are_those_that_the_sentence_says(claiming):
         ("fcn8s > vgg16 for every model.backbone", "no values of one factor"),
         ("vgg16-none = vgg16-fcn8s", "within what"),
         ("latency_ms of fcn8s <= none", "unknown variant 'fcn8s'"),
+        ("vgg16-fcn8s > vgg16-none for every model.backbone", "two variants are compared without"),
     ],
 )
 def test_what_cannot_be_judged_is_refused_with_the_nearest_name(claiming, text, said):
     with pytest.raises(InputError) as caught:
         resolve_claims(claiming(text, variants=GRID))
     assert said in str(caught.value)
+
+
+def test_a_scope_makes_names_values_though_variants_are_called_so_too(claiming):
+    names = {"alexnet-none": "none", "alexnet-fcn8s": "fcn8s"}
+    plan = claiming(
+        "fcn8s > none",
+        "fcn8s > none for every model.backbone",
+        "fcn8s > none on average over model.backbone",
+        variants=GRID,
+    )
+    runs = tuple(
+        dataclasses.replace(run, variant=names.get(run.variant, run.variant)) for run in plan.runs
+    )
+    alone, every, mean = resolve_claims(dataclasses.replace(plan, runs=runs))
+    assert [dict(one.weights) for one in alone.asked] == [{"fcn8s": 1, "none": -1}]
+    assert [dict(one.weights) for one in every.asked] == [
+        {"fcn8s": 1, "none": -1},
+        {"vgg16-fcn8s": 1, "vgg16-none": -1},
+    ]
+    assert len(mean.asked[0].weights) == 4
+
+
+def test_what_is_as_good_on_two_sides_is_told_as_left_less_right(claiming):
+    arms = {name: make_arm([0.5, 0.51, 0.52]) for name in GRID}
+    arms["vgg16-fcn8s"] = make_arm([0.45, 0.46, 0.47])
+    plan = claiming(
+        "vgg16-fcn8s = vgg16-none within 0.01",
+        "vgg16-none = vgg16-fcn8s within 0.01",
+        variants={"vgg16-fcn8s", "vgg16-none"},
+    )
+    frame = claims_frame(judge(plan, arms))
+    assert frame["estimate"].tolist() == pytest.approx([-0.05, 0.05])
+    assert (frame["low"] < frame["estimate"]).all()
+    assert (frame["estimate"] < frame["high"]).all()
 
 
 def test_classes_are_those_of_the_data(claiming):
@@ -250,6 +285,8 @@ def test_costs_are_judged_on_logarithms_and_counts_exactly(claiming):
         memory = runs["variant"].map({"vgg16-none": 100.0 * ratio, "vgg16-fcn8s": 100.0})
         (one,) = judge(asked, {}, measure_costs(runs.assign(step_memory_mib=memory)))
         assert one.word == word
+        found = float(claims_table([one]).cells["found [bounds]"][0].split()[0])
+        assert found == pytest.approx(1 / ratio, abs=0.005)  # as it is, though it is called equal
     single = make_runs({"vgg16-none": [1.0], "vgg16-fcn8s": [9.0]})
     alone = judge(plan, {}, measure_costs(single))
     assert [one.word for one in alone] == [UNDECIDED, UNDECIDED, HELD, UNDECIDED]

@@ -10,6 +10,7 @@ from scipy import stats
 from reports.stats.contrasts import _reconcile, find_contrasts
 from reports.stats.designs import describe_design, find_smallest
 from reports.stats.effects import less, mean_effect
+from reports.stats.family import NUM_DRAWS
 from reports.stats.finding import EQUIVALENT, NOT_SHOWN, SHOWN, Finding
 from reports.stats.outliers import find_outliers, leave_out
 from reports.stats.pairs import Arm
@@ -240,3 +241,13 @@ def test_what_is_shown_by_an_outlier_alone_is_taken_back():
     assert (judged.low, judged.high, judged.word) == (0.0, 0.4, NOT_SHOWN)
     assert _reconcile(whole, None).word == NOT_SHOWN
     assert _reconcile(whole, whole).word == SHOWN
+
+
+@pytest.mark.parametrize("stops", [1, 3, 8])
+def test_error_is_shared_evenly_over_looks_that_may_end_the_seeds(arms, stops):
+    """What is shown has a p of 5 % at most, and of p by one look it is so many times as much."""
+    once, looked = find_contrasts(arms), find_contrasts(arms, stops=stops)
+    assert looked.critical >= once.critical
+    for key, found in looked.found.items():
+        assert found.p == pytest.approx(min(stops * once.found[key].p, 1.0))
+        assert (found.word == SHOWN) == (found.p <= 0.05 + 2 * stops / NUM_DRAWS)

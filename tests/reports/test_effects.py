@@ -5,7 +5,7 @@ from reports.figures.canvas import adapt, save_figure
 from reports.figures.confusions import plot_confusions, sum_confusions
 from reports.figures.costs import list_costs, plot_costs
 from reports.figures.curves import plot_curves
-from reports.figures.effects import Effects, plot_differences, plot_effects
+from reports.figures.effects import MAX_ROWS, Effects, plot_differences, plot_effects
 from reports.results.frame import curves_frame, eval_frame, read_records, runs_frame
 from reports.stats.changes import is_of, list_groups
 from reports.stats.costs import measure_costs
@@ -54,6 +54,13 @@ def test_of_very_many_contexts_a_figure_shows_the_means_alone(plan, store):
     ] * 2
     figure = plot_effects(many)
     assert len(figure.axes[0].get_yticklabels()) == 2
+
+
+def test_of_contexts_without_a_mean_as_many_are_drawn_as_can_be_read(plan, store):
+    changes = read_study(plan, store).changes
+    rows = changes[changes["factor"] == "skip"].iloc[:1]
+    many = Effects(rows.loc[rows.index.repeat(MAX_ROWS + 1)], rows[:0], rows[:0])
+    assert len(plot_effects([many]).axes[0].get_yticklabels()) == MAX_ROWS
 
 
 def test_differences_take_intervals_where_there_are_any(summary):

@@ -5,9 +5,11 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
-from judged import COLLAPSED, FAIR, GOOD, judge
+from judged import CLASSES, COLLAPSED, FAIR, GOOD, judge
+from streets import finish
 
 from bench.data.registry import DATASETS as REGISTERED
 from bench.text import clean
@@ -67,7 +69,7 @@ def test_outliers_margins_and_claims_are_told(small_store):
     arms = {"base": [[GOOD] * 6, [FAIR] * 6], "bad": [[FAIR] * 6, [COLLAPSED] * 6, [GOOD] * 6]}
     plan = dataclasses.replace(judge(small_store, arms), margin=0.01)
     text = to_text(list_paragraphs(read_study(plan, small_store)))
-    assert "equivalent where it lies within 1.0 points" in text
+    assert "equivalent where it lies within 1 point" in text
     assert "1 run (collapsed" in text
     once = dataclasses.replace(plan, runs=plan.runs[:1], baseline=None)
     text = to_text(list_paragraphs(read_study(once, small_store)))
@@ -139,3 +141,52 @@ def test_the_page_shows_them_and_leads_to_the_files(report, study):
     shown = re.search(r'<pre class="prose copyable".*?>(.*?)</pre>', page, re.DOTALL)[1]
     assert clean(shown)[:60] == clean(to_text(list_paragraphs(study)))[:60]
     assert json.loads((report / "records.json").read_text())["format"] == 1
+
+
+def spec_with(run, **changes):
+    """A run whose spec has other sections: spec_with(run, data={"train_fraction": 0.5})."""
+    sections = {name: getattr(run.spec, name).model_copy(update=v) for name, v in changes.items()}
+    return dataclasses.replace(run, spec=run.spec.model_copy(update=sections))
+
+
+def test_images_that_were_learnt_from_are_those_of_the_runs(small_store):
+    """A variant learns from half of the split, and the margin is as it was written."""
+    plan = judge(small_store, {"all": [[GOOD] * 6] * 2, "half": [[FAIR] * 6] * 2})
+    halves = {"half": {"train_fraction": 0.5}, "all": {}}
+    runs = [dataclasses.replace(p, run=spec_with(p.run, data=halves[p.variant])) for p in plan.runs]
+    for planned in runs:
+        counts = np.array([GOOD] * 6, dtype=np.int32)
+        number = 20 if planned.variant == "half" else 40
+        finish(small_store, planned, confusions=counts, class_names=CLASSES, num_trained=number)
+    plan = dataclasses.replace(plan, runs=tuple(runs), margin=0.0025)
+    text = to_text(list_paragraphs(read_study(plan, small_store)))
+    assert "learn from 20 to 40 images of split train" in text
+    assert "judged on 6 images of split test in 3 classes" in text
+    assert "within 0.25 points" in text
+
+
+def test_seeds_are_told_by_variant_where_they_differ(small_store):
+    arms = {"base": [[GOOD] * 6, [FAIR] * 6], "more": [[FAIR] * 6, [GOOD] * 6, [GOOD] * 6]}
+    text = to_text(list_paragraphs(read_study(judge(small_store, arms), small_store)))
+    seeds = "base was trained with seeds 0 and 1; more was trained with seeds 0, 1 and 2; a seed"
+    assert seeds in text
+    same = {"base": [[GOOD] * 6, [FAIR] * 6], "less": [[FAIR] * 6, [GOOD] * 6]}
+    text = to_text(list_paragraphs(read_study(judge(small_store, same), small_store)))
+    assert "Each was trained with seeds 0 and 1;" in text
+
+
+def test_starting_weights_are_told_with_their_origin_and_without_their_folder(small_store):
+    plan = judge(small_store, {"a": [[GOOD] * 6] * 2})
+    weights = {
+        **{"pretrained": "net.safetensors", "source": "/home/me/net.safetensors"},
+        **{"origin": "a package 1.0: Net, ImageNet", "licence": "MIT"},
+    }
+    for planned in plan.runs:
+        counts = np.array([GOOD] * 6, dtype=np.int32)
+        finish(small_store, planned, confusions=counts, class_names=CLASSES, weights=weights)
+    study = read_study(plan, small_store)
+    text = to_text(list_paragraphs(study))
+    told = "The weights net.safetensors are from a package 1.0: Net, ImageNet; licence MIT."
+    assert text.count(told) == 1
+    sources = list_sources(study)
+    assert not [name for name, content in sources.items() if b"/home/me" in content]

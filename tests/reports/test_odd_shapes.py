@@ -3,6 +3,7 @@
 import dataclasses
 import re
 import shutil
+import zlib
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from reports.statements import state_changes
 from reports.stats.finding import NOT_SHOWN, SHOWN, find_range
 from reports.study import read_study
 from reports.style import points
+from reports.tables.changes import describe_changes
 from reports.tables.comparisons import comparison_table
 from reports.tables.sides import sides_table
 from reports.tables.summary import summary_table
@@ -230,7 +232,7 @@ def test_means_over_different_classes_are_not_said_to_be_of_one_seed(small_store
     assert set(study.changes["miou_diff_word"]) <= {SHOWN, NOT_SHOWN, ""}
     (skip, *_) = state(study)
     assert "one seed" not in skip.lead + skip.rest
-    assert "means over different classes give no verdict" in skip.lead
+    assert "not judged by the same images and classes give no verdict" in skip.lead
     assert study.shares == {}  # of means that may not be subtracted
 
 
@@ -282,3 +284,60 @@ def test_of_pixel_accuracy_the_other_score_is_another(tmp_path):
         sides.append(Side(name, plan, store))
     page = write_comparison(compare_sides(*sides), tmp_path / "out").read_text()
     assert "those of mIoU are each by itself" in page
+
+
+def test_the_best_is_not_said_to_beat_what_has_no_run(small_store):
+    plan = draw(small_store, {"a": 0.6, "b": 0.75, "c": 0.9})
+    lose(plan, small_store, *(("c", seed) for seed in (0, 1, 2)))
+    told = "It is shown to be better than every other variant"
+    assert f"{told} that has a score." in answer(read_study(plan, small_store)).remarks
+    both = dataclasses.replace(plan, runs=tuple(r for r in plan.runs if r.variant != "c"))
+    assert f"{told}." in answer(read_study(both, small_store)).remarks
+
+
+def test_three_seeds_are_not_called_one_where_classes_differ(small_store):
+    counts = {"vgg16": (FAIR, GOOD), "alexnet": (STRAY, GOOD), "resnet18": (FAIR, GOOD)}
+    study = read_study(plan_grid(small_store, counts), small_store)
+    skip = next(one for one in state(study) if "none to fcn8s" in one.lead)
+    assert "one seed" not in skip.lead + skip.rest
+    assert "to –" not in skip.rest
+    assert "One seed" not in describe_changes(study.changes)
+
+
+@pytest.mark.parametrize(
+    ("scoring", "said"),
+    [
+        ({}, ": 0 in a mean over 3 classes"),
+        ({"absent": "leave_out"}, ""),
+        ({"exclude_classes": ("cow",)}, ""),
+        ({"exclude_classes": ("cat",)}, ": 0 in a mean over 2 classes"),
+        ({"absent": "zero"}, ": 0 in a mean over 3 classes"),
+    ],
+)
+def test_a_zero_is_told_of_means_that_have_it(small_store, scoring, said):
+    plan = judge(small_store, {"a": [[STRAY] * 4] * 2, "b": [[GOOD] * 4] * 2})
+    plan = dataclasses.replace(plan, scoring=Scoring(**scoring))
+    remark = read_study(plan, small_store).remarks.variants["a"]
+    assert remark == f"4 pixels are called cow, which no label says{said} (seeds 0 and 1)"
+
+
+def test_gains_by_class_have_no_mean_over_different_images(small_store):
+    runs = []
+    for dataset in ("streets", "fields"):
+        for skip in ("none", "fcn8s"):
+            for seed in (0, 1, 2):
+                spec = make_spec("vgg16", skip, seed)
+                data = spec.data.model_copy(update={"dataset": dataset})
+                spec = spec.model_copy(update={"data": data})
+                fingerprint = f"{zlib.crc32(dataset.encode()):064x}"
+                runs.append(PlannedRun(f"{dataset}-{skip}", Run(spec, fingerprint)))
+    plan = Plan("two", "Where?", "", tuple(runs), None)
+    for planned in plan.runs:
+        quality = 0.75 if planned.run.spec.model.skip == "fcn8s" else 0.6
+        counts = draw_counts(quality, planned, 24, 0.01)
+        finish(small_store, planned, class_names=CLASSES, confusions=counts, log=False)
+    study = read_study(plan, small_store)
+    assert set(study.class_gains["context"]) == {"streets", "fields"}
+    one = [run for run in runs if run.variant.startswith("streets")]
+    study = read_study(dataclasses.replace(plan, runs=tuple(one)), small_store)
+    assert len(study.class_gains)

@@ -133,6 +133,18 @@ def test_seeds_go_where_the_question_is_open(whole):
     assert spent[0] < spent[-1] <= 0.05 + 1e-12
 
 
+def test_the_tables_share_their_error_over_the_looks_that_may_have_ended_the_seeds(whole):
+    """By runs alone one may stop where a difference happens to be large: 5 % a look add up."""
+    plan = whole.recall()
+    looked = read_study(plan, whole.store).intervals.findings
+    planned = read_study(dataclasses.replace(plan, looks=None), whole.store).intervals.findings
+    for before, after in (("base", "near"), ("base", "far"), ("near", "far")):
+        one, other = looked.compare(before, after), planned.compare(before, after)
+        assert one.p == pytest.approx(min(4 * other.p, 1.0))
+        assert (one.own_low, one.own_high) == (other.own_low, other.own_high)
+        assert one.high - one.low > 1.2 * (other.high - other.low)
+
+
 def test_the_report_is_that_of_the_looks(whole, tmp_path):
     question = whole
     plan = question.recall()
@@ -145,6 +157,10 @@ def test_the_report_is_that_of_the_looks(whole, tmp_path):
     assert "Seeds were added to what was undecided" in html
     assert "Kim and DeMets" in html
     assert "--until-decided --max-seeds 6" in plan.command
+    assert "one of 4 looks at most" in html
+    methods = (tmp_path / "methods.md").read_text()
+    assert f"over {len(question.kept())} looks of 4 that there may be" in methods
+    assert "of which each of 4 looks that may have ended the seeds has an even share" in methods
     rows = pd.read_csv(tmp_path / "tables" / "claims.csv")
     assert rows["decided_at"][0] == 1
     assert set(rows["max_seeds"]) == {6}
