@@ -75,6 +75,38 @@ def test_another_base_asks_the_same_of_other_data(name):
     assert len(resolve_claims(plan)) == len(plan.claims)
 
 
+@pytest.mark.parametrize("name", sorted(OWN_DATA))
+def test_another_base_gives_its_recipe_to_questions_about_their_own_data(name):
+    """A rate for sums of a loss would train nothing of a mean."""
+    plan = expand(load_ablation(name, {"base": "paper/on-shapes"}), facts_of)
+    data = {one.run.spec.data.dataset for one in plan.runs}
+    assert data == {one.run.spec.data.dataset for one in plan_of(name).runs}
+    skips = load_ablation("paper/skips", {"base": "paper/on-shapes"})
+    one = expand(skips, lambda data: SHAPES).runs[1].run.spec.train
+    alike = {"init_from": None, "init_streams": ()}
+    assert [p.run.spec.train.model_copy(update=alike) for p in plan.runs] == [one] * len(plan.runs)
+    assert {one.run.spec.model.backbone for one in plan.runs} == {"vgg11_bn"}
+    assert not any(one.run.spec.model.pretrained for one in plan.runs)
+
+
+def test_nets_of_other_data_have_the_references_rates():
+    """By the solvers of nyud-*, siftflow-* and pascalcontext-*: sums, 300,000 steps a net."""
+    rates = {
+        "paper/nyudv2": {"rgb": 1e-10, "rgbd-early": 1e-10, "hha": 1e-10, "rgb-hha-late": 1e-12},
+        "paper/siftflow": {"fcn32s": 1e-10, "fcn16s": 1e-12, "fcn8s": 1e-12},
+        "paper/context": {"fcn32s": 1e-10, "fcn16s": 1e-12, "fcn8s": 1e-14},
+    }
+    for name, known in rates.items():
+        specs = specs_of(name)
+        assert {variant: specs[variant].train.lr for variant in known} == known
+        for spec in specs.values():
+            train = spec.train
+            assert (train.loss_reduction, train.steps, train.batch_size) == ("sum", 300_000, 1)
+            assert (train.momentum, train.groups["bias"].lr) == (0.99, 2.0)
+            wanted = "timm" if name == "paper/nyudv2" else "caffe"  # depth has no Caffe weights
+            assert spec.model.preprocessing == wanted
+
+
 def test_claims_about_the_variants_that_only_leaves_are_kept():
     kept = ["reference", "scratch", "balanced", "layers-19"]
     part = keep_only(plan_of("paper/choices"), kept)
