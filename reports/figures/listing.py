@@ -4,6 +4,7 @@ In: a `Study`. Out: illustrations by name.
 """
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -15,7 +16,13 @@ from reports.figures.confusions import MAX_CLASSES, plot_confusions, sum_confusi
 from reports.figures.costs import COSTS, list_costs, plot_costs
 from reports.figures.curves import AXES, plot_curves
 from reports.figures.effects import Effects, has_interval, plot_differences, plot_effects
-from reports.figures.findings import find_finding
+from reports.figures.findings import (
+    find_finding,
+    tell_bound,
+    tell_confusions,
+    tell_fronts,
+    tell_last_losses,
+)
 from reports.figures.illustration import Illustration, illustrate
 from reports.figures.learning import (
     FRACTION,
@@ -38,8 +45,17 @@ from reports.tables.classes import class_grid
 
 MAX_CONTEXTS = 16
 """Contexts of a change that are shown by class."""
-Drawn = tuple[str, str, str, Drawing]
-"""Name, title, caption, drawing."""
+
+
+class Drawn(NamedTuple):
+    """A figure before it is rendered."""
+
+    name: str
+    title: str
+    caption: str
+    figure: Drawing
+    finding: str = ""
+    """What it shows, where that is known by what was drawn; else `find_finding` says it."""
 
 
 def draw_figures(study: Study) -> list[Illustration]:
@@ -55,7 +71,7 @@ def draw_figures(study: Study) -> list[Illustration]:
         _draw_bound,
     )
     figures = [
-        illustrate(*drawn, finding=find_finding(drawn[0], study))
+        illustrate(*drawn[:4], drawn.finding or find_finding(drawn.name, study))
         for part in parts
         for drawn in part(study)
     ]
@@ -70,28 +86,20 @@ def _draw_scores(study: Study) -> Iterator[Drawn]:
     apart = "" if study.is_ranked() else f" {_APART}"
     named_runs = runs.assign(variant=runs["variant"].map(study.names))
     skips = list(dict.fromkeys(study.runs["skip"]))
-    yield (
-        "scores",
-        "Scores",
-        _SCORES + apart,
-        plot_scores(
-            named_runs, grouped=study.grouped, skips=skips, scores=compared_scores(primary)[::-1]
-        ),
+    figure = plot_scores(
+        named_runs, grouped=study.grouped, skips=skips, scores=compared_scores(primary)[::-1]
     )
+    yield Drawn("scores", "Scores", _SCORES + apart, figure)
     if study.grouped:
-        yield (
-            "grid",
-            "Backbone × skip",
-            _GRID.format(mean=mean) + apart,
-            plot_skip_grid(summary, skips),
-        )
+        caption = _GRID.format(mean=mean) + apart
+        yield Drawn("grid", "Backbone × skip", caption, plot_skip_grid(summary, skips))
     baseline = study.plan.baseline
     if baseline is not None and summary[f"{primary}_diff_mean"].notna().any():
         spread = _say_bars(summary, primary) if has_interval(summary) else _DEVIATION
         named = summary.assign(variant=summary["variant"].map(study.names))
         figure = plot_differences(named, study.names[baseline])
         caption = f"{_DIFFERENCES.format(score=shown)} {spread}"
-        yield "differences", "Differences to the baseline", caption, figure
+        yield Drawn("differences", "Differences to the baseline", caption, figure)
 
 
 def _mean_of(study: Study) -> str:
@@ -111,7 +119,7 @@ def _draw_learning(study: Study) -> Iterator[Drawn]:
         bars = _LEARNING_BARS if frame[f"{study.primary}_low"].notna().any() else _LEARNING_NO_BARS
         figure = plot_learning(frame, study.names, study.primary)
         caption = f"{_LEARNING.format(mean=_mean_of(study))} {bars}{apart}"
-        yield "learning", "Scores by training images", caption, figure
+        yield Drawn("learning", "Scores by training images", caption, figure)
 
 
 def _draw_effects(study: Study) -> Iterator[Drawn]:
@@ -129,7 +137,7 @@ def _draw_effects(study: Study) -> Iterator[Drawn]:
         if factor == CHAINED or any(len(one.mean) for one in effects):
             title = f"What changing {name_factor(factor)} brings"
             caption = f"{_EFFECTS.format(score=label(primary))} {_say_bars(own, primary)}"
-            yield name_effects(factor), title, caption, plot_effects(effects)
+            yield Drawn(name_effects(factor), title, caption, plot_effects(effects))
 
 
 def _say_bars(rows: pd.DataFrame, primary: str) -> str:
@@ -163,7 +171,8 @@ def _draw_costs(study: Study) -> Iterator[Drawn]:
         f"Not recorded in these runs: {', '.join(missing)}." if missing else "",
     ]
     figure = plot_costs(summary, costs, fronts, study.names, grouped=study.grouped)
-    yield "costs", "What it costs", " ".join(filter(None, caption)), figure
+    finding = tell_fronts({COSTS[name]: front for name, front in fronts.items()}, study)
+    yield Drawn("costs", "What it costs", " ".join(filter(None, caption)), figure, finding)
 
 
 def _draw_curves(study: Study) -> Iterator[Drawn]:
@@ -180,7 +189,8 @@ def _draw_curves(study: Study) -> Iterator[Drawn]:
             continue
         figure = plot_curves(curves, watched, study.drawn_summary, grouped=study.grouped, by=by)
         name = "curves" if by == "step" else f"curves-{by}"
-        yield name, f"Learning curves over {words}", _CURVES + lost, figure
+        title = f"Learning curves over {words}"
+        yield Drawn(name, title, _CURVES + lost, figure, tell_last_losses(curves, study))
 
 
 def _says_more(curves: pd.DataFrame, by: str) -> bool:
@@ -193,7 +203,8 @@ def _draw_classes(study: Study) -> Iterator[Drawn]:
         return
     grid = class_grid(study.classes, study.drawn.variants)
     names = {tuple(r.result.class_names) for r in study.records if r.result}
-    yield "classes", "Classes", _CLASSES if len(names) == 1 else _LISTS, plot_classes(grid)
+    caption = _CLASSES if len(names) == 1 else _LISTS
+    yield Drawn("classes", "Classes", caption, plot_classes(grid))
     wanted = [study.plan.baseline]
     if study.is_ranked():
         ranked = study.summary.sort_values(f"{study.primary}_mean", ascending=False, kind="stable")
@@ -203,8 +214,9 @@ def _draw_classes(study: Study) -> Iterator[Drawn]:
     if confusions and len(names) == 1 and len(class_names := next(iter(names))) <= MAX_CLASSES:
         figure = plot_confusions(confusions, class_names)
         which = _BEST.format(score=label(study.primary)) if study.is_ranked() else _BASELINE
-        shown = clean(" and ".join(confusions))
-        yield "confusion", "Confusion", _CONFUSION.format(shown=shown, which=which), figure
+        caption = _CONFUSION.format(shown=clean(" and ".join(confusions)), which=which)
+        finding = tell_confusions(confusions, class_names)
+        yield Drawn("confusion", "Confusion", caption, figure, finding)
 
 
 def _draw_class_gains(study: Study) -> Iterator[Drawn]:
@@ -214,7 +226,8 @@ def _draw_class_gains(study: Study) -> Iterator[Drawn]:
     factor = list_factors(study.changes)[0]
     change = list_groups(study.changes[study.changes["factor"] == factor])[0].iloc[0]
     shown = f"{clean(change['before'])} → {clean(change['after'])}"
-    yield "class-gains", "Gains by class", _GAINS.format(shown=shown), plot_class_gains(gains)
+    caption = _GAINS.format(shown=shown)
+    yield Drawn("class-gains", "Gains by class", caption, plot_class_gains(gains))
 
 
 def _draw_bound(study: Study) -> Iterator[Drawn]:
@@ -236,7 +249,8 @@ def _draw_bound(study: Study) -> Iterator[Drawn]:
     apart = "" if study.is_ranked() else f" {_APART}"
     caption = _BOUND.format(split=clean(split), images=number_of(count, "image")) + apart
     figure = plot_bound(bound, study.drawn_summary, strides)
-    yield "bound", "What a stride allows, and what was reached", caption, figure
+    title = "What a stride allows, and what was reached"
+    yield Drawn("bound", title, caption, figure, tell_bound(bound, strides, study))
 
 
 _SCORES = (

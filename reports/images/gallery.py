@@ -16,7 +16,7 @@ from reports.images.kept import open_kept
 from reports.images.linked import Linked, link_images
 from reports.images.panels import Panel, load_panels
 from reports.study import Study, cut_plan, is_grouped
-from reports.style import label
+from reports.style import label, percent
 
 MAX_CELLS = 12
 """Variants that an image is shown under."""
@@ -61,6 +61,7 @@ def draw_gallery(study: Study) -> Gallery:
             f"Image {number}",
             clean(f"{image.name}: {image.why}" if image.why else image.name),
             draw_panel(image, grouped=grouped),
+            _tell_panel(image, study.names),
             svg=False,
         )
         for number, image in enumerate(images, start=1)
@@ -89,10 +90,30 @@ def _draw_pair(images: Sequence[Panel], pair: Pair, shown: Mapping[str, str]) ->
         return []
     names = clean(f"{shown[before]} and {shown[after]}, {pair.why}")
     closeups, errors = draw_closeups(both, before, after), draw_errors(both, before, after)
+    wrong = "; ".join(_tell_errors(image, before, after, shown) for image in both)
+    told = f"Counted pixels that are wrong: {wrong}."
     return [
-        illustrate("closeups", "Close-ups", _CLOSEUPS.format(names=names), closeups, svg=False),
-        illustrate("errors", "Errors", _ERRORS.format(names=names), errors, svg=False),
+        illustrate(
+            "closeups", "Close-ups", _CLOSEUPS.format(names=names), closeups, told, svg=False
+        ),
+        illustrate("errors", "Errors", _ERRORS.format(names=names), errors, told, svg=False),
     ]
+
+
+def _tell_panel(image: Panel, shown: Mapping[str, str]) -> str:
+    """Say how much of an image each variant has right, as the cells below it do."""
+    right = [f"{shown[cell.variant]} {cell.note}" for cell in image.cells if cell.pred is not None]
+    return clean(f"{image.name}, pixel accuracy: {', '.join(right)}.") if right else ""
+
+
+def _tell_errors(image: Panel, before: str, after: str, shown: Mapping[str, str]) -> str:
+    counted = image.target != image.ignore_index
+    told = [
+        f"{shown[name]} {percent(float((pred != image.target)[counted].mean()))} %"
+        for name in (before, after)
+        if (pred := image.pred(name)) is not None and counted.any()
+    ]
+    return clean(f"{image.name}: {' and '.join(told)}")
 
 
 _CLOSEUPS = (

@@ -125,7 +125,11 @@ def test_alternative_texts_say_what_figures_show(report, plan, store):
     assert "Against alexnet-none, shown to be better: " in alts["differences"]
     assert "IoU over all variants: highest sky" in alts["classes"]
     assert "points of IoU; least for" in alts["class-gains"]
-    assert all(alts.values())
+    pattern = r'id="figure-([\w-]+)">.*?<figcaption><b>.*?</b> (.*?)\n'
+    captions = dict(re.findall(pattern, page, re.DOTALL))
+    assert set(captions) == set(alts)
+    for name, alt in alts.items():  # what it shows, not how it is read
+        assert alt.partition(". ")[2] not in ("", captions[name])
 
 
 def test_the_policy_allows_only_our_style_our_script_and_embedded_images(report):
