@@ -18,6 +18,9 @@ NOT_FACTORS = {"seed", "model.backbone", "model.skip"}
 """Keys with a column of their own."""
 NOT_CAUSES = ("train.init_from", "train.init_streams")
 """Factors that follow from others: the name of a parent says nothing about what was changed."""
+FROZEN = "train.freeze."
+NEVER, FOR_GOOD = "never", "for good"
+"""Levels of a part that some runs freeze: not at all, and without an end."""
 
 
 def flat_settings(plan: Plan) -> list[dict[str, Any]]:
@@ -64,15 +67,27 @@ def _read_parts(plan: Plan) -> dict[int, dict[str, Any]]:
                 parts.setdefault(name, {})[id(part)] = part
     read: dict[int, dict[str, Any]] = {}
     for name, own in parts.items():
-        nested = {place: part.model_dump(mode="json") for place, part in own.items()}
+        nested = {place: _dump(part) for place, part in own.items()}
         flat = {place: flatten(values, f"{name}.") for place, values in nested.items()}
         keys = {key for row in flat.values() for key in row}
         above = {key[: dot.start()] for key in keys for dot in re.finditer(r"\.", key)}
         whole = keys & above
         if whole:
             flat = {place: flatten(one, f"{name}.", whole) for place, one in nested.items()}
+        for key in (key for key in keys if key.startswith(FROZEN)):
+            for row in flat.values():
+                row.setdefault(key, NEVER)
         read |= flat
     return read
+
+
+def _dump(part: BaseModel) -> dict[str, Any]:
+    """Dump a part; what is frozen without an end is told from what is not frozen."""
+    values = part.model_dump(mode="json")
+    if frozen := values.get("freeze"):
+        ends = {name: FOR_GOOD if end is None else end for name, end in frozen.items()}
+        values["freeze"] = ends
+    return values
 
 
 def find_causes(plan: Plan) -> list[str]:
@@ -105,11 +120,13 @@ def share_values(specs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Keep the keys whose value is the same in all nested dictionaries."""
     common: dict[str, Any] = {}
     for key, value in specs[0].items() if specs else ():
-        others = [spec.get(key) for spec in specs]
+        others = [spec[key] for spec in specs if key in spec]
+        if len(others) < len(specs):  # a null that is there is not one that is missing
+            continue
         if all(other == value for other in others):
             common[key] = value
         elif all(isinstance(other, dict) for other in others):
-            common[key] = share_values([other for other in others if isinstance(other, dict)])
+            common[key] = share_values(others)
     return common
 
 

@@ -153,7 +153,10 @@ def _find_contrasts(
         return [("", {claim.left: 1.0, claim.right: -1.0})]
     factor = _find_factor(claim.left, claim.right, levels, plan.variants, where)
     found = [
-        (context, {arms[claim.left]: 1.0, arms[claim.right]: -1.0})
+        (
+            context,
+            {_only(arms[claim.left], where): 1.0, _only(arms[claim.right], where): -1.0},
+        )
         for context, arms in _list_contexts(factor, levels)
         if claim.left in arms and claim.right in arms
     ]
@@ -199,7 +202,8 @@ def _find_gain(claim: Claim, levels: Levels, where: str) -> tuple[str, dict[str,
         cells = [(v, c) for c in (claim.left, claim.right) for v in (after, before)]
         if all(cell in arms for cell in cells):
             signs = (1.0, -1.0, -1.0, 1.0)
-            weights = {arms[cell]: sign for cell, sign in zip(cells, signs, strict=True)}
+            names = (_only(arms[cell], where) for cell in cells)
+            weights = dict(zip(names, signs, strict=True))
             found.append((told, weights))
     if len(found) != 1:
         raise InputError(
@@ -236,16 +240,27 @@ def _varies(factor: str, levels: Levels) -> bool:
     return len(set(levels.get(factor, {}).values())) > 1
 
 
+def _only(variants: Sequence[str], where: str) -> str:
+    """Return the one variant that has a value in a context."""
+    if len(variants) > 1:
+        raise InputError(
+            f"{where}: {' and '.join(variants)} agree in every factor, so that the claim may be of "
+            "either; name variants in place of values"
+        )
+    return variants[0]
+
+
 def _list_contexts(
     factor: str | tuple[str, str], levels: Levels
-) -> Iterator[tuple[str, dict[object, str]]]:
+) -> Iterator[tuple[str, dict[object, list[str]]]]:
     """Yield groups of variants that agree in all other factors: their values, variants by level."""
     own = (factor,) if isinstance(factor, str) else factor
     others = [name for name in levels if name not in own and _varies(name, levels)]
-    groups: dict[tuple[str, ...], dict[object, str]] = {}
+    groups: dict[tuple[str, ...], dict[object, list[str]]] = {}
     for variant in next(iter(levels.values())):
         key = tuple(levels[name][variant] for name in others)
         level = tuple(levels[name][variant] for name in own)
-        groups.setdefault(key, {})[level[0] if isinstance(factor, str) else level] = variant
+        own_level = level[0] if isinstance(factor, str) else level
+        groups.setdefault(key, {}).setdefault(own_level, []).append(variant)
     for key, arms in groups.items():
         yield ", ".join(key), arms

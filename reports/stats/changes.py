@@ -81,7 +81,9 @@ def list_groups(own: pd.DataFrame) -> list[pd.DataFrame]:
     groups = [rows for _, rows in own.groupby(["before", "after"], sort=False)]
     if groups and own["factor"].iloc[0] == CHAINED:
         starts = [rows["before"].iloc[0] == groups[0]["before"].iloc[0] for rows in groups]
-        whole = max(k for k, is_first in enumerate(starts) if is_first)
+        firsts = [k for k, is_first in enumerate(starts) if is_first]
+        # Contexts may end apart: what several have comes before what is longest in one.
+        whole = max(firsts, key=lambda k: (len(groups[k]) > 1, k))
         groups.insert(0, groups.pop(whole))
     return groups
 

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from bench.metrics import METRICS, SCORES, is_by_image
+from reports.results.settings import plain
 from reports.stats.comparability import UNKNOWN, Comparability
 from reports.stats.contrasts import Findings
 from reports.stats.finding import SAME, SHOWN
@@ -24,6 +25,9 @@ from reports.stats.ranks import find_ranks
 CHAINED = "skip"
 """The factor whose values are steps of one ladder: each is compared with the one before, and the
 last with the first."""
+STAGED = "train.init_from"
+AT_ONCE, IN_STAGES = "at once", "in stages"
+"""Contexts of variants that differ in that alone: whether they go on from another's weights."""
 
 
 def summarize_variants(
@@ -298,9 +302,11 @@ def list_changes(
         others = [f for f in factors if f != factor and variants[f].nunique() > 1]
         order = list(dict.fromkeys(variants[factor]))
         reference = order[0] if baseline is None else variants.at[baseline, factor]
-        for context, own in _contexts(variants, others):
+        for context, own in _contexts(variants, others, factor):
             named = {value: name for name, value in reversed(list(own[factor].items()))}
-            here = [value for value in order if value in named]
+            is_split = context.endswith((AT_ONCE, IN_STAGES))
+            own_order = list(dict.fromkeys(own[factor])) if is_split else order
+            here = [value for value in own_order if value in named]
             if factor == CHAINED:
                 whole = [(here[0], here[-1])] if len(here) > 2 else []
                 pairs = [*pairwise(here), *whole]
@@ -321,10 +327,27 @@ def _difference_columns(runs: pd.DataFrame) -> list[str]:
     return ["num_pairs", *(f"{s}_diff_{m}" for s in scores_of(runs) for m in ("mean", "std"))]
 
 
-def _contexts(variants: pd.DataFrame, others: Sequence[str]) -> Iterator[tuple[str, pd.DataFrame]]:
+def _contexts(
+    variants: pd.DataFrame, others: Sequence[str], factor: str
+) -> Iterator[tuple[str, pd.DataFrame]]:
     """Yield groups of variants that agree in the `others`, with the values they share."""
-    if not others:
-        yield "", variants
+    groups = variants.groupby(list(others), sort=False) if others else [((), variants)]
+    for values, arms in groups:
+        shared = [str(value) for value in values]
+        for how, own in _split_stages(arms, factor):
+            yield ", ".join([*shared, *how]), own
+
+
+def _split_stages(arms: pd.DataFrame, factor: str) -> Iterator[tuple[list[str], pd.DataFrame]]:
+    """Tell networks that go on from others from those trained at once, where both are there.
+
+    Only where a value of the factor has both: a ladder in stages alone is one group.
+    """
+    if STAGED not in arms or not arms[factor].duplicated().any():
+        yield [], arms
         return
-    for values, arms in variants.groupby(list(others), sort=False):
-        yield ", ".join(str(value) for value in values), arms
+    parents = {name: parent for name, parent in arms[STAGED].items() if parent != plain(None)}
+    chains = {*parents, *parents.values()}
+    yield [AT_ONCE], arms[[name not in parents for name in arms.index]]
+    if parents:
+        yield [IN_STAGES], arms[[name in chains for name in arms.index]]

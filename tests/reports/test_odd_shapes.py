@@ -9,20 +9,25 @@ import numpy as np
 import pytest
 from drawn import CLASSES, draw, draw_counts
 from judged import COLLAPSED, FAIR, GOOD, STRAY, judge, lose_counts, without_baseline
+from pydantic import TypeAdapter
 from streets import FINGERPRINT, finish, make_spec
 
+from bench.claims import Sentence
 from bench.plan import Plan, PlannedRun, Run
 from bench.scoring import Scoring
 from bench.store.runs import Store
+from fcn.errors import InputError
 from reports.answer import find_answer
 from reports.compare import say_answer, write_comparison
 from reports.figures.listing import draw_figures
 from reports.images.gallery import Gallery
 from reports.methods.citing import to_text
 from reports.methods.paragraphs import list_paragraphs
-from reports.page import _render
+from reports.page import _render, write_report
+from reports.results.report_folder import ReportFolder
 from reports.sides import Side, compare_sides
 from reports.statements import state_changes
+from reports.stats.asked import resolve_claims
 from reports.stats.finding import NOT_SHOWN, SHOWN, find_range
 from reports.study import read_study
 from reports.style import points
@@ -341,3 +346,62 @@ def test_gains_by_class_have_no_mean_over_different_images(small_store):
     one = [run for run in runs if run.variant.startswith("streets")]
     study = read_study(dataclasses.replace(plan, runs=tuple(one)), small_store)
     assert len(study.class_gains)
+
+
+def plan_stages(store):
+    """A question of skips, of which one is frozen and some go on from another's weights."""
+    hits = {"fixed": 0.4, "s32": 0.5, "s16": 0.6, "s8": 0.65, "once8": 0.55, "once4": 0.57}
+    skips = {"fixed": 32, "s32": 32, "s16": 16, "s8": 8, "once8": 8, "once4": 4}
+    parents = {"s16": "s32", "s8": "s16"}
+    runs = []
+    for seed in (0, 1, 2):
+        made = {}
+        for name in ("fixed", "s32", "once8", "once4", "s16", "s8"):
+            spec = make_spec("vgg16", f"fcn{skips[name]}s", seed)
+            update = {"freeze": {"backbone": None} if name == "fixed" else {}}
+            train = spec.train.model_copy(update=update | {"init_from": parents.get(name)})
+            parent = made[parents[name]].id if name in parents else None
+            spec = spec.model_copy(update={"train": train})
+            made[name] = Run(spec, FINGERPRINT, parent)
+            runs.append(PlannedRun(name, made[name]))
+    plan = Plan("skips", "Which skip?", "", tuple(runs), "s32")
+    for planned in plan.runs:
+        counts = draw_counts(hits[planned.variant], planned, 24, 0.005)
+        finish(store, planned, class_names=CLASSES, confusions=counts, log=False)
+    return plan
+
+
+def test_what_is_frozen_or_trained_in_stages_is_no_change_of_the_skip_alone(small_store):
+    plan = plan_stages(small_store)
+    study = read_study(plan, small_store)
+    skip = study.changes[study.changes["factor"] == "skip"]
+    columns = ["context", "variant_before", "variant_after"]
+    assert skip[columns].to_numpy().tolist() == [
+        ["never, at once", "s32", "once8"],
+        ["never, at once", "once8", "once4"],
+        ["never, at once", "s32", "once4"],
+        ["never, in stages", "s32", "s16"],
+        ["never, in stages", "s16", "s8"],
+        ["never, in stages", "s32", "s8"],
+    ]
+    frozen = study.changes[study.changes["factor"] == "train.freeze.backbone"].iloc[0]
+    assert (frozen["before"], frozen["after"]) == ("never", "for good")
+    assert (frozen["variant_before"], frozen["variant_after"]) == ("s32", "fixed")
+    lead = state(study)[0].lead
+    assert lead.startswith("From fcn32s to fcn8s, mIoU gains")
+    assert "on average over 2 contexts" in lead
+
+
+def test_a_value_that_two_variants_have_is_no_name_of_one(small_store):
+    plan = plan_stages(small_store)
+    claim = TypeAdapter(Sentence).validate_python("fcn8s > fcn32s for every train.freeze.backbone")
+    with pytest.raises(InputError, match="once8 and s8 agree in every factor"):
+        resolve_claims(dataclasses.replace(plan, claims=(claim,)))
+
+
+def test_a_folder_gives_back_what_was_frozen(small_store, tmp_path):
+    """A null that some runs have and others have not was taken for what all share."""
+    plan = plan_stages(small_store)
+    write_report(plan, small_store, tmp_path / "out")
+    again = ReportFolder(tmp_path / "out").plan
+    assert [one.run for one in again.runs] == [one.run for one in plan.runs]

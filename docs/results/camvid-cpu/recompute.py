@@ -186,7 +186,8 @@ def recompute(z: Arrays) -> dict[tuple[int, str], float]:
         one["present"] = parts["counts"][0, :, 1].sum(0) > 0
         one["points"], one["draws"] = score_images(parts, draw(one), z, one)
         one["variant"] = np.array([names.index(name) for name in one["variants"]])
-        one["grow"] = np.float64(units) / (units - 1)  # a resample of n spreads as n - 1 fresh ones
+        # A resample of n spreads as n - 1 fresh ones; one unit says nothing of others.
+        one["grow"] = units / (units - 1) if units > 1 else np.nan
         for v in np.unique(one["variant"]).tolist():
             own = one["variant"] == v
             times = z["seed_weights"][z["seed_weights_of"][v], :, : own.sum()]
@@ -242,7 +243,7 @@ def main(folder: Path) -> int:
             same = np.isnan(mine) and np.isnan(theirs)
             far = 0.0 if same else np.nan_to_num(abs(mine - theirs), nan=np.inf)
             worst, count = max(worst, (float(far), f"{row['variant']}, {name}")), count + 1
-    print(f"{count} numbers of {sum(done)} variants computed again")
+    print(f"{count} numbers of {sum(done)} variant{'s' if sum(done) != 1 else ''} computed again")
     print(f"largest deviation: {worst[0]:.1e} ({worst[1]})")
     print("copied, not computed:", ", ".join(name for name in rows[0] if name in copied))
     if left := [row["variant"] for row, whole in zip(rows, done, strict=True) if not whole]:
