@@ -81,11 +81,15 @@ class Outputs:
         """See, before anything is computed, that files of these names can be written.
 
         Raises:
-            InputError: There are files of that name which are not ours to replace.
+            InputError: There are files of that name which are not ours to replace, or a name is
+                none that a manifest holds.
             OSError: Nothing can be written here.
         """
         require_writable(self.folder)
-        names = list(names)
+        try:
+            names = list(map(require_path_below, names))
+        except ValueError as error:
+            raise InputError(str(error)) from None
         # Looked at again: a file may be of another command that wrote it after the first look.
         if self._find_reasons(names) and (reasons := self._find_reasons(names)):
             said = "; ".join(f"{_list_names(found)} {why}" for why, found in reasons.items())
