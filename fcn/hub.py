@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save_file
 
 from fcn.errors import InputError
 from fcn.model import Network, create_model
@@ -90,7 +90,7 @@ def from_pretrained(folder: str | Path) -> Network:
             "tag to `backbone` there, as in resnet50.a1_in1k"
         )
     try:
-        model.load_state_dict(load_file(folder / WEIGHTS))
+        model.load_state_dict(load((folder / WEIGHTS).read_bytes()))
     except (OSError, RuntimeError, SafetensorError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{folder / WEIGHTS} does not fit {folder / CONFIG}: {reason}") from error

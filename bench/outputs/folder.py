@@ -20,7 +20,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from bench.store.atomic import file_digest, replacing
-from bench.text import require_path_below
+from bench.text import clean, require_path_below
 from fcn.errors import InputError
 
 MANIFEST = "fcn-bench.json"
@@ -74,7 +74,8 @@ class Outputs:
         earlier: Mapping[str, Mapping[str, str]] | None = None,
         chosen: bool = False,
     ) -> None:
-        self.folder, self._by, self._of, self._chosen = folder, by, dict(of), chosen
+        self.folder, self._by, self._chosen = folder, by, chosen
+        self._of = {name: clean(text) for name, text in of.items()}
         self._option, self._earlier = option, earlier or {}
 
     def require(self, names: Iterable[str]) -> None:

@@ -1,6 +1,7 @@
 """Models kept in folders."""
 
 import json
+import os
 
 import pytest
 import torch
@@ -19,7 +20,7 @@ from fcn.errors import InputError
 )
 def test_a_folder_carries_a_model_whole(tmp_path, settings):
     model = fcn.create_model(**settings, num_classes=5, score_init="random").eval()
-    folder = fcn.save_pretrained(model, tmp_path / "new" / "folder")
+    folder = fcn.save_pretrained(model, tmp_path / os.fsdecode(b"new\xff") / "folder")
     assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors"]
     again = fcn.from_pretrained(str(folder))
     images = torch.randn(1, 3, 65, 40)

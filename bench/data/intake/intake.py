@@ -45,7 +45,7 @@ from bench.data.intake.writing import (
 from bench.data.problems import join_problems
 from bench.data.sets.folder import load_folder
 from bench.store.atomic import umask
-from bench.text import number_of
+from bench.text import number_of, require_utf8
 from fcn.errors import InputError
 
 LEAST_PAIRS = 2
@@ -107,6 +107,7 @@ def taken_in(folder: Path, wishes: Wishes, progress: Progress | None = None) -> 
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} is there already; give another name, or move it away")
+    require_utf8(folder.name, "the folder")
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
     try:
@@ -122,6 +123,8 @@ def taken_in(folder: Path, wishes: Wishes, progress: Progress | None = None) -> 
 def _take_in(scratch: Path, folder: Path, wishes: Wishes, progress: Progress | None) -> Taken:
     images = find_named(wishes.images, "--images")
     imported = import_masks(wishes.source, images, wishes.masks, scratch / "masks")
+    for base, option in ((images.base, "--images"), (imported.masks.base, "--masks")):
+        require_utf8(relative(base, scratch), f"{option}: the folder")
     roots = _places(images.base, imported.masks.base)
     said = [*dict.fromkeys((*images.said, *imported.masks.said)), *imported.said]
     table = _find_table(wishes, imported, roots, said)

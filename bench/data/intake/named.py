@@ -10,7 +10,7 @@ from pathlib import Path
 from bench.data.files import files_below
 from bench.data.formats import SUFFIXES
 from bench.data.sets.patterns import JUNK
-from bench.text import number_of
+from bench.text import is_utf8, number_of
 from fcn.errors import InputError
 
 GIVE = (
@@ -28,6 +28,7 @@ _DRAWN = (
 _PACKED = "archives: unpack them, and name the folder"
 _FILM = "films: save their frames as images, numbered, a folder for each film"
 _LINK = "leading nowhere: fetch what they stand for (`dvc pull`, `git annex get .`), or mend them"
+_BYTES = "whose names are not UTF-8, as lists of them are: rename them"
 _CAMERA = "of a camera's or phone's own format: save them as JPEG, PNG or TIFF"
 _VOLUME = "volumes: save each slice as a PNG or TIFF of 8 or 16 bits, a folder for each volume"
 WAYS_OUT = {
@@ -79,9 +80,11 @@ def find_named(text: str, option: str, suffixes: set[str] = SUFFIXES) -> Named:
         and not any(part.startswith(".") for part in path.parts)
         and path.name.lower() not in JUNK
     ]
-    if not kept:
-        raise InputError(_say_none(text, option, below, _links_to_nothing(base)))
-    return Named(base, tuple(kept), tuple(_say_unread(base, below)))
+    odd = [path for path in kept if not is_utf8(path)]
+    if len(odd) == len(kept):
+        raise InputError(_say_none(text, option, below, _links_to_nothing(base), odd))
+    said = (*_say_unread(base, below), *_say_odd(base, odd))
+    return Named(base, tuple(path for path in kept if is_utf8(path)), said)
 
 
 def _say_unread(base: Path, found: Sequence[Path]) -> Iterator[str]:
@@ -93,6 +96,11 @@ def _say_unread(base: Path, found: Sequence[Path]) -> Iterator[str]:
     links = _links_to_nothing(base)
     if links:
         yield f"passed over in {base}: {_some(links, 'link')}, {_LINK}"
+
+
+def _say_odd(base: Path, odd: Sequence[Path]) -> Iterator[str]:
+    if odd:
+        yield f"passed over in {base}: {_some(odd)}, {_BYTES}"
 
 
 def _some(files: Sequence[Path], what: str = "file") -> str:
@@ -107,8 +115,12 @@ def _links_to_nothing(base: Path) -> list[Path]:
     return sorted(path.relative_to(base) for path in images if not path.exists())
 
 
-def _say_none(text: str, option: str, found: Sequence[Path], links: Sequence[Path]) -> str:
+def _say_none(
+    text: str, option: str, found: Sequence[Path], links: Sequence[Path], odd: Sequence[Path]
+) -> str:
     """Say that no image is there, what is, and what to do about that."""
+    if odd:
+        return f"{option} {text}: no image file is there, but {_some(odd)}, {_BYTES}"
     if links and not found:
         return f"{option} {text}: no image file is there, but {_some(links, 'link')}, {_LINK}"
     endings = Counter(path.suffix.lower() for path in found if path.name.lower() not in JUNK)
