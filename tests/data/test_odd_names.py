@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import unicodedata
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -127,6 +128,25 @@ class TestNames:
         (tmp_path / "masks" / os.fsdecode(b"ro\xe2d")).mkdir()
         with pytest.raises(InputError, match=r"class ro\\udce2d is not UTF-8, .*; rename it"):
             take(tmp_path, tmp_path, source="folders")
+
+    @pytest.mark.parametrize("images", ["images", "images/*"])
+    def test_what_may_not_be_looked_at_is_named_and_hides_nothing(
+        self, tmp_path, monkeypatch, images
+    ):
+        write(tmp_path, {n: mask(k) for k, n in enumerate(NAMES)})
+        closed = tmp_path / "images" / "b.jpg"
+        look, may = Path.stat, os.access
+
+        def refuse(path, **options):  # as of a link into a folder of somebody
+            if path == closed:
+                raise PermissionError(13, "Permission denied", str(path))
+            return look(path, **options)
+
+        monkeypatch.setattr(Path, "stat", refuse)
+        monkeypatch.setattr(os, "access", lambda path, how: path != closed and may(path, how))
+        report, _, said = take(tmp_path, tmp_path, images)
+        assert {p.name for p in report.images} == set(NAMES) - {"b"}
+        assert any(f"{closed} may not be read by this user" in line for line in said)
 
     def test_masks_of_equal_right_are_not_chosen_from(self, tmp_path):
         for k, name in enumerate(NAMES):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.data.files import files_below
-from bench.data.formats import SUFFIXES
+from bench.data.formats import SUFFIXES, is_file, type_of
 from bench.data.sets.patterns import JUNK
 from bench.text import is_utf8, number_of
 from fcn.errors import InputError
@@ -67,8 +67,8 @@ def find_named(text: str, option: str, suffixes: set[str] = SUFFIXES) -> Named:
         base, found = where, files_below(where)
     else:
         found = [Path(path) for path in glob.glob(str(where), recursive=True)]
-        folders = [path for path in found if path.is_dir()]
-        files = [path for path in found if path.is_file()]
+        folders = [path for path in found if not is_file(path) and path.is_dir()]
+        files = [path for path in found if is_file(path)]
         found = sorted({*files, *(path for folder in folders for path in files_below(folder))})
         parents = [str(path.parent) for path in found]
         base = Path(os.path.commonpath(parents)) if parents else where
@@ -112,7 +112,7 @@ def _links_to_nothing(base: Path) -> list[Path]:
     """Return links below a folder whose file is not there, relative to it; reads disk."""
     files = (Path(folder, name) for folder, _, names in os.walk(base) for name in names)
     images = (path for path in files if path.suffix.lower() in SUFFIXES and path.name[0] != ".")
-    return sorted(path.relative_to(base) for path in images if not path.exists())
+    return sorted(path.relative_to(base) for path in images if not type_of(path))
 
 
 def _say_none(
