@@ -1,5 +1,6 @@
 """`fcn-bench data show`: a training batch of a question's variant, drawn before anything is run."""
 
+import hashlib
 from pathlib import Path
 from typing import Annotated
 
@@ -29,7 +30,13 @@ def show_batch(
     plugin: Plugins = None,
 ) -> None:
     """Draw a batch as the network sees it: scaled, cropped, augmented, with its masks below."""
+    with importing():
+        from ablations.registry import name_question
+        from bench.outputs.drawing import Drawing
     load_plugins(plugin)
+    question = hashlib.sha256(name_question(spec).encode()).hexdigest()
+    drawing = Drawing(out, "batch", of=question, source="question")
+    drawing.require()
     plan, catalog = plan_spec(spec, open_store(runs), data, settings)
     name = variant or plan.variants[0]
     if name not in plan.variants:
@@ -45,9 +52,5 @@ def show_batch(
     packed = catalog.pack(chosen.data)
     first = packed.choose(chosen.data.inputs, ()).inputs[0]
     require_augment(chosen.train, first)
-    sheet = draw_batch(packed, chosen, batch)
-    if out.suffix.lower() != ".png":
-        raise InputError(f"--out {out}: give the name of a .png file")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(out)
+    drawing.write(draw_batch(packed, chosen, batch))
     say(f"{out}: batch {batch} of variant {name}, seed {chosen.seed}")

@@ -16,6 +16,7 @@ import typer
 from ablations.looks import Grow, recall_looks
 from bench.cli.command import show_remarks
 from bench.plugins import named_plugins
+from bench.text import clean
 from fcn.errors import InputError
 from fcn.registry import unknown_name
 
@@ -286,8 +287,8 @@ def plan_seeds(
     spec_file = str(Path(spec).resolve()) if spec.endswith((".yaml", ".yml")) else ""
 
     def expand_all(over: "Catalog") -> "Plan":
-        plan = plan_tuned(ablation, store, expand_over(over, shlex.join(command)))
-        remarks = (*over.notices, *plan.remarks)
+        plan = plan_tuned(ablation, store, expand_over(over, clean(shlex.join(command))))
+        remarks = tuple(map(clean, (*over.notices, *plan.remarks)))
         weights = " --weights WEIGHTS" * any(map(_is_looked_for, plan.runs))
         return replace(
             plan, remarks=remarks, spec_file=spec_file, command=f"{plan.command}{weights}"
@@ -370,7 +371,7 @@ def _add_spread(plan: "Plan", spread_of: str | None, store: "Store") -> "Plan":
     try:
         other, _ = plan_ablation(ablation.with_words([spread_of]), store, None, recall=True)
     except InputError as error:
-        return replace(plan, remarks=(*plan.remarks, f"spread_of: {error}"))
+        return replace(plan, remarks=(*plan.remarks, clean(f"spread_of: {error}")))
     return replace(plan, spread_of=other)
 
 

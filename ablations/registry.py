@@ -22,6 +22,7 @@ from bench.settings.keys import (
 )
 from bench.settings.yaml_file import load_yaml
 from bench.spec import RunSpec, override, parse
+from bench.text import clean
 from fcn.errors import InputError
 from fcn.registry import suggest_name, unknown_name
 
@@ -153,7 +154,7 @@ def name_question(name: str) -> str:
     """Return what a question is remembered by: its registered name, or the path of its file."""
     path = _find(name, kind="ablation").resolve()
     registered = {known.resolve(): name for name, known in _named_files().items()}
-    return registered.get(path, path.as_posix())
+    return registered.get(path, clean(path.as_posix()))
 
 
 def _load_base(name: str, asker: Path, seen: tuple[Path, ...]) -> tuple[dict[str, Any], list[str]]:

@@ -24,22 +24,23 @@ def save(
 ) -> None:
     """Save everything that a store holds of its runs as a table, one kind of row at a time.
 
-    A file that is there is written anew.
+    A table that this command wrote there is written anew, as long as it is as it was written:
+    fcn-bench.json beside it says so. Any other file stays.
     """
     with importing():
-        from bench.store.atomic import replacing
+        from bench.outputs.folder import Outputs
         from reports.formats import to_csv
-        from reports.results.everything import read_table, save_table
+        from reports.results.everything import read_table, to_parquet
     if file.suffix not in (".parquet", ".csv"):
         raise InputError(f"{file} has no ending that says what it is; give .parquet or .csv")
+    option = f"`results save DIR/{file.name}`"
+    folder = Outputs(file.parent, by="table", of={"table": file.name}, option=option)
+    folder.require([file.name])
     frame = read_table(open_store(runs), table)
     if not len(frame):
         raise InputError(f"{runs} has nothing for a table of {table}; give another --runs DIR")
-    with replacing(file) as temporary:
-        if file.suffix == ".csv":
-            temporary.write_text(to_csv(frame), encoding="utf-8")
-        else:
-            save_table(frame, temporary)
+    content = to_csv(frame).encode() if file.suffix == ".csv" else to_parquet(frame)
+    folder.write({file.name: content})
     say(f"{number_of(len(frame), 'row')}, {number_of(len(frame.columns), 'column')}: {file}")
 
 

@@ -20,6 +20,7 @@ from importlib.metadata import Distribution, distribution, entry_points, package
 from pathlib import Path
 from typing import Any
 
+from bench.text import clean
 from fcn.errors import InputError, foreign_code
 from fcn.registry import BROKEN_PLUGINS, undone_on_error
 
@@ -54,7 +55,7 @@ class Plugin:
 
     def __str__(self) -> str:
         package = f"{self.distribution} {self.version}, " if self.distribution else ""
-        return f"{self.module} ({package}sha256 {self.sha256})"
+        return f"{clean(self.module)} ({package}sha256 {self.sha256})"
 
 
 _LOADED: dict[str, Plugin] = {}

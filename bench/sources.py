@@ -226,13 +226,14 @@ def _file_of(module: str) -> Path | None:
 
 def _spec_of(module: str) -> ModuleSpec | None:
     """Find a module that is not loaded without running any of it."""
-    parent, _, _ = module.rpartition(".")
+    parent, _, name = module.rpartition(".")
     try:
         if not parent:
             return find_spec(module)
         folders = _folders_of(parent)
-        return PathFinder.find_spec(module, folders) if folders else None
-    except (ImportError, ValueError, KeyError):  # the last of a folder without __init__.py
+        # By its last name: for a folder without __init__.py Python asks a parent that is loaded.
+        return PathFinder.find_spec(name, folders) if folders else None
+    except (ImportError, ValueError):
         return None
 
 
@@ -248,8 +249,8 @@ def _folders_of(package: str) -> list[str]:
     loaded = sys.modules.get(package)
     if loaded is not None:
         return list(getattr(loaded, "__path__", ()))
-    file = _file_of(package)
-    return [str(file.parent)] if file is not None and file.name == "__init__.py" else []
+    spec = _spec_of(package)
+    return list(spec.submodule_search_locations or ()) if spec else []
 
 
 @cache

@@ -4,6 +4,8 @@ import shlex
 import unicodedata
 from pathlib import Path
 
+from fcn.errors import InputError
+
 MAX_BYTES = 200
 """Of a file's name: systems take 255, and files on their way have longer names."""
 
@@ -14,6 +16,27 @@ def clean(text: object) -> str:
     r"""Write control characters, direction marks and lone surrogates out, as in `\x1b`."""
     text = str(text)
     return text if text.isprintable() else "".join(_visible(char) for char in text)
+
+
+def is_utf8(text: object) -> bool:
+    """Say whether text can be written as UTF-8: names of files are bytes, and may be anything."""
+    try:
+        str(text).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def require_utf8(text: object, what: str) -> None:
+    """Refuse a name that is to be written into a file of text.
+
+    Raises:
+        InputError: It is not UTF-8.
+    """
+    if not is_utf8(text):
+        raise InputError(
+            f"{what} {clean(text)} is not UTF-8, and a file of UTF-8 text has to name it; rename it"
+        )
 
 
 def clean_block(text: object) -> str:

@@ -7,22 +7,26 @@ to a hub. Its PyTorchModelHubMixin prints, leaves tensors unset that a file lack
 pickle, and builds a model by its class, not by `create_model`.
 """
 
+import hashlib
 import json
 import math
 import os
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save
 
 from fcn.errors import InputError
 from fcn.model import Network, create_model
 
 LIBRARY, FORMAT = "fcn-bench", 1
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+SEAL = "sha256"
+"""Key of a digest over all that is told of a model, and its weights: of what is as it was saved."""
 
 
 def save_pretrained(
@@ -34,7 +38,7 @@ def save_pretrained(
 ) -> Path:
     """Write a model's settings and weights to a folder and return it; makes the folder.
 
-    What an earlier call wrote there is replaced.
+    What an earlier call wrote there is replaced, as long as nobody changed it.
 
     Args:
         model: The model.
@@ -44,15 +48,14 @@ def save_pretrained(
 
     Raises:
         InputError: The model was put together by hand: its settings are not known. Or the folder
-            holds somebody else's model.
+            holds somebody else's model, or one that was changed since it was saved.
     """
     settings = getattr(model, "settings", None)
     if settings is None:
         raise InputError("only models built by fcn.create_model know the settings that are saved")
     folder = Path(folder)
     _require_free(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    config = {
+    config: dict[str, Any] = {
         "library": LIBRARY,
         "format": FORMAT,
         # What whoever uses the model elsewhere must know; `settings` alone builds it.
@@ -62,13 +65,13 @@ def save_pretrained(
         "class_names": list(class_names),
         "settings": settings,
     }
-    text = json.dumps(config, indent=1, ensure_ascii=False)
     tensors = {  # copied, because safetensors refuses two names for one memory
         name: torch.clone(tensor.cpu(), memory_format=torch.contiguous_format)
         for name, tensor in model.state_dict().items()
     }
-    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
-    (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
+    weights = save(tensors, metadata={"format": "pt"})
+    text = json.dumps(config | {SEAL: _seal(config, weights)}, indent=1, ensure_ascii=False)
+    _write(folder, {WEIGHTS: weights, CONFIG: f"{text}\n".encode()})
     return folder
 
 
@@ -90,7 +93,7 @@ def from_pretrained(folder: str | Path) -> Network:
             "tag to `backbone` there, as in resnet50.a1_in1k"
         )
     try:
-        model.load_state_dict(load_file(folder / WEIGHTS))
+        model.load_state_dict(load((folder / WEIGHTS).read_bytes()))
     except (OSError, RuntimeError, SafetensorError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{folder / WEIGHTS} does not fit {folder / CONFIG}: {reason}") from error
@@ -98,17 +101,39 @@ def from_pretrained(folder: str | Path) -> Network:
 
 
 def _require_free(folder: Path) -> None:
-    """Refuse to replace what another program or person wrote."""
+    """Refuse to replace what another program or person wrote, or changed."""
     taken = [name for name in (CONFIG, WEIGHTS) if os.path.lexists(folder / name)]
-    try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        config = None
-    if taken and not (isinstance(config, dict) and config.get("library") == LIBRARY):
+    if taken and not _is_as_saved(folder):
         raise InputError(
-            f"{folder} holds {' and '.join(taken)} that fcn.save_pretrained did not write, and "
-            "nothing is replaced there; give another folder, or move them away"
+            f"{folder} holds {' and '.join(taken)} that fcn.save_pretrained did not write, or that "
+            "is not as it was written, and nothing is replaced there; give another folder, or move "
+            "them away"
         )
+
+
+def _is_as_saved(folder: Path) -> bool:
+    try:
+        config = json.loads((folder / CONFIG).read_bytes())
+        seal = config.pop(SEAL)
+        return bool(seal == _seal(config, (folder / WEIGHTS).read_bytes()))
+    except (OSError, ValueError, LookupError, AttributeError, TypeError):  # none of ours
+        return False
+
+
+def _seal(config: dict[str, Any], weights: bytes) -> str:
+    told = json.dumps([config, hashlib.sha256(weights).hexdigest()], sort_keys=True)
+    return hashlib.sha256(told.encode()).hexdigest()
+
+
+def _write(folder: Path, contents: dict[str, bytes]) -> None:
+    """Write files beside their places, then give them their names: none is ever seen half."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".saving-", dir=folder) as beside:
+        parts = {name: Path(beside, name) for name in contents}
+        for name, part in parts.items():
+            part.write_bytes(contents[name])
+        for name, part in parts.items():
+            part.replace(folder / name)
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -1,13 +1,10 @@
 """Heatmaps: a classifier slid over an image, and the map of one class drawn over it.
 
-In: an image and a classification network. Out: a PNG, and the classes it sees most of. A note in
-the PNG says of which image it is, and what was drawn: only such a one is replaced.
+In: an image and a classification network. Out: a PNG, and the classes it sees most of.
 
 Reference: Long et al., 2015, figure 2, arXiv:1411.4038.
 """
 
-import hashlib
-import os
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +12,11 @@ import numpy as np
 import torch
 from matplotlib import colormaps
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 from timm.data.imagenet_info import ImageNetInfo
 
 from bench.data.files import read_image
-from bench.outputs.folder import require_writable
-from bench.store.atomic import file_digest, replacing
+from bench.outputs.drawing import Drawing
+from bench.store.atomic import file_digest
 from fcn.alignment import IMAGE_GRID, FixedUpsampling
 from fcn.errors import InputError
 from fcn.heatmap import compute_heatmap, create_heatmap_model
@@ -28,8 +24,6 @@ from fcn.heatmap import compute_heatmap, create_heatmap_model
 NUM_SHOWN = 5
 OVERLAY = 0.6
 """Share of the map in the image that is drawn."""
-NOTE = "fcn-bench heatmap"
-"""Name of the note in a PNG: digests of the image's file and of the pixels that were drawn."""
 
 
 def draw_heatmap(
@@ -52,11 +46,9 @@ def draw_heatmap(
             PNG, or it is there and was not drawn of this image.
         OSError: `out` cannot be written.
     """
-    if out.suffix.lower() != ".png":
-        raise InputError(f"--out {out}: the image that is drawn is a PNG; give a name in .png")
     image = read_image(path)
-    source = file_digest(path)
-    _require_own(out, source)
+    drawing = Drawing(out, "heatmap", of=file_digest(path), source="image")
+    drawing.require()
     try:
         model = create_heatmap_model(backbone, pretrained).eval()
     except InputError as error:  # it speaks of a spec's keys
@@ -75,11 +67,7 @@ def draw_heatmap(
     heat = upsample(probabilities[chosen][None, None], size)[0, 0].numpy()
     colours = colormaps["inferno"](heat / max(float(heat.max()), 1e-12))[..., :3]
     blend = (1 - OVERLAY) * image / 255 + OVERLAY * colours
-    drawn = Image.fromarray((255 * blend).round().astype(np.uint8))
-    note = PngInfo()
-    note.add_text(NOTE, f"{source} {_digest_pixels(drawn)}")
-    with replacing(out) as temporary:
-        drawn.save(temporary, pnginfo=note)
+    drawing.write(Image.fromarray((255 * blend).round().astype(np.uint8)))
     return [
         {
             "class": index,
@@ -90,28 +78,6 @@ def draw_heatmap(
         }
         for index in dict.fromkeys([*highest, chosen])
     ]
-
-
-def _require_own(out: Path, source: str) -> None:
-    """Refuse to replace what was not drawn of the same image, or was changed since."""
-    if not os.path.lexists(out):
-        require_writable(out.parent)
-        return
-    try:
-        with Image.open(out) as there:
-            of, _, pixels = str(there.info.get(NOTE)).partition(" ")
-            is_own = of == source and pixels == _digest_pixels(there)
-    except (OSError, SyntaxError):  # no image at all, or a damaged one
-        is_own = False
-    if not is_own:
-        raise InputError(
-            f"--out {out}: there is a file of that name that is no heatmap of this image, or was "
-            "changed since; give another name with --out, or move it away"
-        )
-
-
-def _digest_pixels(drawn: Image.Image) -> str:
-    return hashlib.sha256(drawn.tobytes()).hexdigest()
 
 
 def describe_class(index: int, num_classes: int) -> str | None:

@@ -17,6 +17,7 @@ from bench.data.formats import (
     exif_orientation,
     opened,
     require_exact,
+    require_readable,
     sample_bits,
 )
 from bench.data.raw_masks import DEEP_MODES
@@ -84,8 +85,7 @@ def may_be_deep(path: Path) -> bool:
 
 
 def _is_tiff(path: Path) -> bool:
-    if not path.is_file():
-        raise InputError(f"{path} is missing")
+    require_readable(path)
     with path.open("rb") as file:
         return file.read(4) in TIFF_HEADS
 

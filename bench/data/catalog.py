@@ -22,7 +22,7 @@ from bench.plan import Run
 from bench.sources import REGISTRIES, find_sources, value_of
 from bench.spec import DataSpec, RunSpec
 from bench.store.runs import Store
-from bench.text import our_command
+from bench.text import clean, our_command
 from fcn.errors import InputError
 from fcn.weights_file import names_a_file
 from fcn.weights_folder import HUB
@@ -68,7 +68,7 @@ class Catalog:
     def folder(self) -> str | None:
         """Folder of the images, given or remembered; None where there is none."""
         if self._reads_data or self._recall is None:
-            return None if self._data_dir is None else str(self._data_dir.resolve())
+            return None if self._data_dir is None else clean(self._data_dir.resolve())
         return self._recall.binding.folder
 
     @property

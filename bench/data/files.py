@@ -21,6 +21,7 @@ from bench.data.formats import MAX_PIXELS as MAX_PIXELS
 from bench.data.formats import (
     SUFFIXES,
     exif_orientation,
+    is_file,
     opened,
     require_exact,
     require_image,
@@ -78,7 +79,7 @@ class FileDataset(Dataset):
         key = (split, name)
         paths = [*self.files[key], *(files[key] for files in self.more_files.values())]
         images = [self.root / path for path in paths if path.suffix.lower() in SUFFIXES]
-        return self.upright and any(exif_orientation(p) >= 5 for p in images if p.is_file())
+        return self.upright and any(exif_orientation(p) >= 5 for p in images if is_file(p))
 
     def content(self) -> list[object]:
         """Return the digest of every file by its path below the folder; reads disk."""
@@ -87,7 +88,7 @@ class FileDataset(Dataset):
             for (split, name), pair in self.files.items()
         }
         paths = sorted({path for row in layers.values() for path in row})
-        missing = [self._missing(path) for path in paths if not (self.root / path).is_file()]
+        missing = [self._missing(path) for path in paths if not is_file(self.root / path)]
         if missing:
             raise InputError(join_problems(missing))
         digests = {path: file_digest(self.root / path) for path in paths}
@@ -122,7 +123,7 @@ class FileDataset(Dataset):
 
     def _find(self, path: Path) -> Path:
         """Return the place of a file; InputError if it is not there."""
-        if not (self.root / path).is_file():
+        if not is_file(self.root / path):
             raise InputError(self._missing(path))
         return self.root / path
 
@@ -299,7 +300,7 @@ def find_root(
 def files_below(folder: Path) -> list[Path]:
     """Return the files in a folder and below, sorted, through links to folders too; reads disk.
 
-    Passed over are folders that cannot be entered, or that a link leads back up to.
+    Passed over are folders that cannot be listed, or that a link leads back up to.
     """
     return list(_walk(folder, frozenset()))
 
@@ -308,12 +309,14 @@ def _walk(folder: Path, above: frozenset[Path]) -> Iterator[Path]:
     here = folder.resolve()
     if here in above:
         return
+    paths: list[Path] = []
     with suppress(PermissionError, FileNotFoundError):
-        for path in sorted(folder.iterdir()):
-            if path.is_file():
-                yield path
-            elif path.is_dir():
-                yield from _walk(path, above | {here})
+        paths = sorted(folder.iterdir())
+    for path in paths:
+        if is_file(path):
+            yield path
+        elif path.is_dir():
+            yield from _walk(path, above | {here})
 
 
 def read_lines(path: Path) -> list[str]:

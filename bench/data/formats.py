@@ -5,7 +5,10 @@ lazily, warns of huge images instead of refusing them, keeps the high byte of de
 bands and pages, and stretches grey values of few bits. All of this would pass silently.
 """
 
+import errno
+import os
 import re
+import stat
 import struct
 import warnings
 import zlib
@@ -53,6 +56,33 @@ ORIENTATION = 0x0112
 """Tag of EXIF."""
 
 
+def is_file(path: Path) -> bool:
+    """Say whether a path leads to a file; what may not be looked at is one: its reader is told."""
+    return type_of(path) == stat.S_IFREG
+
+
+def type_of(path: Path) -> int:
+    """Return the type of what a path leads to, as `stat` has them; 0 of nothing."""
+    try:
+        return stat.S_IFMT(path.stat().st_mode)
+    except OSError as error:
+        return 0 if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP) else stat.S_IFREG
+
+
+def require_readable(path: Path) -> None:
+    """Refuse what is no file, or none of this user's; reads disk.
+
+    Raises:
+        InputError: It is missing, a folder, or may not be read.
+    """
+    kind = type_of(path)
+    if kind != stat.S_IFREG:
+        is_what = "is a folder; name the images in it" if kind == stat.S_IFDIR else "is missing"
+        raise InputError(f"{path} {is_what}")
+    if not os.access(path, os.R_OK):
+        raise InputError(f"{path} may not be read by this user: have it opened, or take it away")
+
+
 @contextmanager
 def opened(path: Path, raw_mode: str = "") -> Iterator[Image.Image]:
     """Decode a file of one image, and turn Pillow's errors into ours; reads disk.
@@ -65,9 +95,7 @@ def opened(path: Path, raw_mode: str = "") -> Iterator[Image.Image]:
     Raises:
         InputError: It is missing, damaged, too large, of another format, or holds several images.
     """
-    if not path.is_file():
-        is_what = "is a folder; name the images in it" if path.is_dir() else "is missing"
-        raise InputError(f"{path} {is_what}")
+    require_readable(path)
     try:
         with path.open("rb") as file, _identified(file) as image:
             width, height = image.size

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from safetensors.numpy import load_file
+from safetensors.numpy import load
 
 from bench.data.catalog import open_data
 from bench.grid.controller import execute_plan
@@ -203,7 +203,7 @@ def _largest(first: Store, second: Store, run_id: str) -> float:
     files = [store.run_dir(run_id) / "model.safetensors" for store in (first, second)]
     if not all(file.is_file() for file in files):
         return float("inf")
-    one, other = map(load_file, files)
+    one, other = (load(file.read_bytes()) for file in files)
     if one.keys() != other.keys():
         return float("inf")
     return max(

@@ -20,7 +20,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from bench.store.atomic import file_digest, replacing
-from bench.text import require_path_below
+from bench.text import clean, require_path_below
 from fcn.errors import InputError
 
 MANIFEST = "fcn-bench.json"
@@ -74,18 +74,23 @@ class Outputs:
         earlier: Mapping[str, Mapping[str, str]] | None = None,
         chosen: bool = False,
     ) -> None:
-        self.folder, self._by, self._of, self._chosen = folder, by, dict(of), chosen
+        self.folder, self._by, self._chosen = folder, by, chosen
+        self._of = {name: clean(text) for name, text in of.items()}
         self._option, self._earlier = option, earlier or {}
 
     def require(self, names: Iterable[str]) -> None:
         """See, before anything is computed, that files of these names can be written.
 
         Raises:
-            InputError: There are files of that name which are not ours to replace.
+            InputError: There are files of that name which are not ours to replace, or a name is
+                none that a manifest holds.
             OSError: Nothing can be written here.
         """
         require_writable(self.folder)
-        names = list(names)
+        try:
+            names = list(map(require_path_below, names))
+        except ValueError as error:
+            raise InputError(str(error)) from None
         # Looked at again: a file may be of another command that wrote it after the first look.
         if self._find_reasons(names) and (reasons := self._find_reasons(names)):
             said = "; ".join(f"{_list_names(found)} {why}" for why, found in reasons.items())

@@ -12,7 +12,7 @@ from collections import defaultdict
 from contextlib import suppress
 from pathlib import Path
 
-from bench.store.atomic import file_digest, replacing
+from bench.store.atomic import append_lines, file_digest, replacing
 from fcn.errors import InputError
 
 PREFIX, SUFFIX = ".fcn-bench-", ".jsonl"
@@ -64,9 +64,7 @@ class Manifest:
             raise InputError(f"{path} is there, and is not what this command wrote; move it away")
         name, digest = self._name(path), hashlib.sha256(content).hexdigest()
         if self.files[name].get(digest) != of:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with self.path.open("a", encoding="ascii") as file:
-                file.write(json.dumps({"file": name, "of": of, "sha256": digest}) + "\n")
+            append_lines(self.path, [json.dumps({"file": name, "of": of, "sha256": digest})])
             self.files[name][digest] = of
         with replacing(path) as temporary:
             temporary.write_bytes(content)

@@ -42,6 +42,7 @@ from bench.store.scored import (
     read_scored,
     write_scored,
 )
+from bench.text import clean
 from fcn.errors import InputError
 from fcn.hub import WEIGHTS, from_pretrained, read_config
 
@@ -237,8 +238,8 @@ def evaluate_subject(
     scored = Scored(
         id=evaluation_id,
         kind=subject.kind,  # type: ignore[arg-type]  # one of our own words
-        label=subject.label,
-        source=subject.source,
+        label=clean(subject.label),
+        source=clean(subject.source),
         content=subject.content,
         seed=subject.seed,
         dataset=data.dataset,

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from bench.data.augment import to_network
 from bench.data.layers import scale_statistics
 from bench.importing import importing
-from bench.run.model_card import write_card
+from bench.run.model_card import require_card, write_card
 from bench.run.onnx_network import METADATA, describe_network
 from bench.run.trained import Trained
 from bench.store.atomic import replacing
@@ -91,6 +91,8 @@ def export_run(
         InputError: The run cannot be used, something is at `out`, a package is missing, or the
             program's logits are not the network's.
     """
+    if to == "hf":
+        require_card(out)
     trained = Trained(store, run_id, torch.device("cpu"))
     if to in ("safetensors", "hf"):
         if preprocess or size is not None:

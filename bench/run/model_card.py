@@ -1,10 +1,13 @@
 """A model card made from a run's record: data, recipe, scores with intervals, limits.
 
 In: a finished run. Out: `README.md` beside its weights, as model hubs show it. Nothing in it is
-typed by hand: what the record does not say is not said.
+typed by hand: what the record does not say is not said. Its last line has the digest of the others:
+a card that was changed since is somebody's.
 """
 
+import hashlib
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,18 +33,41 @@ MOST_BLOCKS = 16
 SCORES = {"miou": "mIoU", "pixel_acc": "pixel accuracy", "mean_acc": "mean accuracy"}
 
 
-def write_card(store: Store, run_id: str, folder: Path) -> Path:
-    """Write the card of a run into a folder; over nothing but an earlier card of ours.
+def require_card(folder: Path) -> None:
+    """See, before anything is written, that a card can be: over nothing but one that is as it was.
 
     Raises:
         InputError: Another README.md is there.
     """
     path = folder / CARD
-    if path.exists() and not path.read_text(encoding="utf-8").startswith(FIRST_LINES):
-        raise InputError(f"{path} is not one of ours; move it away, or give another --out")
+    if not os.path.lexists(path):
+        return
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    if text != _sealed(text[: text.rfind(_SEAL)]):
+        raise InputError(
+            f"{path} is not one of ours, or was changed since it was written; move it away, or "
+            "give another --out"
+        )
+
+
+def write_card(store: Store, run_id: str, folder: Path) -> Path:
+    """Write the card of a run into a folder.
+
+    Raises:
+        InputError: As `require_card`.
+    """
+    require_card(folder)
+    path = folder / CARD
     with replacing(path) as temporary:
-        temporary.write_text(make_card(store, run_id), encoding="utf-8")
+        temporary.write_text(_sealed(make_card(store, run_id)), encoding="utf-8")
     return path
+
+
+_SEAL = "<!-- fcn-bench "
+
+
+def _sealed(card: str) -> str:
+    return f"{card}{_SEAL}{hashlib.sha256(card.encode()).hexdigest()} -->\n"
 
 
 def make_card(store: Store, run_id: str) -> str:

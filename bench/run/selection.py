@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load
 from torch import nn
 
 from bench.metrics import CONFUSION, METRICS, class_counts, score_rows, split_rows
@@ -136,7 +136,7 @@ class Selection:
                 f"{path} is gone, which had the weights of the best step; remove the checkpoints "
                 "beside it, and the run begins anew"
             )
-        model.load_state_dict(load_file(path))
+        model.load_state_dict(load(path.read_bytes()))
         return f"weights of step {self.step}, the best {self._best.metric} along the way"
 
     def remove_files(self) -> None:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -79,6 +79,18 @@ def write_json(path: Path, values: Any) -> None:
     text = json.dumps(values, indent=1, allow_nan=False, ensure_ascii=False)
     with replacing(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def append_lines(path: Path, lines: Iterable[str]) -> None:
+    """Add lines to a file, all at once, behind one that a kill left without its end; makes both."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = "".join(f"{line}\n" for line in lines)
+    with path.open("ab+", buffering=0) as file:
+        if file.seek(0, os.SEEK_END):
+            file.seek(-1, os.SEEK_END)
+            text = text if file.read() == b"\n" else f"\n{text}"
+        file.write(text.encode())
+        os.fsync(file.fileno())
 
 
 def file_digest(path: Path) -> str:

@@ -7,7 +7,6 @@ each command's at once, so that no two commands lose each other's; what was cut 
 """
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -17,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict  # pydantic asks for it before Python 3.12
 
 from bench.plan import Plan
+from bench.store.atomic import append_lines
 from bench.store.records import CLOSED
 from fcn.errors import InputError
 from fcn.registry import unknown_name
@@ -100,13 +100,7 @@ class RunNames:
         ]
         if not lines:
             return
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-        if _ends_amid_a_line(self._path):
-            text = "\n" + text
-        with self._path.open("ab", buffering=0) as file:
-            file.write(text.encode())
-            os.fsync(file.fileno())
+        append_lines(self._path, [json.dumps(line, ensure_ascii=False) for line in lines])
         for key in ("_lines", "ids", "by_id"):
             self.__dict__.pop(key, None)
 
@@ -129,13 +123,3 @@ class RunNames:
 def names_of(plan: Plan) -> list[tuple[str, RunName]]:
     """Return id and name of each run of a plan, in its order."""
     return [(one.run.id, RunName(plan.name, one.variant, one.run.spec.seed)) for one in plan.runs]
-
-
-def _ends_amid_a_line(path: Path) -> bool:
-    """Say whether a command that was killed left a line without its end."""
-    try:
-        with path.open("rb") as file:
-            file.seek(-1, os.SEEK_END)
-            return file.read() != b"\n"
-    except OSError:  # not there, or empty
-        return False

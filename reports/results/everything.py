@@ -44,8 +44,8 @@ def read_table(source: Store | str | Path, table: str = "runs") -> pd.DataFrame:
     return pd.DataFrame({name: _of_one_kind([row.get(name) for row in rows]) for name in names})
 
 
-def save_table(frame: pd.DataFrame, path: Path) -> None:
-    """Write a table as Parquet, which needs the extra `fcn-bench[parquet]`.
+def to_parquet(frame: pd.DataFrame) -> bytes:
+    """Return a table as Parquet, which needs the extra `fcn-bench[parquet]`.
 
     Raises:
         InputError: pyarrow is not installed.
@@ -57,7 +57,8 @@ def save_table(frame: pd.DataFrame, path: Path) -> None:
             "Parquet is written by pyarrow, which is not installed; pip install "
             "'fcn-bench[parquet]', or give a name that ends in .csv"
         ) from None
-    frame.to_parquet(path, index=False, engine="pyarrow")
+    content: bytes = frame.to_parquet(index=False, engine="pyarrow")
+    return content
 
 
 def _open(folder: Path) -> Store:

@@ -1,6 +1,7 @@
 """The command line as a person meets it: whole ways from a spec to a page, and every wrong turn."""
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -10,6 +11,8 @@ import numpy as np
 import pytest
 from everyday import command_line
 from PIL import Image
+
+from bench.data.memory import read_memory
 
 SPEC = """
 question: Does a skip help on these images?
@@ -102,6 +105,35 @@ def test_from_a_spec_to_a_page_and_again(work, cli):
         assert set(np.unique(np.asarray(mask))) <= {0, 1}
     with Image.open(work / "predictions" / "odd-overlay.png") as overlay:
         assert overlay.size == (101, 65)
+
+
+def test_names_that_are_not_utf8_are_kept_by_escaping(work, cli):
+    """Of spec, images, store and report: in a folder of a name that is no text."""
+    odd = work / os.fsdecode(b"here\xff")
+    odd.mkdir()
+    (work / "mine").rename(odd / "mine")
+    (work / "q.yaml").rename(odd / "q.yaml")
+    spec, store = f"{odd.name}/q.yaml", f"{odd.name}/runs"
+    best = ("evaluate.eval_every=1", "evaluate.eval_split=val", "train.select=best")
+    settings = [word for one in best for word in ("--set", one)]
+    words = ("--runs", store, *settings)
+    done = cli("run", spec, "--data", f"{odd.name}/mine", *words, "--out", "out", cwd=work)
+    assert done.returncode == 0, done.stderr
+    ((question, (binding,)),) = read_memory(odd / "runs").questions.items()
+    assert question.endswith(r"/here\udcff/q.yaml")
+    assert binding.folder.endswith(r"/here\udcff/mine")
+
+    alone = cli("report", spec, *words, "--out", f"{odd.name}/alone", cwd=work)
+    assert alone.returncode == 0, alone.stderr
+    again = cli("report", "--from", "out", "--out", "again", cwd=work)
+    assert again.returncode == 0, again.stderr
+    summary = (work / "out" / "summary.csv").read_bytes()
+    assert (odd / "alone" / "summary.csv").read_bytes() == summary
+    assert (work / "again" / "summary.csv").read_bytes() == summary
+
+    theirs = ("--data", f"{odd.name}/mine", "--dataset", "folder", "--split", "test")
+    said = cli("evaluate", f"{odd.name}/mine/masks", *theirs, "--runs", store, cwd=work)
+    assert said.returncode == 0, said.stderr
 
 
 def test_nothing_is_trained_whose_report_would_replace_somebodys(work, cli):

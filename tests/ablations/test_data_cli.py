@@ -5,7 +5,9 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
+from ablations import data_cli
 from ablations.cli import main
 from bench.cli.batch_grid import GAP
 
@@ -61,7 +63,7 @@ def test_a_batch_is_drawn_as_the_network_sees_it(show):
     [
         (["--variant", "turnd"], "unknown variant 'turnd'; did you mean 'turned'"),
         (["--seed", "0"], "--seed 0 is none of the question's seeds, [3, 4]"),
-        (["--out", "grid.gif"], "give the name of a .png file"),
+        (["--out", "grid.gif"], "--out grid.gif: the image that is drawn is a PNG"),
         (["--set", "variants.plain.train.augment=[Grey]"], "unknown augmentation 'Grey'"),
     ],
 )
@@ -69,3 +71,47 @@ def test_a_wrong_turn_is_named(show, words, said):
     code, err = show(*words)
     assert code == 65
     assert said in " ".join(err.split())
+
+
+def paint_over(path):
+    with Image.open(path) as drawn:
+        notes = drawn.info
+    note = PngInfo()
+    for name, text in notes.items():
+        note.add_text(name, text)
+    Image.new("RGB", (68, 68)).save(path, pnginfo=note)
+
+
+def link(path):
+    path.with_name("mine.png").write_text("mine")
+    path.unlink()
+    path.symlink_to("mine.png")
+
+
+def ask_another(path):
+    spec = path.with_name("q.yaml")
+    spec.symlink_to(spec.rename(spec.with_name("other.yaml")))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda path: Image.new("RGB", (9, 9)).save(path),
+        lambda path: path.write_text("mine"),
+        lambda path: path.write_bytes(path.read_bytes()[:-40]),
+        paint_over,
+        link,
+        ask_another,
+    ],
+)
+def test_a_batch_replaces_none_but_its_own(show, monkeypatch, tmp_path, change):
+    """Somebody's, changed since, or of another question: each is refused before it is planned."""
+    path = tmp_path / "grid.png"
+    assert show()[0] == 0
+    change(path)
+    before = path.read_bytes()
+    monkeypatch.setattr(data_cli, "plan_spec", pytest.fail)
+    code, err = show()
+    assert code == 65
+    assert "no batch of this question, or was changed since; give another name" in err
+    assert path.read_bytes() == before

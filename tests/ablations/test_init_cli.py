@@ -1,6 +1,7 @@
 """`fcn-bench init`: what it writes runs as it is."""
 
 import csv
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -41,6 +42,25 @@ def test_a_folder_becomes_a_question_that_runs(photographs, tmp_path, monkeypatc
     done = CliRunner().invoke(app, ["check", "mine/question.yaml"])
     assert done.exit_code == 0, done.output
     assert "mine: 9 runs, 9 to do" in done.output
+
+
+@pytest.mark.parametrize("name", [".", "link", "nowhere"])
+def test_a_folder_that_is_there_and_empty_is_filled(photographs, tmp_path, monkeypatch, name):
+    """Also the one in which somebody is, and what a link leads to."""
+    place = tmp_path / "elsewhere" / "mine"
+    (place if name != "nowhere" else place.parent).mkdir(parents=True)
+    for link in ("link", "nowhere"):
+        (tmp_path / link).symlink_to(place)
+    monkeypatch.chdir(place if name == "." else tmp_path)
+    words = ["init", name, "--images", str(photographs), "--masks", f"{photographs}/*_mask.png"]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    written = {path.name for path in Path(name).iterdir()}  # as it is seen from there
+    assert written == {"question.yaml", "classes.yaml", "splits.yaml", "index.html"}
+    assert [path.name for path in place.parent.iterdir()] == ["mine"]
+    assert load_ablation(f"{name}/question.yaml").name == "mine"
+    done = CliRunner().invoke(app, ["data", "check", "folder", "--data", name])
+    assert done.exit_code == 0, done.output
 
 
 @pytest.mark.slow

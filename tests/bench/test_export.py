@@ -90,11 +90,34 @@ def test_a_hub_folder_loads_and_its_card_says_what_the_record_says(trained, tmp_
     assert all(f". {name}\n" in card for name in result.class_names)
     assert run.id in card
     export_run(store, run.id, "hf", folder, [])  # what we wrote is replaced
-    (folder / "README.md").write_text("mine")
-    with pytest.raises(InputError, match="is not one of ours"):
-        export_run(store, run.id, "hf", folder, [])
     with pytest.raises(InputError, match="weights, not a program"):
         export_run(store, run.id, "safetensors", folder, [], preprocess=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [
+        ("README.md", lambda text: "mine", "is not one of ours"),
+        ("README.md", lambda text: text.replace("mIoU", "mean IoU"), "was changed since"),
+        ("README.md", lambda text: text + "Trained by us.\n", "was changed since"),
+        ("config.json", lambda text: text.replace("std", "norm"), "not as it was written"),
+    ],
+)
+def test_what_was_changed_in_an_exported_folder_stays(trained, tmp_path, name, change, said):
+    """Whichever file it is: nothing beside it is written over either."""
+    store, run, _ = trained
+    folder = tmp_path / "model"
+
+    def look():
+        return {p.name: (p.stat().st_mtime_ns, p.read_bytes()) for p in folder.iterdir()}
+
+    export_run(store, run.id, "hf", folder, [])
+    (folder / name).write_text(change((folder / name).read_text()))
+    before = look()
+    assert sorted(before) == ["README.md", "config.json", "model.safetensors"]
+    with pytest.raises(InputError, match=said):
+        export_run(store, run.id, "hf", folder, [])
+    assert look() == before
 
 
 @pytest.mark.parametrize(

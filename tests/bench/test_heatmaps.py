@@ -73,7 +73,7 @@ def test_a_heatmap_replaces_none_but_its_own(monkeypatch, capsys, tmp_path, weig
         with Image.open("heatmap.png") as drawn:
             notes = drawn.info
         note = PngInfo()
-        note.add_text(heatmaps.NOTE, notes[heatmaps.NOTE])
+        note.add_text("fcn-bench heatmap", notes["fcn-bench heatmap"])
         Image.fromarray(other).save("heatmap.png", pnginfo=note)
 
     monkeypatch.setattr(heatmaps, "create_heatmap_model", pytest.fail)

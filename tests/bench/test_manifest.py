@@ -51,6 +51,16 @@ def test_a_damaged_manifest_speaks_for_nothing_that_it_does_not_name(tmp_path):
     assert not damaged.is_ours(tmp_path / "b")
 
 
+def test_what_is_written_behind_a_line_that_was_cut_is_known(tmp_path):
+    manifest = Manifest(tmp_path, "run-1")
+    for name in "ab":
+        manifest.write(tmp_path / name, name.encode())
+    manifest.path.write_bytes(manifest.path.read_bytes()[:-20])
+    Manifest(tmp_path, "run-1").write(tmp_path / "c", b"c")
+    damaged = Manifest(tmp_path, "run-1")
+    assert [damaged.is_ours(tmp_path / name) for name in "abc"] == [True, False, True]
+
+
 def test_links_and_folders_in_the_way_are_nobodys(tmp_path):
     manifest = Manifest(tmp_path, "run-1")
     (tmp_path / "folder").mkdir()

@@ -122,6 +122,26 @@ def test_what_a_plugin_imports_of_its_own_counts_too(load, tmp_path):
     assert code_digest("plugin_of_mine") == before
 
 
+def test_what_lies_in_folders_without_init_counts_whether_it_is_loaded_or_not(load, tmp_path):
+    place = tmp_path / "bare_of_mine" / "deeper"
+    place.mkdir(parents=True)
+    (place / "blocks.py").write_text("import bare_of_mine.beside\n")
+    (place.parent / "beside.py").write_text("width = 8\n")
+    load("net_of_mine", "def build():\n    from bare_of_mine.deeper import blocks\n")
+    before = code_digest("net_of_mine")
+    for path in (place / "blocks.py", place.parent / "beside.py"):
+        text = path.read_text()
+        path.write_text(text + "changed = True\n")
+        assert code_digest("net_of_mine") != before, path.name
+        path.write_text(text)
+    sys.modules["net_of_mine"].build()
+    try:
+        assert code_digest("net_of_mine") == before
+    finally:
+        for name in [name for name in sys.modules if name.startswith("bare_of_mine")]:
+            del sys.modules[name]
+
+
 def test_code_is_the_same_wherever_it_lies(load, tmp_path, monkeypatch):
     load("plugin_of_mine", SKIP)
     before = code_digest("plugin_of_mine")
@@ -139,8 +159,12 @@ def test_a_part_without_a_source_file_is_refused(module):
         code_digest(module)
 
 
-@pytest.mark.parametrize("module", ["no_such_module", "no_such.module", "torchvision.no_such"])
-def test_a_loss_of_a_module_that_is_not_there_says_so(module):
+@pytest.mark.parametrize(
+    "module", ["no_such_module", "no_such.module", "torchvision.no_such", "bare_folder.no_such"]
+)
+def test_a_loss_of_a_module_that_is_not_there_says_so(module, tmp_path, monkeypatch):
+    (tmp_path / "bare_folder").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
     spec = RunSpec.model_validate({"train": {"loss": f"{module}:loss"}})
     with pytest.raises(InputError, match=f"Python finds no module '{module}'; correct its name"):
         find_sources(spec)

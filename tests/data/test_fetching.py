@@ -79,7 +79,7 @@ def test_the_command_says_where_it_is_and_whose(pets, tmp_path):
     assert ran.exit_code == 0, ran.output
     assert "CC BY-SA 4.0" in ran.output
     assert "train: 2 images, test: 1 image" in ran.output
-    kept = {p.name for p in (tmp_path / "oxford-iiit-pet.part").iterdir()}
+    kept = {p.name for p in (tmp_path / "oxford-iiit-pet.part" / "downloaded").iterdir()}
     assert kept == {"images.tar.gz", "annotations.tar.gz"}
 
 
@@ -108,8 +108,9 @@ def test_what_is_not_the_published_file_is_not_unpacked(pets, tmp_path, fault):
     said = {"bytes": "sha256 is", "size": "it has .* bytes, not", "missing": "404"}
     with pytest.raises(InputError, match=said.get(fault, "is not https")):
         fetch_dataset("pets", tmp_path)
-    assert [p.name for p in tmp_path.rglob("*.part")] == ["oxford-iiit-pet.part"]
-    assert [p.name for p in (tmp_path / "oxford-iiit-pet.part").iterdir()] == ["images.tar.gz"]
+    (place,) = tmp_path.glob("oxford-iiit-pet*")
+    left = [p.relative_to(place).as_posix() for p in place.rglob("*") if p.is_file()]
+    assert left == ["downloaded/images.tar.gz"]
 
 
 def test_an_archive_that_leads_elsewhere_leaves_nothing_of_it(pets, tmp_path, monkeypatch):
@@ -143,19 +144,28 @@ def test_an_archive_made_anew_for_each_is_known_by_its_files(tmp_path, monkeypat
         assert open_dataset(DataSpec(dataset="camvid"), tmp_path / "data").splits["train"]
         (root / "train.txt").write_text("changed")
         site.contents[path] = zip_below(root, one.inside)
-        with pytest.raises(InputError, match="is not what it was"):
-            fetch_dataset("camvid", tmp_path / "again")
-        assert not (tmp_path / "again" / "camvid").exists()
+        file = tmp_path / "again" / "camvid.part" / "downloaded" / "archive.zip"
+        for content in (None, b"no archive"):
+            if content:
+                file.write_bytes(content)
+            with pytest.raises(InputError, match=f"Delete {file}, and the same command"):
+                fetch_dataset("camvid", tmp_path / "again")
+            assert not (tmp_path / "again" / "camvid").exists()
 
 
 def test_offline_it_says_so_and_takes_a_file_that_is_put_there(pets, tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(InputError, match=r"HF_HUB_OFFLINE .* put it at (.*), and give"):
         fetch_dataset("pets", tmp_path)
-    for path, content in pets.contents.items():
-        (tmp_path / "oxford-iiit-pet.part" / path[1:]).write_bytes(content)
+    put = {tmp_path / "oxford-iiit-pet.part" / path[1:]: c for path, c in pets.contents.items()}
+    for path, content in put.items():
+        path.write_bytes(content[:-1])
+        with pytest.raises(InputError, match=rf"it has .* bytes, not .*\. Delete {path}, and the"):
+            fetch_dataset("pets", tmp_path)
+        path.write_bytes(content)
     fetch_dataset("pets", tmp_path)
     assert pets.asked == []
+    assert {path: path.read_bytes() for path in put} == put  # what somebody put there stays theirs
 
 
 def test_too_little_room_is_said_first(pets, tmp_path, monkeypatch):

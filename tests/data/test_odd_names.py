@@ -1,14 +1,18 @@
 """Names, folders and lists as people have them: right pairs and splits, or the way out."""
 
 import json
+import os
 import shutil
 import unicodedata
+from pathlib import Path
 
 import numpy as np
 import pytest
 from intake_samples import NAMES, draw, grey, photograph, save, take, write
 from PIL import Image
 
+from bench.data.intake import intake
+from bench.data.intake.intake import Wishes
 from bench.data.intake.named import WAYS_OUT, find_named
 from bench.data.intake.pairing import pair
 from fcn.errors import InputError
@@ -85,6 +89,64 @@ class TestNames:
         )
         assert len(found.pairs) == len(NAMES)
         assert (found.lone_images, found.lone_masks) == ((), ())
+
+    def test_a_name_that_is_not_utf8_is_passed_over_and_said(self, tmp_path):
+        write(tmp_path, {n: mask(k) for k, n in enumerate(NAMES)})
+        odd = os.fsdecode(b"Stra\xdfe")
+        (tmp_path / "images" / "a.jpg").rename(tmp_path / "images" / f"{odd}.jpg")
+        (tmp_path / "masks" / "a.png").rename(tmp_path / "masks" / f"{odd}.png")
+        table = tmp_path / f"{odd}.txt"
+        table.write_text("sky\nroad\ncar\n")
+        report, _, said = take(tmp_path, tmp_path, classes=table)
+        assert {p.name for p in report.images} == set(NAMES) - {"a"}
+        for kind, ending in (("images", "jpg"), ("masks", "png")):
+            start = f"passed over in {tmp_path / kind}: 1 file, {odd}.{ending}, whose names"
+            assert any(line.startswith(start) for line in said)
+        with pytest.raises(InputError, match=r"but 1 file, .*\.jpg, whose names are not UTF-8"):
+            find_named(str(tmp_path / "images" / f"{odd[:3]}*"), "--images")
+
+    @pytest.mark.parametrize(
+        ("place", "root", "said"),
+        [
+            ("mine", b"d\xff", r"--images: the folder \.\./d\\udcff/images"),
+            (b"mine\xff", "d", r"the folder mine\\udcff"),
+        ],
+    )
+    def test_a_folder_that_cannot_be_named_is_refused_before_images_are_read(
+        self, tmp_path, monkeypatch, place, root, said
+    ):
+        root = tmp_path / os.fsdecode(root)
+        write(root, {n: mask(k) for k, n in enumerate(NAMES)})
+        monkeypatch.setattr(intake, "find_usable", pytest.fail)
+        given = Wishes(str(root / "images"), str(root / "masks"))
+        taking = intake.taken_in(tmp_path / os.fsdecode(place), given)
+        with pytest.raises(InputError, match=rf"^{said} is not UTF-8, .*; rename it"), taking:
+            pass
+
+    def test_a_class_that_cannot_be_named_is_refused(self, tmp_path):
+        write(tmp_path, {n: mask(k) for k, n in enumerate(NAMES)})
+        (tmp_path / "masks" / os.fsdecode(b"ro\xe2d")).mkdir()
+        with pytest.raises(InputError, match=r"class ro\\udce2d is not UTF-8, .*; rename it"):
+            take(tmp_path, tmp_path, source="folders")
+
+    @pytest.mark.parametrize("images", ["images", "images/*"])
+    def test_what_may_not_be_looked_at_is_named_and_hides_nothing(
+        self, tmp_path, monkeypatch, images
+    ):
+        write(tmp_path, {n: mask(k) for k, n in enumerate(NAMES)})
+        closed = tmp_path / "images" / "b.jpg"
+        look, may = Path.stat, os.access
+
+        def refuse(path, **options):  # as of a link into a folder of somebody
+            if path == closed:
+                raise PermissionError(13, "Permission denied", str(path))
+            return look(path, **options)
+
+        monkeypatch.setattr(Path, "stat", refuse)
+        monkeypatch.setattr(os, "access", lambda path, how: path != closed and may(path, how))
+        report, _, said = take(tmp_path, tmp_path, images)
+        assert {p.name for p in report.images} == set(NAMES) - {"b"}
+        assert any(f"{closed} may not be read by this user" in line for line in said)
 
     def test_masks_of_equal_right_are_not_chosen_from(self, tmp_path):
         for k, name in enumerate(NAMES):

@@ -1,6 +1,7 @@
 """Models kept in folders."""
 
 import json
+import os
 
 import pytest
 import torch
@@ -19,7 +20,7 @@ from fcn.errors import InputError
 )
 def test_a_folder_carries_a_model_whole(tmp_path, settings):
     model = fcn.create_model(**settings, num_classes=5, score_init="random").eval()
-    folder = fcn.save_pretrained(model, tmp_path / "new" / "folder")
+    folder = fcn.save_pretrained(model, tmp_path / os.fsdecode(b"new\xff") / "folder")
     assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors"]
     again = fcn.from_pretrained(str(folder))
     images = torch.randn(1, 3, 65, 40)
@@ -86,3 +87,38 @@ def test_every_name_of_the_package_is_there():
     for listing in ("list_heads", "list_skips", "list_upsamplings", "list_fusions"):
         assert getattr(fcn, listing)()
     assert "torchvision/fcn_resnet50" in fcn.list_externals()
+
+
+def test_a_folder_of_ours_that_was_changed_is_not_written_again(tmp_path):
+    model = fcn.create_model("resnet10t", num_classes=2)
+    config, weights = (tmp_path / name for name in ("config.json", "model.safetensors"))
+    fcn.save_pretrained(model, tmp_path)
+    text, content = config.read_text(), weights.read_bytes()
+    for path, other in (
+        (config, text.replace("resnet10t", "resnet18").encode()),
+        (config, json.dumps({k: v for k, v in json.loads(text).items() if k != "sha256"}).encode()),
+        (weights, content[:-1] + bytes([content[-1] ^ 1])),
+    ):
+        before = path.read_bytes()
+        path.write_bytes(other)
+        with pytest.raises(InputError, match="or that is not as it was written"):
+            fcn.save_pretrained(model, tmp_path)
+        assert path.read_bytes() == other
+        path.write_bytes(before)
+    fcn.save_pretrained(model, tmp_path)
+
+
+def test_files_are_whole_and_have_the_usual_mode(tmp_path, monkeypatch):
+    (tmp_path / "usual").touch()
+    fcn.save_pretrained(fcn.create_model("resnet10t", num_classes=2), tmp_path)
+    assert len({path.stat().st_mode for path in tmp_path.iterdir()}) == 1
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def fill_up(path, content):
+        path.write_text("half")
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(type(tmp_path), "write_bytes", fill_up)
+    with pytest.raises(OSError, match="No space"):
+        fcn.save_pretrained(fcn.create_model("resnet10t", num_classes=3), tmp_path)
+    assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}

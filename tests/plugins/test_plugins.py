@@ -101,12 +101,14 @@ def test_an_installed_plugin_is_found_and_described(fresh, site):
 
 def test_a_module_is_a_plugin_by_name_and_by_path(fresh, site, tmp_path):
     write_plugin(site, "plugin_a", SKIP.format("a_16"), entry_point=False)
-    write_plugin(tmp_path / "other", "plugin_b", SKIP.format("b_16"), entry_point=False)
-    file = str(tmp_path / "other" / "plugin_b.py")
+    other = tmp_path / os.fsdecode(b"other\xff")
+    write_plugin(other, "plugin_b", SKIP.format("b_16"), entry_point=False)
+    file = str(other / "plugin_b.py")
     named, by_path = load_plugins(["plugin_a", file])
     assert {"a_16", "b_16"} <= set(SKIPS)
     assert (named.module, named.distribution) == ("plugin_a", None)
     assert by_path.sha256 == hashlib.sha256(Path(file).read_bytes()).hexdigest()
+    assert str(by_path).startswith(rf"{tmp_path}/other\udcff/plugin_b.py (sha256 ")  # for records
 
 
 def test_a_file_that_hides_a_module_is_refused(fresh, tmp_path):

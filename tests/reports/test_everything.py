@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from streets import finish
 from typer.testing import CliRunner
 
+from ablations import results_cli
 from ablations.results_cli import app
 from bench.metrics import SCORES, summarize
 from bench.store.run_names import RunName
@@ -92,6 +93,33 @@ def test_a_csv_runs_nothing_in_a_spreadsheet(filled, tmp_path):
     cells = [cell for row in csv.reader(file.read_text().splitlines()) for cell in row]
     assert "'=a" in cells
     assert not [cell for cell in cells if cell.startswith(("=", "+", "@"))]
+
+
+def test_a_table_replaces_none_but_its_own(filled, tmp_path, monkeypatch):
+    """Others, and what was changed since, are refused before the store is read."""
+    store, _ = filled
+    file, beside = tmp_path / "all.csv", tmp_path / "steps.csv"
+
+    def save(path, *words):
+        words = ["save", str(path), "--runs", str(store.root), *words]
+        return CliRunner().invoke(app, words).exception
+
+    assert save(file) is None
+    assert save(beside, "--table", "steps") is None
+    assert save(file, "--table", "classes") is None
+    assert "target_pixels" in file.read_text()
+    assert beside.exists()
+    (tmp_path / "mine.csv").write_text(file.read_text())
+    file.write_text(file.read_text() + "one more\n")
+    monkeypatch.setattr(results_cli, "open_store", pytest.fail)
+    for path, said in (
+        (file, "all.csv was changed since it was written. Choose another folder with `results"),
+        (tmp_path / "mine.csv", "mine.csv is not a file that fcn-bench wrote"),
+        (tmp_path / "a:b.csv", "give one without"),
+    ):
+        before = path.read_text() if path.exists() else None
+        assert said in str(save(path))
+        assert (path.read_text() if path.exists() else None) == before
 
 
 def test_what_cannot_be_saved_is_said(filled, tmp_path, monkeypatch):

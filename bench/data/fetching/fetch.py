@@ -1,9 +1,11 @@
 """A published data set brought here: downloaded, known by its digest, unpacked, moved in.
 
-    DIR/<folder>.part/     archives on their way, and what is unpacked of them; gone at the end
-    DIR/<folder>           the data set, by one rename
+    DIR/<folder>.part/              archives that somebody put there, and what is unpacked
+    DIR/<folder>.part/downloaded/   archives on their way; gone at the end
+    DIR/<folder>                    the data set, by one rename
 
-What broke off is gone on with by the next call. What is there already is left as it is.
+What broke off is gone on with by the next call. What is there already is left as it is, an archive
+that somebody put there too.
 """
 
 import hashlib
@@ -11,6 +13,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from bench.data.fetching.archives import unpack
@@ -19,6 +22,8 @@ from bench.durations import spell_bytes
 from bench.store.atomic import umask
 from fcn.download import DownloadError, fetch, file_hash
 from fcn.errors import InputError
+
+DOWNLOADED = "downloaded"
 
 Progress = Callable[[str, int, int], None]
 """Told of a file's name, its bytes that are here, and all of its bytes."""
@@ -57,9 +62,11 @@ def fetch_dataset(
         for one, file in zip(published.archives, files, strict=True):
             _put(one, file, unpacked)
         if published.content and (found := content_digest(unpacked)) != published.content:
+            listed = " and ".join(map(str, files))
             raise InputError(
-                f"what {name}'s publisher sent is not what it was: the sha256 over its files is "
-                f"{found}, not {published.content}; nothing of it was taken"
+                f"what {listed} holds is not what {name}'s publisher sent once: the sha256 over "
+                f"its files is {found}, not {published.content}; nothing of it was taken. "
+                f"{_anew(listed)}"
             )
         unpacked.chmod(0o777 & ~umask())
         _move_in(unpacked, place)
@@ -67,9 +74,11 @@ def fetch_dataset(
         shutil.rmtree(unpacked, ignore_errors=True)
     if not keep_archives:
         for file in files:
-            file.unlink(missing_ok=True)
-    if not any(scratch.iterdir()):
-        scratch.rmdir()
+            if file.parent.name == DOWNLOADED:
+                file.unlink(missing_ok=True)
+    for folder in (scratch / DOWNLOADED, scratch):
+        with suppress(OSError):  # something is in it
+            folder.rmdir()
     return place
 
 
@@ -88,7 +97,8 @@ def content_digest(folder: Path) -> str:
 
 
 def _download(name: str, one: Archive, scratch: Path, progress: Progress | None) -> Path:
-    file = scratch / one.address.rpartition("/")[2]
+    given = scratch / one.address.rpartition("/")[2]
+    file = given if given.is_file() else scratch / DOWNLOADED / given.name
     try:
         return fetch(
             one.address,
@@ -97,17 +107,30 @@ def _download(name: str, one: Archive, scratch: Path, progress: Progress | None)
             (lambda here, total: progress(file.name, here, total)) if progress else None,
         )
     except DownloadError as error:
+        if file.is_file():
+            raise InputError(
+                f"{file} is not {one.address}, of data set {name!r}: {error}. {_anew(file)}"
+            ) from None
         raise InputError(
             f"{one.address}, of data set {name!r}, cannot be had: {error}. The same command goes "
-            f"on with what has come; or fetch the file another way, put it at {file}, and give "
+            f"on with what has come; or fetch the file another way, put it at {given}, and give "
             "the same command"
         ) from None
+
+
+def _anew(file: object) -> str:
+    return f"Delete {file}, and the same command downloads it anew"
 
 
 def _put(one: Archive, file: Path, folder: Path) -> None:
     """Unpack an archive, or copy a file that is none, to its place in a folder."""
     if one.is_packed:
-        unpack(file, folder / one.into, inside=one.inside, limits=one.limits)
+        try:
+            unpack(file, folder / one.into, inside=one.inside, limits=one.limits)
+        except InputError as error:
+            if one.wanted.digest:  # it is the publisher's
+                raise
+            raise InputError(f"{error}. {_anew(file)}") from None
     else:
         (folder / one.into).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, folder / one.into)

@@ -13,6 +13,7 @@ from PIL import Image
 from bench.data.files import files_below
 from bench.data.intake.named import Named, find_named
 from bench.data.intake.tables import VOID_NAMES, Table
+from bench.text import require_utf8
 from fcn.errors import InputError
 
 VOID = 255
@@ -38,10 +39,11 @@ def number_classes(names: Iterable[str], source: str) -> tuple[dict[str, int], T
         source: Where they are from.
 
     Raises:
-        InputError: There are more than fit.
+        InputError: There are more than fit, or one cannot be written.
     """
     numbers: dict[str, int] = {}
     for name in names:
+        require_utf8(name, f"{source}: class")
         if VOID_NAMES.fullmatch(name):
             numbers[name] = VOID
         elif name.strip("_").lower() == BACKGROUND:

@@ -1,7 +1,7 @@
 """A stranger's folder taken in: looked at, described, split, and checked as a run will read it.
 
 In: where images and masks are, and what a person says of them. Out: a folder with `classes.yaml`,
-`splits.yaml`, perhaps `groups.txt`, and a page of images. It appears whole or not at all.
+`splits.yaml`, perhaps `groups.txt`, and a page of images. It appears at the end, or not at all.
 """
 
 import os
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from shutil import rmtree
+from shutil import move, rmtree
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +45,7 @@ from bench.data.intake.writing import (
 from bench.data.problems import join_problems
 from bench.data.sets.folder import load_folder
 from bench.store.atomic import umask
-from bench.text import number_of
+from bench.text import number_of, require_utf8
 from fcn.errors import InputError
 
 LEAST_PAIRS = 2
@@ -107,21 +107,33 @@ def taken_in(folder: Path, wishes: Wishes, progress: Progress | None = None) -> 
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} is there already; give another name, or move it away")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+    # `.` has no name, and what a link leads to has other neighbours.
+    place = folder.resolve() if folder.is_symlink() else Path(os.path.abspath(folder))
+    require_utf8(place.name, "the folder")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}-"))
     try:
-        yield _take_in(scratch, folder, wishes, progress)
-        scratch.chmod(0o777 & ~umask())  # mkdtemp gives 0700
-        if folder.exists():
-            folder.rmdir()
-        scratch.rename(folder)
+        yield _take_in(scratch, place, wishes, progress)
+        _give_place(scratch, place)
     finally:
         rmtree(scratch, ignore_errors=True)
+
+
+def _give_place(scratch: Path, place: Path) -> None:
+    """Move what was made to its place; an empty folder stays: somebody may be in it."""
+    if place.exists():
+        for path in scratch.iterdir():
+            move(path, place)
+    else:
+        scratch.chmod(0o777 & ~umask())  # mkdtemp gives 0700
+        scratch.rename(place)
 
 
 def _take_in(scratch: Path, folder: Path, wishes: Wishes, progress: Progress | None) -> Taken:
     images = find_named(wishes.images, "--images")
     imported = import_masks(wishes.source, images, wishes.masks, scratch / "masks")
+    for base, option in ((images.base, "--images"), (imported.masks.base, "--masks")):
+        require_utf8(relative(base, scratch), f"{option}: the folder")
     roots = _places(images.base, imported.masks.base)
     said = [*dict.fromkeys((*images.said, *imported.masks.said)), *imported.said]
     table = _find_table(wishes, imported, roots, said)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from bench.data.files import files_below, read_lines
-from bench.data.formats import SUFFIXES
+from bench.data.formats import SUFFIXES, is_file
 from bench.data.intake.pairing import Pair
 from bench.data.sets.listing import read_yaml_lists
 from bench.data.sets.patterns import compose
@@ -49,7 +49,7 @@ def find_lists(folder: Path) -> list[Path]:
     """Return the files that may be lists, those nearest to the top first; reads disk."""
     if not folder.is_dir():
         return []
-    found = [p for p in folder.iterdir() if p.is_file()]
+    found = [p for p in folder.iterdir() if is_file(p)]
     for inner in FOLDERS:
         found += files_below(folder / inner) if (folder / inner).is_dir() else []
     return sorted(

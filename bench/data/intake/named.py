@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.data.files import files_below
-from bench.data.formats import SUFFIXES
+from bench.data.formats import SUFFIXES, is_file, type_of
 from bench.data.sets.patterns import JUNK
-from bench.text import number_of
+from bench.text import is_utf8, number_of
 from fcn.errors import InputError
 
 GIVE = (
@@ -28,6 +28,7 @@ _DRAWN = (
 _PACKED = "archives: unpack them, and name the folder"
 _FILM = "films: save their frames as images, numbered, a folder for each film"
 _LINK = "leading nowhere: fetch what they stand for (`dvc pull`, `git annex get .`), or mend them"
+_BYTES = "whose names are not UTF-8, as lists of them are: rename them"
 _CAMERA = "of a camera's or phone's own format: save them as JPEG, PNG or TIFF"
 _VOLUME = "volumes: save each slice as a PNG or TIFF of 8 or 16 bits, a folder for each volume"
 WAYS_OUT = {
@@ -66,8 +67,8 @@ def find_named(text: str, option: str, suffixes: set[str] = SUFFIXES) -> Named:
         base, found = where, files_below(where)
     else:
         found = [Path(path) for path in glob.glob(str(where), recursive=True)]
-        folders = [path for path in found if path.is_dir()]
-        files = [path for path in found if path.is_file()]
+        folders = [path for path in found if not is_file(path) and path.is_dir()]
+        files = [path for path in found if is_file(path)]
         found = sorted({*files, *(path for folder in folders for path in files_below(folder))})
         parents = [str(path.parent) for path in found]
         base = Path(os.path.commonpath(parents)) if parents else where
@@ -79,9 +80,11 @@ def find_named(text: str, option: str, suffixes: set[str] = SUFFIXES) -> Named:
         and not any(part.startswith(".") for part in path.parts)
         and path.name.lower() not in JUNK
     ]
-    if not kept:
-        raise InputError(_say_none(text, option, below, _links_to_nothing(base)))
-    return Named(base, tuple(kept), tuple(_say_unread(base, below)))
+    odd = [path for path in kept if not is_utf8(path)]
+    if len(odd) == len(kept):
+        raise InputError(_say_none(text, option, below, _links_to_nothing(base), odd))
+    said = (*_say_unread(base, below), *_say_odd(base, odd))
+    return Named(base, tuple(path for path in kept if is_utf8(path)), said)
 
 
 def _say_unread(base: Path, found: Sequence[Path]) -> Iterator[str]:
@@ -95,6 +98,11 @@ def _say_unread(base: Path, found: Sequence[Path]) -> Iterator[str]:
         yield f"passed over in {base}: {_some(links, 'link')}, {_LINK}"
 
 
+def _say_odd(base: Path, odd: Sequence[Path]) -> Iterator[str]:
+    if odd:
+        yield f"passed over in {base}: {_some(odd)}, {_BYTES}"
+
+
 def _some(files: Sequence[Path], what: str = "file") -> str:
     which = f"such as {files[0].as_posix()}" if len(files) > 1 else files[0].as_posix()
     return f"{number_of(len(files), what)}, {which}"
@@ -104,11 +112,15 @@ def _links_to_nothing(base: Path) -> list[Path]:
     """Return links below a folder whose file is not there, relative to it; reads disk."""
     files = (Path(folder, name) for folder, _, names in os.walk(base) for name in names)
     images = (path for path in files if path.suffix.lower() in SUFFIXES and path.name[0] != ".")
-    return sorted(path.relative_to(base) for path in images if not path.exists())
+    return sorted(path.relative_to(base) for path in images if not type_of(path))
 
 
-def _say_none(text: str, option: str, found: Sequence[Path], links: Sequence[Path]) -> str:
+def _say_none(
+    text: str, option: str, found: Sequence[Path], links: Sequence[Path], odd: Sequence[Path]
+) -> str:
     """Say that no image is there, what is, and what to do about that."""
+    if odd:
+        return f"{option} {text}: no image file is there, but {_some(odd)}, {_BYTES}"
     if links and not found:
         return f"{option} {text}: no image file is there, but {_some(links, 'link')}, {_LINK}"
     endings = Counter(path.suffix.lower() for path in found if path.name.lower() not in JUNK)

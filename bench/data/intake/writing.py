@@ -14,6 +14,7 @@ from pathlib import Path
 from bench.data.class_map import rgb_of, write_key
 from bench.data.intake.guess import Guess
 from bench.data.intake.pairing import Pair
+from bench.text import clean
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_ -]*[A-Za-z0-9_]|[A-Za-z_]")
 _WORDS = {"true", "false", "null"}
@@ -42,7 +43,7 @@ def write_classes(
     """
     lines = [
         "# What the masks hold; change names, merge classes, move values to void as you like.",
-        *(f"# {line}" for line in said),
+        *(f"# {clean(line)}" for line in said),
     ]
     lines += [f"{key}: {json.dumps(text, ensure_ascii=False)}" for key, text in places.items()]
     lines += [f"{key}: {text}" for key, text in settings.items()]
@@ -61,7 +62,7 @@ def write_classes(
 
 def write_splits(splits: Mapping[str, Sequence[str]], source: str) -> str:
     """Write `splits.yaml`, a name on each line."""
-    lines = [f"# {source}"]
+    lines = [f"# {clean(source)}"]
     for split, names in splits.items():
         lines += [f"{split}:", *(f"  - {word(name)}" for name in names)]
     return "\n".join(lines) + "\n"

@@ -96,8 +96,11 @@ class Pattern:
 
 
 def _from(root: Path, path: Path) -> Path:
-    """Return a path relative to a folder; one that leads out of it whole, as messages show it."""
-    return Path(os.path.abspath(root / path)) if ".." in path.parts else path
+    """Return a path relative to a folder; one that leads out of it whole, as messages show it.
+
+    Out of a folder that is a link it leads to neighbours of what is linked.
+    """
+    return Path(os.path.abspath(root.resolve() / path)) if ".." in path.parts else path
 
 
 def compose(name: str) -> str:
