@@ -224,6 +224,8 @@ def evaluate_subject(
     content += [data.limit_images, way]
     if data.folds is not None:
         content.append([data.folds, data.fold, data.draw_by, data.draw_seed])
+    target = "" if pack.targets[0] == pack.available_targets[0] else pack.targets[0].name
+    content += [target] if target else []
     evaluation_id = name_evaluation({"content": content, "format": 1})
     known = read_scored(store.root, evaluation_id)
     if known is not None:
@@ -255,6 +257,7 @@ def evaluate_subject(
         environment=describe_environment(device),
         digests={COUNTS: file_digest(counts)},
         finished=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        target=target,
     )
     write_scored(store.root, scored)
     return scored, True

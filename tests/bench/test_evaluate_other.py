@@ -26,9 +26,10 @@ from bench.run.masks_of_others import find_masks
 from bench.run.onnx_network import OnnxNetwork
 from bench.run.trained import Trained
 from bench.run.views import Views, parts_of
+from bench.spec import DataSpec
 from bench.store.run_names import RunName
 from bench.store.runs import Store
-from bench.store.scored import counts_file, find_scored, list_scored
+from bench.store.scored import MASKS, counts_file, find_scored, list_scored, name_evaluation
 from bench.upkeep import prune, remove_evaluation, verify
 from fcn.errors import InputError
 from reports.stats.evaluations import compare_evaluations
@@ -178,6 +179,35 @@ def test_masks_of_another_tool_are_scored_as_runs_are(trained, tmp_path, ending)
     assert frame["miou_diff_low"][1] < frame["miou_diff"][1] < frame["miou_diff_high"][1]
     assert frame["word"][1] == ""  # one seed gives no verdict
     assert list(evaluations_table(frame).cells["scored"]) == ["q/a", "theirs"]
+
+
+def test_masks_scored_against_another_target_are_another_evaluation(tmp_path):
+    """All pixels are said to be of class 0: what is right is the number of labels 0."""
+    store = Store(tmp_path / "runs")
+    size = {"size": 32, "num_train": 2, "num_val": 2, "num_test": 3}
+    data = DataSpec(dataset="shapes", options={**size, "geometric": True})
+    pack = Catalog(store, None).pack(data)
+    (tmp_path / "theirs").mkdir()
+    for i in pack.indices("test"):
+        blank = Image.fromarray(np.zeros(pack.size(i), np.uint8))
+        blank.save(tmp_path / "theirs" / f"{pack.name(i)}.png")
+    found = []
+    for target in ("semantic", "geometric"):
+        own = pack.choose(("rgb",), (target,))
+        subject = subject_of_masks(tmp_path / "theirs", own, "test", "theirs")
+        scored, is_new = evaluate_subject(store, subject, own, data, "test", Views(), CPU)
+        assert is_new
+        assert scored.class_names == own.class_names
+        assert np.array(scored.confusion)[:, 0].tolist() == own.class_counts("test").tolist()
+        found.append(scored)
+    assert [one.target for one in found] == ["", "geometric"]
+    of_first = [MASKS, found[0].content, pack.fingerprint, "test", None]
+    of_first.append({"views": "whole", "scale": None})
+    assert found[0].id == name_evaluation({"content": of_first, "format": 1})  # as ever
+    assert list(compare_evaluations(store, found)["split"]) == [
+        "shapes test",
+        "shapes test geometric",
+    ]
 
 
 @pytest.mark.parametrize("called", ["{}_out", "{}.jpg", "run 1/{}", "pred_{}_color", "a/{}.v{}"])
