@@ -113,15 +113,17 @@ def subject_of_model(
     """
     model = from_pretrained(folder)
     settings = getattr(model, "settings", {})
-    classes = int(settings.get("num_classes", 0))
-    if classes != pack.num_classes or len(model.mean) != 3:
+    C = int(settings.get("num_classes", 0))
+    if pack.num_classes != C or len(model.mean) != 3:
         raise InputError(
-            f"{folder} tells {classes} classes apart in {len(model.mean)} channels; the data set "
+            f"{folder} tells {C} classes apart in {len(model.mean)} channels; the data set "
             f"has {pack.num_classes} classes, and images have 3: they do not fit"
         )
     config = read_config(folder)
     scale = input_scale or config["input_scale"]
-    network = Segmenter(model.to(device), (COLOUR,), [classes], [""], scale, "fp32", device)
+    classes = [C, *settings.get("more_classes", ())]
+    targets = ["", *map(str, range(1, len(classes)))]  # the folder knows no names of the further
+    network = Segmenter(model.to(device), (COLOUR,), classes, targets, scale, "fp32", device)
     return Subject(
         kind=MODEL,
         source=str(folder),

@@ -301,6 +301,29 @@ def test_an_exported_folder_knows_how_its_images_are_resized_and_its_classes(tin
         fcn.from_pretrained(tmp_path / "model")
 
 
+@pytest.mark.parametrize("tta", ["", "flip"])
+def test_of_a_model_with_several_targets_the_first_is_scored(trained, tmp_path, tta):
+    """The scores of the second are far higher everywhere, and are none of its business."""
+    store, run, pack = trained
+    C = pack.num_classes
+    model = fcn.create_model(
+        "test_resnet", num_classes=C, more_classes=[2], score_init="random", skip="fcn32s"
+    ).eval()
+    torch.nn.init.constant_(model.head[-1].bias[C:], 100.0)
+    fcn.save_pretrained(model, tmp_path / "model")
+    views = Views.read(tta, "", None)
+    subject = subject_of_model(tmp_path / "model", pack, CPU, views, None, "two targets")
+    index = pack.indices("test")[0]
+    images = to_network(pack.image(index)[None], 1.0, mean=model.mean, std=model.std, device=CPU)
+    with torch.no_grad():
+        mirrored = model(images.flip(-1)).flip(-1)[:, :C] if tta else model(images)[:, :C]
+        own = (model(images)[:, :C].softmax(1) + mirrored.softmax(1)) / 2
+    (pred,) = subject.predict([index])
+    assert (pred != own[0].argmax(0).numpy()).mean() <= 0.002
+    scored, _ = evaluate_subject(store, subject, pack, run.spec.data, "test", views, CPU)
+    assert np.shape(scored.confusion) == (C, C)
+
+
 @pytest.mark.parametrize("size", ["", "64x40"])
 def test_a_run_seen_at_another_size_is_scored_at_the_labels(trained, size):
     """Second route: resized by Pillow's filter as runs do, logits resampled to the label's size."""
