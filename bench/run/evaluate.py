@@ -42,7 +42,7 @@ class Evaluation:
     """Predicted classes (H, W) of some images, by name."""
     boundaries: NDArray[np.int32] | None = None
     """Boundary pixels, (N, 2, C): intersections and unions; None unless asked for."""
-    surfaces: NDArray[np.int32] | None = None
+    surfaces: NDArray[np.int64] | None = None
     """Distances between outlines and their pixels, (N, 2, C); None unless asked for."""
     calibrations: NDArray[np.int64] | None = None
     """Pixels by confidence, (N, 4, B) as `count_calibration` gives them; None unless asked for."""
@@ -160,7 +160,7 @@ class _Tally:
         self._boundary, self._surface, self._calibration = boundary, surface, calibration
         self._confusions = [torch.zeros(0, C, C, dtype=torch.int32)]
         self._boundaries = [torch.zeros(0, 2, C, dtype=torch.int32)]
-        self._surfaces = [torch.zeros(0, 2, C, dtype=torch.int32)]
+        self._surfaces = [torch.zeros(0, 2, C, dtype=torch.int64)]
         self._calibrations = [torch.zeros(0, 4, CALIBRATION_BINS, dtype=torch.int64)]
         self._predictions: dict[str, Tensor] = {}
 

@@ -151,6 +151,7 @@ def test_a_split_is_counted_once_whoever_counts(tiny_run, tmp_path, monkeypatch,
             run.spec,
             torch.device("cpu"),
             boundary=True,
+            surface=True,
             calibration=True,
             group=group,
         )
@@ -174,6 +175,7 @@ def test_a_split_is_counted_once_whoever_counts(tiny_run, tmp_path, monkeypatch,
         assert found.names == whole.names
         assert np.array_equal(found.confusions, whole.confusions)
         assert np.array_equal(found.boundaries, whole.boundaries)
+        assert np.array_equal(found.surfaces, whole.surfaces)
         assert np.array_equal(found.calibrations, whole.calibrations)
         assert list(found.predictions) == list(whole.predictions)
         for name, pred in whole.predictions.items():
