@@ -147,11 +147,13 @@ def subject_of_onnx(
     """Take an ONNX file, of `fcn-bench export` or of another tool; see `OnnxNetwork`.
 
     Raises:
-        InputError: It is no network of so many classes for colour images.
+        InputError: It is no network of so many classes for colour images, or takes one size and is
+            to see others.
     """
     if pack.num_channels != 3:
         raise InputError(f"{file} sees 3 channels, and the images have {pack.num_channels}")
     network = OnnxNetwork(file, pack.num_classes, input_scale, statistics, device)
+    network.require_sizes(views, input_scale)
     content = hashlib.sha256(file_digest(file).encode())
     beside = file.with_name(f"{file.name}.data")  # weights of large files
     content.update(file_digest(beside).encode() if beside.is_file() else b"")

@@ -402,6 +402,30 @@ def test_an_onnx_file_of_another_tool_gives_classes_at_its_own_size(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("tta", "size", "input_scale", "said"),
+    [
+        ("flip,0.75", "", None, "--tta 0.75 would"),
+        ("", "48", None, "--size 48x48 would"),
+        ("", "", 1.0, "--input-scale 1 would"),
+        ("0.5,2", "", 0.5, "--tta 0.5 and --tta 2 and --input-scale 0.5 would"),
+    ],
+)
+def test_an_onnx_file_of_one_size_is_shown_no_other(
+    trained, tmp_path, tta, size, input_scale, said
+):
+    _, _, pack = trained
+    files = {"one size": [1, 3, 32, 32], "any size": [1, 3, None, None]}
+    for name, shape in files.items():
+        write_onnx(tmp_path / f"{name}.onnx", ("FLOAT", shape), argmax_of_channels)
+    views = Views.read(tta, "", None, size)
+    with pytest.raises(InputError, match=f"32x32 pixels alone.* {said} change nothing"):
+        subject_of_onnx(tmp_path / "one size.onnx", pack, CPU, views, input_scale, "x")
+    subject_of_onnx(tmp_path / "any size.onnx", pack, CPU, views, input_scale, "x")
+    for fitting in (Views.read("flip", "32", 0), Views.read("", "", None, "32")):
+        subject_of_onnx(tmp_path / "one size.onnx", pack, CPU, fitting, None, "x")
+
+
+@pytest.mark.parametrize(
     ("inputs", "said"),
     [(("FLOAT", [1, 4, None, None]), "one input, of float32"), (("INT64", [3]), "takes x")],
 )
