@@ -6,6 +6,7 @@ question (`score:`), never of a run: another mean of the same counts trains noth
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, Self
 
 import numpy as np
@@ -197,20 +198,17 @@ class Scorer:
         rows = _split(parts)
         means = {name: one for name in self.names if is_mean(one := find_metric(name))}
         return {
-            name: ~np.isnan(self._fit(one, apply_metric(one, rows[one.counts]), rows[CONFUSION][1]))
+            name: ~np.isnan(self._fit(one, apply_metric(one, rows[one.counts])))
             for name, one in means.items()
         }
 
     def _score(self, metric: Metric, rows: Rows) -> Floats:
-        def fit(values: Floats) -> Floats:
-            return self._fit(metric, values, rows[CONFUSION][1])
+        return score_rows(metric, rows[metric.counts], partial(self._fit, metric))
 
-        return score_rows(metric, rows[metric.counts], fit)
-
-    def _fit(self, metric: Metric, values: Floats, in_target: Floats) -> Floats:
+    def _fit(self, metric: Metric, values: Floats) -> Floats:
         """Make what the question wants of scores of classes, (..., C); no distance is zero."""
         if self.scoring.absent == "leave_out":
-            values = np.where(in_target > 0, values, np.nan)
+            values = np.where(self.present, values, np.nan)
         elif self.scoring.absent == "zero" and not metric.unit:
             values = np.where(self.present, values, 0.0)
         if self.scoring.exclude_classes:

@@ -248,7 +248,8 @@ class TrainSpec(Schema):
     """Images of a batch, over all devices of the run together."""
     grad_accum_steps: Annotated[int, Field(ge=1)] = 1
     """Batches whose gradients are added up for one step: a larger batch in the memory of a small
-    one."""
+    one. Each has a loss of its own and counts alike: of means over pixels (`loss_reduction`) they
+    are exactly a larger batch only where as many pixels of each are labelled, and weigh as much."""
     batch_norm_groups: Annotated[int, Field(ge=1)] = 1
     """Equal parts of each batch whose batch-norm statistics are taken apart. 1 takes those of the
     whole batch, over all devices of the run; 4 trains as on four devices whose batch norms are not

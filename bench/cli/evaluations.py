@@ -149,6 +149,7 @@ def evaluation_row(scored: "Scored") -> dict[str, Any]:
         "seed": scored.seed,
         "dataset": scored.dataset,
         "split": scored.split,
+        "target": scored.target,
         "images": scored.num_images,
         "seen": scored.views,
         "input_scale": scored.input_scale,
@@ -166,9 +167,11 @@ def show_evaluations(rows: list[dict[str, Any]], as_json: bool) -> None:
 
 
 def _show_row(row: dict[str, Any]) -> dict[str, Any]:
+    from bench.store.scored import name_place
+
     return {
         **{key: row[key] for key in ("evaluation", "of", "kind", "seed")},
-        "on": f"{row['dataset']} {row['split']}",
+        "on": name_place(row["dataset"], row["split"], row["target"]),
         "images": row["images"],
         "seen": row["seen"],
         "mIoU, %": f"{100 * row['miou']:.1f}",

@@ -55,8 +55,9 @@ def convert_file(
         str | None, typer.Option(metavar="R,G,B", help="What it then divides them by.")
     ] = None,
     largest: Annotated[
-        float, typer.Option("--range", help="Largest value of the source's images: 255 or 1.")
-    ] = 255.0,
+        float | None,
+        typer.Option("--range", help="Largest value of the source's images: 1, or 255, as usual."),
+    ] = None,
     result_for: Annotated[
         str, typer.Option("--for", help="model.preprocessing that the result is for: timm, caffe.")
     ] = "timm",
@@ -68,8 +69,8 @@ def convert_file(
 ) -> None:
     """Convert weights of another framework, prove them on an image, and write them.
 
-    Without --bgr, --mean and --std the source is taken to normalise images as timm does; with
-    --for caffe, as Caffe's networks do.
+    Without --bgr, --mean, --std and --range the source is taken to normalise images as timm does;
+    with --for caffe, as Caffe's networks do.
     """
     if out.suffix != ".safetensors":
         raise InputError(f"--out {out}: give the name of a .safetensors file")
@@ -89,16 +90,16 @@ def convert_file(
         raise InputError(
             f"--for {result_for}: {unknown_name('way', result_for, ('timm', 'caffe'))}"
         )
-    if result_for == "caffe" and (bgr or mean or std):
+    folds = bool(bgr or mean or std or largest is not None)
+    if result_for == "caffe" and folds:
         raise InputError(
             "--for caffe leaves the weights as they are, for model.preprocessing: caffe; give it "
-            "alone, or --bgr, --mean and --std, which fold a preprocessing into them"
+            "alone, or --bgr, --mean, --std and --range, which fold a preprocessing into them"
         )
-    if bgr or mean or std:
+    if folds:
         zeros, ones = "0,0,0", "1,1,1"
-        source = Preprocessing(
-            largest, _numbers("--mean", mean or zeros), _numbers("--std", std or ones), bgr
-        )
+        numbers = _numbers("--mean", mean or zeros), _numbers("--std", std or ones)
+        source = Preprocessing(255.0 if largest is None else largest, *numbers, bgr)
     converted = convert(file, backbone, layout, source, without or ())
     out.parent.mkdir(parents=True, exist_ok=True)
     with replacing(out) as temporary:

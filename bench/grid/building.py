@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from bench.run.batch_norm import GroupedBatchNorm
 from bench.spec import ModelSpec, TrainSpec
 from fcn.errors import InputError, foreign_code
 from fcn.model import Network, create_model
@@ -76,11 +77,14 @@ def try_training(
         train: Takes `batch_size`, `batch_norm_groups` and `steps` from it.
 
     Raises:
-        InputError: A step of training fails, as batch norm over one value does.
+        InputError: A step of training fails, as batch norm over one value does; or batch norm
+            cannot be kept to parts of a batch.
     """
     if train.steps:
         number = train.batch_size // train.batch_norm_groups
         _try_training(_settings_of(model_spec, options), number, size)
+        if train.batch_norm_groups > 1:
+            _try_groups(_settings_of(model_spec, options), size)
 
 
 @lru_cache(maxsize=KEPT)
@@ -99,6 +103,37 @@ def _try_training(settings: str, number: int, size: tuple[int, int]) -> None:
         # It may go by the values of its tensors. Two images are as good as more.
         with foreign_code(before, after):
             _train_on("cpu", settings, min(number, 2), size)
+
+
+@lru_cache(maxsize=KEPT)
+def _try_groups(settings: str, size: tuple[int, int]) -> None:
+    """See that images which batch norm keeps apart are apart, windows and tokens of them too."""
+    with suppress(InputError), foreign_code():
+        if not _train_in_groups("meta", settings, size)[1]:
+            return  # images alone, which have an order
+    with foreign_code(f"training in parts of a batch fails on {size[0]}x{size[1]} pixels: "):
+        logits, _ = _train_in_groups("cpu", settings, size)
+    if logits.isnan().any():
+        raise InputError(
+            f"at {size[0]}x{size[1]} pixels this network has batch norm see parts of images, such "
+            "as windows, and not those of one image after those of another, so that "
+            "train.batch_norm_groups cannot keep images apart: leave it out, or choose another "
+            "network"
+        )
+
+
+def _train_in_groups(device: str, settings: str, size: tuple[int, int]) -> tuple[Tensor, bool]:
+    """Run two images forward beside two of NaN, which batch norm sees apart.
+
+    Returns:
+        The logits of the two, and whether batch norm saw parts of images.
+    """
+    images, norm = _black_images(device, settings, 4, size), GroupedBatchNorm(4, 2)
+    images[2:] = torch.nan
+    model = _build(settings, device).train()
+    with torch.no_grad(), norm:
+        logits = model(images)
+    return logits[:2], norm.saw_parts
 
 
 def _train_on(device: str, settings: str, number: int, size: tuple[int, int]) -> None:

@@ -4,7 +4,8 @@ In: a forward pass made inside a `GroupedBatchNorm`. Out: the same pass, in whic
 batch's images is normalised by its own mean and variance: the whole batch is one group, or its
 equal parts are. Torch's SyncBatchNorm knows the first case only, and only on GPUs.
 Layers stay as they are: the call that they all end in, `F.batch_norm`, is answered here, so that
-networks of every library are covered and names of weights do not change.
+networks of every library are covered and names of weights do not change. Windows or tokens that a
+network has in the place of an image are that image, whose rows are neighbours.
 
 Reference: Ioffe and Szegedy, 2015, algorithm 1, arXiv:1502.03167.
 """
@@ -81,6 +82,8 @@ class GroupedBatchNorm(TorchFunctionMode):
             [rank for rank, own in enumerate(held) if g in own] for g in range(num_groups)
         ]
         """Of each group, the processes that have images of it."""
+        self.saw_parts = False
+        """Whether a layer had windows or tokens of images, not images."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -117,8 +120,14 @@ class GroupedBatchNorm(TorchFunctionMode):
     ) -> Tensor:
         if not training:
             return F.batch_norm(x, running_mean, running_var, weight, bias, False, momentum, eps)
-        if len(x) != len(self._share):
-            raise RuntimeError(f"batch norm of {len(x)} images, where {len(self._share)} are")
+        n = len(self._share)
+        if len(x) % n:
+            raise RuntimeError(f"batch norm of {len(x)} rows, which are no parts of {n} images")
+        if len(x) > n:
+            self.saw_parts = True
+            by_image = x.view(n, -1, *x.shape[1:]).transpose(1, 2)  # parts become positions
+            settings = (running_mean, running_var, weight, bias, training, momentum, eps)
+            return self._batch_norm(by_image, *settings).transpose(1, 2).flatten(0, 1)
         count = self._shape[1] * (x[0, 0].numel())
         if count == 1:
             raise ValueError("batch norm needs more than one value per channel in training")

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bench.data.layers import Target
+from bench.metrics import CALIBRATION_BINS
 from bench.run.boundary import count_boundary
 from bench.run.calibration import count_calibration
 from bench.run.chunking import MemoryFallback, chunks
@@ -41,7 +42,7 @@ class Evaluation:
     """Predicted classes (H, W) of some images, by name."""
     boundaries: NDArray[np.int32] | None = None
     """Boundary pixels, (N, 2, C): intersections and unions; None unless asked for."""
-    surfaces: NDArray[np.int32] | None = None
+    surfaces: NDArray[np.int64] | None = None
     """Distances between outlines and their pixels, (N, 2, C); None unless asked for."""
     calibrations: NDArray[np.int64] | None = None
     """Pixels by confidence, (N, 4, B) as `count_calibration` gives them; None unless asked for."""
@@ -81,7 +82,7 @@ def evaluate(
     """
     classes = [len(target.class_names) for target in targets]
     predictor = Predictor(model, classes, precision)
-    tallies = [_Tally(target, boundary, surface) for target in targets]
+    tallies = [_Tally(target, boundary, surface, calibration) for target in targets]
     names: list[str] = []
 
     def score(images: Tensor, target: Tensor) -> list[_Scored]:
@@ -154,13 +155,13 @@ class _Scored(NamedTuple):
 class _Tally:
     """Counts of one target, as images come; on the device, which nobody waits for."""
 
-    def __init__(self, target: Target, boundary: bool, surface: bool) -> None:
+    def __init__(self, target: Target, boundary: bool, surface: bool, calibration: bool) -> None:
         self._sizes = C, _ = len(target.class_names), target.ignore_index
-        self._boundary, self._surface = boundary, surface
+        self._boundary, self._surface, self._calibration = boundary, surface, calibration
         self._confusions = [torch.zeros(0, C, C, dtype=torch.int32)]
         self._boundaries = [torch.zeros(0, 2, C, dtype=torch.int32)]
-        self._surfaces = [torch.zeros(0, 2, C, dtype=torch.int32)]
-        self._calibrations: list[Tensor] = []
+        self._surfaces = [torch.zeros(0, 2, C, dtype=torch.int64)]
+        self._calibrations = [torch.zeros(0, 4, CALIBRATION_BINS, dtype=torch.int64)]
         self._predictions: dict[str, Tensor] = {}
 
     def score(self, pred: Tensor, target: Tensor, sure: Sequence[Tensor] = ()) -> _Scored:
@@ -192,7 +193,7 @@ class _Tally:
         predictions = _read_together(self._predictions)
         outlines = _together(self._boundaries) if self._boundary else None
         surfaces = _together(self._surfaces) if self._surface else None
-        sure = torch.cat(self._calibrations).cpu().numpy() if self._calibrations else None
+        sure = _together(self._calibrations) if self._calibration else None
         return Evaluation(names, _together(self._confusions), predictions, outlines, surfaces, sure)
 
 
@@ -209,9 +210,9 @@ def _read_together(predictions: dict[str, Tensor]) -> dict[str, NDArray[np.uint8
     }
 
 
-def _together(counts: list[Tensor]) -> NDArray[np.int32]:
+def _together(counts: list[Tensor]) -> NDArray[Any]:
     first, *others = counts  # none of no image, on the CPU: there may be no other
-    joined: NDArray[np.int32] = (torch.cat(others) if others else first).cpu().numpy()
+    joined: NDArray[Any] = (torch.cat(others) if others else first).cpu().numpy()
     return joined
 
 

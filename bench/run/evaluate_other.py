@@ -114,15 +114,17 @@ def subject_of_model(
     """
     model = from_pretrained(folder)
     settings = getattr(model, "settings", {})
-    classes = int(settings.get("num_classes", 0))
-    if classes != pack.num_classes or len(model.mean) != 3:
+    C = int(settings.get("num_classes", 0))
+    if pack.num_classes != C or len(model.mean) != 3:
         raise InputError(
-            f"{folder} tells {classes} classes apart in {len(model.mean)} channels; the data set "
+            f"{folder} tells {C} classes apart in {len(model.mean)} channels; the data set "
             f"has {pack.num_classes} classes, and images have 3: they do not fit"
         )
     config = read_config(folder)
     scale = input_scale or config["input_scale"]
-    network = Segmenter(model.to(device), (COLOUR,), [classes], [""], scale, "fp32", device)
+    classes = [C, *settings.get("more_classes", ())]
+    targets = ["", *map(str, range(1, len(classes)))]  # the folder knows no names of the further
+    network = Segmenter(model.to(device), (COLOUR,), classes, targets, scale, "fp32", device)
     return Subject(
         kind=MODEL,
         source=str(folder),
@@ -146,11 +148,13 @@ def subject_of_onnx(
     """Take an ONNX file, of `fcn-bench export` or of another tool; see `OnnxNetwork`.
 
     Raises:
-        InputError: It is no network of so many classes for colour images.
+        InputError: It is no network of so many classes for colour images, or takes one size and is
+            to see others.
     """
     if pack.num_channels != 3:
         raise InputError(f"{file} sees 3 channels, and the images have {pack.num_channels}")
     network = OnnxNetwork(file, pack.num_classes, input_scale, statistics, device)
+    network.require_sizes(views, input_scale)
     content = hashlib.sha256(file_digest(file).encode())
     beside = file.with_name(f"{file.name}.data")  # weights of large files
     content.update(file_digest(beside).encode() if beside.is_file() else b"")
@@ -225,6 +229,8 @@ def evaluate_subject(
     content += [data.limit_images, way]
     if data.folds is not None:
         content.append([data.folds, data.fold, data.draw_by, data.draw_seed])
+    target = "" if pack.targets[0] == pack.available_targets[0] else pack.targets[0].name
+    content += [target] if target else []
     evaluation_id = name_evaluation({"content": content, "format": 1})
     known = read_scored(store.root, evaluation_id)
     if known is not None:
@@ -256,6 +262,7 @@ def evaluate_subject(
         environment=describe_environment(device),
         digests={COUNTS: file_digest(counts)},
         finished=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        target=target,
     )
     write_scored(store.root, scored)
     return scored, True

@@ -78,6 +78,31 @@ class OnnxNetwork:
         )
         """Mean and standard deviation of the channels, by which images are normalised for it."""
 
+    def require_sizes(self, views: Views, input_scale: float | None) -> None:
+        """Refuse sizes and factors for a file of one size, of which it would see nothing.
+
+        Args:
+            views: How images are to be looked at.
+            input_scale: Resize that was asked for; None for none.
+
+        Raises:
+            InputError: There are some.
+        """
+        if self._size is None:
+            return
+        given = [f"--tta {scale:g}" for scale in views.scales if scale != 1]
+        if views.size is not None and views.size != self._size:
+            given.append(f"--size {views.size[0]}x{views.size[1]}")
+        if input_scale is not None:
+            given.append(f"--input-scale {input_scale:g}")
+        if given:
+            raise InputError(
+                f"{self._path} takes {self._size[0]}x{self._size[1]} pixels alone, to which each "
+                f"image or tile is resized, so that {' and '.join(given)} would change nothing; "
+                "leave it out, or give a file that takes images of any size (flip and --tile serve "
+                "this one too)"
+            )
+
     def predict_views(
         self, pixels: NDArray[np.uint8], views: Views
     ) -> dict[str, NDArray[np.uint8]]:

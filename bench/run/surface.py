@@ -34,10 +34,10 @@ def count_surface(pred: Tensor, target: Tensor, num_classes: int, ignore_index: 
 
     Returns:
         Distances in parts of a pixel (1 / `SURFACE_UNITS`) and numbers of outline pixels, both
-        ways together, (N, 2, C), int32.
+        ways together, (N, 2, C), int64.
     """
     labelled = target != ignore_index
-    counts = torch.zeros(len(target), 2, num_classes, dtype=torch.int32, device=target.device)
+    counts = torch.zeros(len(target), 2, num_classes, dtype=torch.int64, device=target.device)
     sides = [(classes, _find_outlines(classes, labelled)) for classes in (target, pred)]
     for n in range(len(target)):
         own = [_list_points(classes[n], on[n]) for classes, on in sides]

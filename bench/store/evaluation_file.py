@@ -115,8 +115,11 @@ class EvaluationFile:
         """Return boundary counts, (N, 2, C): intersections, unions; None if they were not taken."""
         return self._pair("boundary", ("intersections", "unions"))
 
-    def surfaces(self) -> NDArray[np.int32] | None:
-        """Return distances between outlines and their pixels, (N, 2, C); None if not taken."""
+    def surfaces(self) -> NDArray[np.integer] | None:
+        """Return distances between outlines and their pixels, (N, 2, C); None if not taken.
+
+        Earlier versions wrote them as int32, which a large image with fine outlines overflowed.
+        """
         return self._pair("surface", ("distances", "points"))
 
     def calibrations(self) -> NDArray[np.int64] | None:
@@ -129,7 +132,7 @@ class EvaluationFile:
             raise self._unusable(f"of the calibration have shape {counts.shape}, not {shape}")
         return counts
 
-    def _pair(self, kind: str, names: tuple[str, str]) -> NDArray[np.int32] | None:
+    def _pair(self, kind: str, names: tuple[str, str]) -> NDArray[Any] | None:
         """Return two rows of counts for each image, (N, 2, C); None if they were not taken."""
         if f"{kind}_{names[1]}" not in self._arrays:
             return None
@@ -137,7 +140,7 @@ class EvaluationFile:
         shape = (len(self.names), len(self._result.class_names))
         if any(part.shape != shape for part in parts):
             raise self._unusable(f"of the {kind} have shape {parts[0].shape}, not {shape}")
-        counts: NDArray[np.int32] = np.stack(parts, axis=1)
+        counts: NDArray[Any] = np.stack(parts, axis=1)
         return counts
 
     def groups(self) -> list[str]:

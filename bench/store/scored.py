@@ -67,6 +67,8 @@ class Scored:
     environment: Environment
     digests: dict[str, Digest]
     finished: str
+    target: str = ""
+    """Name of the target; empty for the data set's first."""
     format: Literal[1] = 1
 
     def counted(self, target: str | None = None) -> TargetCounts:
@@ -83,6 +85,11 @@ def name_evaluation(content: dict[str, Any]) -> str:
     """Return the id of an evaluation: sixteen hex digits of what decides it."""
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def name_place(dataset: str, split: str, target: str) -> str:
+    """Return where something was scored, as it is shown; the target where it is not the first."""
+    return " ".join(filter(None, (dataset, split, target)))
 
 
 def folder_of(root: Path, evaluation_id: str) -> Path:

@@ -199,7 +199,7 @@ def group_sums(
     alike: dict[object, list[int]] = {}
     for place, result in enumerate(results):
         kinds = tuple(kind for kind in RECORDED if getattr(result, kind) is not None)
-        labels = tuple(map(sum, result.confusion)) if scoring.absent == "zero" else None
+        labels = tuple(map(sum, result.confusion)) if scoring.absent else None
         alike.setdefault((result.class_names, kinds, labels), []).append(place)
     for places in alike.values():
         step = max(1, SCORED_AT_ONCE // max(len(results[places[0]].class_names), 1) ** 2)

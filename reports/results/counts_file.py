@@ -3,7 +3,7 @@
 In: counts of runs, and what judged them. Out: the bytes of a NumPy archive, the same for the same
 input; and back. Of the first set of images and classes:
 
-counts       (runs, images, 3 C) int32: pixels that are right, in the target, in the prediction
+counts       (runs, images, 3 C): pixels that are right, in the target, in the prediction
 boundary     (runs, images, 2 C), where it was counted: intersections, unions
 surface      (runs, images, 2 C), likewise: distances between outlines, pixels of these
 calibration  (runs, images, 4 B), likewise: pixels, right ones, confidence and loss by confidence

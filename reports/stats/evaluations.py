@@ -18,7 +18,7 @@ from bench.plan import Plan
 from bench.scoring import USUAL, Scoring
 from bench.store.names import list_evaluation_dirs
 from bench.store.runs import Store
-from bench.store.scored import RUN, Scored, read_scored
+from bench.store.scored import RUN, Scored, name_place, read_scored
 from fcn.errors import InputError
 from reports.results.counts import read_scored_counts
 from reports.stats.bootstrap import NUM_RESAMPLES
@@ -110,7 +110,7 @@ def _group(evaluations: Iterable[Scored]) -> dict[tuple[str, ...], list[Scored]]
     groups: dict[tuple[str, ...], list[Scored]] = {}
     for one in evaluations:
         content = "" if one.kind == RUN else one.content
-        on = (one.fingerprint, one.split, str(one.num_images))
+        on = (one.fingerprint, one.target, one.split, str(one.num_images))
         key = (one.label, one.kind, content, *on, one.views, str(one.input_scale))
         groups.setdefault(key, []).append(one)
     for found in groups.values():
@@ -149,7 +149,7 @@ def _describe(arm: Arm, one: Scored) -> dict[str, Any]:
     return _scores(arm) | {
         "name": one.label,
         "kind": one.kind,
-        "split": f"{one.dataset} {one.split}",
+        "split": name_place(one.dataset, one.split, one.target),
         "views": one.views,
         "num_seeds": len(arm.seeds),
         "num_images": arm.num_images,

@@ -10,17 +10,20 @@ from processes import in_group
 from timm.layers import BatchNormAct2d, EvoNorm2dB0, EvoNorm2dS0, FilterResponseNormAct2d
 from timm.models import register_model
 from torch import nn
+from torch.nn import functional as F
 from torchvision.ops import FrozenBatchNorm2d
 
+import fcn
 from bench.data.batches import shard_of
 from bench.data.packs.pack import open_pack
+from bench.grid.building import try_training
 from bench.grid.preflight import check_images
 from bench.plan import Plan, PlannedRun
 from bench.run import outcome
 from bench.run.batch_norm import GroupedBatchNorm, require_known_statistics
 from bench.run.distributed import ALONE
 from bench.run.execute import Options, execute
-from bench.spec import TrainSpec, parse
+from bench.spec import ModelSpec, TrainSpec, parse
 from fcn.errors import InputError
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process.*fork:DeprecationWarning")
@@ -50,14 +53,15 @@ def torchs(groups):
     return [torch.cat(parts).detach(), x.grad, *sums, *running]
 
 
-def ours(groups, group=ALONE):
+def ours(groups, group=ALONE, fold=lambda x: x):
     layer, x, slope = create()
     process = (group.rank, group.size)
     share = shard_of(6, *process)
     x = x[share.start : share.stop].requires_grad_()
+    own = (layer.running_mean, layer.running_var, layer.weight, layer.bias)
     with GroupedBatchNorm(6, groups, process, group.sum):
-        y = layer(x)
-    y.backward(slope[share.start : share.stop])
+        y = F.batch_norm(fold(x), *own, training=True, momentum=layer.momentum, eps=layer.eps)
+    y.backward(fold(slope[share.start : share.stop]))
     sums = [group.sum(p.grad.clone()) for p in (layer.weight, layer.bias)]
     return [y.detach(), x.grad, *sums, layer.running_mean, layer.running_var]
 
@@ -78,6 +82,25 @@ def test_it_does_not_matter_which_process_has_a_image(groups, processes, tmp_pat
     for part in parts:  # the rest is the same everywhere
         for a, b in zip(part[2:], whole[2:], strict=True):
             torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+
+
+FOLDS = {
+    "images": lambda x: x,
+    "windows": lambda x: x.unflatten(2, (2, -1)).transpose(1, 2).flatten(0, 1),
+    "tokens": lambda x: x.flatten(2).transpose(1, 2).flatten(0, 1),
+}
+"""What networks make of (N, C, H, W) before batch norm: rows of one image are neighbours."""
+
+
+@pytest.mark.parametrize("fold", ["windows", "tokens"])
+@pytest.mark.parametrize(("groups", "processes"), [(2, 1), (1, 2), (2, 4)])
+def test_windows_and_tokens_are_the_image_that_they_are_of(groups, processes, fold, tmp_path):
+    one = partial(ours, groups, fold=FOLDS[fold])
+    parts = [one()] if processes == 1 else in_group(processes, one, tmp_path)
+    first, *whole = torchs(groups)
+    found = [torch.cat([part[place] for part in parts]) for place in (0, 1)]
+    for a, b in zip([*found, *parts[0][2:]], [FOLDS[fold](first), *whole], strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
 
 
 def stats(x, eps):
@@ -135,18 +158,26 @@ def with_kernels(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("groups", "processes"), [(1, 1), (3, 1), (1, 2), (2, 2), (3, 2), (1, 4), (2, 4)]
+    ("groups", "processes", "fold"),
+    [
+        *((groups, processes, "images") for groups, processes in [(1, 1), (3, 1), (1, 2), (2, 2)]),
+        *((groups, processes, "images") for groups, processes in [(3, 2), (1, 4), (2, 4)]),
+        *((groups, processes, "windows") for groups, processes in [(3, 1), (2, 4)]),
+    ],
 )
-def test_by_a_gpus_kernels_it_is_the_same(groups, processes, tmp_path, with_kernels, monkeypatch):
+def test_by_a_gpus_kernels_it_is_the_same(
+    groups, processes, fold, tmp_path, with_kernels, monkeypatch
+):
     """Torch's own for groups in one process; SyncBatchNorm's for those in several."""
 
     def refuse(*_):
         raise AssertionError("the plain way, which moves fifteen times the bytes")
 
     monkeypatch.setattr(GroupedBatchNorm, "by_group", refuse)
-    one = partial(ours, groups)
+    one = partial(ours, groups, fold=FOLDS[fold])
     parts = [one()] if processes == 1 else in_group(processes, one, tmp_path)
-    whole = torchs(groups)
+    first, *rest = torchs(groups)
+    whole = [FOLDS[fold](first), *rest]
     for place in (0, 1):
         together = torch.cat([part[place] for part in parts])
         torch.testing.assert_close(together, whole[place], rtol=1e-11, atol=1e-11)
@@ -194,6 +225,54 @@ def test_layers_of_a_whole_network_are_covered(name):
     with GroupedBatchNorm(4, 2), torch.no_grad():
         a = other(images[:1])  # not in training: one image alone, and nothing is refused
     torch.testing.assert_close(a, other(images[:1]))
+
+
+@pytest.mark.parametrize(("name", "side"), [("levit_128s", 64), ("visformer_tiny", 256)])
+def test_a_network_of_tokens_or_windows_sees_each_group_alone(name, side):
+    torch.manual_seed(0)
+    model = fcn.create_model(name, num_classes=2, skip="fcn32s", score_init="random").train()
+    images = torch.randn(2, 3, side, side)
+    with torch.no_grad():
+        expected = torch.cat([model(images[:1]), model(images[1:])])
+        with GroupedBatchNorm(2, 2) as norm:
+            found = model(images)
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
+    assert norm.saw_parts
+
+
+class Halves(nn.Module):
+    """A network whose batch norm sees left and right halves: of one image, then of the other."""
+
+    def __init__(self, num_classes, by_image):
+        super().__init__()
+        self.norm, self.score = nn.BatchNorm2d(3), nn.Conv2d(3, num_classes, 1)
+        self.by_image = by_image
+
+    def forward(self, images):
+        halves = images.unflatten(3, (2, -1)).movedim(3, 0)
+        if self.by_image:
+            normed = self.norm(halves.transpose(0, 1).flatten(0, 1))
+            halves = normed.unflatten(0, (-1, 2)).transpose(0, 1)
+        else:  # left ones first, of all images
+            halves = self.norm(halves.flatten(0, 1)).unflatten(0, (2, -1))
+        return self.score(halves.movedim(0, 3).flatten(3))
+
+
+def in_order(num_classes):
+    return Halves(num_classes, by_image=True)
+
+
+def in_turns(num_classes):
+    return Halves(num_classes, by_image=False)
+
+
+def test_parts_of_images_that_are_no_neighbours_are_refused_before_anything_is_trained():
+    train = TrainSpec(steps=1, batch_size=4, batch_norm_groups=2)
+    turned, options = ModelSpec(external="test_batch_norm:in_turns"), {"num_classes": 2}
+    try_training(ModelSpec(external="test_batch_norm:in_order"), options, (8, 8), train)
+    try_training(turned, options, (8, 8), TrainSpec(steps=1, batch_size=4))
+    with pytest.raises(InputError, match=r"8x8 pixels .* parts of images.* leave it out"):
+        try_training(turned, options, (8, 8), train)
 
 
 def test_one_value_per_channel_is_refused():

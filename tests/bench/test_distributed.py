@@ -145,7 +145,15 @@ def test_a_split_is_counted_once_whoever_counts(tiny_run, tmp_path, monkeypatch,
 
     def count(group):
         return evaluate_split(
-            model, pack, "test", run.spec, torch.device("cpu"), boundary=True, group=group
+            model,
+            pack,
+            "test",
+            run.spec,
+            torch.device("cpu"),
+            boundary=True,
+            surface=True,
+            calibration=True,
+            group=group,
         )
 
     whole = count(ALONE)
@@ -167,6 +175,8 @@ def test_a_split_is_counted_once_whoever_counts(tiny_run, tmp_path, monkeypatch,
         assert found.names == whole.names
         assert np.array_equal(found.confusions, whole.confusions)
         assert np.array_equal(found.boundaries, whole.boundaries)
+        assert np.array_equal(found.surfaces, whole.surfaces)
+        assert np.array_equal(found.calibrations, whole.calibrations)
         assert list(found.predictions) == list(whole.predictions)
         for name, pred in whole.predictions.items():
             assert np.array_equal(found.predictions[name], pred)

@@ -26,9 +26,10 @@ from bench.run.masks_of_others import find_masks
 from bench.run.onnx_network import OnnxNetwork
 from bench.run.trained import Trained
 from bench.run.views import Views, parts_of
+from bench.spec import DataSpec
 from bench.store.run_names import RunName
 from bench.store.runs import Store
-from bench.store.scored import counts_file, find_scored, list_scored
+from bench.store.scored import MASKS, counts_file, find_scored, list_scored, name_evaluation
 from bench.upkeep import prune, remove_evaluation, verify
 from fcn.errors import InputError
 from reports.stats.evaluations import compare_evaluations
@@ -180,6 +181,35 @@ def test_masks_of_another_tool_are_scored_as_runs_are(trained, tmp_path, ending)
     assert list(evaluations_table(frame).cells["scored"]) == ["q/a", "theirs"]
 
 
+def test_masks_scored_against_another_target_are_another_evaluation(tmp_path):
+    """All pixels are said to be of class 0: what is right is the number of labels 0."""
+    store = Store(tmp_path / "runs")
+    size = {"size": 32, "num_train": 2, "num_val": 2, "num_test": 3}
+    data = DataSpec(dataset="shapes", options={**size, "geometric": True})
+    pack = Catalog(store, None).pack(data)
+    (tmp_path / "theirs").mkdir()
+    for i in pack.indices("test"):
+        blank = Image.fromarray(np.zeros(pack.size(i), np.uint8))
+        blank.save(tmp_path / "theirs" / f"{pack.name(i)}.png")
+    found = []
+    for target in ("semantic", "geometric"):
+        own = pack.choose(("rgb",), (target,))
+        subject = subject_of_masks(tmp_path / "theirs", own, "test", "theirs")
+        scored, is_new = evaluate_subject(store, subject, own, data, "test", Views(), CPU)
+        assert is_new
+        assert scored.class_names == own.class_names
+        assert np.array(scored.confusion)[:, 0].tolist() == own.class_counts("test").tolist()
+        found.append(scored)
+    assert [one.target for one in found] == ["", "geometric"]
+    of_first = [MASKS, found[0].content, pack.fingerprint, "test", None]
+    of_first.append({"views": "whole", "scale": None})
+    assert found[0].id == name_evaluation({"content": of_first, "format": 1})  # as ever
+    assert list(compare_evaluations(store, found)["split"]) == [
+        "shapes test",
+        "shapes test geometric",
+    ]
+
+
 @pytest.mark.parametrize("called", ["{}_out", "{}.jpg", "run 1/{}", "pred_{}_color", "a/{}.v{}"])
 def test_masks_are_found_by_what_all_have_around_the_name(tmp_path, called):
     names = ["1", "11", "111", "4"]
@@ -271,6 +301,29 @@ def test_an_exported_folder_knows_how_its_images_are_resized_and_its_classes(tin
         fcn.from_pretrained(tmp_path / "model")
 
 
+@pytest.mark.parametrize("tta", ["", "flip"])
+def test_of_a_model_with_several_targets_the_first_is_scored(trained, tmp_path, tta):
+    """The scores of the second are far higher everywhere, and are none of its business."""
+    store, run, pack = trained
+    C = pack.num_classes
+    model = fcn.create_model(
+        "test_resnet", num_classes=C, more_classes=[2], score_init="random", skip="fcn32s"
+    ).eval()
+    torch.nn.init.constant_(model.head[-1].bias[C:], 100.0)
+    fcn.save_pretrained(model, tmp_path / "model")
+    views = Views.read(tta, "", None)
+    subject = subject_of_model(tmp_path / "model", pack, CPU, views, None, "two targets")
+    index = pack.indices("test")[0]
+    images = to_network(pack.image(index)[None], 1.0, mean=model.mean, std=model.std, device=CPU)
+    with torch.no_grad():
+        mirrored = model(images.flip(-1)).flip(-1)[:, :C] if tta else model(images)[:, :C]
+        own = (model(images)[:, :C].softmax(1) + mirrored.softmax(1)) / 2
+    (pred,) = subject.predict([index])
+    assert (pred != own[0].argmax(0).numpy()).mean() <= 0.002
+    scored, _ = evaluate_subject(store, subject, pack, run.spec.data, "test", views, CPU)
+    assert np.shape(scored.confusion) == (C, C)
+
+
 @pytest.mark.parametrize("size", ["", "64x40"])
 def test_a_run_seen_at_another_size_is_scored_at_the_labels(trained, size):
     """Second route: resized by Pillow's filter as runs do, logits resampled to the label's size."""
@@ -346,6 +399,30 @@ def test_an_onnx_file_of_another_tool_gives_classes_at_its_own_size(tmp_path):
     assert (pred[:, 24:] == 2).all()
     with pytest.raises(InputError, match="gives class 2; there are 2"):
         OnnxNetwork(path, 2, None, None, CPU).predict_views(pixels, Views())
+
+
+@pytest.mark.parametrize(
+    ("tta", "size", "input_scale", "said"),
+    [
+        ("flip,0.75", "", None, "--tta 0.75 would"),
+        ("", "48", None, "--size 48x48 would"),
+        ("", "", 1.0, "--input-scale 1 would"),
+        ("0.5,2", "", 0.5, "--tta 0.5 and --tta 2 and --input-scale 0.5 would"),
+    ],
+)
+def test_an_onnx_file_of_one_size_is_shown_no_other(
+    trained, tmp_path, tta, size, input_scale, said
+):
+    _, _, pack = trained
+    files = {"one size": [1, 3, 32, 32], "any size": [1, 3, None, None]}
+    for name, shape in files.items():
+        write_onnx(tmp_path / f"{name}.onnx", ("FLOAT", shape), argmax_of_channels)
+    views = Views.read(tta, "", None, size)
+    with pytest.raises(InputError, match=f"32x32 pixels alone.* {said} change nothing"):
+        subject_of_onnx(tmp_path / "one size.onnx", pack, CPU, views, input_scale, "x")
+    subject_of_onnx(tmp_path / "any size.onnx", pack, CPU, views, input_scale, "x")
+    for fitting in (Views.read("flip", "32", 0), Views.read("", "", None, "32")):
+        subject_of_onnx(tmp_path / "one size.onnx", pack, CPU, fitting, None, "x")
 
 
 @pytest.mark.parametrize(

@@ -160,6 +160,18 @@ class TestAQuestionsScoring:
         without_b = {"confusion": whole * [1, 0, 0]}
         assert scorer.score(without_b)["miou"] == pytest.approx((50 / 150 + 0) / 2)  # c alone is
 
+    def test_nor_is_one_left_out_that_an_image_lacks_though_it_is_predicted(self):
+        """The second image lacks b and predicts it; c, which is predicted too, no label names."""
+        images = np.array(
+            [[[8, 10, 0], [10, 10, 0], [8, 10, 2]], [[15, 0, 0], [20, 0, 0], [15, 3, 2]]]
+        )
+        scoring = Scoring(absent="leave_out", also=("image_miou",))
+        scorer = Scorer.of(scoring, ("confusion",), "abc", images[:, 1].sum(0))
+        own = scorer.of_images({"confusion": images})["image_miou"][:, 0, 0]
+        assert own / 2**36 == pytest.approx([(8 / 10 + 1) / 2, (15 / 20 + 0) / 2])
+        twice = {"confusion": 2 * images[1], "image_miou": np.array([[1], [1]])}
+        assert scorer.score(twice)["miou"] == pytest.approx((15 / 20 + 0) / 2)
+
     def test_a_mean_over_images_scores_each_by_itself(self):
         images = np.array([[[9, 0], [9, 1], [10, 0]], [[0, 900], [100, 900], [0, 1000]]])
         scorer = Scorer.of(

@@ -82,6 +82,18 @@ def test_a_class_in_but_one_of_the_two_is_left_out():
     assert np.isnan(surface_distance(counts[0].numpy()))
 
 
+def test_a_sum_of_distances_is_larger_than_four_bytes_hold():
+    """One pixel of class 1, and every other row said to be of it: all these are that far away."""
+    target = torch.zeros(1, 820, 820, dtype=torch.int64)
+    target[0, 0, 0] = 1
+    pred = torch.zeros_like(target)
+    pred[:, ::2] = 1
+    counts = count_surface(pred, target, 2, IGNORE)
+    distances = np.rint(SURFACE_UNITS * np.hypot(*np.mgrid[:820:2, :820])).astype(np.int64)
+    assert distances.sum() > 2**31
+    assert counts[0, :, 1].tolist() == [distances.sum(), distances.size + 1]
+
+
 def test_images_are_counted_by_themselves():
     pairs = [draw(seed) for seed in (3, 4)]
     both = count_surface(

@@ -53,6 +53,30 @@ def test_accumulated_batches_are_one_large_batch():
         torch.testing.assert_close(a, b)
 
 
+class OneLabel(Numbered):
+    """Every other batch has one labelled pixel."""
+
+    def batch(self, index):
+        images, target = super().batch(index)
+        if index % 2:
+            target.flatten()[1:] = -100  # torch's own void
+        return images, target
+
+
+def test_each_accumulated_batch_counts_alike_however_few_of_its_pixels_are_labelled():
+    """Second route: the mean of the gradients of each by itself."""
+    settings = {"steps": 1, "lr": 0.5, "momentum": 0.0, "weight_decay": 0.0}
+    settings |= {"schedule": "constant", "batch_size": 4}
+    model, _ = run(TrainSpec(grad_accum_steps=2, **settings), batches=OneLabel())
+    grads = []
+    for index in range(2):
+        fresh, _ = create(TrainSpec(**settings))
+        loss_of(fresh)(*OneLabel().batch(index)).backward()
+        grads.append(fresh[1].weight.grad)
+    expected = fresh[1].weight - 0.5 * (grads[0] + grads[1]) / 2
+    torch.testing.assert_close(model[1].weight, expected)
+
+
 def test_one_step_is_the_textbooks_sgd():
     train = TrainSpec(steps=1, lr=0.5, momentum=0.9, weight_decay=0.1, schedule="constant")
     model, _ = run(train, batches=Numbered())

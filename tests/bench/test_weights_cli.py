@@ -54,6 +54,20 @@ def test_a_table_says_where_each_tensor_is_from(call, tmp_path):
     assert {row["tensor"] for row in listed} == load_file("made/net.safetensors").keys()
 
 
+@pytest.mark.parametrize("largest", [1.0, 255.0])
+def test_images_of_a_range_alone_are_folded_in(call, tmp_path, largest):
+    """The source sees range x image, and timm's networks (image - mean) / std."""
+    words = ("convert", "net.pth", *TORCH, "--without", "dsn*", "--range", str(largest))
+    told = json.loads(call(*words, "--out", "folded.safetensors", "--json").stdout)
+    assert max(told["apart"].values()) < 1e-4
+    stored = torch.load("net.pth", weights_only=True)["net"]["module.conv_stem.weight"]
+    std = torch.tensor(timm.get_pretrained_cfg(NAME).std).view(3, 1, 1)
+    made = load_file("folded.safetensors")["conv_stem.weight"]
+    torch.testing.assert_close(made, largest * std * stored)
+    beside = json.loads((tmp_path / "folded.json").read_text())["converted"]["preprocessing"]
+    assert beside == {"range": largest, "mean": [0, 0, 0], "std": [1, 1, 1], "bgr": False}
+
+
 def test_weights_for_caffes_images_are_left_as_they_are_and_said_to_be_so(call, tmp_path):
     words = ("convert", "net.pth", *TORCH, "--without", "dsn*", "--for", "caffe")
     told = json.loads(call(*words, "--out", "caffe.safetensors", "--json").stdout)
@@ -75,6 +89,7 @@ def test_weights_for_caffes_images_are_left_as_they_are_and_said_to_be_so(call, 
         (("--out", "n.safetensors", "--std", "1,0,1"), "--std is '1,0,1'"),
         (("--out", "n.safetensors", "--for", "cafe"), "did you mean 'caffe'"),
         (("--out", "n.safetensors", "--for", "caffe", "--bgr"), "--for caffe leaves the weights"),
+        (("--out", "n.safetensors", "--for", "caffe", "--range", "1"), "alone, or --bgr, --mean"),
     ],
 )
 def test_what_cannot_be_is_one_paragraph_and_leaves_nothing(call, tmp_path, words, said):

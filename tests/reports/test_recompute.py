@@ -119,6 +119,23 @@ def test_sets_of_images_are_not_compared_and_classes_may_be_absent(small_store, 
     assert f"numbers of {len(arms)} variants" in said
 
 
+@pytest.mark.parametrize("absent", ["zero", "leave_out"])
+def test_absent_is_what_the_split_lacks_and_not_what_an_image_does(small_store, tmp_path, absent):
+    """Five images lack class 1 and predict it; class 2 none has, but for those of `other`."""
+    arms = draw_arms(SKILLS, 2, absent=(2,)) | draw_arms({"other": 0.6}, 2, num_images=9)
+    for confusions in (own for seeds in arms.values() for own in seeds):
+        confusions[:5, 1] = 0
+    scoring = Scoring(absent=absent, also=("image_miou",))
+    plan = dataclasses.replace(judge(small_store, arms), scoring=scoring)
+    study, _ = require_same(plan, small_store, tmp_path)
+    classes = 3 if absent == "zero" else 2
+    by_hand = [
+        sum(one[c, c] / (one[c].sum() + one[:, c].sum() - one[c, c]) for c in (0, 1)) / classes
+        for one in np.concatenate(arms["base"])
+    ]
+    assert study.summary["image_miou_mean"][0] == pytest.approx(np.mean(by_hand))
+
+
 @pytest.mark.parametrize("most", [2**24, 0], ids=["stored", "drawn again"])
 @pytest.mark.parametrize(("num_groups", "length"), [(0, 1), (3, 4), (9, 0)])
 def test_groups_are_drawn_whole_and_few_in_blocks(
