@@ -47,27 +47,25 @@ def score(sums: Parts, z: Arrays, one: Arrays) -> Array:
     if "surface" in rows:  # sixteenths of a pixel; no distance is zero
         distance, number = rows["surface"]
         no_zero = {**z, "absent": str(z.get("absent", "")).replace("zero", "")}
-        found["surface_distance"] = np.nanmean(
-            fit(distance / (16 * number), target, no_zero, one), -1
-        )
+        found["surface_distance"] = np.nanmean(fit(distance / (16 * number), no_zero, one), -1)
     if "calibration" in rows:  # confidence and loss in parts of 1 / 2 ** 16
         pixels, correct, confidence, loss = rows["calibration"]
         found["ece"] = abs(correct - confidence / 2**16).sum(-1) / pixels.sum(-1)
         found["nll"] = loss.sum(-1) / 2**16 / pixels.sum(-1)
     for name, values in classes.items():
-        found[name] = np.nanmean(fit(values, target, z, one), -1)
-    kept = fit(iou, target, z, one)
+        found[name] = np.nanmean(fit(values, z, one), -1)
+    kept = fit(iou, z, one)
     share = np.where(np.isnan(kept), 0.0, target)
     found["fw_iou"] = np.nansum(share / share.sum(-1, keepdims=True) * kept, -1)
     none = np.full(right.shape, np.nan)
     return np.stack([found.get(name, none) for name in z["score_names"].tolist()], -1)
 
 
-def fit(values: Array, target: Array, z: Arrays, one: Arrays) -> Array:
+def fit(values: Array, z: Arrays, one: Arrays) -> Array:
     """Make of scores of classes, (..., C), what the question's means are over; NaN is left out."""
     absent = str(z.get("absent", ""))
     if absent == "leave_out":
-        values = np.where(target > 0, values, np.nan)
+        values = np.where(one["present"], values, np.nan)
     elif absent == "zero":
         values = np.where(one["present"], values, 0.0)
     return np.where(np.isin(one["class_names"], z.get("exclude_classes", [])), np.nan, values)
