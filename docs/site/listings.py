@@ -61,21 +61,28 @@ def write_examples() -> dict[str, str]:
 
 def write_results() -> str:
     """Return the page of published reports: of each what its README says, and its first table."""
-    parts = [_RESULTS]
-    for readme in sorted((ROOT / "docs" / "results").glob("*/README.md")):
+    parts, results = [_RESULTS], ROOT / "docs" / "results"
+    for readme in sorted(results.rglob("README.md")):
         title, _, rest = readme.read_text(encoding="utf-8").partition("\n")
-        folder = readme.parent
+        folder, place = readme.parent, readme.parent.relative_to(results).as_posix()
         parts += [f"## {title.removeprefix('# ')}"]
         if (folder / "index.html").exists():
-            parts += [f"[Open the report]({folder.name}/index.html){{ .md-button }}"]
+            parts += [f"[Open the report]({place}/index.html){{ .md-button }}"]
         for figure in ("scores.png", "figures/scores.png"):
             if (folder / figure).exists():
-                parts += [f"![Scores by variant]({folder.name}/{figure})"]
-        parts += [_lead_into(folder, re.sub(r"^## ", "### ", rest.strip(), flags=re.M))]
-        table = (folder / "summary.md").read_text(encoding="utf-8").split("\n\n")[:2]
-        lines = "\n".join(f"    {line}" for line in "\n\n".join(table).splitlines())
-        parts += [f'??? note "The table of scores"\n\n{lines}']
+                parts += [f"![Scores by variant]({place}/{figure})"]
+        parts += [_lead_into(folder, place, re.sub(r"^## ", "### ", rest.strip(), flags=re.M))]
+        if (folder / "summary.md").exists():  # one that lists others has none
+            parts += [_fold_table((folder / "summary.md").read_text(encoding="utf-8"))]
     return "\n\n".join(parts) + "\n"
+
+
+def _fold_table(summary: str) -> str:
+    """Return the first table of a summary with the note below it, to be unfolded."""
+    blocks = summary.split("\n\n")
+    first = next(k for k, block in enumerate(blocks) if block.startswith("|"))  # behind remarks
+    lines = "\n\n".join(blocks[first : first + 2]).splitlines()
+    return '??? note "The table of scores"\n\n' + "\n".join(f"    {line}" for line in lines)
 
 
 _RESULTS = """# Results
@@ -89,10 +96,11 @@ Without training: the [stride bound on CamVid](paper-on-camvid/stride-bound/boun
 [one network of each family of timm](timm-families.md) tried as a backbone."""
 
 
-def _lead_into(folder: Path, text: str) -> str:
+def _lead_into(folder: Path, place: str, text: str) -> str:
     """Return a README's text with links that lead into its folder from the page above it."""
-    return re.sub(
-        r"\]\((?![a-z]+:|#)([^)\s]+)\)",
-        lambda found: f"]({folder.name}/{found[1]})",
-        text,
-    )
+
+    def lead(found: re.Match[str]) -> str:
+        page = "index.html" * (folder / found[1] / "index.html").exists()  # of a folder
+        return f"]({place}/{found[1]}{page})"
+
+    return re.sub(r"\]\((?![a-z]+:|#)([^)\s]+)\)", lead, text)
