@@ -198,8 +198,7 @@ def site(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pages(site):
-    reports = site / "results"
-    found = [path for path in site.rglob("*.html") if path.parent.parent != reports]
+    found = [path for path in site.rglob("*.html") if not (path.parent / "summary.csv").exists()]
     found.remove(site / "404.html")  # whose links are those of a server
     return {path: Links(path.read_text(encoding="utf-8")) for path in found}
 
