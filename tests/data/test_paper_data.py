@@ -33,6 +33,7 @@ def cli(monkeypatch, capsys):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spec", WRITERS)
 def test_the_question_is_checked_over_files_as_published(spec, cli, tmp_path):
     WRITERS[spec](tmp_path / "data")
