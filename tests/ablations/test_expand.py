@@ -256,6 +256,7 @@ IDS = {
     "camvid/pretrained/fcn": "20cfcca3cd27",
     "camvid/pretrained/fcn8s": "de97b7195038",
     "camvid/pretrained/finetuning": "67260e9220c7",
+    "camvid/pretrained/rates": "4a4d8b652b07",
     "camvid/pretrained/recipe": "82df011a3a37",
     "camvid/pretrained/strategies": "94072c2c26c6",
     "camvid/pretrained/scratch-or-pretrained": "d2ac8018d702",

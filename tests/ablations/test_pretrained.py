@@ -51,7 +51,7 @@ def test_it_can_be_trained_where_the_files_are(name, trunks, tmp_path, monkeypat
 @pytest.mark.parametrize("name", NAMES)
 def test_what_it_chooses_from_is_never_judged_on_test(name):
     plan = expand(load_ablation(name), lambda data: FACTS)
-    chooses = name.rpartition("/")[2] in {"recipe", "strategies", "finetuning"}
+    chooses = name.rpartition("/")[2] in {"rates", "recipe", "strategies", "finetuning"}
     judges = {planned.run.spec.evaluate.split for planned in plan.runs}
     assert judges == {"held_out" if chooses else "test"}
 
