@@ -19,7 +19,7 @@ from reports.stats.changes import is_of, list_factors, list_groups
 from reports.stats.finding import EQUIVALENT, SHOWN
 from reports.stats.primary import PRIMARY, primary_of
 from reports.stats.shares import INTERACTION, SEEDS
-from reports.stats.summary import AT_ONCE, CHAINED, IN_STAGES
+from reports.stats.summary import CHAINED, is_of_stages
 from reports.style import label, p_bound, percent, points, with_interval
 
 MOST = 3
@@ -80,8 +80,7 @@ def _tell(
     if mean is None:  # judged on different images: no mean
         why = f"{name_contexts(len(rows), others)}, judged on different images: no mean"
         return Statement(f"{_from_to(first)}: {why}.", "")
-    is_split = rows["context"].str.endswith((AT_ONCE, IN_STAGES)).any()
-    contexts = name_contexts(len(rows), () if is_split else others)
+    contexts = name_contexts(len(rows), () if any(map(is_of_stages, rows["context"])) else others)
     over = f" on average over {contexts}"
     apart = interactions[is_of(interactions, first)]
     rest = _tell_contexts(rows, apart, contexts.split(" ", 1)[1], no_word)

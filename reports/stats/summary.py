@@ -304,9 +304,8 @@ def list_changes(
         reference = order[0] if baseline is None else variants.at[baseline, factor]
         for context, own in _contexts(variants, others, factor):
             named = {value: name for name, value in reversed(list(own[factor].items()))}
-            is_split = context.endswith((AT_ONCE, IN_STAGES))
-            own_order = list(dict.fromkeys(own[factor])) if is_split else order
-            here = [value for value in own_order if value in named]
+            ladder = list(dict.fromkeys(own[factor])) if is_of_stages(context) else order
+            here = [value for value in ladder if value in named]
             if factor == CHAINED:
                 whole = [(here[0], here[-1])] if len(here) > 2 else []
                 pairs = [*pairwise(here), *whole]
@@ -336,6 +335,11 @@ def _contexts(
         shared = [str(value) for value in values]
         for how, own in _split_stages(arms, factor):
             yield ", ".join([*shared, *how]), own
+
+
+def is_of_stages(context: str) -> bool:
+    """Say whether a context is one of `AT_ONCE` and `IN_STAGES`."""
+    return context.rpartition(", ")[2] in (AT_ONCE, IN_STAGES)
 
 
 def _split_stages(arms: pd.DataFrame, factor: str) -> Iterator[tuple[list[str], pd.DataFrame]]:

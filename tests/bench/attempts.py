@@ -16,6 +16,13 @@ from bench.run.execute import Options
 OFTEN = Options(device="cpu", threads=1, checkpoint_seconds=0)
 """A checkpoint after each step."""
 
+LEARNT = {
+    "data.options": {"size": 48, "num_train": 12, "num_val": 4, "num_test": 6},
+    "model.dropout": 0.0,
+    "train.steps": 12,
+    "evaluate.eval_every": 0,
+}
+"""Differences of a tiny run that learns something in a second."""
 TINY = {"train.steps": 14, "train.grad_accum_steps": 1, "evaluate.eval_every": 0}
 """Differences of the run whose digest the fixture `reference` knows."""
 

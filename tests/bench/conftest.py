@@ -4,13 +4,14 @@ import signal
 from contextlib import contextmanager
 
 import pytest
-from attempts import TINY, bits
+from attempts import LEARNT, TINY, bits
 
-from bench.data.catalog import Catalog
+from bench.data.catalog import Catalog, open_data
 from bench.plan import Plan, PlannedRun, Run
 from bench.run.execute import Options, execute
 from bench.sources import find_sources
 from bench.spec import RunSpec
+from bench.store.run_names import RunName
 from bench.store.runs import Store
 
 
@@ -41,6 +42,15 @@ def tiny_run(tmp_path):
         return store, run
 
     return prepare
+
+
+@pytest.fixture
+def trained(tiny_run):
+    """Train a tiny network: its store, its run, and the images that it is of."""
+    store, run = tiny_run(LEARNT)
+    assert execute(store.run_dir(run.id), Options("cpu", 1)) == 0
+    store.names.add([(run.id, RunName("q", "a", 0))])
+    return store, run, open_data(store, run)
 
 
 @pytest.fixture
